@@ -1,0 +1,114 @@
+import type { AddressInfo } from 'node:net'
+import type { FastifyInstance } from 'fastify'
+import type { DestinationStream, Logger } from 'pino'
+import { Cache } from './cache/cache.ts'
+import { systemClock } from './clock.ts'
+import type { Config } from './config.ts'
+import { drain } from './http/drain.ts'
+import { publicServer } from './http/server.ts'
+import type { Gauges, Observer } from './observer.ts'
+import { broadcast } from './observer.ts'
+import { adminServer } from './ops/admin-server.ts'
+import { eventLog } from './ops/event-log.ts'
+import { Health } from './ops/health.ts'
+import { createLogger } from './ops/logger.ts'
+import { createMetrics } from './ops/metrics.ts'
+import { openApiKey } from './upstream/api-key.ts'
+import { tomtom } from './upstream/tomtom.ts'
+
+/** What the process brings; everything else the app makes itself. */
+export interface Surroundings {
+  readonly version: string
+  readonly nodeVersion: string
+  /** The text of openapi.yaml. */
+  readonly openapi: string
+  /** Where log lines go; standard output when absent. */
+  readonly logDestination?: DestinationStream
+}
+
+export interface Addresses {
+  readonly public: AddressInfo
+  readonly admin: AddressInfo
+}
+
+export interface App {
+  readonly log: Logger
+  /** Opens both listeners. */
+  start(): Promise<Addresses>
+  /** Lets traffic move away, finishes what is in flight and ends everything. Calling it again changes nothing. */
+  stop(): Promise<void>
+}
+
+/** A flight outlives its source's own deadline by this: it is the net below it. */
+const FLIGHT_MARGIN_MS = 1_000
+
+/** The composition root: builds the parts and fits them together. */
+export async function createApp(config: Config, surroundings: Surroundings): Promise<App> {
+  const clock = systemClock
+  const health = new Health()
+  const listeners: Partial<Observer>[] = []
+  const observer = broadcast(listeners)
+
+  const apiKey = openApiKey(config.apiKey, { clock, observer })
+  const log = createLogger({
+    level: config.log.level,
+    secrets: apiKey.known,
+    ...(surroundings.logDestination && { destination: surroundings.logDestination }),
+  })
+  const upstream = tomtom(
+    { ...config.upstream, userAgent: `ev-availability-proxy/${surroundings.version}` },
+    { apiKey: apiKey.current, observer, clock },
+  )
+  const cache = new Cache(
+    { ...config.cache, ...config.upstream, flightTimeoutMs: config.upstream.timeoutMs + FLIGHT_MARGIN_MS },
+    { load: upstream.source, observer, clock, random: Math.random },
+  )
+  const gauges: Gauges = {
+    cache: () => ({ entries: cache.entries, bytes: cache.bytes }),
+    upstream: () => ({ inFlight: upstream.inFlight() }),
+  }
+  const metrics = createMetrics(gauges, surroundings)
+  listeners.push(metrics.observer, eventLog(log))
+
+  const open = await publicServer(
+    {
+      corsOrigins: config.corsOrigins,
+      accessLog: config.log.access,
+      openapi: surroundings.openapi,
+      isDraining: () => health.phase === 'draining',
+    },
+    { cache, observer },
+  )
+  const admin = adminServer({ health, metrics })
+
+  const stop = once(async () => {
+    health.draining()
+    await drain(open, config.drain, clock)
+    apiKey.stop()
+    await upstream.close()
+    await drain(admin, { delayMs: 0, timeoutMs: 0 }, clock)
+  })
+
+  return {
+    log,
+    async start() {
+      const addresses = {
+        admin: await listen(admin, config.admin),
+        public: await listen(open, config.public),
+      }
+      health.opened()
+      return addresses
+    },
+    stop,
+  }
+}
+
+async function listen(server: FastifyInstance, where: { host: string; port: number }): Promise<AddressInfo> {
+  await server.listen(where)
+  return server.server.address() as AddressInfo
+}
+
+function once(action: () => Promise<void>): () => Promise<void> {
+  let running: Promise<void> | null = null
+  return () => (running ??= action())
+}

@@ -1,0 +1,53 @@
+import { parse } from 'secure-json-parse'
+import { ServiceError } from '../errors.ts'
+import type { Availability, Connector } from './model.ts'
+import { isObject } from './model.ts'
+
+/** Deepest accepted nesting of an answer; the reference's own goes down to 6. */
+export const MAX_DEPTH = 32
+
+/**
+ * Reads upstream's body as the answer for `id`. Accepts what upstream may grow (types and members that we do
+ * not know) and nothing that is no answer for this id.
+ * @throws ServiceError UpstreamFailed, its reason naming what was wrong
+ */
+export function decodeAvailability(text: string, id: string): Availability {
+  const body = parseBody(text)
+  if (!isObject(body)) throw notAnAnswer('the body is not an object')
+  if (body['chargingAvailability'] !== id) throw notAnAnswer('the body is not about the id that was asked')
+  if (!Array.isArray(body['connectors'])) throw notAnAnswer('connectors is not an array')
+  if (!body['connectors'].every(isConnector)) throw notAnAnswer('a connector has no type or no availability')
+  if (isDeeperThan(body, MAX_DEPTH)) throw notAnAnswer(`the body is nested deeper than ${MAX_DEPTH}`)
+  return body as Availability
+}
+
+/** `__proto__` and `constructor.prototype` members are refused: they have no business in an answer. */
+function parseBody(text: string): unknown {
+  try {
+    return parse(text, { protoAction: 'error', constructorAction: 'error' })
+  } catch (cause) {
+    throw notAnAnswer('the body is not JSON, or has a prototype member', cause)
+  }
+}
+
+function isConnector(value: unknown): value is Connector {
+  return isObject(value) && typeof value['type'] === 'string' && isObject(value['availability'])
+}
+
+/** Without recursion: JSON.parse reads 200,000 nested brackets without one, too. */
+function isDeeperThan(value: object, limit: number): boolean {
+  let level: object[] = [value]
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth >= limit) return true
+    level = level.flatMap((item) => Object.values(item).filter(isContainer))
+  }
+  return false
+}
+
+function isContainer(value: unknown): value is object {
+  return typeof value === 'object' && value !== null
+}
+
+function notAnAnswer(reason: string, cause?: unknown): ServiceError {
+  return new ServiceError('UpstreamFailed', { reason: `not an answer: ${reason}`, cause })
+}

@@ -1,0 +1,94 @@
+import { invalidParameter, malformedRequest, missingParameter } from '../errors.ts'
+
+/** What a client asks: one station, and what of it survives. */
+export interface Query extends Filter {
+  /** The station's chargingAvailability id; the only cache key. */
+  readonly id: string
+}
+
+export interface Filter {
+  /** Connector types to keep, compared exactly; null keeps all. */
+  readonly types: ReadonlySet<string> | null
+  /** Closed interval in kW; null leaves the side open. */
+  readonly minPowerKW: number | null
+  readonly maxPowerKW: number | null
+}
+
+/** Longest accepted id, in UTF-16 units. Real ids are UUIDs, 15-digit numbers and base64url of 22. */
+export const MAX_ID_LENGTH = 128
+/** Longest accepted connector type name. */
+export const MAX_TYPE_LENGTH = 64
+
+const TYPE_NAME = new RegExp(`^[A-Za-z0-9]{1,${MAX_TYPE_LENGTH}}$`)
+const CONTROL_CHARACTER = /\p{Cc}/u
+const DECIMAL = /^(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/
+const RAW_BYTE = /[\u0080-\u00ff]/g
+
+/**
+ * Reads a raw query string (no leading `?`). Names we do not know, `key` among them, are ignored.
+ * @throws ServiceError MissingParameter or InvalidParameter
+ */
+export function parseQuery(raw: string): Query {
+  const parameters = decode(raw)
+  const id = parseId(parameters.getAll('chargingAvailability'))
+  const types = parseTypes(parameters.getAll('connectorSet'))
+  const minPowerKW = parsePower('minPowerKW', parameters.getAll('minPowerKW'))
+  const maxPowerKW = parsePower('maxPowerKW', parameters.getAll('maxPowerKW'))
+  if (minPowerKW !== null && maxPowerKW !== null && minPowerKW > maxPowerKW) {
+    throw invalidParameter('minPowerKW', "must not be greater than 'maxPowerKW'")
+  }
+  return { id, types, minPowerKW, maxPowerKW }
+}
+
+/**
+ * URLSearchParams never fails: it reads bad percent-encoding as text and bad UTF-8 as U+FFFD, and so
+ * could make one id of two. Therefore the whole query is decoded strictly once before.
+ */
+function decode(raw: string): URLSearchParams {
+  const escaped = raw.replace(RAW_BYTE, percentEncodeByte)
+  try {
+    decodeURIComponent(escaped)
+  } catch {
+    throw malformedRequest('The query is not valid percent-encoded UTF-8')
+  }
+  return new URLSearchParams(escaped)
+}
+
+/** Node hands bytes over 0x7f of the request line on as Latin-1 characters. */
+function percentEncodeByte(character: string): string {
+  return `%${character.charCodeAt(0).toString(16)}`
+}
+
+function parseId(values: readonly string[]): string {
+  const [id, ...more] = values
+  if (more.length > 0) throw invalidParameter('chargingAvailability', 'must be given once')
+  if (id === undefined || id === '') throw missingParameter('chargingAvailability')
+  if (id.length > MAX_ID_LENGTH || CONTROL_CHARACTER.test(id)) {
+    throw invalidParameter(
+      'chargingAvailability',
+      `must have 1 to ${MAX_ID_LENGTH} characters, none of them a control character`,
+    )
+  }
+  return id
+}
+
+/** `A,B`, the parameter repeated (as TomTom's web SDK sends arrays), or both: the union. */
+function parseTypes(values: readonly string[]): ReadonlySet<string> | null {
+  const names = values.flatMap((value) => value.split(',')).filter((name) => name !== '')
+  if (!names.every((name) => TYPE_NAME.test(name))) {
+    throw invalidParameter(
+      'connectorSet',
+      `must be a comma-separated list of names of 1 to ${MAX_TYPE_LENGTH} letters and digits`,
+    )
+  }
+  return names.length === 0 ? null : new Set(names)
+}
+
+function parsePower(name: string, values: readonly string[]): number | null {
+  const [text, ...more] = values
+  if (text === undefined) return null
+  if (more.length > 0) throw invalidParameter(name, 'must be given at most once')
+  const power = DECIMAL.test(text) ? Number(text) : Number.NaN
+  if (!Number.isFinite(power)) throw invalidParameter(name, 'must be a finite, non-negative decimal number')
+  return power
+}

@@ -1,0 +1,67 @@
+import { formatDouble } from './double.ts'
+import type { Availability } from './model.ts'
+import { isObject } from './model.ts'
+
+const DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
+/** What XML 1.0 cannot hold at all, not even escaped (https://www.w3.org/TR/xml/#charsets). */
+// oxlint-disable-next-line no-control-regex
+const FORBIDDEN = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g
+/** A carriage return must be escaped as well: a parser would read it as a line feed. */
+const SPECIAL = /[&<>"'\r]/g
+const ESCAPES: Record<string, string> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&apos;',
+  '\r': '&#13;',
+}
+
+/**
+ * The XML body as the reference prints it: `chargingAvailability` first, connectors as `<item>`, and one
+ * `<perPowerLevel><power>…` for each row. Members that the reference does not name follow the same ways:
+ * an object nests, an array holds `<item>`s, null is an empty element.
+ */
+export function renderXml(availability: Availability): string {
+  const { chargingAvailability, ...rest } = availability
+  return `${DECLARATION}<response>${element('chargingAvailability', chargingAvailability)}${members(rest)}</response>`
+}
+
+/** `<name>text</name>`, escaped; also for the error bodies. */
+export function textElement(name: string, text: string): string {
+  return `<${name}>${escapeText(text)}</${name}>`
+}
+
+function members(object: object): string {
+  return Object.entries(object)
+    .map(([name, value]) => element(elementName(name), value))
+    .join('')
+}
+
+function element(name: string, value: unknown): string {
+  if (Array.isArray(value)) return name === 'perPowerLevel' ? powerLevels(value) : list(name, value)
+  if (isObject(value)) return `<${name}>${members(value)}</${name}>`
+  if (typeof value === 'number' && name === 'powerKW') return textElement(name, formatDouble(value))
+  return textElement(name, value === null ? '' : String(value))
+}
+
+function list(name: string, items: readonly unknown[]): string {
+  return `<${name}>${items.map((item) => element('item', item)).join('')}</${name}>`
+}
+
+function powerLevels(rows: readonly unknown[]): string {
+  return rows.map((row) => `<perPowerLevel>${element('power', row)}</perPowerLevel>`).join('')
+}
+
+function escapeText(text: string): string {
+  return text
+    .toWellFormed()
+    .replace(FORBIDDEN, '\ufffd')
+    .replace(SPECIAL, (character) => ESCAPES[character] ?? '')
+}
+
+/** A member's name as an element's: what XML does not allow there becomes `_`. */
+function elementName(name: string): string {
+  const cleaned = name.replace(/[^A-Za-z0-9_.-]/g, '_')
+  return /^[A-Za-z_]/.test(cleaned) ? cleaned : `_${cleaned}`
+}

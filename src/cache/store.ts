@@ -1,0 +1,82 @@
+import { LRUCache } from 'lru-cache'
+import type { Answer } from './answer.ts'
+
+/** An answer as it is held. */
+export interface Held {
+  readonly answer: Answer
+  /** When upstream answered, on the monotonic clock. */
+  readonly receivedAt: number
+  /** When the call for it began: a later call's answer is the newer one. */
+  readonly startedAt: number
+  /** 0.9 to 1: this entry's part of the TTL, so that entries stored together do not expire together. */
+  readonly jitter: number
+}
+
+export interface StoreOptions {
+  readonly maxEntries: number
+  readonly maxBytes: number
+  readonly onEviction: () => void
+}
+
+/** Stations without connectors may take this part of the room: made-up ids must not push real stations out. */
+const EMPTY_SHARE = 0.1
+
+/** What is held, bounded by count and by measured bytes; the least recently used leaves first. */
+export class Store {
+  readonly #stations: LRUCache<string, Held>
+  readonly #empties: LRUCache<string, Held>
+
+  constructor({ maxEntries, maxBytes, onEviction }: StoreOptions) {
+    const emptyEntries = Math.floor(maxEntries * EMPTY_SHARE)
+    const emptyBytes = Math.floor(maxBytes * EMPTY_SHARE)
+    const split = emptyEntries > 0 && emptyBytes > 0
+    this.#stations = split
+      ? lru(maxEntries - emptyEntries, maxBytes - emptyBytes, onEviction)
+      : lru(maxEntries, maxBytes, onEviction)
+    this.#empties = split ? lru(emptyEntries, emptyBytes, onEviction) : this.#stations
+  }
+
+  get entries(): number {
+    return this.#sum((cache) => cache.size)
+  }
+
+  get bytes(): number {
+    return this.#sum((cache) => cache.calculatedSize)
+  }
+
+  get(id: string): Held | undefined {
+    return this.#stations.get(id) ?? this.#empties.get(id)
+  }
+
+  /** Keeps the answer, unless one from a later call is held already. */
+  put(held: Held): void {
+    const { id, isEmpty } = held.answer
+    const present = this.#stations.peek(id) ?? this.#empties.peek(id)
+    if (present !== undefined && present.startedAt > held.startedAt) return
+    const [home, other] = isEmpty ? [this.#empties, this.#stations] : [this.#stations, this.#empties]
+    if (other !== home) other.delete(id)
+    held.answer.onGrowth = this.#resize
+    home.set(id, held, { size: held.answer.bytes })
+  }
+
+  /** lru-cache measures when a new value is set, so a grown answer is set again in a new holder. */
+  readonly #resize = (answer: Answer): void => {
+    const home = answer.isEmpty ? this.#empties : this.#stations
+    const held = home.peek(answer.id)
+    if (held?.answer === answer) home.set(answer.id, { ...held }, { size: answer.bytes })
+  }
+
+  #sum(measure: (cache: LRUCache<string, Held>) => number): number {
+    return measure(this.#stations) + (this.#empties === this.#stations ? 0 : measure(this.#empties))
+  }
+}
+
+function lru(max: number, maxSize: number, onEviction: () => void): LRUCache<string, Held> {
+  return new LRUCache<string, Held>({
+    max,
+    maxSize,
+    dispose: (_held, _id, reason) => {
+      if (reason === 'evict') onEviction()
+    },
+  })
+}

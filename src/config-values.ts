@@ -1,0 +1,126 @@
+/**
+ * How a setting's text becomes a value. Each kind says what it expects, in words for the operator, and gives
+ * undefined for anything else.
+ */
+export interface Kind<T> {
+  readonly expects: string
+  readonly parse: (text: string) => T | undefined
+}
+
+const UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const
+const UNIT_BYTES = { KB: 2 ** 10, MB: 2 ** 20, GB: 2 ** 30 } as const
+const PERIODS = ['day', 'month'] as const
+
+export interface Quota {
+  readonly limit: number
+  /** Calendar period in UTC. */
+  readonly per: (typeof PERIODS)[number]
+}
+
+export const port: Kind<number> = {
+  expects: 'a port from 0 (chosen by the system) to 65535',
+  parse: (text) => wholeNumber(text, 0, 65_535),
+}
+
+export const host: Kind<string> = {
+  expects: 'a host name or an IP address',
+  parse: (text) => (/^[A-Za-z0-9.:_-]{1,255}$/.test(text) ? text : undefined),
+}
+
+export const flag: Kind<boolean> = {
+  expects: 'true or false',
+  parse: (text) => ({ true: true, false: false })[text],
+}
+
+/** `500ms`, `30s`, `5m`, `1h` or `0`, in ms and within closed bounds. */
+export function duration(minMs: number, maxMs: number): Kind<number> {
+  return {
+    expects: `a duration from ${spell(minMs)} to ${spell(maxMs)}, such as 500ms, 30s, 5m or 1h`,
+    parse: (text) => {
+      const [, amount, unit] = /^(\d{1,9})(ms|s|m|h)$/.exec(text) ?? []
+      const ms = text === '0' ? 0 : Number(amount) * UNIT_MS[unit as keyof typeof UNIT_MS]
+      return ms >= minMs && ms <= maxMs ? ms : undefined
+    },
+  }
+}
+
+export function count(min: number, max: number): Kind<number> {
+  return { expects: `a whole number from ${min} to ${max}`, parse: (text) => wholeNumber(text, min, max) }
+}
+
+/** Calls a second; fractions are allowed, 0 stands for no limit. */
+export const rate: Kind<number> = {
+  expects: 'a number of calls a second from 0 (no limit) to 100000, such as 5 or 0.5',
+  parse: (text) => {
+    const perSecond = /^\d{1,6}(\.\d{1,6})?$/.test(text) ? Number(text) : Number.NaN
+    return perSecond <= 100_000 ? perSecond : undefined
+  },
+}
+
+/** Bytes; KB, MB and GB are powers of 1024. */
+export function size(minBytes: number, maxBytes: number): Kind<number> {
+  return {
+    expects: `a size from ${minBytes} bytes to ${maxBytes / UNIT_BYTES.GB}GB, such as 512KB, 256MB or 1GB`,
+    parse: (text) => {
+      const [, amount, unit] = /^(\d{1,12})(KB|MB|GB|B)?$/.exec(text) ?? []
+      const bytes = Number(amount) * (UNIT_BYTES[unit as keyof typeof UNIT_BYTES] ?? 1)
+      return bytes >= minBytes && bytes <= maxBytes ? bytes : undefined
+    },
+  }
+}
+
+export function oneOf<T extends string>(...choices: readonly T[]): Kind<T> {
+  return {
+    expects: `one of ${choices.join(', ')}`,
+    parse: (text) => choices.find((choice) => choice === text),
+  }
+}
+
+/** An origin alone: what a path, a query or credentials would do there is never what was meant. */
+export const origin: Kind<string> = {
+  expects:
+    'an http or https origin without credentials, path, query or fragment, such as https://api.tomtom.com',
+  parse: parseOrigin,
+}
+
+/** `*`, or origins separated by commas. */
+export const origins: Kind<'*' | readonly string[]> = {
+  expects: '* or a comma-separated list of origins, such as https://app.example,https://www.example',
+  parse: (text) => {
+    if (text === '*') return '*'
+    const list = text.split(',').map((item) => parseOrigin(item.trim()))
+    return list.every((item) => item !== undefined) ? list : undefined
+  },
+}
+
+export const quota: Kind<Quota> = {
+  expects: 'a number of calls per UTC day or month, such as 2500/day or 75000/month',
+  parse: (text) => {
+    const [, amount, period] = /^([1-9]\d{0,11})\/(\w+)$/.exec(text) ?? []
+    const per = PERIODS.find((known) => known === period)
+    return per === undefined ? undefined : { limit: Number(amount), per }
+  },
+}
+
+export const path: Kind<string> = {
+  expects: 'the path of a readable file',
+  parse: (text) => text,
+}
+
+function parseOrigin(text: string): string | undefined {
+  if (!/^https?:\/\//i.test(text) || !URL.canParse(text)) return undefined
+  const url = new URL(text)
+  const bare = url.pathname === '/' && url.search === '' && url.hash === '' && !/[@?#]/.test(text)
+  return bare ? url.origin : undefined
+}
+
+function wholeNumber(text: string, min: number, max: number): number | undefined {
+  const number = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN
+  return number >= min && number <= max ? number : undefined
+}
+
+function spell(ms: number): string {
+  if (ms === 0) return '0'
+  const unit = (['h', 'm', 's'] as const).find((name) => ms % UNIT_MS[name] === 0) ?? 'ms'
+  return `${ms / UNIT_MS[unit]}${unit}`
+}

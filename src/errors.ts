@@ -1,0 +1,110 @@
+/**
+ * Every way to say no. A code is a contract with clients: never renamed, never reused.
+ * The documented shape of the bodies is rendered by http/problem.ts.
+ */
+export const STATUS_OF = {
+  MissingParameter: 400,
+  InvalidParameter: 400,
+  NotFound: 404,
+  MethodNotAllowed: 405,
+  RequestTimeout: 408,
+  TooManyRequests: 429,
+  HeadersTooLarge: 431,
+  InternalError: 500,
+  UpstreamRefused: 502,
+  UpstreamFailed: 502,
+  UpstreamUnavailable: 503,
+  QuotaExhausted: 503,
+  UpstreamTimeout: 504,
+} as const
+
+export type ErrorCode = keyof typeof STATUS_OF
+
+/** What a client may read of each error that is not the client's own; the log tells the rest. */
+const PUBLIC_MESSAGE: Record<Exclude<ErrorCode, 'MissingParameter' | 'InvalidParameter'>, string> = {
+  NotFound: 'The requested resource could not be found.',
+  MethodNotAllowed: 'The method is not allowed for this resource.',
+  RequestTimeout: 'The request was not completed in time.',
+  TooManyRequests: 'Too many requests. Try again later.',
+  HeadersTooLarge: 'The request line or the headers are too large.',
+  InternalError: 'The service was unable to process the request.',
+  UpstreamRefused: 'The availability service did not accept the request of this proxy.',
+  UpstreamFailed: 'The availability service failed to give an answer.',
+  UpstreamUnavailable: 'The availability service is not available at the moment.',
+  QuotaExhausted: 'No call to the availability service can be afforded at the moment.',
+  UpstreamTimeout: 'The availability service did not answer in time.',
+}
+
+export interface ServiceErrorOptions {
+  /** What clients read; never anything of the request's values, never anything of the inside. */
+  readonly message?: string
+  /** A second, longer sentence for `detailedError.message`; the message when absent. */
+  readonly detail?: string
+  /** When asking again can help, in milliseconds from now. */
+  readonly retryAfterMs?: number
+  /** What happened inside, for the log alone. */
+  readonly reason?: string
+  readonly cause?: unknown
+}
+
+/**
+ * The one error class. `message` and `detail` are public; `reason` and `cause` are for the log.
+ * Instances are shared by everyone who waits for one flight, so they are frozen (subclasses freeze themselves).
+ */
+export class ServiceError extends Error {
+  readonly code: ErrorCode
+  readonly detail: string
+  readonly retryAfterMs: number | undefined
+  readonly reason: string | undefined
+
+  constructor(code: ErrorCode, options: ServiceErrorOptions = {}) {
+    const message =
+      options.message ?? (PUBLIC_MESSAGE as Record<string, string>)[code] ?? 'The request is not valid.'
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.name = 'ServiceError'
+    this.code = code
+    this.detail = options.detail ?? message
+    this.retryAfterMs = options.retryAfterMs
+    this.reason = options.reason
+    if (new.target === ServiceError) Object.freeze(this)
+  }
+
+  get status(): number {
+    return STATUS_OF[this.code]
+  }
+}
+
+/** A required parameter is not there; both sentences are those of the endpoint's reference. */
+export function missingParameter(name: string): ServiceError {
+  return new ServiceError('MissingParameter', {
+    message: `Missing parameter '${name}'`,
+    detail: `Missing required parameter '${name}'.`,
+  })
+}
+
+/** A parameter breaks its rule. The rule is told, the value is not repeated. */
+export function invalidParameter(name: string, rule: string): ServiceError {
+  return new ServiceError('InvalidParameter', {
+    message: `Invalid parameter '${name}'`,
+    detail: `Parameter '${name}' ${rule}.`,
+  })
+}
+
+/** The request as a whole is not well formed. */
+export function malformedRequest(rule: string): ServiceError {
+  return new ServiceError('InvalidParameter', { message: 'Malformed request', detail: `${rule}.` })
+}
+
+/** Anything thrown, as a ServiceError: what is not one already is ours to blame. */
+export function asServiceError(error: unknown): ServiceError {
+  if (error instanceof ServiceError) return error
+  return new ServiceError('InternalError', { reason: 'unexpected error', cause: error })
+}
+
+/**
+ * Whether an old answer is better than this error: nobody could say what is true now.
+ * A 400 or 404 of upstream is an answer about this id, and a client's wrong request stays wrong.
+ */
+export function prefersOldAnswer(error: ServiceError): boolean {
+  return error.status === 429 || error.status >= 500
+}

@@ -1,0 +1,18 @@
+import type { FastifyReply } from 'fastify'
+
+/** The reason with which a client that left detaches from what it waited for. */
+export class ClientLeft extends Error {
+  constructor() {
+    super('the client closed its connection')
+    this.name = 'ClientLeft'
+  }
+}
+
+/** Aborts when the client's connection closes before it has its answer. */
+export function leaving(reply: FastifyReply): AbortSignal {
+  const controller = new AbortController()
+  reply.raw.once('close', () => {
+    controller.abort(new ClientLeft())
+  })
+  return controller.signal
+}

@@ -1,0 +1,39 @@
+import { textElement } from '../availability/xml.ts'
+import type { ServiceError } from '../errors.ts'
+
+/** A format that clients can ask for by the path's ending. */
+export type Format = 'json' | 'xml'
+
+export const CONTENT_TYPE: Record<Format, string> = {
+  json: 'application/json; charset=utf-8',
+  xml: 'application/xml; charset=utf-8',
+}
+
+/** The format that a target's ending asks for; JSON where it asks for none. */
+export function errorFormat(target: string): Format {
+  const [path = ''] = target.split('?', 1)
+  return path.endsWith('.xml') ? 'xml' : 'json'
+}
+
+/** An error's body in the shape that the endpoint's reference documents. It repeats nothing of the request. */
+export function renderProblem(error: ServiceError, format: Format): string {
+  const { code, message, detail, status } = error
+  if (format === 'xml') {
+    const detailed = `${textElement('code', code)}${textElement('message', detail)}`
+    return `<ErrorEvResponse>${textElement('message', message)}<detailedError>${detailed}</detailedError></ErrorEvResponse>`
+  }
+  return JSON.stringify({ message, detailedError: { code, message: detail }, httpStatusCode: String(status) })
+}
+
+/** Headers of an error's answer beside its type and those that every answer has. */
+export function problemHeaders(error: ServiceError): Record<string, string> {
+  const headers: Record<string, string> = { 'cache-control': 'no-store' }
+  if (error.code === 'MethodNotAllowed') headers['allow'] = 'GET, OPTIONS'
+  if (error.retryAfterMs !== undefined) headers['retry-after'] = retryAfterSeconds(error.retryAfterMs)
+  return headers
+}
+
+/** Whole seconds, rounded up and never 0: a client that honours a 0 hammers. */
+function retryAfterSeconds(ms: number): string {
+  return String(Math.max(1, Math.ceil(ms / 1000)))
+}

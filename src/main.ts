@@ -1,0 +1,41 @@
+import { readFileSync } from 'node:fs'
+import closeWithGrace from 'close-with-grace'
+import { createApp } from './app.ts'
+import { ConfigError, loadConfig } from './config.ts'
+import type { Config } from './config.ts'
+
+/** EX_CONFIG of sysexits.h: the environment asks for something that cannot be. */
+const EXIT_CONFIG = 78
+/** The hard stop of a drain comes first; this is the net below it. */
+const STOP_MARGIN_MS = 1_000
+
+const packageFile = (name: string) => readFileSync(new URL(`../${name}`, import.meta.url), 'utf8')
+
+function configOrExit(): Config {
+  try {
+    return loadConfig(process.env, (path) => readFileSync(path, 'utf8'))
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    process.stderr.write(`${error.message}\n`)
+    process.exit(EXIT_CONFIG)
+  }
+}
+
+const config = configOrExit()
+const { version } = JSON.parse(packageFile('package.json')) as { version: string }
+const app = await createApp(config, {
+  version,
+  nodeVersion: process.version,
+  openapi: packageFile('openapi.yaml'),
+})
+for (const warning of config.warnings) app.log.warn({ setting: warning }, 'unknown setting')
+
+closeWithGrace({ delay: config.drain.timeoutMs + STOP_MARGIN_MS, logger: false }, async ({ signal, err }) => {
+  if (err) app.log.fatal({ err }, 'stopping after an unexpected error')
+  else app.log.info({ signal }, 'stopping')
+  await app.stop()
+  app.log.info('stopped')
+})
+
+const addresses = await app.start()
+app.log.info({ version, ...addresses, settings: config.effective }, 'started')

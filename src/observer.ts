@@ -1,0 +1,99 @@
+/**
+ * What the rooms say happened. Nobody who says it knows who listens: ops/ counts and logs.
+ * Every label is one of a closed set; ids, paths and error texts never become labels.
+ */
+export const FORMATS = ['json', 'xml', 'none'] as const
+export type FormatLabel = (typeof FORMATS)[number]
+
+/** Every status that the public listener answers with. */
+export const STATUSES = [200, 204, 304, 400, 404, 405, 408, 429, 431, 500, 502, 503, 504] as const
+
+/** How a lookup in the cache ended. Each lookup is exactly one of these. */
+export const CACHE_RESULTS = ['hit', 'stale', 'stale_error', 'coalesced', 'miss', 'error'] as const
+export type CacheResult = (typeof CACHE_RESULTS)[number]
+
+/** What a request was for the latency histogram: `none` never got as far as a lookup. */
+export type RequestResult = CacheResult | 'none'
+
+/** How an attempt to call upstream ended. */
+export const UPSTREAM_OUTCOMES = [
+  'ok',
+  'empty',
+  'bad_request',
+  'not_found',
+  'throttled',
+  'refused',
+  'server_error',
+  'invalid',
+  'timeout',
+  'network',
+] as const
+export type UpstreamOutcome = (typeof UPSTREAM_OUTCOMES)[number]
+
+/** A request that ended in an error: for the log alone. */
+export interface RequestFailure {
+  readonly trackingId: string
+  readonly code: string
+  readonly status: number
+  /** What happened inside. */
+  readonly reason: string | undefined
+  readonly cause: unknown
+}
+
+/** One request, for the access log: what was asked without the query itself, for that may hold a key. */
+export interface Access {
+  readonly trackingId: string
+  readonly method: string
+  /** The path without the query. */
+  readonly path: string
+  readonly status: number
+  readonly result: RequestResult
+  readonly ms: number
+}
+
+export interface Observer {
+  /** A request on the public listener was answered. */
+  requestAnswered(format: FormatLabel, status: number, result: RequestResult, seconds: number): void
+  /** A request ended in an error. */
+  requestFailed(failure: RequestFailure): void
+  /** A request was answered, told only while the access log is on. */
+  accessed(access: Access): void
+  /** A lookup ended; `ageSeconds` of the answer served, null without one. */
+  lookedUp(result: CacheResult, ageSeconds: number | null): void
+  /** An entry left the cache for want of room. */
+  evicted(): void
+  /** An attempt to call upstream ended. */
+  upstreamAnswered(outcome: UpstreamOutcome, seconds: number): void
+  /** The key was read again from its file and has changed. */
+  keyRotated(): void
+  /** The key's file cannot be used; the key in force stays. */
+  keyUnreadable(reason: string): void
+}
+
+/** What is read, not told: the state of the parts at the moment of a scrape. */
+export interface Gauges {
+  cache(): { readonly entries: number; readonly bytes: number }
+  upstream(): { readonly inFlight: number }
+}
+
+/** One observer for many: each in the list, as it is at that moment, hears everything it has a method for. */
+export function broadcast(listeners: readonly Partial<Observer>[]): Observer {
+  const tell =
+    <E extends keyof Observer>(event: E) =>
+    (...details: Parameters<Observer[E]>) => {
+      for (const listener of listeners) {
+        const hear = listener[event] as ((...details: Parameters<Observer[E]>) => void) | undefined
+        hear?.apply(listener, details)
+      }
+    }
+  return {
+    requestAnswered: tell('requestAnswered'),
+    requestFailed: tell('requestFailed'),
+    accessed: tell('accessed'),
+    lookedUp: tell('lookedUp'),
+    evicted: tell('evicted'),
+    upstreamAnswered: tell('upstreamAnswered'),
+    keyRotated: tell('keyRotated'),
+    keyUnreadable: tell('keyUnreadable'),
+  }
+}

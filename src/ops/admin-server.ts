@@ -1,0 +1,25 @@
+import type { FastifyInstance } from 'fastify'
+import fastify from 'fastify'
+import type { Health } from './health.ts'
+import type { Metrics } from './metrics.ts'
+
+export interface AdminParts {
+  readonly health: Health
+  readonly metrics: Metrics
+}
+
+/** The listener for those who run the service: probes and metrics, nothing for clients. */
+export function adminServer({ health, metrics }: AdminParts): FastifyInstance {
+  const app = fastify({ logger: false, bodyLimit: 1024, return503OnClosing: false })
+
+  app.get('/livez', async () => ({ status: 'ok' }))
+
+  app.get('/readyz', async (_request, reply) =>
+    reply.code(health.ready ? 200 : 503).send({ status: health.phase }),
+  )
+
+  app.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.render()))
+
+  app.setNotFoundHandler((_request, reply) => reply.code(404).send({ status: 'not found' }))
+  return app
+}

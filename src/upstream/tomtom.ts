@@ -1,0 +1,118 @@
+import { randomUUID } from 'node:crypto'
+import type { Dispatcher } from 'undici'
+import { Pool } from 'undici'
+import { decodeAvailability } from '../availability/decode.ts'
+import type { Availability, Source } from '../availability/model.ts'
+import type { Clock } from '../clock.ts'
+import type { Observer } from '../observer.ts'
+import { MAX_BODY_BYTES, readText } from './body.ts'
+import { outcomeOfStatus, upstreamErrorOf } from './outcome.ts'
+import { parseRetryAfter } from './retry-after.ts'
+import { UpstreamError } from './upstream-error.ts'
+
+export interface TomTomOptions {
+  /** Upstream's origin: scheme, host and port. */
+  readonly origin: string
+  /** Total time for one attempt in ms, from its start to the last byte. */
+  readonly timeoutMs: number
+  readonly maxConnections: number
+  readonly userAgent: string
+}
+
+export interface TomTomParts {
+  /** The key in force at the moment of a call. */
+  readonly apiKey: () => string
+  readonly observer: Pick<Observer, 'upstreamAnswered'>
+  readonly clock: Clock
+}
+
+export interface TomTom {
+  readonly source: Source
+  /** Attempts under way. */
+  readonly inFlight: () => number
+  /** Ends every connection, those in use too. */
+  readonly close: () => Promise<void>
+}
+
+/** The endpoint's path; nothing of a client's request ever becomes part of it. */
+const PATH = '/search/2/chargingAvailability.json'
+/** A handshake that takes longer is not worth waiting for. */
+const CONNECT_TIMEOUT_MS = 2_000
+/** Connections are renewed after this, so that a change in DNS is followed. */
+const CONNECTION_TTL_MS = 300_000
+/** A shorter key could be part of an honest answer. */
+const RECOGNISABLE_KEY_LENGTH = 8
+
+/**
+ * TomTom's endpoint as a Source: one GET, built from scratch, for the unfiltered JSON answer of one station.
+ * TLS is verified and redirects are not followed; both are undici's defaults, and tests hold them.
+ */
+export function tomtom(options: TomTomOptions, parts: TomTomParts): TomTom {
+  const { observer, clock } = parts
+  const pool = new Pool(options.origin, {
+    connections: options.maxConnections,
+    connect: { timeout: Math.min(options.timeoutMs, CONNECT_TIMEOUT_MS) },
+    headersTimeout: options.timeoutMs,
+    bodyTimeout: options.timeoutMs,
+    maxResponseSize: MAX_BODY_BYTES,
+    clientTtl: CONNECTION_TTL_MS,
+  })
+  let inFlight = 0
+
+  const source: Source = async (id) => {
+    const startedAt = clock.now()
+    const seconds = () => (clock.now() - startedAt) / 1000
+    inFlight++
+    try {
+      const availability = await ask(pool, id, options, parts)
+      observer.upstreamAnswered(availability.connectors.length === 0 ? 'empty' : 'ok', seconds())
+      return availability
+    } catch (thrown) {
+      const error = upstreamErrorOf(thrown)
+      observer.upstreamAnswered(error.outcome, seconds())
+      throw error
+    } finally {
+      inFlight--
+    }
+  }
+  return { source, inFlight: () => inFlight, close: () => pool.destroy() }
+}
+
+async function ask(
+  pool: Pool,
+  id: string,
+  options: TomTomOptions,
+  parts: TomTomParts,
+): Promise<Availability> {
+  const key = parts.apiKey()
+  const response = await pool.request({
+    method: 'GET',
+    path: `${PATH}?key=${encodeURIComponent(key)}&chargingAvailability=${encodeURIComponent(id)}`,
+    headers: {
+      accept: 'application/json',
+      'accept-encoding': 'gzip',
+      'user-agent': options.userAgent,
+      'tracking-id': randomUUID(),
+    },
+    signal: AbortSignal.timeout(options.timeoutMs),
+  })
+  if (response.statusCode !== 200) throw await refusal(response, parts.clock)
+  const text = await readText(response)
+  if (key.length >= RECOGNISABLE_KEY_LENGTH && text.includes(key)) {
+    throw new UpstreamError('invalid', { reason: 'not an answer: the body repeats the key' })
+  }
+  return decodeAvailability(text, id)
+}
+
+/** What a status other than 200 says. Bodies of errors come in many shapes and are never passed on. */
+async function refusal(
+  { statusCode, headers, body }: Dispatcher.ResponseData,
+  clock: Clock,
+): Promise<UpstreamError> {
+  await body.dump({ limit: MAX_BODY_BYTES })
+  return new UpstreamError(outcomeOfStatus(statusCode), {
+    reason: `upstream answered ${statusCode}`,
+    upstreamStatus: statusCode,
+    retryAfterMs: parseRetryAfter(headers['retry-after']?.toString(), clock.wall()),
+  })
+}
