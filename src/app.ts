@@ -2,6 +2,7 @@ import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import type { DestinationStream, Logger } from 'pino'
 import { Cache } from './cache/cache.ts'
+import type { Clock } from './clock.ts'
 import { systemClock } from './clock.ts'
 import type { Config } from './config.ts'
 import { drain } from './http/drain.ts'
@@ -14,6 +15,11 @@ import { Health } from './ops/health.ts'
 import { createLogger } from './ops/logger.ts'
 import { createMetrics } from './ops/metrics.ts'
 import { openApiKey } from './upstream/api-key.ts'
+import type { BudgetOptions } from './upstream/budget.ts'
+import { Budget } from './upstream/budget.ts'
+import { guarded } from './upstream/guarded.ts'
+import type { PacingOptions, Usage } from './upstream/pacing.ts'
+import { pace } from './upstream/pacing.ts'
 import { tomtom } from './upstream/tomtom.ts'
 
 /** What the process brings; everything else the app makes itself. */
@@ -39,8 +45,8 @@ export interface App {
   stop(): Promise<void>
 }
 
-/** A flight outlives its source's own deadline by this: it is the net below it. */
-const FLIGHT_MARGIN_MS = 1_000
+/** A flight may outlive the deadlines of what it waits for by this: it is the net below them. */
+const FLIGHT_MARGIN_MS = 50
 
 /** The composition root: builds the parts and fits them together. */
 export async function createApp(config: Config, surroundings: Surroundings): Promise<App> {
@@ -59,13 +65,27 @@ export async function createApp(config: Config, surroundings: Surroundings): Pro
     { ...config.upstream, userAgent: `ev-availability-proxy/${surroundings.version}` },
     { apiKey: apiKey.current, observer, clock },
   )
-  const cache = new Cache(
-    { ...config.cache, ...config.upstream, flightTimeoutMs: config.upstream.timeoutMs + FLIGHT_MARGIN_MS },
-    { load: upstream.source, observer, clock, random: Math.random },
+  const usage = (): Usage => cache
+  const quota =
+    config.upstream.quota === null ? null : openQuota(config.upstream.quota, config.cache, usage, clock)
+  const calls = guarded(config.upstream, {
+    source: upstream.source,
+    quota,
+    apiKey: apiKey.current,
+    clock,
+    observer,
+    random: Math.random,
+  })
+  const effectiveTtlMs = quota?.pacing.ttlMs ?? (() => config.cache.ttlMs)
+  const cache: Cache = new Cache(
+    { ...config.cache, ...config.upstream, flightTimeoutMs: flightTimeoutMs(config) },
+    { load: calls.source, observer, clock, random: Math.random, effectiveTtlMs },
   )
   const gauges: Gauges = {
     cache: () => ({ entries: cache.entries, bytes: cache.bytes }),
-    upstream: () => ({ inFlight: upstream.inFlight() }),
+    upstream: () => ({ inFlight: upstream.inFlight(), queued: calls.queued(), circuit: calls.circuit() }),
+    quota: () => quota?.budget ?? null,
+    effectiveTtlMs,
   }
   const metrics = createMetrics(gauges, surroundings)
   listeners.push(metrics.observer, eventLog(log))
@@ -111,4 +131,13 @@ async function listen(server: FastifyInstance, where: { host: string; port: numb
 function once(action: () => Promise<void>): () => Promise<void> {
   let running: Promise<void> | null = null
   return () => (running ??= action())
+}
+
+function openQuota(limits: BudgetOptions, ttls: PacingOptions, usage: () => Usage, clock: Clock) {
+  const budget = new Budget(limits, clock)
+  return { budget, pacing: pace(ttls, { budget, usage, clock }) }
+}
+
+function flightTimeoutMs({ upstream }: Config): number {
+  return upstream.queueTimeoutMs + upstream.timeoutMs + FLIGHT_MARGIN_MS
 }

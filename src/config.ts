@@ -1,5 +1,18 @@
-import type { Kind } from './config-values.ts'
-import { count, duration, flag, host, oneOf, origin, origins, path, port, size } from './config-values.ts'
+import type { Kind, Quota } from './config-values.ts'
+import {
+  count,
+  duration,
+  flag,
+  host,
+  oneOf,
+  origin,
+  origins,
+  path,
+  port,
+  quota,
+  rate,
+  size,
+} from './config-values.ts'
 import { parseSecret } from './secret.ts'
 
 const DAY = 24 * 3_600_000
@@ -58,6 +71,11 @@ export const SETTINGS = {
     '60s',
     'the same as CACHE_TTL for stations without connectors, and for a 400 or 404 of upstream',
   ),
+  CACHE_MAX_TTL: setting(
+    duration(0, 31 * DAY),
+    '5m',
+    'how far a quota may stretch CACHE_TTL to make the calls last',
+  ),
   CACHE_MAX_ENTRIES: setting(count(1, 10_000_000), '100000', 'most stations held'),
   CACHE_MAX_BYTES: setting(
     size(64 * 2 ** 10, 64 * 2 ** 30),
@@ -69,6 +87,17 @@ export const SETTINGS = {
     duration(0, 300_000),
     '800ms',
     'when an old answer is served instead of waiting',
+  ),
+  UPSTREAM_MAX_QPS: setting(rate, '5', 'calls a second; `0` is no limit'),
+  UPSTREAM_QUEUE_TIMEOUT: setting(
+    duration(0, 60_000),
+    '1s',
+    'longest wait for a place under UPSTREAM_MAX_QPS',
+  ),
+  UPSTREAM_QUOTA: setting(
+    quota,
+    null,
+    'calls per UTC day or month, such as `2500/day` or `75000/month`, made to last until the reset',
   ),
   UPSTREAM_MAX_CONNECTIONS: setting(count(1, 1_000), '16', 'sockets to upstream'),
   DRAIN_DELAY: setting(
@@ -102,6 +131,7 @@ export interface Config {
     readonly staleWhileRevalidateMs: number
     readonly staleIfErrorMs: number
     readonly emptyTtlMs: number
+    readonly maxTtlMs: number
     readonly maxEntries: number
     readonly maxBytes: number
   }
@@ -110,6 +140,10 @@ export interface Config {
     readonly timeoutMs: number
     readonly softTimeoutMs: number
     readonly maxConnections: number
+    /** Calls a second; 0 is no limit. */
+    readonly perSecond: number
+    readonly queueTimeoutMs: number
+    readonly quota: Quota | null
   }
   readonly drain: { readonly delayMs: number; readonly timeoutMs: number }
   readonly log: { readonly level: string; readonly access: boolean }
@@ -208,6 +242,7 @@ function assemble(values: Required<Values>, apiKey: Config['apiKey'], environmen
       staleWhileRevalidateMs: v.CACHE_STALE_WHILE_REVALIDATE,
       staleIfErrorMs: v.CACHE_STALE_IF_ERROR,
       emptyTtlMs: v.CACHE_EMPTY_TTL,
+      maxTtlMs: v.CACHE_MAX_TTL,
       maxEntries: v.CACHE_MAX_ENTRIES,
       maxBytes: v.CACHE_MAX_BYTES,
     },
@@ -216,6 +251,9 @@ function assemble(values: Required<Values>, apiKey: Config['apiKey'], environmen
       timeoutMs: v.UPSTREAM_TIMEOUT,
       softTimeoutMs: v.UPSTREAM_SOFT_TIMEOUT,
       maxConnections: v.UPSTREAM_MAX_CONNECTIONS,
+      perSecond: v.UPSTREAM_MAX_QPS,
+      queueTimeoutMs: v.UPSTREAM_QUEUE_TIMEOUT,
+      quota: values.UPSTREAM_QUOTA ?? null,
     },
     drain: { delayMs: v.DRAIN_DELAY, timeoutMs: v.DRAIN_TIMEOUT },
     log: { level: v.LOG_LEVEL, access: v.ACCESS_LOG },

@@ -30,6 +30,19 @@ export const UPSTREAM_OUTCOMES = [
 ] as const
 export type UpstreamOutcome = (typeof UPSTREAM_OUTCOMES)[number]
 
+/** closed: calls go out; open: none do; half_open: one does, to see whether upstream is back. */
+export const CIRCUIT_STATES = ['closed', 'open', 'half_open'] as const
+export type CircuitState = (typeof CIRCUIT_STATES)[number]
+
+/** Upstream refuses our calls, and what is most likely behind it. */
+export interface Refusal {
+  readonly status: number | undefined
+  /** A sentence for the operator. */
+  readonly diagnosis: string
+  /** How long no call is made. */
+  readonly waitMs: number
+}
+
 /** A request that ended in an error: for the log alone. */
 export interface RequestFailure {
   readonly trackingId: string
@@ -64,6 +77,14 @@ export interface Observer {
   evicted(): void
   /** An attempt to call upstream ended. */
   upstreamAnswered(outcome: UpstreamOutcome, seconds: number): void
+  /** The circuit breaker changed its state. */
+  circuitChanged(state: CircuitState): void
+  /** Upstream began to refuse our calls (429, 401, 403), or the likely cause changed. */
+  upstreamRefuses(refusal: Refusal): void
+  /** Upstream answers again after it refused. */
+  upstreamAccepts(): void
+  /** So much of the period's quota is spent now; told once for each of 50, 80, 95 and 100 percent. */
+  quotaSpent(percent: number, remaining: number, resetAt: Date): void
   /** The key was read again from its file and has changed. */
   keyRotated(): void
   /** The key's file cannot be used; the key in force stays. */
@@ -73,7 +94,11 @@ export interface Observer {
 /** What is read, not told: the state of the parts at the moment of a scrape. */
 export interface Gauges {
   cache(): { readonly entries: number; readonly bytes: number }
-  upstream(): { readonly inFlight: number }
+  upstream(): { readonly inFlight: number; readonly queued: number; readonly circuit: CircuitState }
+  /** Null without a quota. */
+  quota(): { readonly limit: number; readonly remaining: number; readonly resetAtMs: number } | null
+  /** The TTL in force, in ms. */
+  effectiveTtlMs(): number
 }
 
 /** One observer for many: each in the list, as it is at that moment, hears everything it has a method for. */
@@ -93,6 +118,10 @@ export function broadcast(listeners: readonly Partial<Observer>[]): Observer {
     lookedUp: tell('lookedUp'),
     evicted: tell('evicted'),
     upstreamAnswered: tell('upstreamAnswered'),
+    circuitChanged: tell('circuitChanged'),
+    upstreamRefuses: tell('upstreamRefuses'),
+    upstreamAccepts: tell('upstreamAccepts'),
+    quotaSpent: tell('quotaSpent'),
     keyRotated: tell('keyRotated'),
     keyUnreadable: tell('keyUnreadable'),
   }

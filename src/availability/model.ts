@@ -28,10 +28,14 @@ export interface ConnectorAvailability {
 /** The states in which a charging point can be, in the order of the reference. */
 export const COUNTS = ['available', 'occupied', 'reserved', 'unknown', 'outOfService'] as const
 
-/** What a call should know of the one who asks. */
+/** What the one who asks wants the call to know. */
 export interface Call {
-  /** A caller waits for the answer, or nobody does (a refresh in the background). */
+  /** Nobody waits for it with empty hands: it gives way, and is refused rather than queued. */
   readonly background: boolean
+  /** An answer for this station is held, old as it may be. */
+  readonly held: boolean
+  /** Time for the attempt in ms, when it is less than the whole. */
+  readonly timeoutMs?: number
 }
 
 /**

@@ -42,7 +42,7 @@ function element(name: string, value: unknown): string {
   if (Array.isArray(value)) return name === 'perPowerLevel' ? powerLevels(value) : list(name, value)
   if (isObject(value)) return `<${name}>${members(value)}</${name}>`
   if (typeof value === 'number' && name === 'powerKW') return textElement(name, formatDouble(value))
-  return textElement(name, value === null ? '' : String(value))
+  return textElement(name, value === null ? '' : `${value as string | number | boolean}`)
 }
 
 function list(name: string, items: readonly unknown[]): string {

@@ -135,7 +135,7 @@ function identity(body: string): Rendering {
 
 /** V8 keeps a string in one byte a character while all are Latin-1, else in two. */
 function stringBytes(text: string): number {
-  return /[^\u0000-\u00ff]/.test(text) ? text.length * 2 : text.length
+  return /[\u0100-\uffff]/.test(text) ? text.length * 2 : text.length
 }
 
 function outlineBytes(outline: Outline): number {

@@ -1,4 +1,4 @@
-import type { Source } from '../availability/model.ts'
+import type { Call, Source } from '../availability/model.ts'
 import type { Clock } from '../clock.ts'
 import { asServiceError, prefersOldAnswer, ServiceError } from '../errors.ts'
 import type { CacheResult, Observer } from '../observer.ts'
@@ -32,6 +32,8 @@ export interface CacheParts {
   readonly clock: Clock
   /** From 0 up to, not including, 1. */
   readonly random: () => number
+  /** The TTL in force, in ms: `ttlMs`, or more while a quota must be made to last. */
+  readonly effectiveTtlMs: () => number
 }
 
 /** What a lookup found, and how. */
@@ -66,6 +68,7 @@ export class Cache {
   readonly #store: Store
   readonly #flights: SingleFlight<Held>
   readonly #setbacks: Setbacks
+  #lookups = 0
 
   constructor(options: CacheOptions, parts: CacheParts) {
     this.#options = options
@@ -73,7 +76,7 @@ export class Cache {
     this.#store = new Store({ ...options, onEviction: () => parts.observer.evicted() })
     this.#flights = new SingleFlight({
       deadlineMs: options.flightTimeoutMs,
-      after: parts.clock.after,
+      after: (ms, callback) => parts.clock.after(ms, callback),
       timeoutError: () => new ServiceError('UpstreamTimeout', { reason: 'the flight reached its deadline' }),
     })
     this.#setbacks = new Setbacks({
@@ -96,13 +99,26 @@ export class Cache {
     return this.#flights.size
   }
 
+  /** Lookups since the start. */
+  get lookups(): number {
+    return this.#lookups
+  }
+
+  /** How long ago each station held was asked for last, in ms, the most recent first. */
+  *sinceLastUse(): Iterable<number> {
+    const now = this.#parts.clock.now()
+    for (const { usedAt } of this.#store.recent()) yield now - usedAt
+  }
+
   /**
    * The station's answer: held, old, joined or fetched. What is held comes without a promise. `leaving` is
    * called only if the caller has to wait; its signal detaches this caller and touches nobody else.
    * @throws ServiceError, thrown or as the rejection
    */
   get(id: string, leaving?: () => AbortSignal): Found | Promise<Found> {
+    this.#lookups++
     const held = this.#store.get(id)
+    if (held !== undefined) held.usedAt = this.#parts.clock.now()
     const overdueMs = held === undefined ? Number.POSITIVE_INFINITY : this.#overdueMs(held)
     if (held !== undefined && overdueMs <= 0) return this.#found('hit', held)
 
@@ -118,12 +134,12 @@ export class Cache {
 
   /** Nobody waits for a refresh; a flight under way is as good as one of its own. */
   #refresh(id: string): void {
-    if (this.#flights.underWay(id) === undefined) this.#launch(id, true)
+    if (this.#flights.underWay(id) === undefined) this.#launch(id, { background: true, held: true })
   }
 
   async #wait(id: string, held: Held | undefined, signal: AbortSignal | undefined): Promise<Found> {
     const joined = this.#flights.underWay(id)
-    const flight = joined ?? this.#launch(id, false)
+    const flight = joined ?? this.#launch(id, { background: false, held: held !== undefined })
     const result = joined === undefined ? 'miss' : 'coalesced'
     try {
       if (flight.waiters >= MAX_WAITERS) throw tooManyWaiters()
@@ -155,12 +171,13 @@ export class Cache {
     })
   }
 
-  #launch(id: string, background: boolean): Flight<Held> {
+  #launch(id: string, call: Call): Flight<Held> {
     const { load, clock, random } = this.#parts
     const startedAt = clock.now()
     const flight = this.#flights.start(id, async () => {
-      const answer = new Answer(await load(id, { background }))
-      const held = { answer, receivedAt: clock.now(), startedAt, jitter: 1 - JITTER * random() }
+      const answer = new Answer(await load(id, call))
+      const receivedAt = clock.now()
+      const held = { answer, receivedAt, startedAt, jitter: 1 - JITTER * random(), usedAt: receivedAt }
       if (this.#options.ttlMs > 0) this.#store.put(held)
       this.#setbacks.clear(id)
       return held
@@ -209,8 +226,12 @@ export class Cache {
     return this.#ageMs(held) - this.#ttlMs(held)
   }
 
-  #ttlMs(held: Held): number {
-    return (held.answer.isEmpty ? this.#options.emptyTtlMs : this.#options.ttlMs) * held.jitter
+  /** The TTL in force for this entry; a stretched one holds for stations without connectors as well. */
+  #ttlMs({ answer, jitter }: Held): number {
+    const { ttlMs, emptyTtlMs } = this.#options
+    const effectiveMs = this.#parts.effectiveTtlMs()
+    if (!answer.isEmpty) return effectiveMs * jitter
+    return (effectiveMs > ttlMs ? Math.max(effectiveMs, emptyTtlMs) : emptyTtlMs) * jitter
   }
 
   #ageMs(held: Held): number {

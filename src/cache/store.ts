@@ -10,6 +10,8 @@ export interface Held {
   readonly startedAt: number
   /** 0.9 to 1: this entry's part of the TTL, so that entries stored together do not expire together. */
   readonly jitter: number
+  /** When it was asked for last. */
+  usedAt: number
 }
 
 export interface StoreOptions {
@@ -42,6 +44,11 @@ export class Store {
 
   get bytes(): number {
     return this.#sum((cache) => cache.calculatedSize)
+  }
+
+  /** The stations with connectors, the most recently used first. */
+  recent(): Iterable<Held> {
+    return this.#stations.values()
   }
 
   get(id: string): Held | undefined {

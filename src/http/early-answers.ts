@@ -15,9 +15,9 @@ import { trackingIdOf } from './tracking-id.ts'
  */
 export interface EarlyAnswers {
   /** For the server's `clientError`: writes to the socket and ends it. */
-  refuseBytes(error: NodeJS.ErrnoException, socket: Socket): void
+  readonly refuseBytes: (error: NodeJS.ErrnoException, socket: Socket) => void
   /** For a target that the router cannot decode. */
-  refuseTarget(request: IncomingMessage, response: ServerResponse): void
+  readonly refuseTarget: (request: IncomingMessage, response: ServerResponse) => void
 }
 
 export function earlyAnswers(origins: CorsOrigins, observer: Observer): EarlyAnswers {

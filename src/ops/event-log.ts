@@ -10,6 +10,18 @@ export function eventLog(log: Logger): Partial<Observer> {
       else log.info(line, 'request refused')
     },
     accessed: (access) => log.info(access, 'request answered'),
+    circuitChanged: (state) => {
+      if (state === 'open')
+        log.warn({ state }, 'the circuit to upstream is open: it fails, no calls are made for now')
+      else log.info({ state }, 'the circuit to upstream has changed')
+    },
+    upstreamRefuses: (refusal) => log.error(refusal, 'upstream refuses our calls'),
+    upstreamAccepts: () => log.info('upstream accepts our calls again'),
+    quotaSpent: (percent, remaining, resetAt) => {
+      const line = { percent, remaining, resetAt }
+      if (percent < 95) log.info(line, 'quota spent')
+      else log.warn(line, 'quota spent')
+    },
     keyRotated: () => log.info('the upstream key has changed and is in force'),
     keyUnreadable: (reason) =>
       log.warn({ reason }, 'the upstream key cannot be read again; the key in force stays'),

@@ -1,7 +1,7 @@
 import type { Metric, MetricObject, MetricValue } from 'prom-client'
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import type { Gauges, Observer, RequestResult } from '../observer.ts'
-import { CACHE_RESULTS, FORMATS, STATUSES, UPSTREAM_OUTCOMES } from '../observer.ts'
+import { CACHE_RESULTS, CIRCUIT_STATES, FORMATS, STATUSES, UPSTREAM_OUTCOMES } from '../observer.ts'
 import { Histogram, Tally } from './counters.ts'
 
 export interface Metrics {
@@ -92,6 +92,36 @@ export function createMetrics(gauges: Gauges, build: Build): Metrics {
   gauge('evproxy_upstream_in_flight', 'Attempts to call upstream that are under way.', () => [
     [{}, gauges.upstream().inFlight],
   ])
+  gauge(
+    'evproxy_upstream_queue_length',
+    'Calls that wait for their place under the limit of calls a second.',
+    () => [[{}, gauges.upstream().queued]],
+  )
+  gauge('evproxy_upstream_circuit_state', 'The circuit breaker: 1 for the state in which it is.', () =>
+    CIRCUIT_STATES.map((state) => [{ state }, gauges.upstream().circuit === state ? 1 : 0]),
+  )
+  const quota = (
+    name: string,
+    help: string,
+    read: (quota: NonNullable<ReturnType<Gauges['quota']>>) => number,
+  ) => {
+    gauge(name, `${help} No sample without a quota.`, () => {
+      const present = gauges.quota()
+      return present === null ? [] : [[{}, read(present)]]
+    })
+  }
+  quota('evproxy_quota_limit', 'Calls allowed in the present period.', ({ limit }) => limit)
+  quota('evproxy_quota_remaining', 'Calls left in the present period.', ({ remaining }) => remaining)
+  quota(
+    'evproxy_quota_reset_timestamp_seconds',
+    'When the next period begins.',
+    ({ resetAtMs }) => resetAtMs / 1000,
+  )
+  gauge(
+    'evproxy_cache_effective_ttl_seconds',
+    'The fresh time in force, as the quota has stretched it.',
+    () => [[{}, gauges.effectiveTtlMs() / 1000]],
+  )
   gauge('evproxy_build_info', 'What is running; the value is always 1.', () => [
     [{ version: build.version, node_version: build.nodeVersion }, 1],
   ])

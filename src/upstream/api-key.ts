@@ -37,7 +37,7 @@ export function openApiKey(
   const known = [key]
   let trouble: string | null = null
   let stopped = false
-  let cancel = () => {}
+  let cancel: (() => void) | null = null
 
   const readAgain = async () => {
     try {
@@ -64,7 +64,7 @@ export function openApiKey(
     known: () => known,
     stop: () => {
       stopped = true
-      cancel()
+      cancel?.()
     },
   }
 }

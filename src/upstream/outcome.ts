@@ -1,15 +1,29 @@
 import { errors } from 'undici'
 import { ServiceError } from '../errors.ts'
-import type { UpstreamOutcome } from '../observer.ts'
+import type { RefusalKind } from './upstream-error.ts'
 import { UpstreamError } from './upstream-error.ts'
 
 /** What a status other than 200 means; what is not listed is no answer at all. */
-export function outcomeOfStatus(status: number): UpstreamOutcome {
+export function outcomeOfStatus(status: number): UpstreamError['outcome'] {
   if (status === 400) return 'bad_request'
   if (status === 401 || status === 403) return 'refused'
   if (status === 404) return 'not_found'
   if (status === 429) return 'throttled'
   return status >= 500 ? 'server_error' : 'invalid' // 596 is one of the old gateway's own
+}
+
+/** Marks of the gateway's bodies, of whatever shape: JSON codes, or a heading of the older gateway. */
+const MARKS: readonly (readonly [RegExp, RefusalKind])[] = [
+  [/InsufficientFunds|Over Rate|Over Quota/i, 'over_quota'],
+  [/Over Qps|TooManyRequests/i, 'throttled'],
+  [/InvalidReferer/i, 'referer'],
+  [/Developer Inactive|Not Authorized|InvalidKey/i, 'bad_key'],
+]
+
+/** What a refusal's body gives away. `Forbidden` says both bad key and over quota, so it is unclear. */
+export function refusalKind(status: number, body: string): RefusalKind {
+  if (status === 429) return 'throttled'
+  return MARKS.find(([mark]) => mark.test(body))?.[1] ?? 'unclear'
 }
 
 /** Anything that was thrown during an attempt, as what it means. */
@@ -18,24 +32,39 @@ export function upstreamErrorOf(thrown: unknown): UpstreamError {
   if (thrown instanceof ServiceError) {
     return new UpstreamError('invalid', { reason: thrown.reason ?? thrown.message, cause: thrown.cause })
   }
-  const outcome = outcomeOfException(thrown)
-  return new UpstreamError(outcome, { reason: REASON_OF[outcome], cause: thrown })
+  if (thrown instanceof errors.ConnectTimeoutError) {
+    return new UpstreamError('timeout', { reason: 'upstream could not be connected to in time', sent: false })
+  }
+  if (isTimeout(thrown)) return new UpstreamError('timeout', { reason: 'upstream did not answer in time' })
+  if (thrown instanceof errors.ResponseExceededMaxSizeError) {
+    return new UpstreamError('invalid', { reason: 'not an answer: the body is larger than allowed' })
+  }
+  return networkError(thrown)
 }
 
-const REASON_OF = {
-  timeout: 'upstream did not answer in time',
-  invalid: 'the body is larger than allowed',
-  network: 'the connection failed or broke',
-}
+/** Codes of a connection that was there and broke; with any other there never was one. */
+const BROKEN = new Set([
+  'ECONNRESET',
+  'EPIPE',
+  'UND_ERR_SOCKET',
+  'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
+  'UND_ERR_HEADERS_OVERFLOW',
+])
 
-function outcomeOfException(thrown: unknown): keyof typeof REASON_OF {
-  if (isTimeout(thrown)) return 'timeout'
-  return thrown instanceof errors.ResponseExceededMaxSizeError ? 'invalid' : 'network'
+function networkError(cause: unknown): UpstreamError {
+  const { code } = cause as NodeJS.ErrnoException
+  const broken = code !== undefined && (BROKEN.has(code) || code.startsWith('HPE_'))
+  const reason = broken ? 'the connection to upstream broke' : 'no connection to upstream'
+  return new UpstreamError('network', {
+    reason: `${reason} (${code ?? 'unknown'})`,
+    cause,
+    broken,
+    sent: broken,
+  })
 }
 
 function isTimeout(thrown: unknown): boolean {
   return (
-    thrown instanceof errors.ConnectTimeoutError ||
     thrown instanceof errors.HeadersTimeoutError ||
     thrown instanceof errors.BodyTimeoutError ||
     (thrown instanceof Error && thrown.name === 'TimeoutError')

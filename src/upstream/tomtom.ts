@@ -6,7 +6,7 @@ import type { Availability, Source } from '../availability/model.ts'
 import type { Clock } from '../clock.ts'
 import type { Observer } from '../observer.ts'
 import { MAX_BODY_BYTES, readText } from './body.ts'
-import { outcomeOfStatus, upstreamErrorOf } from './outcome.ts'
+import { outcomeOfStatus, refusalKind, upstreamErrorOf } from './outcome.ts'
 import { parseRetryAfter } from './retry-after.ts'
 import { UpstreamError } from './upstream-error.ts'
 
@@ -59,12 +59,12 @@ export function tomtom(options: TomTomOptions, parts: TomTomParts): TomTom {
   })
   let inFlight = 0
 
-  const source: Source = async (id) => {
+  const source: Source = async (id, call) => {
     const startedAt = clock.now()
     const seconds = () => (clock.now() - startedAt) / 1000
     inFlight++
     try {
-      const availability = await ask(pool, id, options, parts)
+      const availability = await ask(pool, id, call.timeoutMs ?? options.timeoutMs, options.userAgent, parts)
       observer.upstreamAnswered(availability.connectors.length === 0 ? 'empty' : 'ok', seconds())
       return availability
     } catch (thrown) {
@@ -81,7 +81,8 @@ export function tomtom(options: TomTomOptions, parts: TomTomParts): TomTom {
 async function ask(
   pool: Pool,
   id: string,
-  options: TomTomOptions,
+  timeoutMs: number,
+  userAgent: string,
   parts: TomTomParts,
 ): Promise<Availability> {
   const key = parts.apiKey()
@@ -91,10 +92,10 @@ async function ask(
     headers: {
       accept: 'application/json',
       'accept-encoding': 'gzip',
-      'user-agent': options.userAgent,
+      'user-agent': userAgent,
       'tracking-id': randomUUID(),
     },
-    signal: AbortSignal.timeout(options.timeoutMs),
+    signal: AbortSignal.timeout(timeoutMs),
   })
   if (response.statusCode !== 200) throw await refusal(response, parts.clock)
   const text = await readText(response)
@@ -104,15 +105,17 @@ async function ask(
   return decodeAvailability(text, id)
 }
 
-/** What a status other than 200 says. Bodies of errors come in many shapes and are never passed on. */
-async function refusal(
-  { statusCode, headers, body }: Dispatcher.ResponseData,
-  clock: Clock,
-): Promise<UpstreamError> {
-  await body.dump({ limit: MAX_BODY_BYTES })
-  return new UpstreamError(outcomeOfStatus(statusCode), {
+/** What a status other than 200 says. Bodies of errors come in many shapes; they are read, never passed on. */
+async function refusal(response: Dispatcher.ResponseData, clock: Clock): Promise<UpstreamError> {
+  const { statusCode, headers, body } = response
+  const outcome = outcomeOfStatus(statusCode)
+  const explains = outcome === 'refused' || outcome === 'throttled'
+  const text = explains ? await readText(response).catch(() => '') : ''
+  if (!explains) void body.dump({ limit: MAX_BODY_BYTES }).catch(() => {})
+  return new UpstreamError(outcome, {
     reason: `upstream answered ${statusCode}`,
     upstreamStatus: statusCode,
     retryAfterMs: parseRetryAfter(headers['retry-after']?.toString(), clock.wall()),
+    refusal: refusalKind(statusCode, text),
   })
 }

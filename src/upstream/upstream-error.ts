@@ -2,6 +2,9 @@ import type { ErrorCode } from '../errors.ts'
 import { ServiceError } from '../errors.ts'
 import type { UpstreamOutcome } from '../observer.ts'
 
+/** What is behind a 401, 403 or 429, as far as its body tells. */
+export type RefusalKind = 'over_quota' | 'throttled' | 'bad_key' | 'referer' | 'unclear'
+
 export interface UpstreamErrorOptions {
   readonly reason: string
   readonly cause?: unknown
@@ -9,31 +12,40 @@ export interface UpstreamErrorOptions {
   readonly upstreamStatus?: number
   /** Upstream's own Retry-After, in ms and clamped, if it sent one. */
   readonly retryAfterMs?: number | undefined
+  readonly refusal?: RefusalKind
+  /** The connection broke after it was made. */
+  readonly broken?: boolean
+  /** Whether upstream can have seen the request; true unless no connection came about. */
+  readonly sent?: boolean
 }
 
-/** Statuses after which a second attempt may do better: the gateway in front of upstream could not reach it. */
+/** Statuses of the gateway in front of upstream, when it could not reach what is behind it. */
 const TRANSIENT_STATUSES: ReadonlySet<number | undefined> = new Set([502, 503, 504])
 
-/** A call that was sent and brought no answer. */
+/** A call that brought no answer. */
 export class UpstreamError extends ServiceError {
-  readonly outcome: UpstreamOutcome
-  /** Whether the same call, sent again at once, may well succeed: a broken connection or a 502, 503, 504. */
+  readonly outcome: Exclude<UpstreamOutcome, 'ok' | 'empty'>
+  readonly upstreamStatus: number | undefined
+  readonly refusal: RefusalKind
+  readonly sent: boolean
+  /** Whether the same call, sent again at once, may well succeed: a broken connection, or a 502, 503, 504. */
   readonly isTransient: boolean
 
-  constructor(outcome: UpstreamOutcome, options: UpstreamErrorOptions) {
-    const { reason, cause, retryAfterMs } = options
-    super(CODE_OF[outcome], { reason, cause, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) })
+  constructor(outcome: UpstreamError['outcome'], options: UpstreamErrorOptions) {
+    const { reason, cause, retryAfterMs, upstreamStatus } = options
+    super(CODE_OF[outcome], { reason, cause, ...(retryAfterMs !== undefined && { retryAfterMs }) })
     this.name = 'UpstreamError'
     this.outcome = outcome
-    this.isTransient = outcome === 'network' || TRANSIENT_STATUSES.has(options.upstreamStatus)
+    this.upstreamStatus = upstreamStatus
+    this.refusal = options.refusal ?? 'unclear'
+    this.sent = options.sent ?? true
+    this.isTransient = options.broken === true || TRANSIENT_STATUSES.has(upstreamStatus)
     Object.freeze(this)
   }
 }
 
 /** What clients are told of each outcome. A refusal is of our key, so it is never the caller's fault. */
-const CODE_OF: Record<UpstreamOutcome, ErrorCode> = {
-  ok: 'InternalError',
-  empty: 'InternalError',
+const CODE_OF: Record<UpstreamError['outcome'], ErrorCode> = {
   bad_request: 'InvalidParameter',
   not_found: 'NotFound',
   throttled: 'TooManyRequests',
@@ -42,4 +54,22 @@ const CODE_OF: Record<UpstreamOutcome, ErrorCode> = {
   invalid: 'UpstreamFailed',
   timeout: 'UpstreamTimeout',
   network: 'UpstreamFailed',
+}
+
+/** What an error says of upstream's health: the one predicate that the circuit breaker asks. */
+export function verdictOn(error: unknown): 'alive' | 'failing' | 'unknown' {
+  if (!(error instanceof UpstreamError)) return 'unknown' // it was never sent
+  switch (error.outcome) {
+    case 'bad_request':
+    case 'not_found':
+      return 'alive'
+    case 'throttled':
+    case 'refused':
+      return 'unknown' // the gateway speaks, not what is behind it; the cool-down sees to that
+    case 'server_error':
+    case 'invalid':
+    case 'timeout':
+    case 'network':
+      return 'failing'
+  }
 }

@@ -1,0 +1,37 @@
+ARG NODE_MAJOR=26
+
+# Compiles src/ to dist/, which needs the development dependencies.
+FROM node:${NODE_MAJOR}-bookworm-slim AS build
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+RUN npm ci
+COPY tsconfig.json tsconfig.build.json ./
+COPY scripts/clean.mjs scripts/
+COPY src src
+RUN npm run build
+
+# What the service needs at run time, and nothing else.
+FROM node:${NODE_MAJOR}-bookworm-slim AS dependencies
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+RUN npm ci --omit=dev
+
+FROM node:${NODE_MAJOR}-bookworm-slim
+LABEL org.opencontainers.image.title="ev-availability-proxy" \
+      org.opencontainers.image.description="A caching, coalescing, quota-keeping gateway in front of TomTom's EV Charging Stations Availability endpoint" \
+      org.opencontainers.image.licenses="MIT"
+# The admin listener has to be reachable by probes and by Prometheus from outside the container; publish none of it.
+ENV NODE_ENV=production \
+    NODE_OPTIONS=--enable-source-maps \
+    ADMIN_HOST=0.0.0.0
+WORKDIR /app
+COPY --from=dependencies /app/node_modules node_modules
+COPY --from=build /app/dist dist
+COPY package.json openapi.yaml ./
+# Nothing is ever written: the files belong to root, and the root filesystem may be read-only.
+USER node
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --retries=3 \
+  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.ADMIN_PORT || 8081}/livez`, { signal: AbortSignal.timeout(2000) }).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+CMD ["node", "dist/main.js"]

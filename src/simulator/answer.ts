@@ -1,0 +1,45 @@
+import { randomUUID } from 'node:crypto'
+import type { ServerResponse } from 'node:http'
+import { gzipSync } from 'node:zlib'
+import type { Call } from './request.ts'
+
+/** An answer before it meets the wire. */
+export interface Answer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
+}
+
+const TRACKING_ID = /^[a-zA-Z0-9-]{1,100}$/
+
+/** Headers that every answer carries, whoever in the simulator gives it. */
+export function commonHeaders({ headers }: Call): Record<string, string> {
+  const given = headers['tracking-id']
+  const trackingId = typeof given === 'string' && TRACKING_ID.test(given) ? given : randomUUID()
+  return { Server: 'tomtom', 'Tracking-ID': trackingId, 'X-TomTom-Processed-By': 'simulator' }
+}
+
+/** Sends the whole answer, compressed when the caller asks for it. */
+export function send(call: Call, response: ServerResponse, { status, headers, body }: Answer): void {
+  const compress = body !== '' && acceptsGzip(call.headers['accept-encoding'])
+  const bytes = compress ? gzipSync(body) : Buffer.from(body)
+  response.writeHead(status, {
+    ...commonHeaders(call),
+    ...headers,
+    Vary: 'accept-encoding,origin',
+    ...(compress && { 'Content-Encoding': 'gzip' }),
+    ...(status !== 204 && { 'Content-Length': bytes.length }),
+  })
+  response.end(bytes)
+}
+
+/** `gzip` or `*` in the list, unless its weight is 0. */
+function acceptsGzip(acceptEncoding = ''): boolean {
+  const codings = acceptEncoding
+    .toLowerCase()
+    .split(',')
+    .map((item) => item.split(';').map((part) => part.trim()))
+  const [, ...parameters] = codings.find(([name]) => name === 'gzip') ??
+    codings.find(([name]) => name === '*') ?? ['', 'q=0']
+  return !parameters.some((parameter) => /^q=0(\.0*)?$/.test(parameter))
+}

@@ -1,0 +1,58 @@
+import type { Answer } from './answer.ts'
+import { FaultDocumentError } from './fault-document.ts'
+import type { Faults } from './faults.ts'
+
+/** Where faults are looked at and set. It never fails on demand, needs no key and is not counted. */
+export const CONTROL_PATH = '/_simulator/faults'
+
+const MOST_BYTES = 64 * 1024
+
+/** `GET` shows the faults in force, `PUT` replaces them and shows them, `DELETE` clears them. */
+export async function control(method: string, body: AsyncIterable<Buffer>, faults: Faults): Promise<Answer> {
+  switch (method) {
+    case 'PUT':
+      return replace(body, faults)
+    case 'DELETE':
+      faults.set([])
+      return { status: 204, headers: {}, body: '' }
+    case 'GET':
+      return json(200, faults.inForce)
+    default:
+      return {
+        ...json(405, { message: 'expected GET, PUT or DELETE' }),
+        headers: { Allow: 'GET, PUT, DELETE' },
+      }
+  }
+}
+
+async function replace(body: AsyncIterable<Buffer>, faults: Faults): Promise<Answer> {
+  try {
+    faults.set(JSON.parse(await textOf(body)))
+    return json(200, faults.inForce)
+  } catch (error) {
+    if (error instanceof FaultDocumentError)
+      return json(400, { message: error.message, problems: error.problems })
+    if (error instanceof SyntaxError) return json(400, { message: `The body is not JSON: ${error.message}` })
+    throw error
+  }
+}
+
+async function textOf(body: AsyncIterable<Buffer>): Promise<string> {
+  const chunks: Buffer[] = []
+  let length = 0
+  for await (const chunk of body) {
+    length += chunk.length
+    if (length <= MOST_BYTES) chunks.push(chunk)
+  }
+  if (length > MOST_BYTES)
+    throw new FaultDocumentError([`expected at most ${MOST_BYTES} bytes, got ${length}`])
+  return Buffer.concat(chunks).toString()
+}
+
+function json(status: number, value: unknown): Answer {
+  return {
+    status,
+    headers: { 'Content-Type': 'application/json; charset=utf-8' },
+    body: JSON.stringify(value),
+  }
+}

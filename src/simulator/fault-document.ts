@@ -1,0 +1,152 @@
+import { GATEWAY_ANSWERS } from './gateway.ts'
+import type { GatewayAnswer } from './gateway.ts'
+
+/**
+ * What can go wrong instead of an honest answer:
+ * - `status`: an error of the gateway; the status, the name of a body, or both
+ * - `hang`: the call is accepted and never answered
+ * - `reset`: the connection is reset before any answer
+ * - `truncate`: the connection ends in the middle of the body
+ * - `drip`: the honest answer, a byte every `everyMs` (default 100)
+ * - `html`: a 200 with a web page
+ * - `wrong-id`: the answer of another station
+ * - `wrong-shape`: a 200 in JSON that is no station
+ * - `null`: a 200 with the JSON `null`
+ * - `redirect`: a 302 that leads back to the simulator
+ * - `gzip-bomb`: a small body that decompresses to `bytes` (default 64 MiB) of valid JSON
+ */
+export type Outcome =
+  | {
+      readonly outcome: 'status'
+      readonly status?: number
+      readonly body?: GatewayAnswer
+      readonly retryAfter?: number | string
+    }
+  | { readonly outcome: 'drip'; readonly everyMs?: number }
+  | { readonly outcome: 'gzip-bomb'; readonly bytes?: number }
+  | {
+      readonly outcome:
+        | 'hang'
+        | 'reset'
+        | 'truncate'
+        | 'html'
+        | 'wrong-id'
+        | 'wrong-shape'
+        | 'null'
+        | 'redirect'
+    }
+
+/** An outcome, a delay before the answer, or both. Without `probability` it strikes every call, without `times` for ever. */
+export type Fault = (Outcome | { readonly outcome?: never; readonly latencyMs: number }) & {
+  readonly latencyMs?: number
+  /** From 0 to 1. */
+  readonly probability?: number
+  /** How many calls it strikes before it is over. */
+  readonly times?: number
+}
+
+/** A fault document that says something impossible; the message names every problem. */
+export class FaultDocumentError extends Error {
+  readonly problems: readonly string[]
+
+  constructor(problems: readonly string[]) {
+    super(`The fault document is not valid: ${problems.join('; ')}`)
+    this.name = 'FaultDocumentError'
+    this.problems = problems
+  }
+}
+
+interface Member {
+  readonly expected: string
+  readonly accepts: (value: unknown) => boolean
+  /** The only outcome that has this member; absent where every fault may have it. */
+  readonly of?: Outcome['outcome']
+}
+
+const OUTCOMES: readonly Outcome['outcome'][] = [
+  'status',
+  'hang',
+  'reset',
+  'truncate',
+  'drip',
+  'html',
+  'wrong-id',
+  'wrong-shape',
+  'null',
+  'redirect',
+  'gzip-bomb',
+]
+
+const MEMBERS: Readonly<Record<string, Member>> = {
+  outcome: oneOf(OUTCOMES),
+  latencyMs: number(0, 3_600_000),
+  probability: number(0, 1),
+  times: whole(1, Number.MAX_SAFE_INTEGER),
+  status: { ...whole(400, 599), of: 'status' },
+  body: { ...oneOf(Object.keys(GATEWAY_ANSWERS)), of: 'status' },
+  retryAfter: {
+    expected: 'seconds, or one line of visible ASCII characters and spaces',
+    accepts: (value) => isNumber(value, 0, Infinity) || (typeof value === 'string' && /^[ -~]+$/.test(value)),
+    of: 'status',
+  },
+  everyMs: { ...number(0, 3_600_000), of: 'drip' },
+  bytes: { ...whole(1, 2 ** 30), of: 'gzip-bomb' },
+}
+
+/**
+ * The faults that a document (one fault, or an array of them) describes.
+ * @throws FaultDocumentError naming every problem
+ */
+export function parseFaults(document: unknown): Fault[] {
+  const items: unknown[] = Array.isArray(document) ? document : [document]
+  const problems = items.flatMap((item, at) => {
+    const where = Array.isArray(document) ? `[${at}] ` : ''
+    return problemsOf(item).map((problem) => where + problem)
+  })
+  if (problems.length > 0) throw new FaultDocumentError(problems)
+  return items as Fault[]
+}
+
+function problemsOf(item: unknown): string[] {
+  if (typeof item !== 'object' || item === null) return [`expected an object, got ${JSON.stringify(item)}`]
+  const fault = item as Record<string, unknown>
+  const problems = Object.keys(fault).flatMap((name) => problemOf(name, fault) ?? [])
+  if (fault.outcome === undefined && fault.latencyMs === undefined) {
+    problems.push('outcome, latencyMs: expected one of them, got neither')
+  }
+  if (fault.outcome === 'status' && fault.status === undefined && fault.body === undefined) {
+    problems.push("status, body: expected one of them for outcome 'status', got neither")
+  }
+  return problems
+}
+
+function problemOf(name: string, fault: Record<string, unknown>): string | null {
+  const member = Object.hasOwn(MEMBERS, name) ? MEMBERS[name] : undefined
+  if (member === undefined) return `${name}: expected one of ${Object.keys(MEMBERS).join(', ')}`
+  const value = fault[name]
+  if (!member.accepts(value)) return `${name}: expected ${member.expected}, got ${JSON.stringify(value)}`
+  if (member.of === undefined || member.of === fault.outcome) return null
+  return `${name}: expected only with outcome '${member.of}'`
+}
+
+function isNumber(value: unknown, low: number, high: number): boolean {
+  return typeof value === 'number' && value >= low && value <= high
+}
+
+function number(low: number, high: number): Member {
+  return { expected: `a number from ${low} to ${high}`, accepts: (value) => isNumber(value, low, high) }
+}
+
+function whole(low: number, high: number): Member {
+  return {
+    expected: `a whole number from ${low} to ${high}`,
+    accepts: (value) => Number.isInteger(value) && isNumber(value, low, high),
+  }
+}
+
+function oneOf(names: readonly string[]): Member {
+  return {
+    expected: `one of ${names.join(', ')}`,
+    accepts: (value) => typeof value === 'string' && names.includes(value),
+  }
+}

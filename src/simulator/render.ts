@@ -1,0 +1,87 @@
+import type { Connector, PowerLevel, StationBody } from './model.ts'
+import { COUNTS } from './model.ts'
+import type { Refusal } from './request.ts'
+
+export type Format = 'json' | 'xml'
+
+export const CONTENT_TYPES: Readonly<Record<Format, string>> = {
+  json: 'application/json; charset=utf-8',
+  xml: 'application/xml; charset=utf-8',
+}
+
+export function renderStation(station: StationBody, format: Format): string {
+  return format === 'json' ? minified(station) : stationXml(station)
+}
+
+/** The documented error, of which the XML form carries no status. */
+export function renderRefusal({ message, status, code, detail }: Refusal, format: Format): string {
+  if (format === 'json') {
+    const detailedError = { code, message: detail }
+    return JSON.stringify({ message, detailedError, httpStatusCode: String(status) })
+  }
+  const detailedError = [element('code', code), element('message', detail)]
+  return lines(
+    wrap('ErrorEvResponse', [element('message', message), ...wrap('detailedError', detailedError)]),
+  )
+}
+
+/** Like JSON.stringify, except that a power keeps its fraction: upstream prints doubles as `50.0`. */
+function minified(value: unknown, name = ''): string {
+  if (Array.isArray(value)) return `[${value.map((item) => minified(item)).join()}]`
+  if (typeof value === 'object' && value !== null) {
+    const members = Object.entries(value).filter(([, member]) => member !== undefined)
+    return `{${members.map(([key, member]) => `${JSON.stringify(key)}:${minified(member, key)}`).join()}}`
+  }
+  return name === 'powerKW' && typeof value === 'number' ? double(value) : JSON.stringify(value)
+}
+
+function double(value: number): string {
+  return /^-?\d+$/.test(String(value)) ? `${value}.0` : JSON.stringify(value)
+}
+
+function stationXml({ chargingAvailability, connectors }: StationBody): string {
+  const body = [
+    element('chargingAvailability', chargingAvailability),
+    ...wrap('connectors', connectors.flatMap(connectorXml)),
+  ]
+  return lines(['<?xml version="1.0" encoding="UTF-8"?>', ...wrap('response', body)])
+}
+
+function connectorXml({ type, total, availability }: Connector): string[] {
+  const { current = {}, perPowerLevel = [] } = availability
+  const rows = perPowerLevel.flatMap((row) => wrap('perPowerLevel', wrap('power', rowXml(row))))
+  return wrap('item', [
+    element('type', type),
+    element('total', total),
+    ...wrap('availability', [...wrap('current', countsXml(current)), ...rows]),
+  ])
+}
+
+function rowXml(row: PowerLevel): string[] {
+  return [element('powerKW', double(row.powerKW)), ...countsXml(row)]
+}
+
+function countsXml(counts: Readonly<Record<string, unknown>>): string[] {
+  return COUNTS.filter((name) => counts[name] !== undefined).map((name) => element(name, counts[name]))
+}
+
+function wrap(name: string, inner: readonly string[]): string[] {
+  return inner.length === 0 ? [`<${name}/>`] : [`<${name}>`, ...inner, `</${name}>`]
+}
+
+function element(name: string, value: unknown): string {
+  return `<${name}>${escaped(String(value))}</${name}>`
+}
+
+const ENTITIES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;' }
+
+/** A control character cannot be written in XML 1.0, not even as a reference. */
+function escaped(text: string): string {
+  return text
+    .replaceAll(/[&<>]/g, (character) => ENTITIES[character] ?? '')
+    .replaceAll(/[^\P{Cc}\t\n\r]/gu, '\u{fffd}')
+}
+
+function lines(parts: readonly string[]): string {
+  return parts.join('\n')
+}

@@ -1,0 +1,94 @@
+import type { Count, StationBody } from './model.ts'
+import { COUNTS } from './model.ts'
+import type { Random } from './random.ts'
+import { between, draw, seeded } from './random.ts'
+
+/** Upstream's data is refreshed about this often. */
+export const SLOT_MS = 3 * 60_000
+
+/** The 14 documented connector types, each with powers (kW) at which such connectors are built. */
+export const CONNECTOR_TYPES: Readonly<Record<string, readonly number[]>> = {
+  StandardHouseholdCountrySpecific: [2.3, 3.7],
+  IEC62196Type1: [3.7, 7.4, 11, 19.2],
+  IEC62196Type1CCS: [50, 62.5, 150, 350],
+  IEC62196Type2CableAttached: [3.7, 7.4, 11, 22, 22.2, 43],
+  IEC62196Type2Outlet: [3.7, 7.4, 11, 22, 22.2],
+  IEC62196Type2CCS: [50, 75, 150, 300, 350],
+  IEC62196Type3: [3.7, 11, 22],
+  Chademo: [22.2, 50, 62.5, 100],
+  GBT20234Part2: [3.7, 7.4, 22, 43],
+  GBT20234Part3: [50, 60, 120, 150, 250],
+  IEC60309AC3PhaseRed: [11, 22, 43],
+  IEC60309AC1PhaseBlue: [3.7, 7.4],
+  IEC60309DCWhite: [22, 50],
+  Tesla: [11, 22, 120, 150, 250],
+}
+
+const MOST_CONNECTORS = 4
+const MOST_LEVELS = 4
+const MOST_POINTS = 6
+
+/** The share of charging points in each state. */
+const SHARES: Readonly<Record<Count, number>> = {
+  available: 0.52,
+  occupied: 0.36,
+  reserved: 0.04,
+  unknown: 0.04,
+  outOfService: 0.04,
+}
+
+/** What is built at a station: this never changes. */
+interface Plug {
+  readonly type: string
+  readonly levels: readonly { readonly powerKW: number; readonly points: number }[]
+}
+
+/**
+ * The station that an id stands for, as it is at a wall-clock time: what is built there follows from the id,
+ * how it is occupied from the id and the slot of `SLOT_MS` that the time falls in. null for an unknown id.
+ */
+export function stationAt(id: string, wallMs: number): StationBody | null {
+  if (isUnknown(id)) return null
+  const random = seeded(`${id} in slot ${Math.floor(wallMs / SLOT_MS)}`)
+  const connectors = plugsOf(id).map((plug) => connectorOf(plug, random))
+  return { connectors, chargingAvailability: id }
+}
+
+/** `1` is the reference's example of an unknown id; ids joined by commas are one unknown id, not a batch. */
+function isUnknown(id: string): boolean {
+  return id === '1' || id.startsWith('unknown') || id.includes(',')
+}
+
+function plugsOf(id: string): Plug[] {
+  const random = seeded(id)
+  const types = draw(Object.entries(CONNECTOR_TYPES), between(1, MOST_CONNECTORS, random), random)
+  return types.map(([type, powers]) => ({
+    type,
+    levels: draw(powers, between(1, MOST_LEVELS, random), random)
+      .toSorted((a, b) => a - b)
+      .map((powerKW) => ({ powerKW, points: between(1, MOST_POINTS, random) })),
+  }))
+}
+
+function connectorOf({ type, levels }: Plug, random: Random) {
+  const perPowerLevel = levels.map(({ powerKW, points }) => ({ powerKW, ...occupancy(points, random) }))
+  const current = noPoints()
+  for (const level of perPowerLevel) for (const name of COUNTS) current[name] += level[name]
+  const total = levels.reduce((sum, { points }) => sum + points, 0)
+  return { type, total, availability: { current, perPowerLevel } }
+}
+
+function occupancy(points: number, random: Random): Record<Count, number> {
+  const counts = noPoints()
+  for (let point = 0; point < points; point++) counts[stateOfPoint(random())]++
+  return counts
+}
+
+function stateOfPoint(drawn: number): Count {
+  let reached = 0
+  return COUNTS.find((name) => drawn < (reached += SHARES[name])) ?? 'available'
+}
+
+function noPoints(): Record<Count, number> {
+  return { available: 0, occupied: 0, reserved: 0, unknown: 0, outOfService: 0 }
+}

@@ -1,0 +1,104 @@
+import type { Source } from '../availability/model.ts'
+import type { Clock } from '../clock.ts'
+import type { ErrorCode } from '../errors.ts'
+import { ServiceError } from '../errors.ts'
+import type { Observer } from '../observer.ts'
+import { diagnose } from './diagnosis.ts'
+import { UpstreamError, verdictOn } from './upstream-error.ts'
+
+export interface CoolDownParts {
+  readonly clock: Pick<Clock, 'now'>
+  readonly observer: Pick<Observer, 'upstreamRefuses' | 'upstreamAccepts'>
+  /** The key in force: a changed one ends the cool-down. */
+  readonly apiKey: () => string
+}
+
+/** Without a Retry-After: the first time, doubling to the longest while upstream refuses. */
+const FIRST_MS = 5_000
+const LONGEST_MS = 60_000
+/** What those are told who come while one call is out to see. */
+const SHORTEST_MS = 1_000
+
+/** Upstream refused our last call. */
+interface Refused {
+  readonly code: ErrorCode
+  readonly key: string
+  readonly diagnosis: string
+  readonly since: number
+  /** No call before this. */
+  readonly until: number
+  /** Cool-downs in a row. */
+  readonly times: number
+}
+
+/**
+ * After a 429, 401 or 403 nothing is sent for a while: it concerns every station, and going on would make it
+ * worse. Then one call goes out to see, and the others are held back until it is over. A new key is given its
+ * chance at once.
+ */
+export function withCoolDown(inner: Source, { clock, observer, apiKey }: CoolDownParts): Source {
+  let refused: Refused | null = null
+  let probing = false
+  /** The key that upstream has accepted before: a refusal of it hardly means that it is wrong. */
+  let provenKey: string | null = null
+
+  /** @throws ServiceError while calls are held back */
+  const admit = (key: string): 'call' | 'probe' => {
+    if (refused !== null && refused.key !== key) refused = null
+    if (refused === null) return 'call'
+    if (clock.now() < refused.until) throw heldBack(refused.code, refused.until - clock.now())
+    if (probing) throw heldBack(refused.code, SHORTEST_MS)
+    probing = true
+    return 'probe'
+  }
+
+  const accepted = (key: string) => {
+    provenKey = key
+    if (refused?.key !== key) return
+    refused = null
+    observer.upstreamAccepts()
+  }
+
+  /** How long calls are held back from now on. */
+  const refusedBy = (error: UpstreamError, key: string, startedAt: number): number => {
+    const before = refused?.key === key ? refused : null
+    // Calls that were under way together are refused together: that is one cool-down, not several.
+    const times = before === null ? 1 : before.times + (startedAt > before.since ? 1 : 0)
+    const waitMs = error.retryAfterMs ?? Math.min(FIRST_MS * 2 ** (times - 1), LONGEST_MS)
+    if (key !== apiKey()) return waitMs
+    const diagnosis = diagnose(error, provenKey === key)
+    const now = clock.now()
+    refused = { code: error.code, key, diagnosis, since: now, until: now + waitMs, times }
+    if (before?.diagnosis !== diagnosis) {
+      observer.upstreamRefuses({ status: error.upstreamStatus, diagnosis, waitMs })
+    }
+    return waitMs
+  }
+
+  return async (id, call) => {
+    const key = apiKey()
+    const role = admit(key)
+    const startedAt = clock.now()
+    try {
+      const availability = await inner(id, call)
+      accepted(key)
+      return availability
+    } catch (error) {
+      if (isRefusal(error)) throw heldBack(error.code, refusedBy(error, key, startedAt), error)
+      if (verdictOn(error) === 'alive') accepted(key)
+      throw error
+    } finally {
+      if (role === 'probe') probing = false
+    }
+  }
+}
+
+function isRefusal(error: unknown): error is UpstreamError {
+  return error instanceof UpstreamError && (error.outcome === 'throttled' || error.outcome === 'refused')
+}
+
+function heldBack(code: ErrorCode, retryAfterMs: number, cause?: UpstreamError): ServiceError {
+  const reason =
+    cause === undefined ? 'no call is made until upstream can be expected to accept one' : cause.reason
+  return new ServiceError(code, { retryAfterMs, ...(reason !== undefined && { reason }) })
+}

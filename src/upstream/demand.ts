@@ -1,0 +1,90 @@
+import type { Clock } from '../clock.ts'
+
+const HOUR = 3_600_000
+const HOURS_A_DAY = 24
+/** What an hour was on earlier days counts as much as what it is today. */
+const WEIGHT_OF_TODAY = 0.5
+/** The present demand is a mean over about this time. */
+const PRESENT_MS = 1_800_000
+
+/**
+ * How much is asked for, now and by the hour of the UTC day, learned from day to day. Hours never seen are taken
+ * for the mean of those that were.
+ */
+export class Demand {
+  readonly #clock: Pick<Clock, 'wall'>
+  /** Requests per ms by hour of the day; null until the hour was seen whole. */
+  readonly #learned: (number | null)[] = Array.from({ length: HOURS_A_DAY }, () => null)
+  #notedAt: number
+  #hourStartedAt: number
+  #inThisHour = 0
+  #present = 0
+  #observedMs = 0
+
+  constructor(clock: Pick<Clock, 'wall'>) {
+    this.#clock = clock
+    this.#notedAt = clock.wall()
+    this.#hourStartedAt = this.#notedAt
+  }
+
+  /** So many requests came since the last note. */
+  note(requests: number): void {
+    const now = this.#clock.wall()
+    const elapsed = now - this.#notedAt
+    if (elapsed <= 0) return // the wall clock went back; the next note brings these requests along
+    if (hourOf(now) !== hourOf(this.#hourStartedAt)) this.#closeHour(now)
+    this.#inThisHour += requests
+    this.#observedMs += elapsed
+    const memory = Math.min(this.#observedMs, PRESENT_MS)
+    const weight = Math.min(1, elapsed / memory)
+    this.#present += (requests / elapsed - this.#present) * weight
+    this.#notedAt = now
+  }
+
+  /**
+   * The demand that is expected from now to `until` (ms since the epoch), as parts of the time each with its demand
+   * in relation to the present one.
+   */
+  expected(until: number): { readonly ms: number; readonly ratio: number }[] {
+    const now = this.#clock.wall()
+    const byHour = Array.from({ length: HOURS_A_DAY }, () => 0)
+    const wholeDays = Math.floor((until - now) / (HOURS_A_DAY * HOUR))
+    for (let hour = 0; hour < HOURS_A_DAY; hour++) byHour[hour] = wholeDays * HOUR
+    for (let at = now + wholeDays * HOURS_A_DAY * HOUR; at < until;) {
+      const end = Math.min(until, (Math.floor(at / HOUR) + 1) * HOUR)
+      byHour[hourOf(at)] = (byHour[hourOf(at)] as number) + end - at
+      at = end
+    }
+    return byHour.flatMap((ms, hour) => (ms === 0 ? [] : [{ ms, ratio: this.#ratio(hour) }]))
+  }
+
+  #ratio(hour: number): number {
+    const expected =
+      hour === hourOf(this.#notedAt)
+        ? this.#present
+        : (this.#learned[hour] ?? Math.max(this.#present, this.#mean()))
+    return this.#present === 0 ? 1 : expected / this.#present
+  }
+
+  #mean(): number {
+    const known = this.#learned.filter((demand) => demand !== null)
+    return known.length === 0 ? this.#present : known.reduce((sum, demand) => sum + demand, 0) / known.length
+  }
+
+  #closeHour(now: number): void {
+    const started = this.#hourStartedAt
+    const hour = hourOf(started)
+    const wasWhole = now - started >= HOUR * 0.9 && now - started < HOUR * 1.5
+    if (wasWhole) {
+      const seen = this.#inThisHour / (now - started)
+      const before = this.#learned[hour] ?? null
+      this.#learned[hour] = before === null ? seen : before + (seen - before) * WEIGHT_OF_TODAY
+    }
+    this.#hourStartedAt = now
+    this.#inThisHour = 0
+  }
+}
+
+function hourOf(wallMs: number): number {
+  return new Date(wallMs).getUTCHours()
+}

@@ -1,0 +1,226 @@
+import { execFile } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import t from 'tap'
+import { parse } from 'yaml'
+
+const file = (name: string) => readFileSync(new URL(`../${name}`, import.meta.url), 'utf8')
+
+interface Instruction {
+  readonly name: string
+  readonly rest: string
+}
+
+/** A Dockerfile's instructions, continued lines joined and comments left out. */
+function instructionsOf(text: string): Instruction[] {
+  const lines = text
+    .replace(/^\s*#.*\n/gm, '')
+    .replace(/\\\n\s*/g, '')
+    .split('\n')
+  return lines
+    .filter((line) => line.trim() !== '')
+    .map((line) => {
+      const [, name = '', rest = ''] = /^(\S+)\s+(.*)$/.exec(line) ?? []
+      return { name: name.toUpperCase(), rest }
+    })
+}
+
+const instructions = instructionsOf(file('Dockerfile'))
+const final = instructions.slice(instructions.findLastIndex(({ name }) => name === 'FROM'))
+const all = (name: string, of = instructions) => of.filter((one) => one.name === name).map(({ rest }) => rest)
+
+interface Service {
+  readonly profiles?: readonly string[]
+  readonly command?: readonly string[]
+  readonly image: string
+  readonly restart: string
+  readonly read_only: boolean
+  readonly privileged?: boolean
+  readonly cap_drop: readonly string[]
+  readonly cap_add?: readonly string[]
+  readonly security_opt: readonly string[]
+  readonly mem_limit: string
+  readonly cpus: number
+  readonly pids_limit: number
+  readonly healthcheck?: { readonly test?: readonly string[]; readonly disable?: boolean }
+  readonly env_file?: readonly { readonly path: string; readonly required: boolean }[]
+  readonly environment: Readonly<Record<string, string | number>>
+  readonly ports?: readonly string[]
+}
+
+const { services } = parse(file('docker-compose.yml'), { merge: true }) as {
+  services: Record<'proxy' | 'simulator' | 'proxy-demo', Service>
+}
+const { proxy, simulator, 'proxy-demo': demo } = services
+
+/** What a port mapping of compose publishes when nothing is set. */
+const published = (service: Service) =>
+  (service.ports ?? []).map((port) => port.replace(/\$\{\w+:-(\d+)\}/, '$1'))
+
+/** How Node ends when it is called like this. */
+function exitCode(args: readonly string[], env: Record<string, string>): Promise<number | null> {
+  return new Promise((resolve) => {
+    const child = execFile(process.execPath, args, { env, timeout: 10_000 }, () => {
+      resolve(child.exitCode)
+    })
+  })
+}
+
+await t.test('the image', async (t) => {
+  await t.test('runs as a user without privileges', async (t) => {
+    t.strictSame(all('USER', final), ['node'])
+  })
+
+  await t.test('starts the service itself as the first process, so that signals reach it', async (t) => {
+    t.strictSame(JSON.parse(all('CMD', final).join('')), ['node', 'dist/main.js'])
+    t.strictSame(all('ENTRYPOINT'), [], "the base image's own passes a command on with exec")
+    t.strictSame(all('STOPSIGNAL', final), ['SIGTERM'])
+  })
+
+  await t.test('knows whether it is healthy, by Node alone', async (t) => {
+    const [check = ''] = all('HEALTHCHECK', final)
+    const [command, ...args] = JSON.parse(check.slice(check.indexOf('['))) as string[]
+    t.equal(command, 'node')
+    const asked: unknown[] = []
+    const admin = createServer(({ url }, response) => {
+      asked.push(url)
+      response.writeHead(asked.length === 1 ? 200 : 503).end()
+    }).listen(0, '127.0.0.1')
+    await once(admin, 'listening')
+    const { port } = admin.address() as AddressInfo
+    t.equal(await exitCode(args, { ADMIN_PORT: String(port) }), 0, 'alive')
+    t.equal(await exitCode(args, { ADMIN_PORT: String(port) }), 1, 'not alive')
+    t.strictSame(asked, ['/livez', '/livez'])
+    await new Promise((resolve) => admin.close(resolve))
+    t.equal(await exitCode(args, { ADMIN_PORT: String(port) }), 1, 'nobody listens')
+  })
+
+  await t.test('is for production', async (t) => {
+    t.match(all('ENV', final).join(' '), 'NODE_ENV=production')
+    t.match(all('ENV', final).join(' '), '--enable-source-maps')
+  })
+
+  await t.test('has only the dependencies that the service needs', async (t) => {
+    t.strictSame(all('RUN', final), [], 'nothing is installed in the last stage')
+    t.ok(all('RUN').includes('npm ci --omit=dev'))
+    t.match(all('COPY', final).join('\n'), '--from=dependencies /app/node_modules')
+  })
+
+  await t.test('has the service and no more', async (t) => {
+    t.strictSame(all('COPY', final), [
+      '--from=dependencies /app/node_modules node_modules',
+      '--from=build /app/dist dist',
+      'package.json openapi.yaml ./',
+    ])
+  })
+
+  await t.test('offers the public port and says nothing of the admin port', async (t) => {
+    t.strictSame(all('EXPOSE'), ['8080'])
+    t.match(all('ENV', final).join(' '), 'ADMIN_HOST=0.0.0.0')
+  })
+
+  await t.test('is built from one Node line, which a build argument can change', async (t) => {
+    t.strictSame(all('ARG'), ['NODE_MAJOR=26'])
+    for (const base of all('FROM')) t.match(base, /^node:\$\{NODE_MAJOR\}-bookworm-slim/)
+  })
+
+  await t.test('holds no secret', async (t) => {
+    t.notMatch([...all('ENV'), ...all('ARG'), ...all('RUN')].join('\n'), /API_KEY|TOKEN|PASSWORD/i)
+  })
+
+  await t.test('can be built without BuildKit', async (t) => {
+    t.notMatch(file('Dockerfile'), /<<|COPY\s.*--(parents|exclude)|RUN\s.*--mount/)
+  })
+})
+
+await t.test('the build context lets in nothing but what is named', async (t) => {
+  const lines = file('.dockerignore')
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('#'))
+  t.equal(lines[0], '*')
+  const named = lines.slice(1)
+  t.ok(named.every((line) => line.startsWith('!')))
+  t.notOk(named.some((line) => /\.env|node_modules|\.git|\*/.test(line)))
+  const copied = instructions
+    .filter(({ name, rest }) => name === 'COPY' && !rest.startsWith('--from'))
+    .flatMap(({ rest }) => rest.split(' ').slice(0, -1))
+  const entered = (source: string) => named.some((line) => line.slice(1).replace(/\/$/, '') === source)
+  t.ok(copied.every(entered), 'and everything that is copied is among it')
+})
+
+await t.test('docker compose up', async (t) => {
+  await t.test('starts the proxy alone', async (t) => {
+    const started = Object.entries(services).filter(([, { profiles = [] }]) => profiles.length === 0)
+    t.strictSame(
+      started.map(([name]) => name),
+      ['proxy'],
+    )
+  })
+
+  await t.test('takes its settings from .env, and the file may be missing', async (t) => {
+    t.strictSame(proxy.env_file, [{ path: '.env', required: false }])
+    t.notHas(proxy.environment, { TOMTOM_API_KEY: String })
+  })
+
+  await t.test(
+    'listens inside the container where the ports are mapped to, whatever .env says',
+    async (t) => {
+      for (const { environment } of [proxy, demo]) {
+        t.match(environment, { HOST: '0.0.0.0', PORT: 8080, ADMIN_HOST: '0.0.0.0', ADMIN_PORT: 8081 })
+      }
+    },
+  )
+
+  for (const [name, service] of Object.entries(services)) {
+    await t.test(`${name} is hardened`, async (t) => {
+      t.equal(service.read_only, true)
+      t.strictSame(service.cap_drop, ['ALL'])
+      t.notOk(service.cap_add)
+      t.notOk(service.privileged)
+      t.strictSame(service.security_opt, ['no-new-privileges:true'])
+      t.ok(service.mem_limit)
+      t.ok(service.cpus > 0)
+      t.ok(service.pids_limit > 0)
+      t.equal(service.restart, 'unless-stopped')
+      t.notOk(service.healthcheck?.disable)
+    })
+
+    await t.test(`${name} publishes nothing but a public port beyond loopback`, async (t) => {
+      const beyond = published(service).filter((port) => !port.startsWith('127.0.0.1:'))
+      t.ok(beyond.every((port) => port.endsWith(':8080')))
+    })
+  }
+
+  await t.test('publishes the public port on 8080, the admin port on loopback', async (t) => {
+    t.strictSame(published(proxy), ['8080:8080', '127.0.0.1:8081:8081'])
+    t.equal(proxy.ports?.[0], '${PORT:-8080}:8080')
+  })
+})
+
+await t.test('the demo', async (t) => {
+  await t.test('is a simulator and a proxy in front of it, from the same image', async (t) => {
+    t.strictSame([simulator.profiles, demo.profiles], [['demo'], ['demo']])
+    t.strictSame(simulator.command, ['node', 'dist/simulator/main.js'])
+    t.equal(demo.command, undefined)
+    t.strictSame([simulator.image, demo.image], [proxy.image, proxy.image])
+    t.equal(demo.environment['TOMTOM_BASE_URL'], `http://simulator:${simulator.environment['SIM_PORT']}`)
+  })
+
+  await t.test('carries no real key, and cannot get hold of one', async (t) => {
+    t.equal(demo.environment['TOMTOM_API_KEY'], 'demo-key-not-a-secret')
+    for (const { env_file, environment } of [simulator, demo]) {
+      t.equal(env_file, undefined)
+      t.notMatch(JSON.stringify(environment), /\$/)
+    }
+  })
+
+  await t.test('can run beside the proxy: no port is published twice', async (t) => {
+    const hostPorts = Object.values(services).flatMap((service) =>
+      published(service).map((port) => port.split(':').at(-2)),
+    )
+    t.equal(new Set(hostPorts).size, hostPorts.length)
+    t.strictSame(published(simulator), [])
+  })
+})

@@ -1,0 +1,33 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { settled } from './clock.ts'
+import { until } from './until.ts'
+
+const REQUEST_START = 'http.server.request.start'
+
+/** Counts the requests that a listener of this process has taken in, without being any part of it. */
+export interface Arrivals {
+  /** Resolves once so many have come and had their turn. */
+  count(requests: number): Promise<void>
+  stop(): void
+}
+
+export function arrivalsAt(port: number): Arrivals {
+  let seen = 0
+  const see = (message: unknown) => {
+    const { server } = message as { server: Server }
+    if ((server.address() as AddressInfo | null)?.port === port) seen++
+  }
+  subscribe(REQUEST_START, see)
+  return {
+    async count(requests) {
+      await until(`${requests} requests arrived`, () => seen >= requests)
+      await settled()
+      await settled()
+    },
+    stop: () => {
+      unsubscribe(REQUEST_START, see)
+    },
+  }
+}

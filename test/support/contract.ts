@@ -1,0 +1,182 @@
+import { readFileSync } from 'node:fs'
+import { Ajv2020 } from 'ajv/dist/2020.js'
+import addFormats from 'ajv-formats'
+import { XMLParser, XMLValidator } from 'fast-xml-parser'
+import { parse } from 'yaml'
+
+/** An answer as it left the service, its body decoded. */
+export interface Answer {
+  readonly method: string
+  /** The path that was asked for; a query is ignored. */
+  readonly path: string
+  readonly status: number
+  readonly headers: Record<string, string | string[] | undefined>
+  readonly body: string
+}
+
+export interface Schema {
+  readonly type?: string
+  readonly properties?: Record<string, Schema>
+  readonly items?: Schema
+  readonly xml?: { readonly name?: string; readonly wrapped?: boolean }
+}
+
+export interface Media {
+  readonly schema: Schema
+  readonly example?: unknown
+  readonly examples?: Record<string, { readonly value: unknown }>
+}
+
+export interface Response {
+  readonly headers?: Record<string, { readonly required?: boolean; readonly schema: Schema }>
+  readonly content?: Record<string, Media>
+}
+
+export interface Operation {
+  readonly operationId: string
+  readonly parameters?: readonly (Media & { readonly name: string })[]
+  readonly responses: Record<string, Response>
+}
+
+/** openapi.yaml, with every reference replaced by what it refers to. */
+export interface Contract {
+  readonly paths: Record<string, Record<'get' | 'options', Operation | undefined>>
+}
+
+const MIRRORED = '/search/2/chargingAvailability.{ext}'
+/** What the HTTP layer says before it knows of any path. */
+const BEFORE_ROUTING = [400, 408, 431]
+
+const ajv = new Ajv2020({ allErrors: true })
+addFormats.default(ajv)
+ajv.addVocabulary(['xml', 'example'])
+
+const xml = new XMLParser({ ignoreDeclaration: true, ignoreAttributes: false, parseTagValue: false })
+
+const DECIMAL = /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/
+
+let loaded: Contract | null = null
+
+/** The contract with clients; the file is read once. */
+export function contract(): Contract {
+  loaded ??= load(readFileSync(new URL('../../openapi.yaml', import.meta.url), 'utf8'))
+  return loaded
+}
+
+/** In which ways an answer breaks the contract; none if it keeps it. */
+export function violations(answer: Answer): string[] {
+  const response = documented(answer)
+  if (response === undefined) return [`${answer.method} ${answer.path}: ${answer.status} is not documented`]
+  const headers = new Map(Object.entries(answer.headers).map(([name, value]) => [name.toLowerCase(), value]))
+  const header = (name: string) => headers.get(name.toLowerCase())?.toString()
+  return [...headerFaults(response, header), ...contentFaults(answer, response, header('content-type'))]
+}
+
+/** In which ways a body does not fit a schema. XML is held against it by way of its `xml` keywords. */
+export function bodyFaults(mediaType: string, schema: Schema, body: string): string[] {
+  try {
+    return valueFaults('body', schema, read(mediaType, schema, body))
+  } catch (error) {
+    return [`body: ${(error as Error).message}`]
+  }
+}
+
+/** What the document says of such an answer. What it has no operation for is refused as the mirrored route refuses. */
+function documented({ method, path, status }: Answer): Response | undefined {
+  const { paths } = contract()
+  const [target = ''] = path.split('?', 1)
+  const template = Object.keys(paths).find((candidate) => fits(candidate, target))
+  const operation = template && paths[template]?.[method.toLowerCase() as 'get']
+  if (operation) return operation.responses[status]
+  const refusals = [...BEFORE_ROUTING, template === MIRRORED ? 405 : 404]
+  return refusals.includes(status) ? paths[MIRRORED]?.get?.responses[status] : undefined
+}
+
+function fits(template: string, path: string): boolean {
+  return new RegExp(`^${template.replaceAll('.', '\\.').replace(/\{\w+\}/g, '[^/]*')}$`).test(path)
+}
+
+function headerFaults(response: Response, header: (name: string) => string | undefined): string[] {
+  return Object.entries(response.headers ?? {}).flatMap(([name, { required = false, schema }]) => {
+    const value = header(name)
+    if (value === undefined) return required ? [`${name}: missing`] : []
+    return valueFaults(name, schema, shape(value, schema))
+  })
+}
+
+function contentFaults({ method, path, status, body }: Answer, { content }: Response, type = ''): string[] {
+  if (content === undefined) return body === '' ? [] : ['body: there must be none']
+  const asked = path.split('?', 1)[0]?.endsWith('.xml') ? 'application/xml' : 'application/json'
+  const mediaType = asked in content ? asked : (Object.keys(content)[0] as string)
+  if (type.toLowerCase() !== `${mediaType}; charset=utf-8`)
+    return [`Content-Type: '${type}', not ${mediaType}`]
+  if (method === 'HEAD') return body === '' ? [] : ['body: HEAD has none']
+  const media = content[mediaType] as Media
+  const faults = bodyFaults(mediaType, media.schema, body)
+  return status < 400 || faults.length > 0 ? faults : errorFaults(status, mediaType, media, body)
+}
+
+/** An error has one of the codes that the document shows for its status, and repeats the status if it names one. */
+function errorFaults(status: number, mediaType: string, { schema, examples }: Media, body: string): string[] {
+  const error = read(mediaType, schema, body) as { detailedError: { code: string }; httpStatusCode?: string }
+  const { code } = error.detailedError
+  const faults = examples && code in examples ? [] : [`body: code ${code} does not belong to ${status}`]
+  const told = error.httpStatusCode ?? String(status)
+  return told === String(status) ? faults : [...faults, `body: httpStatusCode ${told} in a ${status}`]
+}
+
+function valueFaults(name: string, schema: Schema, value: unknown): string[] {
+  const validate = ajv.compile(schema) // kept by Ajv for each schema object
+  validate(value)
+  return (validate.errors ?? []).map((fault) => `${name}${fault.instancePath}: ${fault.message}`)
+}
+
+/** @throws Error for a body that cannot be parsed */
+function read(mediaType: string, schema: Schema, body: string): unknown {
+  if (mediaType === 'application/json') return JSON.parse(body)
+  if (mediaType !== 'application/xml') return body
+  const wellFormed = XMLValidator.validate(body)
+  if (wellFormed !== true) throw new Error(wellFormed.err.msg)
+  const root = xml.parse(body) as Record<string, unknown>
+  const name = schema.xml?.name ?? ''
+  if (!(name in root)) throw new Error(`root element is ${Object.keys(root).join()}, not ${name}`)
+  return shape(root[name], schema)
+}
+
+/** Text as the value that its schema asks for; what cannot be one stays as it is, for the validator to refuse. */
+function shape(node: unknown, schema: Schema): unknown {
+  if (schema.type === 'array') return shapeList(node, schema)
+  if (schema.type === 'object') return shapeObject(node === '' ? {} : node, schema)
+  const isNumber = schema.type === 'number' || schema.type === 'integer'
+  return isNumber && typeof node === 'string' && DECIMAL.test(node) ? Number(node) : node
+}
+
+function shapeObject(node: unknown, { properties = {} }: Schema): unknown {
+  if (typeof node !== 'object' || node === null) return node
+  const members = Object.entries(node).map(([name, child]) => [name, shape(child, properties[name] ?? {})])
+  return Object.fromEntries(members)
+}
+
+/** Wrapped: the items are inside one element, and nothing else is. Else every element is an item. */
+function shapeList(node: unknown, { items = {}, xml: { wrapped = false } = {} }: Schema): unknown {
+  if (!wrapped) return [node].flat().map((item) => shape(item, items))
+  if (node === '') return []
+  const { [items.xml?.name ?? '']: found, ...others } = node as Record<string, unknown>
+  return found === undefined || Object.keys(others).length > 0 ? node : shapeList(found, { items })
+}
+
+function load(text: string): Contract {
+  const document: unknown = parse(text)
+  const replaced = (node: unknown): unknown => {
+    if (Array.isArray(node)) return node.map(replaced)
+    if (typeof node !== 'object' || node === null) return node
+    if ('$ref' in node) return replaced(target(document, node.$ref as string))
+    return Object.fromEntries(Object.entries(node).map(([name, child]) => [name, replaced(child)]))
+  }
+  return replaced(document) as Contract
+}
+
+function target(document: unknown, ref: string): unknown {
+  const steps = ref.slice('#/'.length).split('/')
+  return steps.reduce((node, step) => (node as Record<string, unknown>)[step], document)
+}

@@ -1,0 +1,78 @@
+/** What of an answer is looked at here; a raw socket's answer has it as well as a client's. */
+export interface Judged {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+  readonly text: string
+}
+
+export interface ExpectedProblem {
+  readonly status: number
+  readonly code: string
+  /** JSON when absent. */
+  readonly format?: 'json' | 'xml'
+}
+
+const TRACKING_ID = /^[a-zA-Z0-9-]{1,100}$/
+const XML_PROBLEM =
+  /^(?:<\?xml[^>]*\?>)?<ErrorEvResponse><message>[^<]+<\/message><detailedError><code>(\w+)<\/code><message>[^<]+<\/message><\/detailedError><\/ErrorEvResponse>$/
+const EXPOSED = ['age', 'cache-status', 'etag', 'retry-after', 'tracking-id']
+const ONLY_WITH_AN_ANSWER = ['etag', 'age', 'cache-status', 'content-encoding']
+
+/** In what an answer differs from the documented error; nothing, if it is one. */
+export function problemFaults(answer: Judged, { status, code, format = 'json' }: ExpectedProblem): string[] {
+  const { headers } = answer
+  const contentType = `application/${format}; charset=utf-8`
+  return faults({
+    [`status ${answer.status} instead of ${status}`]: answer.status === status,
+    [`content type ${headers['content-type']}`]: headers['content-type'] === contentType,
+    [`no ${code} in ${format}: ${answer.text}`]: codeIn(answer, format) === code,
+    [`a header of an answer: ${ONLY_WITH_AN_ANSWER.join(', ')}`]: ONLY_WITH_AN_ANSWER.every(
+      (name) => headers[name] === undefined,
+    ),
+    [`Retry-After ${headers['retry-after']}`]: retryAfterFits(status, headers['retry-after']),
+  }).concat(doorFaults(headers))
+}
+
+/** In what the headers differ from those that every answer of the public listener has; any origin may call. */
+export function doorFaults(headers: Judged['headers']): string[] {
+  return faults({
+    [`Tracking-ID ${headers['tracking-id']}`]: TRACKING_ID.test(String(headers['tracking-id'])),
+    'not readable from any origin': headers['access-control-allow-origin'] === '*',
+    [`exposed ${headers['access-control-expose-headers']}`]:
+      list(headers['access-control-expose-headers']).toSorted().join() === EXPOSED.join(),
+    [`Vary ${headers['vary']}`]: list(headers['vary']).includes('accept-encoding'),
+    'no nosniff': headers['x-content-type-options'] === 'nosniff',
+  })
+}
+
+/** The items of a list header, in lower case. */
+export function list(header: string | string[] | undefined): string[] {
+  return String(header ?? '')
+    .toLowerCase()
+    .split(',')
+    .map((item) => item.trim())
+}
+
+/** The code, if the body has the documented shape and nothing else. */
+function codeIn({ text, status }: Judged, format: 'json' | 'xml'): string | undefined {
+  if (format === 'xml') return XML_PROBLEM.exec(text)?.[1]
+  try {
+    const { message, detailedError, httpStatusCode, ...more } = JSON.parse(text) as Record<string, unknown>
+    const { code, message: detail, ...evenMore } = detailedError as Record<string, string>
+    const known = Object.keys(more).length + Object.keys(evenMore).length === 0
+    const said = typeof message === 'string' && message !== '' && typeof detail === 'string' && detail !== ''
+    return known && said && httpStatusCode === String(status) ? code : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function retryAfterFits(status: number, header: string | string[] | undefined): boolean {
+  const required = status === 429 || status === 503
+  return header === undefined ? !required : /^[1-9]\d*$/.test(String(header))
+}
+
+/** The names of the promises that are not kept. */
+function faults(promises: Record<string, boolean>): string[] {
+  return Object.keys(promises).filter((name) => promises[name] !== true)
+}

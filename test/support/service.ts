@@ -1,0 +1,40 @@
+import type { Test } from 'tap'
+import type { AskOptions, WireAnswer } from './ask.ts'
+import { ask, pathFor } from './ask.ts'
+import type { Proxy } from './proxy.ts'
+import { startProxy } from './proxy.ts'
+import type { Script } from './scripted-upstream.ts'
+import { answerStation, ScriptedUpstream } from './scripted-upstream.ts'
+
+/** The service and the upstream behind it, both stopped when the test ends. */
+export interface Service {
+  readonly proxy: Proxy
+  readonly upstream: ScriptedUpstream
+  /** A request on the public listener, the path exactly as written. */
+  ask(path: string, options?: AskOptions): Promise<WireAnswer>
+  /** GET of the mirrored route. */
+  get(query: string, options?: AskOptions & { ext?: string }): Promise<WireAnswer>
+  /** A request on the admin listener. */
+  askAdmin(path: string, options?: AskOptions): Promise<WireAnswer>
+}
+
+export interface ServiceOptions {
+  readonly script?: Script
+  readonly env?: Record<string, string | undefined>
+}
+
+export async function startService(t: Test, { script, env }: ServiceOptions = {}): Promise<Service> {
+  const upstream = await ScriptedUpstream.start(script ?? answerStation)
+  const proxy = await startProxy(upstream.origin, env)
+  t.teardown(async () => {
+    await upstream.stop()
+    await proxy.stop()
+  })
+  return {
+    proxy,
+    upstream,
+    ask: (path, options) => ask(proxy.url, path, options),
+    get: (query, { ext = 'json', ...options } = {}) => ask(proxy.url, pathFor(query, ext), options),
+    askAdmin: (path, options) => ask(proxy.adminUrl, path, options),
+  }
+}
