@@ -2,6 +2,7 @@ import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import type { DestinationStream, Logger } from 'pino'
 import { Cache } from './cache/cache.ts'
+import { LEASE_MS } from './cache/shared.ts'
 import type { Clock } from './clock.ts'
 import { systemClock } from './clock.ts'
 import type { Config } from './config.ts'
@@ -14,6 +15,7 @@ import { eventLog } from './ops/event-log.ts'
 import { Health } from './ops/health.ts'
 import { createLogger } from './ops/logger.ts'
 import { createMetrics } from './ops/metrics.ts'
+import { openRedisTier } from './redis/shared-tier.ts'
 import { openApiKey } from './upstream/api-key.ts'
 import type { BudgetOptions } from './upstream/budget.ts'
 import { Budget } from './upstream/budget.ts'
@@ -58,9 +60,11 @@ export async function createApp(config: Config, surroundings: Surroundings): Pro
   const apiKey = openApiKey(config.apiKey, { clock, observer })
   const log = createLogger({
     level: config.log.level,
-    secrets: apiKey.known,
+    secrets: () => [...apiKey.known(), ...redisSecrets(config)],
     ...(surroundings.logDestination && { destination: surroundings.logDestination }),
   })
+  listeners.push(eventLog(log))
+  const shared = config.redis && (await openRedisTier(config.redis, { leaseMs: LEASE_MS, clock, observer }))
   const upstream = tomtom(
     { ...config.upstream, userAgent: `ev-availability-proxy/${surroundings.version}` },
     { apiKey: apiKey.current, observer, clock },
@@ -79,16 +83,24 @@ export async function createApp(config: Config, surroundings: Surroundings): Pro
   const effectiveTtlMs = quota?.pacing.ttlMs ?? (() => config.cache.ttlMs)
   const cache: Cache = new Cache(
     { ...config.cache, ...config.upstream, flightTimeoutMs: flightTimeoutMs(config) },
-    { load: calls.source, observer, clock, random: Math.random, effectiveTtlMs },
+    {
+      load: calls.source,
+      observer,
+      clock,
+      random: Math.random,
+      effectiveTtlMs,
+      shared: shared && { tier: shared.answers, observer },
+    },
   )
   const gauges: Gauges = {
     cache: () => ({ entries: cache.entries, bytes: cache.bytes }),
     upstream: () => ({ inFlight: upstream.inFlight(), queued: calls.queued(), circuit: calls.circuit() }),
     quota: () => quota?.budget ?? null,
     effectiveTtlMs,
+    sharedTierUp: () => shared && shared.isUp(),
   }
   const metrics = createMetrics(gauges, surroundings)
-  listeners.push(metrics.observer, eventLog(log))
+  listeners.push(metrics.observer)
 
   const open = await publicServer(
     {
@@ -106,6 +118,7 @@ export async function createApp(config: Config, surroundings: Surroundings): Pro
     await drain(open, config.drain, clock)
     apiKey.stop()
     await upstream.close()
+    shared?.close()
     await drain(admin, { delayMs: 0, timeoutMs: 0 }, clock)
   })
 
@@ -136,6 +149,10 @@ function once(action: () => Promise<void>): () => Promise<void> {
 function openQuota(limits: BudgetOptions, ttls: PacingOptions, usage: () => Usage, clock: Clock) {
   const budget = new Budget(limits, clock)
   return { budget, pacing: pace(ttls, { budget, usage, clock }) }
+}
+
+function redisSecrets({ redis }: Config): string[] {
+  return redis?.password ? [redis.password] : []
 }
 
 function flightTimeoutMs({ upstream }: Config): number {

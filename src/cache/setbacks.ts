@@ -43,14 +43,16 @@ export class Setbacks {
     return setback !== undefined && this.#options.clock.now() < setback.until ? setback.error : null
   }
 
-  record(id: string, error: ServiceError): void {
-    const now = this.#options.clock.now()
-    if (REFUSALS.has(error.code)) {
-      this.#setbacks.set(id, { error, until: now + this.#options.refusalMs, failures: 0 })
-    } else if (FAILURES.has(error.code)) {
-      const failures = (this.#setbacks.peek(id)?.failures ?? 0) + 1
-      this.#setbacks.set(id, { error, until: now + backOffMs(failures), failures })
-    }
+  /** How long the id is not asked for from now on; `ms` if another replica has said so. 0 if the error sets none. */
+  record(id: string, error: ServiceError, ms?: number): number {
+    const present = this.#setbacks.peek(id)
+    if (present?.error === error) return 0 // it is known already
+    const isFailure = FAILURES.has(error.code)
+    if (!isFailure && !REFUSALS.has(error.code)) return 0
+    const failures = isFailure ? (present?.failures ?? 0) + 1 : 0
+    const forMs = ms ?? (isFailure ? backOffMs(failures) : this.#options.refusalMs)
+    this.#setbacks.set(id, { error, until: this.#options.clock.now() + forMs, failures })
+    return forMs
   }
 
   clear(id: string): void {

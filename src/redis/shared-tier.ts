@@ -1,0 +1,26 @@
+import { RedisAnswers } from './answers.ts'
+import type { CommandsParts } from './commands.ts'
+import { Commands } from './commands.ts'
+import type { RedisTarget } from './target.ts'
+
+/** All that replicas share, on one Redis or Valkey. */
+export interface RedisTier {
+  readonly answers: RedisAnswers
+  readonly isUp: () => boolean
+  readonly close: () => void
+}
+
+/** @param leaseMs how long a lease holds that nobody renews */
+export async function openRedisTier(
+  target: RedisTarget,
+  { leaseMs, ...parts }: CommandsParts & { readonly leaseMs: number },
+): Promise<RedisTier> {
+  const commands = await Commands.open(target, parts)
+  return {
+    answers: new RedisAnswers(commands, leaseMs),
+    isUp: () => commands.isUp,
+    close: () => {
+      commands.close()
+    },
+  }
+}
