@@ -3,7 +3,6 @@ import type { FastifyInstance } from 'fastify'
 import type { DestinationStream, Logger } from 'pino'
 import { Cache } from './cache/cache.ts'
 import { LEASE_MS } from './cache/shared.ts'
-import type { Clock } from './clock.ts'
 import { systemClock } from './clock.ts'
 import type { Config } from './config.ts'
 import { drain } from './http/drain.ts'
@@ -17,11 +16,11 @@ import { createLogger } from './ops/logger.ts'
 import { createMetrics } from './ops/metrics.ts'
 import { openRedisTier } from './redis/shared-tier.ts'
 import { openApiKey } from './upstream/api-key.ts'
-import type { BudgetOptions } from './upstream/budget.ts'
 import { Budget } from './upstream/budget.ts'
 import { guarded } from './upstream/guarded.ts'
-import type { PacingOptions, Usage } from './upstream/pacing.ts'
+import type { Usage } from './upstream/pacing.ts'
 import { pace } from './upstream/pacing.ts'
+import { SharedBudget } from './upstream/shared-budget.ts'
 import { tomtom } from './upstream/tomtom.ts'
 
 /** What the process brings; everything else the app makes itself. */
@@ -70,16 +69,25 @@ export async function createApp(config: Config, surroundings: Surroundings): Pro
     { apiKey: apiKey.current, observer, clock },
   )
   const usage = (): Usage => cache
-  const quota =
-    config.upstream.quota === null ? null : openQuota(config.upstream.quota, config.cache, usage, clock)
-  const calls = guarded(config.upstream, {
-    source: upstream.source,
-    quota,
-    apiKey: apiKey.current,
-    clock,
-    observer,
-    random: Math.random,
-  })
+  const { quota: limits, limitShare: share } = config.upstream
+  const sharedBudget = limits && shared && new SharedBudget(limits, { ledger: shared.ledger, clock, share })
+  const budget = sharedBudget ?? (limits && new Budget(limits, clock, share))
+  const quota = budget && { budget, pacing: pace(config.cache, { budget, usage, clock }) }
+  listeners.push({ sharedTierChanged: (up) => up && sharedBudget?.start() })
+  sharedBudget?.start()
+  const calls = guarded(
+    { ...config.upstream, share },
+    {
+      source: upstream.source,
+      quota,
+      tokens: shared && shared.tokens,
+      refusals: shared && shared.refusals,
+      apiKey: apiKey.current,
+      clock,
+      observer,
+      random: Math.random,
+    },
+  )
   const effectiveTtlMs = quota?.pacing.ttlMs ?? (() => config.cache.ttlMs)
   const cache: Cache = new Cache(
     { ...config.cache, ...config.upstream, flightTimeoutMs: flightTimeoutMs(config) },
@@ -118,6 +126,7 @@ export async function createApp(config: Config, surroundings: Surroundings): Pro
     await drain(open, config.drain, clock)
     apiKey.stop()
     await upstream.close()
+    sharedBudget?.stop()
     shared?.close()
     await drain(admin, { delayMs: 0, timeoutMs: 0 }, clock)
   })
@@ -144,11 +153,6 @@ async function listen(server: FastifyInstance, where: { host: string; port: numb
 function once(action: () => Promise<void>): () => Promise<void> {
   let running: Promise<void> | null = null
   return () => (running ??= action())
-}
-
-function openQuota(limits: BudgetOptions, ttls: PacingOptions, usage: () => Usage, clock: Clock) {
-  const budget = new Budget(limits, clock)
-  return { budget, pacing: pace(ttls, { budget, usage, clock }) }
 }
 
 function redisSecrets({ redis }: Config): string[] {

@@ -24,22 +24,22 @@ export class RedisAnswers implements SharedTier {
   }
 
   async look(id: string, known: string, token: string): Promise<Sight> {
-    const reply = await this.#commands.run(LOOK, keysOf(id), [known, token, this.#leaseMs])
+    const reply = await this.#commands.script(LOOK, keysOf(id), [known, token, this.#leaseMs])
     return readSight(reply)
   }
 
   renew(id: string, token: string): void {
-    void this.#commands.run(RENEW, [leaseOf(id)], [token, this.#leaseMs])
+    void this.#commands.script(RENEW, [leaseOf(id)], [token, this.#leaseMs])
   }
 
   publish(id: string, answer: SharedAnswer, lifeMs: number): void {
     const { token, ageMs, startedAgoMs, jitter, json } = answer
     const moments = [Math.round(ageMs), Math.round(startedAgoMs), Math.round(jitter * THOUSANDTHS)]
-    void this.#commands.run(PUBLISH, keysOf(id), [token, ...moments, json, Math.ceil(lifeMs)])
+    void this.#commands.script(PUBLISH, keysOf(id), [token, ...moments, json, Math.ceil(lifeMs)])
   }
 
   release(id: string, token: string, setback: { readonly code: ErrorCode; readonly ms: number }): void {
-    void this.#commands.run(RELEASE, [leaseOf(id)], [token, `!${setback.code}`, Math.ceil(setback.ms)])
+    void this.#commands.script(RELEASE, [leaseOf(id)], [token, `!${setback.code}`, Math.ceil(setback.ms)])
   }
 }
 

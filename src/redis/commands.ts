@@ -69,11 +69,16 @@ export class Commands {
   }
 
   /** The script's reply; undefined if it failed, or nothing is sent now. */
-  run({ name }: Script, keys: readonly string[], args: readonly Argument[]): Promise<unknown> {
+  script({ name }: Script, keys: readonly string[], args: readonly Argument[]): Promise<unknown> {
     return this.#gate.run(() => {
       const command = (this.#client as unknown as Record<string, Method>)[name] as Method
       return command.call(this.#client, ...keys.map((key) => PREFIX + key), ...args)
     })
+  }
+
+  /** A single command's reply; undefined if it failed, or nothing is sent now. */
+  command(name: string, key: string, ...args: readonly Argument[]): Promise<unknown> {
+    return this.#gate.run(() => this.#client.call(name, PREFIX + key, ...args))
   }
 
   close(): void {

@@ -6,11 +6,36 @@ import type { Observer } from '../observer.ts'
 import { diagnose } from './diagnosis.ts'
 import { UpstreamError, verdictOn } from './upstream-error.ts'
 
+/** What upstream has told a replica. */
+export interface ToldRefusal {
+  readonly code: ErrorCode
+  readonly status: number | undefined
+  readonly diagnosis: string
+  /** Cool-downs in a row. */
+  readonly times: number
+  readonly waitMs: number
+}
+
+/** Replicas tell each other of refusals; keys themselves are not told. Null and false, too, while nothing can be known. */
+export interface SharedRefusals {
+  /** What a replica was told of this key, if that is to be waited for. */
+  read(key: string): Promise<ToldRefusal | null>
+  tell(key: string, refusal: ToldRefusal): void
+  /** Upstream has accepted the key. */
+  clear(key: string): void
+  /** Whether another replica's call is out to see; if not, this one's is. */
+  isProbed(key: string): Promise<boolean>
+  /** This replica's call is back. */
+  endProbe(key: string): void
+}
+
 export interface CoolDownParts {
   readonly clock: Pick<Clock, 'now'>
   readonly observer: Pick<Observer, 'upstreamRefuses' | 'upstreamAccepts'>
   /** The key in force: a changed one ends the cool-down. */
   readonly apiKey: () => string
+  /** Null when every replica finds out by itself. */
+  readonly refusals?: SharedRefusals | null
 }
 
 /** Without a Retry-After: the first time, doubling to the longest while upstream refuses. */
@@ -36,26 +61,43 @@ interface Refused {
  * worse. Then one call goes out to see, and the others are held back until it is over. A new key is given its
  * chance at once.
  */
-export function withCoolDown(inner: Source, { clock, observer, apiKey }: CoolDownParts): Source {
+export function withCoolDown(
+  inner: Source,
+  { clock, observer, apiKey, refusals = null }: CoolDownParts,
+): Source {
   let refused: Refused | null = null
   let probing = false
   /** The key that upstream has accepted before: a refusal of it hardly means that it is wrong. */
   let provenKey: string | null = null
 
   /** @throws ServiceError while calls are held back */
-  const admit = (key: string): 'call' | 'probe' => {
+  const admit = async (key: string): Promise<'call' | 'probe'> => {
     if (refused !== null && refused.key !== key) refused = null
+    if (refusals !== null) hear(key, await refusals.read(key))
     if (refused === null) return 'call'
     if (clock.now() < refused.until) throw heldBack(refused.code, refused.until - clock.now())
     if (probing) throw heldBack(refused.code, SHORTEST_MS)
     probing = true
-    return 'probe'
+    if (!(await refusals?.isProbed(key))) return 'probe'
+    probing = false
+    throw heldBack(refused.code, SHORTEST_MS)
+  }
+
+  /** Another replica was refused: that counts as if it had been this one. */
+  const hear = (key: string, told: ToldRefusal | null) => {
+    const now = clock.now()
+    if (told === null || (refused !== null && refused.until > now)) return
+    const { code, status, diagnosis, times, waitMs } = told
+    const isNews = refused?.diagnosis !== diagnosis
+    refused = { code, key, diagnosis, since: now, until: now + waitMs, times }
+    if (isNews) observer.upstreamRefuses({ status, diagnosis, waitMs })
   }
 
   const accepted = (key: string) => {
     provenKey = key
     if (refused?.key !== key) return
     refused = null
+    refusals?.clear(key)
     observer.upstreamAccepts()
   }
 
@@ -69,15 +111,15 @@ export function withCoolDown(inner: Source, { clock, observer, apiKey }: CoolDow
     const diagnosis = diagnose(error, provenKey === key)
     const now = clock.now()
     refused = { code: error.code, key, diagnosis, since: now, until: now + waitMs, times }
-    if (before?.diagnosis !== diagnosis) {
-      observer.upstreamRefuses({ status: error.upstreamStatus, diagnosis, waitMs })
-    }
+    const status = error.upstreamStatus
+    refusals?.tell(key, { code: error.code, status, diagnosis, times, waitMs })
+    if (before?.diagnosis !== diagnosis) observer.upstreamRefuses({ status, diagnosis, waitMs })
     return waitMs
   }
 
   return async (id, call) => {
     const key = apiKey()
-    const role = admit(key)
+    const role = await admit(key)
     const startedAt = clock.now()
     try {
       const availability = await inner(id, call)
@@ -88,7 +130,10 @@ export function withCoolDown(inner: Source, { clock, observer, apiKey }: CoolDow
       if (verdictOn(error) === 'alive') accepted(key)
       throw error
     } finally {
-      if (role === 'probe') probing = false
+      if (role === 'probe') {
+        probing = false
+        refusals?.endProbe(key)
+      }
     }
   }
 }
