@@ -61,6 +61,7 @@ export function earlyAnswers(
       else afterAnswers(socket, () => writeTo(socket, refusalOf(parserError)))
     },
     refuseTunnel(socket) {
+      socket.on('error', () => socket.destroy()) // Node has let go of it: nobody else would hear
       writeTo(socket, new ServiceError('MethodNotAllowed'))
     },
     refuseTarget(request, response) {
