@@ -53,7 +53,7 @@ for (let round = 0; round < rounds; round++) {
     const server = await startServer('node', [command], { env: { ...env, PORT: String(port) }, probe })
     for (const [load, script] of Object.entries(loads)) {
       if (only && !only.includes(load)) continue
-      await measure({ pid: server.pid, port, script, seconds: 1 }) // warm
+      await measure({ pid: server.pid, port, script, seconds: 3 }) // warm
       const result = await measure({ pid: server.pid, port, script, seconds })
       if (result.refused > 0 || result.broken) throw new Error(`${name}, ${load}: ${JSON.stringify(result)}`)
       ;((results[load] ??= {})[name] ??= []).push(result.perCpuSecond)

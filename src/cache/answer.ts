@@ -94,7 +94,8 @@ export class Answer {
   #write(filter: Filter, format: Format, kept: string): string {
     if (format === 'json' && kept === EVERYTHING) return this.#json
     const left = kept === EVERYTHING ? this.#parse() : filterAvailability(this.#parse(), filter)
-    return format === 'json' ? renderJson(left) : renderXml(left)
+    const text = format === 'json' ? renderJson(left) : renderXml(left)
+    return text === this.#json ? this.#json : text // a bound that takes nothing away needs no second copy
   }
 
   #keep(key: string, variant: Variant): void {
@@ -109,7 +110,7 @@ export class Answer {
   }
 
   #compress(plain: Rendering): Rendering {
-    const body = gzipSync(plain.body)
+    const body = exactly(gzipSync(plain.body))
     this.#grow(body.length)
     const etag = `${plain.etag.slice(0, -1)}-gzip"`
     return { body, encoding: 'latin1', length: body.length, etag, gzipped: true }
@@ -135,6 +136,13 @@ function identity(body: string): Rendering {
   const length = Buffer.byteLength(body)
   const encoding = length === body.length ? 'latin1' : 'utf8'
   return { body, encoding, length, etag: `"${hash}"`, gzipped: false }
+}
+
+/** The bytes alone: what zlib returns is a view of a 16 KB buffer, which would stay alive with it, uncounted. */
+function exactly(bytes: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length)
+  bytes.copy(copy)
+  return copy
 }
 
 /** V8 keeps a string in one byte a character while all are Latin-1, else in two. */

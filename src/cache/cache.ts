@@ -185,12 +185,8 @@ export class Cache {
     // First to hear, so that whoever asks again on hearing of a failure finds the setback. The end of a call
     // that outlived its deadline is not heard at all: it ends no setback of a later one.
     flight.result.then(
-      () => {
-        this.#setbacks.clear(id)
-      },
-      (error: unknown) => {
-        this.#setbacks.record(id, asServiceError(error))
-      },
+      () => this.#setbacks.clear(id),
+      (error: unknown) => this.#setbacks.record(id, asServiceError(error)),
     )
     return flight
   }

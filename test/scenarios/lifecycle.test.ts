@@ -229,7 +229,7 @@ await t.test('SIGTERM', async (t) => {
   })
 
   await t.test('for DRAIN_DELAY it goes on serving, not ready, closing each connection', async (t) => {
-    const { service, url, adminUrl } = await start(t, { DRAIN_DELAY: '1s' })
+    const { service, url, adminUrl } = await start(t, { DRAIN_DELAY: '1500ms' })
     service.child.kill('SIGTERM')
     await service.logged('stopping')
     const answer = await ask(url, pathFor('chargingAvailability=a'), {
