@@ -35,6 +35,7 @@ export function availabilityRoute(app: FastifyInstance, cache: Pick<Cache, 'get'
     const format = formatOf(request.params.ext)
     request.format = format
     const query = parseQuery(request.query.raw)
+    request.station = query.id
     request.result = 'error' // until something is found
     const found = await cache.get(query.id, () => leaving(reply))
     request.result = found.result

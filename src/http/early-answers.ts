@@ -28,7 +28,7 @@ export function earlyAnswers(origins: CorsOrigins, observer: Observer): EarlyAns
     trackingHeader?: string | string[],
   ) => {
     const trackingId = trackingIdOf(trackingHeader)
-    const { code, status, reason } = error
+    const { code, status, reason = error.detail } = error
     observer.requestFailed({ trackingId, code, status, reason, cause: undefined })
     observer.requestAnswered('none', status, 'none', 0)
     const body = renderProblem(error, format)

@@ -5,7 +5,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fastify from 'fastify'
 import type { Cache } from '../cache/cache.ts'
 import { asServiceError, malformedRequest, ServiceError } from '../errors.ts'
-import type { Observer, RequestResult } from '../observer.ts'
+import type { Access, Observer, RequestResult } from '../observer.ts'
 import { availabilityRoute, isAvailabilityPath } from './availability-route.ts'
 import type { CorsOrigins } from './cors.ts'
 import { corsOptions } from './cors.ts'
@@ -15,12 +15,17 @@ import { ownRoutes } from './own-routes.ts'
 import type { Format } from './problem.ts'
 import { CONTENT_TYPE, errorFormat, problemHeaders, renderProblem } from './problem.ts'
 import { checkRequest } from './request-rules.ts'
+import { traceIdOf } from './trace-context.ts'
 import { trackingIdOf } from './tracking-id.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
     /** The caller's own or a fresh one; never that of another call. */
     trackingId: string
+    /** Of the caller's trace; null without one. */
+    traceId: string | null
+    /** The id asked for, once it has passed validation. */
+    station: string | null
     /** What the metrics call this request by. */
     format: Format | 'none'
     result: RequestResult
@@ -78,12 +83,15 @@ export async function publicServer(
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
 
   app.decorateRequest('trackingId', '')
+  app.decorateRequest('traceId', null)
+  app.decorateRequest('station', null)
   app.decorateRequest('format', 'none')
   app.decorateRequest('result', 'none')
   app.decorateRequest('startedAt', 0)
   app.addHook('onRequest', async (request, reply) => {
     request.startedAt = performance.now()
     request.trackingId = trackingIdOf(request.headers['tracking-id'])
+    request.traceId = traceIdOf(request.headers['traceparent'])
     if (options.isDraining()) reply.header('connection', 'close')
     reply.headers({
       'tracking-id': request.trackingId,
@@ -110,12 +118,19 @@ export async function publicServer(
 /** Tells the observer of every answer, once it has left. */
 function report(app: FastifyInstance, accessLog: boolean, observer: Observer): void {
   app.addHook('onResponse', async (request, reply) => {
-    const { trackingId, method, format, result } = request
+    const { method, format, result } = request
     const { statusCode: status } = reply
     const ms = performance.now() - request.startedAt
     observer.requestAnswered(format, status, result, ms / 1000)
-    if (accessLog) observer.accessed({ trackingId, method, path: pathOf(request.url), status, result, ms })
+    if (accessLog) {
+      observer.accessed({ ...marksOf(request), method, path: pathOf(request.url), status, result, ms })
+    }
   })
+}
+
+/** What a request is found by in the log. */
+function marksOf({ trackingId, traceId }: FastifyRequest): Pick<Access, 'trackingId' | 'traceId'> {
+  return { trackingId, ...(traceId !== null && { traceId }) }
 }
 
 /** Any error, as the documented answer; what it tells of the inside goes to the observer alone. */
@@ -127,8 +142,9 @@ function refuse(thrown: unknown, request: FastifyRequest, reply: FastifyReply, o
   const error = refusalOf(thrown)
   const format = errorFormat(request.url)
   if (isAvailabilityPath(request.url)) request.format = format
-  const { code, status, reason, cause } = error
-  observer.requestFailed({ trackingId: request.trackingId, code, status, reason, cause })
+  const { code, status, reason = error.detail, cause } = error
+  const station = request.station === null ? {} : { station: request.station }
+  observer.requestFailed({ ...marksOf(request), ...station, code, status, reason, cause })
   reply
     .code(status)
     .headers({ ...problemHeaders(error), 'content-type': CONTENT_TYPE[format] })
