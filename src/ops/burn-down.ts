@@ -29,7 +29,7 @@ export const POINTS = 288
 const MINUTE = 60_000
 const HOUR = 3_600_000
 /** Less than this tells nothing of an hour. */
-const SHORTEST_MS = 30_000
+const SHORTEST_MS = 120_000
 
 /** How the quota of a period is used up: its points from the period's start, and a projection to the reset. */
 export class BurnDown {

@@ -20,12 +20,28 @@ type Ending = keyof typeof TYPES
 const OWN = new URL('./page/', import.meta.url)
 const { resolve } = createRequire(import.meta.url)
 
+const OWN_FILES = [
+  'page.css',
+  'icon.svg',
+  'main.js',
+  'dom.js',
+  'format.js',
+  'series.js',
+  'figures.js',
+  'verdict.js',
+  'tiles.js',
+  'charts.js',
+  'plot.js',
+  'stacked-plot.js',
+  'quota-plot.js',
+  'requests.js',
+  'station.js',
+]
+
 /** All that the page consists of, each under a path of its own: no folder is served. */
 export const PAGE_FILES: readonly PageFile[] = [
   file('/', 'html', () => new URL('index.html', OWN)),
-  ...['page.css', 'icon.svg', 'main.js', 'dom.js', 'format.js', 'tiles.js', 'plots.js', 'series.js']
-    .concat(['requests.js', 'station.js'])
-    .map((name) => file(`/page/${name}`, name.split('.')[1] as Ending, () => new URL(name, OWN))),
+  ...OWN_FILES.map((name) => file(`/page/${name}`, name.split('.')[1] as Ending, () => new URL(name, OWN))),
   file('/page/uplot.css', 'css', () => resolve('uplot/dist/uPlot.min.css')),
   file('/page/uplot.js', 'js', () => resolve('uplot/dist/uPlot.iife.min.js')),
 ]
