@@ -100,7 +100,7 @@ async function liveThrough(requests, { limit, paced, ttlMs }) {
       day.refused++
       day.rough.add(Math.floor(at / HOUR))
     }
-    await null
+    await Promise.resolve()
     day.calls += calls - before
   }
   return days

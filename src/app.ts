@@ -141,7 +141,7 @@ export async function createApp(config: Config, surroundings: Surroundings): Pro
 }
 
 async function listen(server: FastifyInstance, where: { host: string; port: number }): Promise<AddressInfo> {
-  await server.listen(where)
+  await server.listen({ ...where }) // Fastify writes into what it is given
   return server.server.address() as AddressInfo
 }
 

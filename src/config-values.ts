@@ -29,7 +29,7 @@ export const host: Kind<string> = {
 
 export const flag: Kind<boolean> = {
   expects: 'true or false',
-  parse: (text) => ({ true: true, false: false })[text],
+  parse: (text) => (text === 'true' ? true : text === 'false' ? false : undefined),
 }
 
 /** `500ms`, `30s`, `5m`, `1h` or `0`, in ms and within closed bounds. */
@@ -110,7 +110,7 @@ export const path: Kind<string> = {
 function parseOrigin(text: string): string | undefined {
   if (!/^https?:\/\//i.test(text) || !URL.canParse(text)) return undefined
   const url = new URL(text)
-  const bare = url.pathname === '/' && url.search === '' && url.hash === '' && !/[@?#]/.test(text)
+  const bare = url.pathname === '/' && url.search === '' && url.hash === '' && !/[@?#*]/.test(text)
   return bare ? url.origin : undefined
 }
 

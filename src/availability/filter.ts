@@ -28,8 +28,8 @@ export function outlineOf(availability: Availability): Outline {
 export const EVERYTHING = ''
 
 /**
- * What survives the filter, as a short text: equal for two filters exactly when both give the same answer for
- * this station. A power bound makes the counts be made again, and so differs from none even if no row falls.
+ * What survives the filter, as a short text: equal for two filters only if both give the same answer for this
+ * station. A power bound makes the counts be made again, and so differs from none even if no row falls.
  */
 export function survivors(outline: Outline, filter: Filter): string {
   if (isOpen(filter)) return EVERYTHING
@@ -95,5 +95,8 @@ function keepsType(filter: Filter, type: string): boolean {
 }
 
 function keepsPower(filter: Filter, power: number): boolean {
-  return power >= (filter.minPowerKW ?? 0) && power <= (filter.maxPowerKW ?? Number.POSITIVE_INFINITY)
+  return (
+    power >= (filter.minPowerKW ?? Number.NEGATIVE_INFINITY) &&
+    power <= (filter.maxPowerKW ?? Number.POSITIVE_INFINITY)
+  )
 }

@@ -51,7 +51,7 @@ function decode(raw: string): URLSearchParams {
   } catch {
     throw malformedRequest('The query is not valid percent-encoded UTF-8')
   }
-  return new URLSearchParams(escaped)
+  return new URLSearchParams(`&${escaped}`)
 }
 
 /** Node hands bytes over 0x7f of the request line on as Latin-1 characters. */

@@ -11,8 +11,9 @@ export type Format = 'json' | 'xml'
 
 /** A body ready to be sent, in one content coding. */
 export interface Rendering {
-  /** A string is sent as UTF-8; gzip is bytes. */
   readonly body: string | Buffer
+  /** How a string becomes bytes: Latin-1 where that is the same as UTF-8, for Node writes it together with the head. */
+  readonly encoding: 'latin1' | 'utf8'
   /** Bytes on the wire. */
   readonly length: number
   /** Strong, quotes included; differs per content coding (RFC 9110, 8.8.3). */
@@ -110,7 +111,8 @@ export class Answer {
   #compress(plain: Rendering): Rendering {
     const body = gzipSync(plain.body)
     this.#grow(body.length)
-    return { body, length: body.length, etag: `${plain.etag.slice(0, -1)}-gzip"`, gzipped: true }
+    const etag = `${plain.etag.slice(0, -1)}-gzip"`
+    return { body, encoding: 'latin1', length: body.length, etag, gzipped: true }
   }
 
   /** The whole answer in JSON shares its text with the answer itself. */
@@ -130,7 +132,9 @@ export class Answer {
 
 function identity(body: string): Rendering {
   const hash = createHash('sha256').update(body).digest('base64url').slice(0, 22)
-  return { body, length: Buffer.byteLength(body), etag: `"${hash}"`, gzipped: false }
+  const length = Buffer.byteLength(body)
+  const encoding = length === body.length ? 'latin1' : 'utf8'
+  return { body, encoding, length, etag: `"${hash}"`, gzipped: false }
 }
 
 /** V8 keeps a string in one byte a character while all are Latin-1, else in two. */

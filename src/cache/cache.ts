@@ -186,14 +186,20 @@ export class Cache {
       const answer = new Answer(await load(id, call))
       const receivedAt = clock.now()
       const held = { answer, receivedAt, startedAt, jitter: 1 - JITTER * random(), usedAt: receivedAt }
-      if (this.#options.ttlMs > 0) this.#store.put(held)
-      this.#setbacks.clear(id)
+      // A refusal in force is that of a later call: this one outlived its deadline.
+      if (this.#options.ttlMs > 0 && !this.#setbacks.isRefused(id)) this.#store.put(held)
       return held
     })
-    // First to hear of a failure, so that whoever asks again on hearing of it finds the setback.
-    flight.result.catch((error: unknown) => {
-      this.#setbacks.record(id, asServiceError(error))
-    })
+    // First to hear, so that whoever asks again on hearing of a failure finds the setback. The end of a call
+    // that outlived its deadline is not heard at all: it ends no setback of a later one.
+    flight.result.then(
+      () => {
+        this.#setbacks.clear(id)
+      },
+      (error: unknown) => {
+        this.#setbacks.record(id, asServiceError(error))
+      },
+    )
     return flight
   }
 

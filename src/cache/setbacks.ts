@@ -43,6 +43,12 @@ export class Setbacks {
     return setback !== undefined && this.#options.clock.now() < setback.until ? setback.error : null
   }
 
+  /** Whether upstream's own refusal of this id is in force. */
+  isRefused(id: string): boolean {
+    const error = this.of(id)
+    return error !== null && REFUSALS.has(error.code)
+  }
+
   record(id: string, error: ServiceError): void {
     const now = this.#options.clock.now()
     if (REFUSALS.has(error.code)) {

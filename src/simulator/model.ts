@@ -24,3 +24,6 @@ export interface StationBody extends Open {
 
 /** Answers with what is known of a station, or null for an id that nobody knows. */
 export type Stations = (id: string) => StationBody | null
+
+/** What a path's ending asks for. */
+export type Format = 'json' | 'xml'

@@ -1,8 +1,6 @@
-import type { Connector, PowerLevel, StationBody } from './model.ts'
+import type { Connector, Format, PowerLevel, StationBody } from './model.ts'
 import { COUNTS } from './model.ts'
 import type { Refusal } from './request.ts'
-
-export type Format = 'json' | 'xml'
 
 export const CONTENT_TYPES: Readonly<Record<Format, string>> = {
   json: 'application/json; charset=utf-8',

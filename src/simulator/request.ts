@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { Filter } from './filter.ts'
-import type { Format } from './render.ts'
+import type { Format } from './model.ts'
 
 /** What arrived, taken apart but not judged. The path is as it was sent. */
 export interface Call {

@@ -65,10 +65,9 @@ export class Budget {
     return 0
   }
 
-  /** Returns a call that was not sent after all. */
-  giveBack(): void {
-    this.#catchUp()
-    if (this.#spent === 0) return // it was taken in a period that is over
+  /** Returns a call that was not sent after all, to the period in which it was taken: the one that ends then. */
+  giveBack(periodEndsAtMs: number): void {
+    if (periodEndsAtMs !== this.resetAtMs) return // that period is over
     this.#spent--
     this.#released++
   }

@@ -52,9 +52,9 @@ export function withCoolDown(inner: Source, { clock, observer, apiKey }: CoolDow
     return 'probe'
   }
 
-  const accepted = (key: string) => {
+  const accepted = (key: string, startedAt: number) => {
     provenKey = key
-    if (refused?.key !== key) return
+    if (refused?.key !== key || startedAt <= refused.since) return // it was let in before the refusal
     refused = null
     observer.upstreamAccepts()
   }
@@ -64,11 +64,13 @@ export function withCoolDown(inner: Source, { clock, observer, apiKey }: CoolDow
     const before = refused?.key === key ? refused : null
     // Calls that were under way together are refused together: that is one cool-down, not several.
     const times = before === null ? 1 : before.times + (startedAt > before.since ? 1 : 0)
-    const waitMs = error.retryAfterMs ?? Math.min(FIRST_MS * 2 ** (times - 1), LONGEST_MS)
-    if (key !== apiKey()) return waitMs
+    const ownMs = error.retryAfterMs ?? Math.min(FIRST_MS * 2 ** (times - 1), LONGEST_MS)
+    if (key !== apiKey()) return ownMs
     const diagnosis = diagnose(error, provenKey === key)
-    const now = clock.now()
-    refused = { code: error.code, key, diagnosis, since: now, until: now + waitMs, times }
+    const since = clock.now()
+    const until = Math.max(since + ownMs, before?.until ?? 0) // the longest of what they were told holds
+    const waitMs = until - since
+    refused = { code: error.code, key, diagnosis, since, until, times }
     if (before?.diagnosis !== diagnosis) {
       observer.upstreamRefuses({ status: error.upstreamStatus, diagnosis, waitMs })
     }
@@ -81,11 +83,11 @@ export function withCoolDown(inner: Source, { clock, observer, apiKey }: CoolDow
     const startedAt = clock.now()
     try {
       const availability = await inner(id, call)
-      accepted(key)
+      accepted(key, startedAt)
       return availability
     } catch (error) {
       if (isRefusal(error)) throw heldBack(error.code, refusedBy(error, key, startedAt), error)
-      if (verdictOn(error) === 'alive') accepted(key)
+      if (verdictOn(error) === 'alive') accepted(key, startedAt)
       throw error
     } finally {
       if (role === 'probe') probing = false

@@ -31,13 +31,14 @@ export function withQuota(
   }
 
   return async (id, call) => {
+    const period = budget.resetAtMs
     const waitMs = budget.take(call.held, pacing.isRationing())
     if (waitMs > 0) throw cannotAfford(waitMs, budget)
     tellThreshold()
     try {
       return await inner(id, call)
     } catch (error) {
-      if (error instanceof UpstreamError && !error.sent) budget.giveBack()
+      if (error instanceof UpstreamError && !error.sent) budget.giveBack(period)
       throw error
     }
   }

@@ -9,8 +9,8 @@ const REQUEST_START = 'http.server.request.start'
 /** Counts the requests that a listener of this process has taken in, without being any part of it. */
 export interface Arrivals {
   /** Resolves once so many have come and had their turn. */
-  count(requests: number): Promise<void>
-  stop(): void
+  readonly count: (requests: number) => Promise<void>
+  readonly stop: () => void
 }
 
 export function arrivalsAt(port: number): Arrivals {

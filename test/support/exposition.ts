@@ -108,7 +108,7 @@ class Reader {
     else if (this.#current === null || !belongs(name, this.#current)) {
       this.faults.push(`a sample outside of its family: ${line}`)
     } else {
-      const series = name + JSON.stringify(Object.entries(labels).toSorted())
+      const series = name + keyOf(labels)
       if (this.#seen.has(series)) this.faults.push(`a series twice: ${line}`)
       this.#seen.add(series)
       this.#current.samples.push({ name, labels, value: valueOf(number) })
@@ -171,10 +171,18 @@ function groups(samples: readonly Sample[]): Map<string, Sample[]> {
   const found = new Map<string, Sample[]>()
   for (const sample of samples) {
     const { le: _, ...labels } = sample.labels
-    const key = JSON.stringify(Object.entries(labels).toSorted())
+    const key = keyOf(labels)
     found.set(key, [...(found.get(key) ?? []), sample])
   }
   return found
+}
+
+/** Equal for equal labels, in whatever order they are written. */
+function keyOf(labels: Readonly<Record<string, string>>): string {
+  return Object.entries(labels)
+    .map((label) => JSON.stringify(label))
+    .toSorted()
+    .join()
 }
 
 function isRising(values: readonly number[], strictly: boolean): boolean {

@@ -21,26 +21,31 @@ const ONLY_WITH_AN_ANSWER = ['etag', 'age', 'cache-status', 'content-encoding']
 /** In what an answer differs from the documented error; nothing, if it is one. */
 export function problemFaults(answer: Judged, { status, code, format = 'json' }: ExpectedProblem): string[] {
   const { headers } = answer
-  const contentType = `application/${format}; charset=utf-8`
+  const contentType = String(headers['content-type'])
+  const retryAfter = headers['retry-after']?.toString()
   return faults({
     [`status ${answer.status} instead of ${status}`]: answer.status === status,
-    [`content type ${headers['content-type']}`]: headers['content-type'] === contentType,
+    [`content type ${contentType}`]: contentType === `application/${format}; charset=utf-8`,
     [`no ${code} in ${format}: ${answer.text}`]: codeIn(answer, format) === code,
     [`a header of an answer: ${ONLY_WITH_AN_ANSWER.join(', ')}`]: ONLY_WITH_AN_ANSWER.every(
       (name) => headers[name] === undefined,
     ),
-    [`Retry-After ${headers['retry-after']}`]: retryAfterFits(status, headers['retry-after']),
+    [`Allow ${list(headers['allow']).join()}`]:
+      status !== 405 || list(headers['allow']).toSorted().join() === 'get,options',
+    [`Retry-After ${retryAfter ?? 'missing'}`]: retryAfterFits(status, retryAfter),
   }).concat(doorFaults(headers))
 }
 
 /** In what the headers differ from those that every answer of the public listener has; any origin may call. */
 export function doorFaults(headers: Judged['headers']): string[] {
+  const trackingId = String(headers['tracking-id'])
+  const exposed = list(headers['access-control-expose-headers']).toSorted().join()
+  const vary = list(headers['vary'])
   return faults({
-    [`Tracking-ID ${headers['tracking-id']}`]: TRACKING_ID.test(String(headers['tracking-id'])),
+    [`Tracking-ID ${trackingId}`]: TRACKING_ID.test(trackingId),
     'not readable from any origin': headers['access-control-allow-origin'] === '*',
-    [`exposed ${headers['access-control-expose-headers']}`]:
-      list(headers['access-control-expose-headers']).toSorted().join() === EXPOSED.join(),
-    [`Vary ${headers['vary']}`]: list(headers['vary']).includes('accept-encoding'),
+    [`exposed ${exposed}`]: exposed === EXPOSED.join(),
+    [`Vary ${vary.join()}`]: vary.includes('accept-encoding'),
     'no nosniff': headers['x-content-type-options'] === 'nosniff',
   })
 }
@@ -67,9 +72,9 @@ function codeIn({ text, status }: Judged, format: 'json' | 'xml'): string | unde
   }
 }
 
-function retryAfterFits(status: number, header: string | string[] | undefined): boolean {
+function retryAfterFits(status: number, header: string | undefined): boolean {
   const required = status === 429 || status === 503
-  return header === undefined ? !required : /^[1-9]\d*$/.test(String(header))
+  return header === undefined ? !required : /^[1-9]\d*$/.test(header)
 }
 
 /** The names of the promises that are not kept. */

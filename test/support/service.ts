@@ -11,11 +11,11 @@ export interface Service {
   readonly proxy: Proxy
   readonly upstream: ScriptedUpstream
   /** A request on the public listener, the path exactly as written. */
-  ask(path: string, options?: AskOptions): Promise<WireAnswer>
+  readonly ask: (path: string, options?: AskOptions) => Promise<WireAnswer>
   /** GET of the mirrored route. */
-  get(query: string, options?: AskOptions & { ext?: string }): Promise<WireAnswer>
+  readonly get: (query: string, options?: AskOptions & { ext?: string }) => Promise<WireAnswer>
   /** A request on the admin listener. */
-  askAdmin(path: string, options?: AskOptions): Promise<WireAnswer>
+  readonly askAdmin: (path: string, options?: AskOptions) => Promise<WireAnswer>
 }
 
 export interface ServiceOptions {

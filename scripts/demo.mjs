@@ -1,0 +1,227 @@
+// Starts the simulator and, in front of it, the proxy: everything to be tried without a key and without network.
+// Needs a build (`npm run demo` makes one). PORT and ADMIN_PORT choose the proxy's ports, 0 any free one; every
+// other setting of the proxy and of the simulator is taken from the environment too.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { createInterface } from 'node:readline'
+import { setTimeout as wait } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+
+const HOST = '127.0.0.1'
+const KEY = 'demo-key-not-a-secret'
+const CONNECTOR = 'IEC62196Type2CableAttached'
+const START_LIMIT_MS = 30_000
+const STOP_LIMIT_MS = 20_000
+
+/** Something that the reader can put right; told without a stack. */
+class DemoError extends Error {}
+
+/** What runs, by name. Emptied by the children's own ends. */
+const children = new Map()
+const stopping = new AbortController()
+
+process.on('exit', () => killAll())
+// Ctrl-C may come twice, from the terminal and from npm, and the second means nothing more than the first.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => stopping.abort())
+await main()
+
+async function main() {
+  try {
+    const died = deferred()
+    await Promise.race([run(died), died.promise, once(stopping.signal, 'abort')])
+  } catch (error) {
+    if (!stopping.signal.aborted) fail(error)
+  }
+  stopping.abort()
+  await stopAll()
+}
+
+/** Brings everything up, says where it is, and then never returns. */
+async function run(died) {
+  const [port, adminPort] = await freePorts(portSetting('PORT', '8080'), portSetting('ADMIN_PORT', '8081'))
+  const simulator = await startSimulator(died)
+  const proxy = await startProxy({ port, adminPort, simulator }, died)
+  process.stdout.write(
+    welcome({ proxy, admin: `http://${HOST}:${adminPort}`, simulator }, await sight(simulator)),
+  )
+  await new Promise(() => {})
+}
+
+async function startSimulator(died) {
+  const settings = { SIM_HOST: HOST, SIM_PORT: '0', SIM_KEY: KEY }
+  const child = start('simulator', 'simulator/main.js', settings, 'pipe', died)
+  const [line] = await once(createInterface(child.stdout), 'line', { signal: stopping.signal })
+  return JSON.parse(line).url
+}
+
+async function startProxy({ port, adminPort, simulator }, died) {
+  const settings = {
+    TOMTOM_BASE_URL: simulator,
+    TOMTOM_API_KEY: KEY,
+    TOMTOM_API_KEY_FILE: '',
+    HOST,
+    PORT: String(port),
+    ADMIN_HOST: HOST,
+    ADMIN_PORT: String(adminPort),
+    LOG_LEVEL: setting('LOG_LEVEL', 'warn'),
+  }
+  start('proxy', 'main.js', settings, process.stderr, died)
+  await ready(`http://${HOST}:${adminPort}/readyz`)
+  return `http://${HOST}:${port}`
+}
+
+/**
+ * A child in a process group of its own: Ctrl-C goes to the whole group of the terminal, and the children are to
+ * be told once, by us, and in order.
+ */
+function start(name, file, settings, stdout, died) {
+  const path = fileURLToPath(new URL(`../dist/${file}`, import.meta.url))
+  if (!existsSync(path))
+    throw new DemoError(`there is no dist/${file} yet: run \`npm run demo\`, which builds first`)
+  const child = spawn(process.execPath, [path], {
+    env: { ...process.env, ...settings },
+    stdio: ['ignore', stdout, 'inherit'],
+    detached: true,
+  })
+  children.set(name, child)
+  child.on('error', (error) => died.reject(new DemoError(`the ${name} did not start: ${error.message}`)))
+  child.on('exit', (code, signal) => {
+    children.delete(name)
+    died.reject(
+      new DemoError(
+        `the ${name} ended by itself, ${howItEnded(code, signal)}; it says why above, if it could`,
+      ),
+    )
+  })
+  return child
+}
+
+function howItEnded(code, signal) {
+  return signal === null ? `with exit code ${code}` : `killed by ${signal}`
+}
+
+async function ready(url) {
+  const limit = AbortSignal.any([stopping.signal, AbortSignal.timeout(START_LIMIT_MS)])
+  while (!limit.aborted) {
+    const response = await fetch(url, { signal: limit }).catch(() => null)
+    await response?.body?.cancel()
+    if (response?.status === 200) return
+    await wait(50)
+  }
+  throw new DemoError(`the proxy was not ready after ${START_LIMIT_MS / 1000} s (${url})`)
+}
+
+/** A station with the connector at two powers at least, and a power that takes some of its rows away. */
+async function sight(simulator) {
+  for (let number = 0; ; number++) {
+    const id = `00112233-4455-6677-8899-${String(number).padStart(12, '0')}`
+    const { connectors } = await look(simulator, id)
+    const rows = connectors.find(({ type }) => type === CONNECTOR)?.availability.perPowerLevel ?? []
+    if (rows.length > 1) return { id, minPowerKW: Math.max(...rows.map(({ powerKW }) => powerKW)) }
+  }
+}
+
+/** Asks the simulator until it answers: its settings may make it fail now and then. */
+async function look(simulator, id) {
+  const url = `${simulator}/search/2/chargingAvailability.json?key=${KEY}&chargingAvailability=${id}`
+  for (;;) {
+    const response = await fetch(url, { signal: stopping.signal })
+    if (response.ok) return response.json()
+    await response.body?.cancel()
+    await wait(200, null, { signal: stopping.signal })
+  }
+}
+
+function welcome({ proxy, admin, simulator }, { id, minPowerKW }) {
+  const json = `${proxy}/search/2/chargingAvailability.json?chargingAvailability=${id}`
+  const xml = json.replace('.json', '.xml')
+  return `
+  proxy      ${proxy}
+  metrics    ${admin}/metrics
+  ready      ${admin}/readyz
+  simulator  ${simulator}  (key: ${KEY})
+
+A station in JSON, in XML, and only what a car can use there:
+
+  curl '${json}'
+  curl '${xml}'
+  curl '${json}&connectorSet=${CONNECTOR}&minPowerKW=${minPowerKW}'
+
+Ctrl-C stops everything.
+`
+}
+
+/**
+ * The ports, with 0 replaced by free ones. All are held until the last is known, so that none comes twice.
+ * @throws DemoError for a port that is taken
+ */
+async function freePorts(...wanted) {
+  const held = []
+  try {
+    for (const { name, port } of wanted) held.push(await hold(name, port))
+    return held.map((server) => server.address().port)
+  } finally {
+    for (const server of held) server.close()
+  }
+}
+
+async function hold(name, port) {
+  const server = createServer().listen(port, HOST)
+  try {
+    await once(server, 'listening')
+    return server
+  } catch (error) {
+    if (error.code !== 'EADDRINUSE') throw new DemoError(`port ${port} cannot be used: ${error.message}`)
+    throw new DemoError(
+      `port ${port} is already in use: stop what listens there, or choose another with ${name}=…`,
+    )
+  }
+}
+
+function portSetting(name, preset) {
+  const text = setting(name, preset)
+  const port = Number(text)
+  if (!/^\d+$/.test(text) || port > 65_535)
+    throw new DemoError(`${name}: expected a port, got ${JSON.stringify(text)}`)
+  return { name, port }
+}
+
+/** An empty variable is an unset one, as everywhere in the service. */
+function setting(name, preset) {
+  return process.env[name] || preset
+}
+
+function fail(error) {
+  process.exitCode = 1
+  process.stderr.write(`demo: ${error instanceof DemoError ? error.message : error.stack}\n`)
+}
+
+/** The proxy first: it still needs its upstream for the calls that it finishes. */
+async function stopAll() {
+  for (const name of ['proxy', 'simulator']) {
+    const child = children.get(name)
+    if (child === undefined) continue
+    const ended = once(child, 'exit')
+    child.kill('SIGTERM')
+    const limit = new AbortController()
+    await Promise.race([ended, wait(STOP_LIMIT_MS, null, { signal: limit.signal }).catch(() => {})])
+    limit.abort()
+    if (children.has(name)) fail(new DemoError(`the ${name} did not stop within ${STOP_LIMIT_MS / 1000} s`))
+  }
+  killAll()
+}
+
+function killAll() {
+  for (const child of children.values()) child.kill('SIGKILL')
+}
+
+function deferred() {
+  let reject
+  const promise = new Promise((_, refuse) => {
+    reject = refuse
+  })
+  promise.catch(() => {})
+  return { promise, reject }
+}

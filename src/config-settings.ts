@@ -1,0 +1,119 @@
+import type { Kind } from './config-values.ts'
+import {
+  count,
+  duration,
+  flag,
+  host,
+  oneOf,
+  origin,
+  origins,
+  path,
+  port,
+  quota,
+  rate,
+  size,
+} from './config-values.ts'
+import { parseSecret } from './secret.ts'
+
+const DAY = 24 * 3_600_000
+
+export const secret: Kind<string> = {
+  expects: 'one line of visible ASCII characters',
+  parse: (text) => parseSecret(text) ?? undefined,
+}
+
+interface Setting<T> extends Kind<T> {
+  /** As an operator would write it; null where nothing is preset. */
+  readonly preset: string | null
+  readonly meaning: string
+  readonly isSecret: boolean
+}
+
+function setting<T>(kind: Kind<T>, preset: string | null, meaning: string): Setting<T> {
+  return { ...kind, preset, meaning, isSecret: kind === (secret as Kind<unknown>) }
+}
+
+/** Every setting, once: name, kind with its bounds, default, sentence. README and .env.example are tested against it. */
+export const SETTINGS = {
+  TOMTOM_API_KEY: setting(secret, null, "upstream's API key; this or TOMTOM_API_KEY_FILE is required"),
+  TOMTOM_API_KEY_FILE: setting(
+    path,
+    null,
+    'a file that holds the key (a Docker or Kubernetes secret); read again when it changes',
+  ),
+  TOMTOM_BASE_URL: setting(origin, 'https://api.tomtom.com', "upstream's origin"),
+  HOST: setting(host, '0.0.0.0', 'address of the public listener'),
+  PORT: setting(port, '8080', 'port of the public listener'),
+  ADMIN_HOST: setting(host, '127.0.0.1', 'address of the admin listener: metrics, probes, status'),
+  ADMIN_PORT: setting(port, '8081', 'port of the admin listener'),
+  CORS_ORIGINS: setting(
+    origins,
+    '*',
+    '`*`, or the origins whose pages may call (then reflected, with credentials)',
+  ),
+  CACHE_TTL: setting(
+    duration(0, DAY),
+    '30s',
+    'how long an answer is fresh; `0` keeps nothing at all and still coalesces',
+  ),
+  CACHE_STALE_WHILE_REVALIDATE: setting(
+    duration(0, DAY),
+    '30s',
+    'after that: old answers at once, while one refresh runs',
+  ),
+  CACHE_STALE_IF_ERROR: setting(
+    duration(0, DAY),
+    '5m',
+    'after the TTL: old answers rather than errors, while upstream fails',
+  ),
+  CACHE_EMPTY_TTL: setting(
+    duration(0, DAY),
+    '60s',
+    'the same as CACHE_TTL for stations without connectors, and for a 400 or 404 of upstream',
+  ),
+  CACHE_MAX_TTL: setting(
+    duration(0, 31 * DAY),
+    '5m',
+    'how far a quota may stretch CACHE_TTL to make the calls last',
+  ),
+  CACHE_MAX_ENTRIES: setting(count(1, 10_000_000), '100000', 'most stations held'),
+  CACHE_MAX_BYTES: setting(
+    size(64 * 2 ** 10, 64 * 2 ** 30),
+    '256MB',
+    'most memory that answers take, renderings included',
+  ),
+  UPSTREAM_TIMEOUT: setting(duration(10, 300_000), '3s', 'total deadline of a call upstream'),
+  UPSTREAM_SOFT_TIMEOUT: setting(
+    duration(0, 300_000),
+    '800ms',
+    'when an old answer is served instead of waiting',
+  ),
+  UPSTREAM_MAX_QPS: setting(rate, '5', 'calls a second; `0` is no limit'),
+  UPSTREAM_QUEUE_TIMEOUT: setting(
+    duration(0, 60_000),
+    '1s',
+    'longest wait for a place under UPSTREAM_MAX_QPS',
+  ),
+  UPSTREAM_QUOTA: setting(
+    quota,
+    null,
+    'calls per UTC day or month, such as `2500/day` or `75000/month`, made to last until the reset',
+  ),
+  UPSTREAM_MAX_CONNECTIONS: setting(count(1, 1_000), '16', 'sockets to upstream'),
+  DRAIN_DELAY: setting(
+    duration(0, 600_000),
+    '0',
+    'how long to answer with ready = 503 and `Connection: close` before closing (Kubernetes: longer than the probe period)',
+  ),
+  DRAIN_TIMEOUT: setting(duration(0, 3_600_000), '10s', 'longest time from SIGTERM to exit'),
+  LOG_LEVEL: setting(
+    oneOf('fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'),
+    'info',
+    'least severe level that is logged',
+  ),
+  ACCESS_LOG: setting(flag, 'false', 'a log line for every request (errors are always logged)'),
+} as const
+
+export type SettingName = keyof typeof SETTINGS
+/** What each setting's text became; undefined where nothing is set and nothing preset. */
+export type Values = { readonly [N in SettingName]: ReturnType<(typeof SETTINGS)[N]['parse']> }

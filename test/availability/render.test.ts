@@ -1,0 +1,364 @@
+import { readFileSync } from 'node:fs'
+import * as fc from 'fast-check'
+import { XMLParser, XMLValidator } from 'fast-xml-parser'
+import t from 'tap'
+import { decodeAvailability } from '../../src/availability/decode.ts'
+import { formatDouble } from '../../src/availability/double.ts'
+import { filterAvailability } from '../../src/availability/filter.ts'
+import { renderJson } from '../../src/availability/json.ts'
+import type { Availability } from '../../src/availability/model.ts'
+import { renderXml, textElement } from '../../src/availability/xml.ts'
+import { anyFilter, anyStation, deepFreeze, hostileText } from '../support/arbitraries.ts'
+import { connector, level, referenceStation, station } from '../support/stations.ts'
+
+const fixture = (name: string) => readFileSync(new URL(`../fixtures/${name}`, import.meta.url), 'utf8')
+const ID = '75502858-a491-36fe-7128-23d400153b86'
+
+/** What a JSON rendering holds, as a client reads it: -0 and 0 are one number there. */
+const plain = (value: unknown): unknown => JSON.parse(JSON.stringify(value))
+
+await t.test('a double', async (t) => {
+  await t.test('always has a fraction', async (t) => {
+    for (const [value, text] of [
+      [50, '50.0'],
+      [22.2, '22.2'],
+      [0, '0.0'],
+      [-0, '0.0'],
+      [-5, '-5.0'],
+      [3.7, '3.7'],
+      [0.1 + 0.2, '0.30000000000000004'],
+      [1e20, '100000000000000000000.0'],
+      [1e21, '1.0e+21'],
+      [1.5e21, '1.5e+21'],
+      [5e-7, '5.0e-7'],
+      [1.25e-7, '1.25e-7'],
+      [Number.MAX_VALUE, '1.7976931348623157e+308'],
+      [Number.MIN_VALUE, '5.0e-324'],
+    ] as const) {
+      t.equal(formatDouble(value), text)
+    }
+  })
+
+  await t.test('reads back as the same number', async () => {
+    fc.assert(
+      fc.property(fc.double({ noNaN: true, noDefaultInfinity: true }), (value) => {
+        const text = formatDouble(value)
+        return Number(text) === value && JSON.parse(text) === value && /^-?\d+\.\d+(e[+-]\d+)?$/.test(text)
+      }),
+    )
+  })
+
+  await t.test('is null where JSON has no number', async (t) => {
+    for (const value of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])
+      t.equal(formatDouble(value), 'null')
+  })
+})
+
+await t.test('JSON', async (t) => {
+  await t.test("is the reference's sample exactly, less its white space", async (t) => {
+    const sample = fixture('reference.json')
+    t.equal(renderJson(decodeAvailability(sample, ID)), sample.replaceAll(/\s/g, ''))
+    const empty = fixture('reference-empty.json')
+    t.equal(renderJson(decodeAvailability(empty, '1')), empty.trim())
+  })
+
+  await t.test('writes powerKW with a fraction wherever it is, and no other number', async (t) => {
+    const one = {
+      ...station('1', connector('A', level(50, 1))),
+      powerKW: 7,
+      kW: 7,
+      more: [{ powerKW: 11, n: 11 }],
+    }
+    const text = renderJson(one)
+    t.match(text, '"powerKW":50.0,"available":1,"occupied":0,')
+    t.match(text, '"powerKW":7.0,"kW":7,"more":[{"powerKW":11.0,"n":11}]')
+  })
+
+  await t.test('leaves a powerKW that is no number as it came', async (t) => {
+    for (const powerKW of ['50', null, true, [50], { a: 50 }]) {
+      t.match(renderJson({ ...station('1'), powerKW }), `"powerKW":${JSON.stringify(powerKW)}}`)
+    }
+  })
+
+  await t.test('keeps the order of members as they came', async (t) => {
+    for (const text of [
+      '{"chargingAvailability":"1","connectors":[]}',
+      '{"connectors":[],"chargingAvailability":"1"}',
+      '{"z":1,"connectors":[{"z":[],"availability":{"z":{},"a":null},"type":"A"}],"a":false,"chargingAvailability":"1","b":1.5}',
+    ]) {
+      t.equal(renderJson(decodeAvailability(text, '1')), text)
+    }
+  })
+
+  await t.test('escapes names as well as values', async (t) => {
+    const one = { ...station('1'), 'a"b\n': '"\\\u2028', 'lone\ud800': '\udfff' }
+    t.strictSame(JSON.parse(renderJson(one)), one)
+    t.ok(renderJson(one).isWellFormed(), 'lone surrogates are escaped, for UTF-8 has none')
+  })
+
+  await t.test(
+    'reads back as the same answer, and is what JSON.stringify writes but for powerKW',
+    async () => {
+      fc.assert(
+        fc.property(anyStation, anyFilter, (one, filter) => {
+          const left = filterAvailability(deepFreeze(one), filter)
+          const text = renderJson(left)
+          const unfraction = text.replaceAll(/("powerKW":-?\d+)\.0(?=[,}e])/g, '$1')
+          return (
+            JSON.stringify(JSON.parse(text)) === JSON.stringify(plain(left)) &&
+            unfraction.length === JSON.stringify(left).length
+          )
+        }),
+        { numRuns: 1_000 },
+      )
+    },
+  )
+
+  await t.test('has no white space of its own', async (t) => {
+    t.notMatch(renderJson(referenceStation()), /\s/)
+  })
+})
+
+type Node = [name: string, content: string | Node[]]
+
+const parser = new XMLParser({
+  preserveOrder: true,
+  trimValues: false,
+  parseTagValue: false,
+  htmlEntities: true,
+  processEntities: { enabled: true, maxTotalExpansions: 1_000_000, maxExpandedLength: 10_000_000 },
+})
+
+/** The document's one element, in order: names with text or with elements. */
+function read(xml: string): Node[] {
+  const parsed = parser.parse(xml) as Record<string, unknown>[]
+  return nodes(parsed.filter((node) => !Object.hasOwn(node, '?xml')))
+}
+
+function nodes(parsed: Record<string, unknown>[]): Node[] {
+  return parsed.map((node) => {
+    const [name = '', children] = Object.entries(node)[0] ?? []
+    const inner = children as Record<string, unknown>[]
+    const texts = inner.filter((child) => Object.hasOwn(child, '#text'))
+    return [
+      name,
+      texts.length > 0 || inner.length === 0
+        ? texts.map((child) => String(child['#text'])).join('')
+        : nodes(inner),
+    ]
+  })
+}
+
+/** The elements that the model stands for, as the reference prints them; written without a look at the renderer. */
+function modelled(one: Availability): Node[] {
+  const { chargingAvailability, ...rest } = one
+  return [
+    [
+      'response',
+      [['chargingAvailability', allowed(chargingAvailability)], ...Object.entries(rest).flatMap(member)],
+    ],
+  ]
+}
+
+function member([key, value]: [string, unknown]): Node[] {
+  const name = key.replaceAll('ï', '_').replace(/^1/, '_1')
+  if (Array.isArray(value)) {
+    if (key === 'perPowerLevel') return value.map((row): Node => ['perPowerLevel', member(['power', row])])
+    return [[name, content(value.flatMap((item) => member(['item', item])))]]
+  }
+  if (typeof value === 'object' && value !== null)
+    return [[name, content(Object.entries(value).flatMap(member))]]
+  if (typeof value === 'number' && key === 'powerKW') return [[name, formatDouble(value)]]
+  return [[name, value === null ? '' : allowed(typeof value === 'string' ? value : JSON.stringify(value))]]
+}
+
+/** An element without children and one without text are written alike. */
+const content = (children: Node[]) => (children.length === 0 ? '' : children)
+
+/** The text with U+FFFD for what XML 1.0 cannot hold. */
+function allowed(text: string): string {
+  return Array.from(text, (character) =>
+    /^[\t\n\r\u{20}-\u{d7ff}\u{e000}-\u{fffd}\u{10000}-\u{10ffff}]$/u.test(character) ? character : '\ufffd',
+  ).join('')
+}
+
+/** Why this is no XML 1.0 document; null when it is one. */
+function illFormed(xml: string): string | null {
+  if (!xml.isWellFormed()) return 'a lone surrogate'
+  if (allowed(xml) !== xml) return 'a character that XML cannot hold'
+  if (xml.includes('\r')) return 'a raw carriage return'
+  if (xml.includes(']]>')) return ']]> in text'
+  if (/&(?!(?:amp|lt|gt|quot|apos|#13);)/.test(xml)) return 'an ampersand of its own'
+  const verdict = XMLValidator.validate(xml)
+  return verdict === true ? null : verdict.err.msg
+}
+
+/** The text of the first unknown member, as a client reads it. */
+function readText(text: string): unknown {
+  const [response] = read(renderXml({ ...station('1'), note: text }))
+  return Object.fromEntries(response?.[1] as Node[])['note']
+}
+
+await t.test('XML', async (t) => {
+  await t.test("is the reference's sample exactly, less its white space", async (t) => {
+    const sample = fixture('reference.xml').replaceAll(/\n\s*/g, '')
+    t.equal(renderXml(decodeAvailability(fixture('reference.json'), ID)), sample)
+  })
+
+  await t.test('a station without connectors has an empty connectors element', async (t) => {
+    t.equal(
+      renderXml(station('1')),
+      '<?xml version="1.0" encoding="UTF-8"?><response><chargingAvailability>1</chargingAvailability><connectors></connectors></response>',
+    )
+  })
+
+  await t.test('chargingAvailability comes first, wherever it stood; the rest keeps its order', async (t) => {
+    const one = { b: 1, connectors: [], a: 2, chargingAvailability: 'x', c: 3 }
+    t.match(
+      renderXml(one),
+      '<response><chargingAvailability>x</chargingAvailability><b>1</b><connectors></connectors><a>2</a><c>3</c></response>',
+    )
+  })
+
+  await t.test('powers have a fraction and counts have none', async (t) => {
+    const xml = renderXml(station('1', connector('A', level(50, 3))))
+    t.match(xml, '<power><powerKW>50.0</powerKW><available>3</available>')
+  })
+
+  await t.test('no rows are no elements', async (t) => {
+    const one = station('1', { type: 'A', availability: { perPowerLevel: [] } })
+    t.match(renderXml(one), '<item><type>A</type><availability></availability></item>')
+  })
+
+  await t.test('unknown members follow the same ways', async (t) => {
+    const one = {
+      ...station('1'),
+      object: { a: { b: true } },
+      list: [1, [2], { c: null }],
+      nothing: null,
+      none: {},
+      power: [1],
+    }
+    t.match(
+      renderXml(one),
+      '<object><a><b>true</b></a></object>' +
+        '<list><item>1</item><item><item>2</item></item><item><c></c></item></list>' +
+        '<nothing></nothing><none></none><power><item>1</item></power>',
+    )
+  })
+
+  await t.test('odd rows and odd perPowerLevels do no harm', async (t) => {
+    for (const perPowerLevel of [[null, 7, 'x', [1], {}], null, 'none', 3, { powerKW: 22 }]) {
+      const one = station('1', { type: 'A', availability: { perPowerLevel } })
+      t.equal(illFormed(renderXml(one)), null)
+      t.strictSame(read(renderXml(one)), modelled(one))
+    }
+  })
+
+  await t.test('a name that no element can have is changed, and injects nothing', async (t) => {
+    for (const [name, element] of [
+      ['a b', 'a_b'],
+      ['1', '_1'],
+      ['-a', '_-a'],
+      ['.a', '_.a'],
+      ['', '_'],
+      ['a:b', 'a_b'],
+      ['é', '_'],
+      ['😀', '__'],
+      ['a>b<c', 'a_b_c'],
+      ['x/><evil a="', 'x___evil_a__'],
+      ['\0', '_'],
+      ['a\nb', 'a_b'],
+      ['toString', 'toString'],
+      ['ok_1.2-3', 'ok_1.2-3'],
+    ] as const) {
+      const xml = renderXml({ ...station('1'), [name]: 'v' })
+      t.match(xml, `<${element}>v</${element}>`, JSON.stringify(name))
+      t.equal(illFormed(xml), null)
+    }
+  })
+
+  await t.test('text is escaped', async (t) => {
+    t.equal(textElement('a', `&<>"'`), '<a>&amp;&lt;&gt;&quot;&apos;</a>')
+    t.equal(textElement('a', ']]>'), '<a>]]&gt;</a>')
+    t.equal(textElement('a', '&amp;'), '<a>&amp;amp;</a>')
+    t.equal(textElement('a', '\r\n\t'), '<a>&#13;\n\t</a>')
+    t.equal(textElement('a', '</a><b>'), '<a>&lt;/a&gt;&lt;b&gt;</a>')
+  })
+
+  await t.test('what XML cannot hold becomes U+FFFD, and nothing else does', async (t) => {
+    for (const text of [
+      '\0',
+      '\u0001',
+      '\u0008',
+      '\u000b',
+      '\u000c',
+      '\u000e',
+      '\u001f',
+      '\ufffe',
+      '\uffff',
+      '\ud800',
+      '\udfff',
+      '\udc00\ud800',
+    ]) {
+      t.match(textElement('a', text), /^<a>\ufffd+<\/a>$/, JSON.stringify(text))
+    }
+    for (const text of [
+      '\t',
+      '\n',
+      ' ',
+      '\u007f',
+      '\u0085',
+      '\u2028',
+      '\ud7ff',
+      '\ue000',
+      '\ufffd',
+      '😀',
+      '\u{1fffe}',
+      '\u{10ffff}',
+    ]) {
+      t.equal(textElement('a', text), `<a>${text}</a>`, encodeURIComponent(text))
+    }
+  })
+
+  await t.test('hostile text stays well-formed and reads back as it was', async (t) => {
+    for (const text of [
+      `&<>"'`,
+      ']]>',
+      '<![CDATA[x]]>',
+      '<!--',
+      '<?x?>',
+      '&#0;',
+      '&lol;',
+      'a\rb\r\nc',
+      ' a ',
+      '\ud800',
+      '\0',
+    ]) {
+      const one = station(text, { type: text, availability: { current: text }, total: text })
+      t.equal(illFormed(renderXml(one)), null, JSON.stringify(text))
+      t.equal(readText(text), allowed(text), JSON.stringify(text))
+    }
+  })
+
+  await t.test('any text stays well-formed and reads back', async () => {
+    fc.assert(
+      fc.property(hostileText, (text) => {
+        const one = { ...station(text), [text]: text, [`x${text}`]: [text] }
+        return illFormed(renderXml(one)) === null && readText(text) === allowed(text)
+      }),
+      { numRuns: 1_000 },
+    )
+  })
+
+  await t.test('any answer, filtered or not, reads back as the model', async () => {
+    fc.assert(
+      fc.property(anyStation, anyFilter, (one, filter) => {
+        const left = filterAvailability(deepFreeze(one), filter)
+        const xml = renderXml(left)
+        return illFormed(xml) === null && JSON.stringify(read(xml)) === JSON.stringify(modelled(left))
+      }),
+      { numRuns: 1_000 },
+    )
+  })
+})

@@ -1,0 +1,56 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+
+/** The lines of shell that the demo prints to be pasted, run as they stand. */
+async function paste(line: string): Promise<string> {
+  const child = spawn('bash', ['-c', line.replace(/^curl /, 'curl --silent --show-error --fail ')])
+  let text = ''
+  child.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()))
+  const [code] = (await once(child, 'close')) as [number]
+  t.equal(code, 0, line)
+  return text
+}
+
+await t.test(
+  'npm run demo starts everything, its three lines work as pasted, and Ctrl-C ends it',
+  async (t) => {
+    const demo = spawn('npm', ['run', '--silent', 'demo'], {
+      cwd: ROOT,
+      env: { ...process.env, PORT: '0', ADMIN_PORT: '0' },
+      detached: true,
+    })
+    t.teardown(() => {
+      if (demo.exitCode === null && demo.signalCode === null && demo.pid !== undefined) process.kill(-demo.pid, 'SIGKILL')
+    })
+    let printed = ''
+    let errors = ''
+    demo.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString()))
+    await new Promise<void>((resolve, reject) => {
+      demo.stdout.on('data', (chunk: Buffer) => {
+        printed += chunk.toString()
+        if (printed.includes('Ctrl-C')) resolve()
+      })
+      demo.once('exit', (code) => reject(new Error(`the demo ended with ${code}: ${printed}${errors}`)))
+    })
+
+    const lines = printed.split('\n').flatMap((line) => (line.includes('curl ') ? [line.trim()] : []))
+    t.equal(lines.length, 3)
+    const [json = '', xml = '', filtered = ''] = [...lines]
+    const whole = JSON.parse(await paste(json)) as { connectors: unknown[] }
+    t.match(await paste(xml), /^<\?xml version="1.0" encoding="UTF-8"\?><response>/)
+    const part = JSON.parse(await paste(filtered)) as { connectors: { type: string }[] }
+    t.ok(part.connectors.length > 0 && part.connectors.length <= whole.connectors.length)
+
+    demo.removeAllListeners('exit')
+    const ended = once(demo, 'exit')
+    process.kill(-(demo.pid as number), 'SIGINT') // Ctrl-C reaches the whole group
+    await ended
+    const [, url = ''] = /(http:\/\/127\.0\.0\.1:\d+)\/search/.exec(json) ?? []
+    await t.rejects(fetch(`${url}/healthz`), 'nothing listens any more')
+    t.equal(errors, '', 'nothing is complained about')
+  },
+)

@@ -1,0 +1,120 @@
+import t from 'tap'
+import { CallLog } from '../../src/simulator/call-log.ts'
+import type { Fault } from '../../src/simulator/fault-document.ts'
+import { startSimulator } from '../../src/simulator/server.ts'
+import { SettingsError, settingsOf } from '../../src/simulator/settings.ts'
+import { NOON, arrived, get, started, statusOf, statuses } from './support.ts'
+
+await t.test('the gateway', async (t) => {
+  await t.test('with a key set, another or none is 403', async (t) => {
+    const simulator = await started(t, { key: 'right' })
+    for (const query of ['', '&key=wrong', '&key=']) {
+      const response = await get(simulator, `chargingAvailability=a${query}`, { ext: 'xml' })
+      t.equal(response.status, 403)
+      t.equal(
+        await response.text(),
+        '{"detailedError":{"code":"Forbidden","message":"You are not allowed to access this endpoint"}}',
+      )
+    }
+    t.equal(await statusOf(simulator, 'chargingAvailability=a&key=right'), 200)
+  })
+
+  await t.test(
+    'over its calls a second it answers 429 with Retry-After, and a second later as before',
+    async (t) => {
+      let now = NOON
+      const simulator = await started(t, { maxQps: 2, now: () => now })
+      t.same(await statuses(simulator, 3), [200, 200, 429])
+      now += 999
+      const late = await get(simulator, 'chargingAvailability=a')
+      t.equal(late.status, 429)
+      t.equal(late.headers.get('retry-after'), '1')
+      now += 1
+      t.same(await statuses(simulator, 3), [200, 200, 429])
+    },
+  )
+
+  await t.test('remembers a call without its key', async (t) => {
+    const simulator = await started(t)
+    await get(simulator, 'key=secret&chargingAvailability=a&connectorSet=x&connectorSet=y', {
+      headers: { 'X-Test': '1' },
+    })
+    const [call] = simulator.requests
+    t.match(call, {
+      number: 1,
+      method: 'GET',
+      path: '/search/2/chargingAvailability.json',
+      at: NOON,
+      hadKey: true,
+    })
+    t.equal(call?.headers['x-test'], '1')
+    t.equal(String(call?.parameters), 'chargingAvailability=a&connectorSet=x&connectorSet=y')
+  })
+
+  await t.test('remembers the last thousand calls, and counts them all', async (t) => {
+    const log = new CallLog()
+    const call = { method: 'GET', path: '/', parameters: new URLSearchParams(), headers: {} }
+    for (let number = 1; number <= 1001; number++) log.add(call, NOON)
+    t.equal(log.count, 1001)
+    t.equal(log.recent.length, 1000)
+    t.same([log.recent[0]?.number, log.recent.at(-1)?.number], [2, 1001])
+  })
+})
+
+await t.test('the process around it', async (t) => {
+  await t.test('close ends calls that hang, drip or wait', async (t) => {
+    const faults: Fault[] = [{ outcome: 'hang' }, { outcome: 'drip', everyMs: 60_000 }, { latencyMs: 60_000 }]
+    for (const fault of faults) {
+      const simulator = await startSimulator()
+      simulator.setFaults(fault)
+      const call = get(simulator, 'chargingAvailability=a').then((response) => response.text())
+      const failed = t.rejects(call)
+      await arrived(simulator, 1)
+      await simulator.close()
+      await failed
+    }
+  })
+
+  await t.test('a port that is taken is an error of the start', async (t) => {
+    const { port } = await started(t)
+    await t.rejects(startSimulator({ port }), { code: 'EADDRINUSE' })
+  })
+
+  await t.test('stations that throw are told to the caller', async (t) => {
+    const simulator = await started(t, {
+      stations: () => {
+        throw new Error('no such double')
+      },
+    })
+    const response = await get(simulator, 'chargingAvailability=a')
+    t.equal(response.status, 500)
+    t.match(await response.text(), 'no such double')
+  })
+
+  await t.test('settings come from the environment; an empty one is unset', async (t) => {
+    t.same(settingsOf({ SIM_KEY: '', SIM_PORT: ' ' }), {
+      host: '127.0.0.1',
+      port: 9090,
+      key: null,
+      latencyMs: 0,
+      maxQps: 0,
+      hiccupMs: 0,
+    })
+    const all = {
+      SIM_HOST: '::1',
+      SIM_PORT: '0',
+      SIM_KEY: 'k',
+      SIM_LATENCY: '5',
+      SIM_MAX_QPS: '6',
+      SIM_HICCUP: '7',
+    }
+    t.same(settingsOf(all), { host: '::1', port: 0, key: 'k', latencyMs: 5, maxQps: 6, hiccupMs: 7 })
+  })
+
+  await t.test('wrong settings are told together', async (t) => {
+    const message =
+      /SIM_PORT: expected a whole number from 0 to 65535, got "65536"\n.*SIM_LATENCY: .*got "5ms"/
+    t.throws(() => settingsOf({ SIM_PORT: '65536', SIM_LATENCY: '5ms' }), { message })
+    t.throws(() => settingsOf({ SIM_HICCUP: '-1' }), SettingsError)
+  })
+})
