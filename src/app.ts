@@ -1,6 +1,8 @@
 import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import type { DestinationStream, Logger } from 'pino'
+import { parseQuery } from './availability/query.ts'
+import type { Found } from './cache/cache.ts'
 import { Cache } from './cache/cache.ts'
 import type { Clock } from './clock.ts'
 import { systemClock } from './clock.ts'
@@ -12,8 +14,10 @@ import { broadcast } from './observer.ts'
 import { adminServer } from './ops/admin-server.ts'
 import { eventLog } from './ops/event-log.ts'
 import { Health } from './ops/health.ts'
-import { createLogger } from './ops/logger.ts'
+import { createLogger, redact } from './ops/logger.ts'
 import { createMetrics } from './ops/metrics.ts'
+import type { StationAnswer, Stations } from './ops/status-routes.ts'
+import { Status } from './ops/status.ts'
 import { openApiKey } from './upstream/api-key.ts'
 import type { BudgetOptions } from './upstream/budget.ts'
 import { Budget } from './upstream/budget.ts'
@@ -30,6 +34,8 @@ export interface Surroundings {
   readonly openapi: string
   /** Where log lines go; standard output when absent. */
   readonly logDestination?: DestinationStream
+  /** Memory that the process takes, in bytes. */
+  readonly residentBytes?: () => number
 }
 
 export interface Addresses {
@@ -88,7 +94,12 @@ export async function createApp(config: Config, surroundings: Surroundings): Pro
     effectiveTtlMs,
   }
   const metrics = createMetrics(gauges, surroundings)
-  listeners.push(metrics.observer, eventLog(log))
+  const { version, nodeVersion, residentBytes } = surroundings
+  const status = new Status(
+    { version, nodeVersion, cache: config.cache, upstream: config.upstream },
+    { gauges, health, clock, ...(residentBytes && { residentBytes }) },
+  )
+  listeners.push(metrics.observer, status.observer, eventLog(log))
 
   const open = await publicServer(
     {
@@ -99,7 +110,13 @@ export async function createApp(config: Config, surroundings: Surroundings): Pro
     },
     { cache, observer },
   )
-  const admin = adminServer({ health, metrics })
+  const admin = adminServer({
+    health,
+    metrics,
+    status,
+    stations: lookUp(cache),
+    redact: (text) => redact(text, apiKey.known()),
+  })
 
   const stop = once(async () => {
     health.draining()
@@ -131,6 +148,24 @@ async function listen(server: FastifyInstance, where: { host: string; port: numb
 function once(action: () => Promise<void>): () => Promise<void> {
   let running: Promise<void> | null = null
   return () => (running ??= action())
+}
+
+/** The cache, as the status page's look-up box asks it: by the rules that hold for clients. */
+function lookUp(cache: Cache): Stations {
+  return {
+    peek(id) {
+      const held = cache.peek(id)
+      return held === null ? null : shown(held)
+    },
+    async ask(id) {
+      const parameters = new URLSearchParams({ chargingAvailability: id })
+      return shown(await cache.get(parseQuery(parameters.toString()).id))
+    },
+  }
+}
+
+function shown({ answer, ageMs, ttlMs }: Pick<Found, 'answer' | 'ageMs' | 'ttlMs'>): StationAnswer {
+  return { json: answer.json, ageMs, ttlMs }
 }
 
 function openQuota(limits: BudgetOptions, ttls: PacingOptions, usage: () => Usage, clock: Clock) {

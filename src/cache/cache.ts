@@ -110,6 +110,14 @@ export class Cache {
     for (const { usedAt } of this.#store.recent()) yield now - usedAt
   }
 
+  /** What is held for a station, at no cost: no call, no lookup that counts, no use that keeps it longer. */
+  peek(id: string): Pick<Found, 'answer' | 'ageMs' | 'ttlMs'> | null {
+    const held = this.#store.peek(id)
+    if (held === undefined) return null
+    const ageMs = this.#ageMs(held)
+    return { answer: held.answer, ageMs, ttlMs: this.#ttlMs(held) - ageMs }
+  }
+
   /**
    * The station's answer: held, old, joined or fetched. What is held comes without a promise. `leaving` is
    * called only if the caller has to wait; its signal detaches this caller and touches nobody else.

@@ -60,6 +60,7 @@ export function availabilityRoute(
     checkRequest(request.raw, reply.raw)
     const format = (request.format = formatOf(request.url))
     const query = readQuery(request.query.raw)
+    request.station = query.id
     request.result = 'error' // until something is found
     const found = cache.get(query.id, () => leaving(reply))
     const answer = (it: Found) => {

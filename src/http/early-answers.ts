@@ -31,7 +31,7 @@ export function earlyAnswers(
   /** The answer to an error, of which the observer is told. */
   const answer = (error: ServiceError, format: Format, { origin, ...headers }: IncomingHttpHeaders = {}) => {
     const trackingId = trackingIdOf(headers['tracking-id'])
-    const { code, status, reason } = error
+    const { code, status, reason = error.detail } = error
     observer.requestFailed({ trackingId, code, status, reason, cause: undefined })
     observer.requestAnswered('none', status, 'none', 0)
     const body = renderProblem(error, format)

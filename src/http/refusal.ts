@@ -7,6 +7,7 @@ import { isAvailabilityPath } from './availability-route.ts'
 import { corsHeaders } from './cors.ts'
 import { ClientLeft } from './leaving.ts'
 import { CONTENT_TYPE, errorFormat, problemHeaders, renderProblem } from './problem.ts'
+import { marksOf } from './report.ts'
 
 /** Any error, as the documented answer; what it tells of the inside goes to the observer alone. */
 export function refuse(
@@ -23,9 +24,10 @@ export function refuse(
   const error = serviceErrorOf(thrown)
   const format = errorFormat(request.url)
   if (isAvailabilityPath(request.url)) request.format = format
-  const { trackingId } = request
-  const { code, status, reason, cause } = error
-  observer.requestFailed({ trackingId, code, status, reason, cause })
+  const { trackingId, station } = request
+  const { code, status, reason = error.detail, cause } = error
+  const asked = station === null ? {} : { station }
+  observer.requestFailed({ ...marksOf(request), ...asked, code, status, reason, cause })
   reply
     .code(status)
     .headers({

@@ -24,6 +24,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** The caller's own or a fresh one; never that of another call. */
     trackingId: string
+    /** The id asked for, once it has passed validation. */
+    station: string | null
     /** What the metrics call this request by. */
     format: Format | 'none'
     result: RequestResult
@@ -82,6 +84,7 @@ export async function publicServer(
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
 
   app.decorateRequest('trackingId', '')
+  app.decorateRequest('station', null)
   app.decorateRequest('format', 'none')
   app.decorateRequest('result', 'none')
   app.decorateRequest('startedAt', 0)
