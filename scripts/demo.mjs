@@ -1,6 +1,8 @@
 // Starts the simulator and, in front of it, the proxy: everything to be tried without a key and without network.
 // Needs a build (`npm run demo` makes one). PORT and ADMIN_PORT choose the proxy's ports, 0 any free one; every
 // other setting of the proxy and of the simulator is taken from the environment too.
+// Clients are simulated as well, and upstream hiccups now and then, so that the status page has something to show;
+// --quiet leaves both out.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
@@ -8,12 +10,19 @@ import { createServer } from 'node:net'
 import { createInterface } from 'node:readline'
 import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { stationId, traffic } from './demo-traffic.mjs'
 
 const HOST = '127.0.0.1'
 const KEY = 'demo-key-not-a-secret'
 const CONNECTOR = 'IEC62196Type2CableAttached'
 const START_LIMIT_MS = 30_000
 const STOP_LIMIT_MS = 20_000
+/** How often upstream fails for a few seconds, in ms. */
+const HICCUP = '120000'
+/** Few enough for pacing to stretch the TTL if the demo runs all day. */
+const QUOTA = '20000/day'
+
+const quiet = process.argv.includes('--quiet')
 
 /** Something that the reader can put right; told without a stack. */
 class DemoError extends Error {}
@@ -46,11 +55,18 @@ async function run(died) {
   process.stdout.write(
     welcome({ proxy, admin: `http://${HOST}:${adminPort}`, simulator }, await sight(simulator)),
   )
+  if (!quiet) void traffic(proxy, stopping.signal)
   await new Promise(() => {})
 }
 
 async function startSimulator(died) {
-  const settings = { SIM_HOST: HOST, SIM_PORT: '0', SIM_KEY: KEY }
+  const settings = {
+    SIM_HOST: HOST,
+    SIM_PORT: '0',
+    SIM_KEY: KEY,
+    SIM_LATENCY: setting('SIM_LATENCY', '40'),
+    SIM_HICCUP: setting('SIM_HICCUP', quiet ? '0' : HICCUP),
+  }
   const child = start('simulator', 'simulator/main.js', settings, 'pipe', died)
   const [line] = await once(createInterface(child.stdout), 'line', { signal: stopping.signal })
   return JSON.parse(line).url
@@ -65,7 +81,9 @@ async function startProxy({ port, adminPort, simulator }, died) {
     PORT: String(port),
     ADMIN_HOST: HOST,
     ADMIN_PORT: String(adminPort),
-    LOG_LEVEL: setting('LOG_LEVEL', 'warn'),
+    // What fails on purpose is told by the status page; the terminal stays readable.
+    LOG_LEVEL: setting('LOG_LEVEL', quiet ? 'warn' : 'fatal'),
+    UPSTREAM_QUOTA: setting('UPSTREAM_QUOTA', QUOTA),
   }
   start('proxy', 'main.js', settings, process.stderr, died)
   await ready(`http://${HOST}:${adminPort}/readyz`)
@@ -116,7 +134,7 @@ async function ready(url) {
 /** A station with the connector at two powers at least, and a power that takes some of its rows away. */
 async function sight(simulator) {
   for (let number = 0; ; number++) {
-    const id = `00112233-4455-6677-8899-${String(number).padStart(12, '0')}`
+    const id = stationId(number)
     const { connectors } = await look(simulator, id)
     const rows = connectors.find(({ type }) => type === CONNECTOR)?.availability.perPowerLevel ?? []
     if (rows.length > 1) return { id, minPowerKW: Math.max(...rows.map(({ powerKW }) => powerKW)) }
@@ -138,6 +156,7 @@ function welcome({ proxy, admin, simulator }, { id, minPowerKW }) {
   const json = `${proxy}/search/2/chargingAvailability.json?chargingAvailability=${id}`
   const xml = json.replace('.json', '.xml')
   return `
+  status     ${admin}/
   proxy      ${proxy}
   metrics    ${admin}/metrics
   ready      ${admin}/readyz

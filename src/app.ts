@@ -1,6 +1,8 @@
 import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import type { DestinationStream, Logger } from 'pino'
+import { parseQuery } from './availability/query.ts'
+import type { Found } from './cache/cache.ts'
 import { Cache } from './cache/cache.ts'
 import { LEASE_MS } from './cache/shared.ts'
 import { systemClock } from './clock.ts'
@@ -12,8 +14,10 @@ import { broadcast } from './observer.ts'
 import { adminServer } from './ops/admin-server.ts'
 import { eventLog } from './ops/event-log.ts'
 import { Health } from './ops/health.ts'
-import { createLogger } from './ops/logger.ts'
+import { createLogger, redact } from './ops/logger.ts'
 import { createMetrics } from './ops/metrics.ts'
+import type { StationAnswer, Stations } from './ops/status-routes.ts'
+import { Status } from './ops/status.ts'
 import { openRedisTier } from './redis/shared-tier.ts'
 import { openApiKey } from './upstream/api-key.ts'
 import { Budget } from './upstream/budget.ts'
@@ -31,6 +35,8 @@ export interface Surroundings {
   readonly openapi: string
   /** Where log lines go; standard output when absent. */
   readonly logDestination?: DestinationStream
+  /** Memory that the process takes, in bytes. */
+  readonly residentBytes?: () => number
 }
 
 export interface Addresses {
@@ -57,9 +63,11 @@ export async function createApp(config: Config, surroundings: Surroundings): Pro
   const observer = broadcast(listeners)
 
   const apiKey = openApiKey(config.apiKey, { clock, observer })
+  const redisPassword = config.redis?.password ?? null
+  const secrets = () => [...apiKey.known(), ...(redisPassword === null ? [] : [redisPassword])]
   const log = createLogger({
     level: config.log.level,
-    secrets: () => [...apiKey.known(), ...redisSecrets(config)],
+    secrets,
     ...(surroundings.logDestination && { destination: surroundings.logDestination }),
   })
   listeners.push(eventLog(log))
@@ -108,7 +116,12 @@ export async function createApp(config: Config, surroundings: Surroundings): Pro
     sharedTierUp: () => shared && shared.isUp(),
   }
   const metrics = createMetrics(gauges, surroundings)
-  listeners.push(metrics.observer)
+  const { version, nodeVersion, residentBytes } = surroundings
+  const status = new Status(
+    { version, nodeVersion, cache: config.cache, upstream: config.upstream },
+    { gauges, health, clock, ...(residentBytes && { residentBytes }) },
+  )
+  listeners.push(metrics.observer, status.observer)
 
   const open = await publicServer(
     {
@@ -119,7 +132,13 @@ export async function createApp(config: Config, surroundings: Surroundings): Pro
     },
     { cache, observer },
   )
-  const admin = adminServer({ health, metrics })
+  const admin = adminServer({
+    health,
+    metrics,
+    status,
+    stations: lookUp(cache),
+    redact: (text) => redact(text, secrets()),
+  })
 
   const stop = once(async () => {
     health.draining()
@@ -155,8 +174,22 @@ function once(action: () => Promise<void>): () => Promise<void> {
   return () => (running ??= action())
 }
 
-function redisSecrets({ redis }: Config): string[] {
-  return redis?.password ? [redis.password] : []
+/** The cache, as the status page's look-up box asks it: by the rules that hold for clients. */
+function lookUp(cache: Cache): Stations {
+  return {
+    peek(id) {
+      const held = cache.peek(id)
+      return held === null ? null : shown(held)
+    },
+    async ask(id) {
+      const parameters = new URLSearchParams({ chargingAvailability: id })
+      return shown(await cache.get(parseQuery(parameters.toString()).id))
+    },
+  }
+}
+
+function shown({ answer, ageMs, ttlMs }: Pick<Found, 'answer' | 'ageMs' | 'ttlMs'>): StationAnswer {
+  return { json: answer.json, ageMs, ttlMs }
 }
 
 function flightTimeoutMs({ upstream }: Config): number {

@@ -27,6 +27,7 @@ const app = await createApp(config, {
   version,
   nodeVersion: process.version,
   openapi: packageFile('openapi.yaml'),
+  residentBytes: () => process.memoryUsage.rss(),
 })
 for (const warning of config.warnings) app.log.warn({ setting: warning }, 'unknown setting')
 

@@ -47,9 +47,13 @@ export interface Refusal {
   readonly waitMs: number
 }
 
-/** A request that ended in an error: for the log alone. */
+/** A request that ended in an error: for the log and the status page, never for a metric. */
 export interface RequestFailure {
   readonly trackingId: string
+  /** The trace that the request belongs to (W3C Trace Context), if it came with one. */
+  readonly traceId?: string
+  /** The id that was asked for, once it has passed validation. */
+  readonly station?: string
   readonly code: string
   readonly status: number
   /** What happened inside. */
@@ -60,6 +64,7 @@ export interface RequestFailure {
 /** One request, for the access log: what was asked without the query itself, for that may hold a key. */
 export interface Access {
   readonly trackingId: string
+  readonly traceId?: string
   readonly method: string
   /** The path without the query. */
   readonly path: string

@@ -11,8 +11,9 @@ export type Format = 'json' | 'xml'
 
 /** A body ready to be sent, in one content coding. */
 export interface Rendering {
-  /** A string is sent as UTF-8; gzip is bytes. */
   readonly body: string | Buffer
+  /** How a string becomes bytes: Latin-1 where that is the same as UTF-8, for Node writes it together with the head. */
+  readonly encoding: 'latin1' | 'utf8'
   /** Bytes on the wire. */
   readonly length: number
   /** Strong, quotes included; differs per content coding (RFC 9110, 8.8.3). */
@@ -93,7 +94,8 @@ export class Answer {
   #write(filter: Filter, format: Format, kept: string): string {
     if (format === 'json' && kept === EVERYTHING) return this.#json
     const left = kept === EVERYTHING ? this.#parse() : filterAvailability(this.#parse(), filter)
-    return format === 'json' ? renderJson(left) : renderXml(left)
+    const text = format === 'json' ? renderJson(left) : renderXml(left)
+    return text === this.#json ? this.#json : text // a bound that takes nothing away needs no second copy
   }
 
   #keep(key: string, variant: Variant): void {
@@ -108,9 +110,10 @@ export class Answer {
   }
 
   #compress(plain: Rendering): Rendering {
-    const body = gzipSync(plain.body)
+    const body = exactly(gzipSync(plain.body))
     this.#grow(body.length)
-    return { body, length: body.length, etag: `${plain.etag.slice(0, -1)}-gzip"`, gzipped: true }
+    const etag = `${plain.etag.slice(0, -1)}-gzip"`
+    return { body, encoding: 'latin1', length: body.length, etag, gzipped: true }
   }
 
   /** The whole answer in JSON shares its text with the answer itself. */
@@ -130,7 +133,16 @@ export class Answer {
 
 function identity(body: string): Rendering {
   const hash = createHash('sha256').update(body).digest('base64url').slice(0, 22)
-  return { body, length: Buffer.byteLength(body), etag: `"${hash}"`, gzipped: false }
+  const length = Buffer.byteLength(body)
+  const encoding = length === body.length ? 'latin1' : 'utf8'
+  return { body, encoding, length, etag: `"${hash}"`, gzipped: false }
+}
+
+/** The bytes alone: what zlib returns is a view of a 16 KB buffer, which would stay alive with it, uncounted. */
+function exactly(bytes: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length)
+  bytes.copy(copy)
+  return copy
 }
 
 /** V8 keeps a string in one byte a character while all are Latin-1, else in two. */

@@ -99,6 +99,12 @@ export class Cache {
     for (const { usedAt } of this.#store.recent()) yield now - usedAt
   }
 
+  /** What is held for a station, at no cost: no call, no lookup that counts, no use that keeps it longer. */
+  peek(id: string): Pick<Found, 'answer' | 'ageMs' | 'ttlMs'> | null {
+    const held = this.#store.peek(id)
+    return held === undefined ? null : { answer: held.answer, ...this.#freshness.of(held) }
+  }
+
   /**
    * The station's answer: held, old, joined or fetched. What is held comes without a promise. `leaving` is
    * called only if the caller has to wait; its signal detaches this caller and touches nobody else.
@@ -176,14 +182,16 @@ export class Cache {
     const load = (token: string) => this.#load(id, { background, held: held !== undefined }, token)
     const flight = this.#flights.start(id, async () => {
       const landed = await (this.#shared?.fly({ id, held, background, load }) ?? load(''))
-      if (this.#options.ttlMs > 0) this.#store.put(landed)
-      this.#setbacks.clear(id)
+      // A refusal in force is that of a later call: this one outlived its deadline.
+      if (this.#options.ttlMs > 0 && !this.#setbacks.isRefused(id)) this.#store.put(landed)
       return landed
     })
-    // First to hear of a failure, so that whoever asks again on hearing of it finds the setback.
-    flight.result.catch((error: unknown) => {
-      this.#setbacks.record(id, asServiceError(error))
-    })
+    // First to hear, so that whoever asks again on hearing of a failure finds the setback. The end of a call
+    // that outlived its deadline is not heard at all: it ends no setback of a later one.
+    flight.result.then(
+      () => this.#setbacks.clear(id),
+      (error: unknown) => this.#setbacks.record(id, asServiceError(error)),
+    )
     return flight
   }
 
@@ -210,13 +218,13 @@ export class Cache {
     held: Held,
     how: Partial<Pick<Found, 'expired' | 'insteadOf'>> = {},
   ): Found {
-    const ageMs = this.#freshness.ageMs(held)
+    const { ageMs, ttlMs } = this.#freshness.of(held)
     this.#parts.observer.lookedUp(result, ageMs / 1000)
     return {
       answer: held.answer,
       result,
       ageMs,
-      ttlMs: this.#freshness.ttlMs(held) - ageMs,
+      ttlMs,
       expired: how.expired ?? false,
       stored: this.#options.ttlMs > 0,
       insteadOf: how.insteadOf ?? null,
@@ -227,14 +235,9 @@ export class Cache {
   #openShared(): SharedFlight | null {
     const { shared, clock, random } = this.#parts
     if (!shared || this.#options.ttlMs === 0) return null
-    return new SharedFlight({
-      ...shared,
-      clock,
-      random,
-      deadlineMs: this.#options.flightTimeoutMs,
-      lifeMs: (held) => this.#freshness.lifeMs(held),
-      recordSetback: (id, error, ms) => this.#setbacks.record(id, error, ms),
-    })
+    const deadlineMs = this.#options.flightTimeoutMs
+    const [freshness, setbacks] = [this.#freshness, this.#setbacks]
+    return new SharedFlight({ ...shared, clock, random, deadlineMs, freshness, setbacks })
   }
 }
 

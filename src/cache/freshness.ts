@@ -37,6 +37,12 @@ export class Freshness {
     return (effectiveMs > ttlMs ? Math.max(effectiveMs, emptyTtlMs) : emptyTtlMs) * jitter
   }
 
+  /** The age, and what is left of the TTL; negative once it is over. */
+  of(held: Held): { readonly ageMs: number; readonly ttlMs: number } {
+    const ageMs = this.ageMs(held)
+    return { ageMs, ttlMs: this.ttlMs(held) - ageMs }
+  }
+
   /** How long the answer has been past its fresh time; 0 and less is fresh. */
   overdueMs(held: Held): number {
     return this.ageMs(held) - this.ttlMs(held)

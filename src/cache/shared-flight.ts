@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import { decodeAvailability } from '../availability/decode.ts'
 import type { Clock } from '../clock.ts'
-import type { ErrorCode } from '../errors.ts'
 import { asServiceError, ServiceError } from '../errors.ts'
 import type { Observer, SharedResult } from '../observer.ts'
 import { Answer } from './answer.ts'
+import type { Freshness } from './freshness.ts'
+import type { Setbacks } from './setbacks.ts'
+import { OthersSetback } from './setbacks.ts'
 import type { SharedAnswer, SharedTier } from './shared.ts'
 import { RENEW_EVERY_MS } from './shared.ts'
 import type { Held } from './store.ts'
@@ -17,10 +19,8 @@ export interface SharedFlightParts {
   readonly observer: Pick<Observer, 'sharedLookedUp'>
   /** Nobody waits for a flight longer than this, in ms. */
   readonly deadlineMs: number
-  /** How long after its receipt an answer is of no use to anyone. */
-  readonly lifeMs: (held: Held) => number
-  /** Remembers that a call failed; gives for how many ms the id is not asked for. */
-  readonly recordSetback: (id: string, error: ServiceError, ms?: number) => number
+  readonly freshness: Pick<Freshness, 'lifeMs'>
+  readonly setbacks: Pick<Setbacks, 'msAfter'>
 }
 
 export interface Wanted {
@@ -91,7 +91,7 @@ export class SharedFlight {
           await this.#pause(background)
           break
         case 'setback':
-          throw this.#setBack(id, seen.code, seen.ms)
+          throw new OthersSetback(seen.code, seen.ms)
         case 'lease':
           return { answer: null, result: seen.overCorruptValue ? 'error' : result, token }
         case 'failed':
@@ -102,7 +102,7 @@ export class SharedFlight {
 
   /** Calls upstream, and lets the others know how it ended. */
   async #call({ id, load }: Wanted, token: string): Promise<Held> {
-    const { tier, recordSetback } = this.#parts
+    const { tier, setbacks } = this.#parts
     const stopRenewing = this.#renewed(id, token)
     try {
       const held = await load(token)
@@ -110,7 +110,7 @@ export class SharedFlight {
       return held
     } catch (thrown) {
       const error = asServiceError(thrown)
-      tier.release(id, token, { code: error.code, ms: recordSetback(id, error) })
+      tier.release(id, token, { code: error.code, ms: setbacks.msAfter(id, error) })
       throw error
     } finally {
       stopRenewing()
@@ -130,11 +130,11 @@ export class SharedFlight {
   }
 
   #publish(id: string, held: Held): void {
-    const { clock, tier, lifeMs } = this.#parts
+    const { clock, tier, freshness } = this.#parts
     const { answer, receivedAt, startedAt, jitter, token } = held
     const now = clock.now()
     const [ageMs, startedAgoMs] = [now - receivedAt, now - startedAt]
-    tier.publish(id, { json: answer.json, ageMs, startedAgoMs, jitter, token }, lifeMs(held))
+    tier.publish(id, { json: answer.json, ageMs, startedAgoMs, jitter, token }, freshness.lifeMs(held))
   }
 
   /** Keeps the lease until the function returned is called. */
@@ -151,12 +151,6 @@ export class SharedFlight {
     return () => {
       cancel()
     }
-  }
-
-  #setBack(id: string, code: ErrorCode, ms: number): ServiceError {
-    const error = new ServiceError(code, { reason: 'the call of another replica has failed' })
-    this.#parts.recordSetback(id, error, ms)
-    return error
   }
 
   #pause(background: boolean): Promise<void> {

@@ -59,10 +59,15 @@ export class Store {
     return this.#stations.get(id) ?? this.#empties.get(id)
   }
 
+  /** The same without using it: it is as likely to leave as before. */
+  peek(id: string): Held | undefined {
+    return this.#stations.peek(id) ?? this.#empties.peek(id)
+  }
+
   /** Keeps the answer, unless one from a later call is held already. */
   put(held: Held): void {
     const { id, isEmpty } = held.answer
-    const present = this.#stations.peek(id) ?? this.#empties.peek(id)
+    const present = this.peek(id)
     if (present !== undefined && present.startedAt > held.startedAt) return
     const [home, other] = isEmpty ? [this.#empties, this.#stations] : [this.#stations, this.#empties]
     if (other !== home) other.delete(id)

@@ -1,78 +1,136 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { Filter } from '../availability/query.ts'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { FastifyInstance } from 'fastify'
+import { LRUCache } from 'lru-cache'
+import type { Query } from '../availability/query.ts'
 import { parseQuery } from '../availability/query.ts'
+import type { Rendering } from '../cache/answer.ts'
 import type { Cache, Found } from '../cache/cache.ts'
-import { invalidParameter } from '../errors.ts'
+import { invalidParameter, ServiceError } from '../errors.ts'
 import { cacheStatus } from './cache-status.ts'
 import { matchesEtag } from './conditional.ts'
 import { wantsGzip } from './content-coding.ts'
+import type { CorsOrigins } from './cors.ts'
+import { corsFields } from './cors.ts'
 import { leaving } from './leaving.ts'
 import type { Format } from './problem.ts'
 import { CONTENT_TYPE } from './problem.ts'
+import type { Report } from './report.ts'
+import { checkRequest } from './request-rules.ts'
+import { trackingIdOf } from './tracking-id.ts'
 
 /** The mirrored route; what follows the dot is the format, which a client may get wrong. */
 const ROUTE = '/search/2/chargingAvailability.:ext'
-const PATH = /^\/search\/2\/chargingAvailability\.[^/?]*(?:$|\?)/
+const PATH = /^\/search\/2\/chargingAvailability\.([^/?#]*)(?=[?#]|$)/
 
 /** Whether a target names the mirrored resource, in whatever format. */
 export function isAvailabilityPath(target: string): boolean {
   return PATH.test(target)
 }
 
-/** The query as it came: its rules are ours, not those of the framework's parser. */
-export interface RawQuery {
-  readonly raw: string
+export interface RouteOptions {
+  readonly corsOrigins: CorsOrigins
+  /** While true, every answer ends its connection, so that clients move to another replica. */
+  readonly isDraining: () => boolean
+}
+
+export interface RouteParts {
+  readonly cache: Pick<Cache, 'get'>
+  /** Told of every answer. */
+  readonly report: Report
 }
 
 interface Mirrored {
-  Params: { ext: string }
-  Querystring: RawQuery
+  /** The query as it came: its rules are ours, not those of the framework's parser. */
+  Querystring: { raw: string }
 }
 
-/** Registers `GET /search/2/chargingAvailability.{json|xml}`. */
-export function availabilityRoute(app: FastifyInstance, cache: Pick<Cache, 'get'>): void {
-  app.get<Mirrored>(ROUTE, { compress: false }, async (request, reply) => {
-    const format = formatOf(request.params.ext)
-    request.format = format
-    const query = parseQuery(request.query.raw)
+/**
+ * Registers `GET /search/2/chargingAvailability.{json|xml}`. The route stands in a scope without hooks, and an answer
+ * that is held is written without a promise: both are what a hit costs (bench/hot-path.mjs).
+ */
+export function availabilityRoute(
+  app: FastifyInstance,
+  options: RouteOptions,
+  { cache, report }: RouteParts,
+): void {
+  const corsFor = corsFields(options.corsOrigins)
+  app.get<Mirrored>(ROUTE, (request, reply) => {
+    request.startedAt = performance.now()
+    request.trackingId = trackingIdOf(request.raw.headers['tracking-id'])
+    checkRequest(request.raw, reply.raw)
+    const format = (request.format = formatOf(request.url))
+    const query = readQuery(request.query.raw)
+    request.station = query.id
     request.result = 'error' // until something is found
-    const found = await cache.get(query.id, () => leaving(reply))
-    request.result = found.result
-    return answer(request, reply, found, query, format)
+    const found = cache.get(query.id, () => leaving(reply))
+    const answer = (it: Found) => {
+      request.result = it.result
+      const fields = answerFields(it, request.trackingId, corsFor(request.raw.headers.origin))
+      if (options.isDraining()) fields.push('connection', 'close')
+      send(request.raw, reply.hijack().raw, renderingFor(request.raw, it, query, format), format, fields)
+      report(request, reply)
+    }
+    return found instanceof Promise ? found.then(answer) : answer(found)
   })
 }
 
-/** @throws ServiceError InvalidParameter for anything but exactly `json` or `xml` */
-function formatOf(ext: string): Format {
+/**
+ * The format that the target asks for, as it is written: the router has decoded its own copy.
+ * @throws ServiceError NotFound for another spelling of the path, InvalidParameter for another ending
+ */
+function formatOf(target: string): Format {
+  const ext = PATH.exec(target)?.[1]
   if (ext === 'json' || ext === 'xml') return ext
-  throw invalidParameter('ext', "must be 'json' or 'xml'")
+  throw ext === undefined ? new ServiceError('NotFound') : invalidParameter('ext', "must be 'json' or 'xml'")
 }
 
-/** 200 with the rendering, or 304 to a client that holds it already (RFC 9110, 15.4.5). */
-function answer(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  found: Found,
-  filter: Filter,
+/** Frontends ask the same again and again; what was valid once need not be read twice. */
+const known = new LRUCache<string, Query>({ max: 5_000 })
+const LONGEST_KNOWN = 512
+
+function readQuery(raw: string): Query {
+  const before = known.get(raw)
+  if (before !== undefined) return before
+  const query = parseQuery(raw)
+  if (raw.length <= LONGEST_KNOWN) known.set(raw, query)
+  return query
+}
+
+function renderingFor(
+  { headers }: IncomingMessage,
+  { answer }: Found,
+  query: Query,
   format: Format,
-): FastifyReply {
-  const rendering = renderingFor(request, found, filter, format)
-  reply.headers({
-    'cache-control': 'no-cache',
-    etag: rendering.etag,
-    age: String(Math.floor(found.ageMs / 1000)),
-    'cache-status': cacheStatus(found),
-  })
-  if (matchesEtag(request.headers['if-none-match'], rendering.etag)) return reply.code(304).send()
-  if (rendering.gzipped) reply.header('content-encoding', 'gzip')
-  return reply
-    .headers({ 'content-type': CONTENT_TYPE[format], 'content-length': rendering.length })
-    .send(rendering.body)
+): Rendering {
+  const plain = answer.render(query, format, false)
+  return wantsGzip(headers['accept-encoding'], plain.length) ? answer.render(query, format, true) : plain
 }
 
-function renderingFor(request: FastifyRequest, { answer }: Found, filter: Filter, format: Format) {
-  const plain = answer.render(filter, format, false)
-  return wantsGzip(request.headers['accept-encoding'], plain.length)
-    ? answer.render(filter, format, true)
-    : plain
+/** What a 200 and a 304 have in common, as the flat list that writeHead takes. */
+function answerFields(found: Found, trackingId: string, cors: readonly string[]): string[] {
+  const age = String(Math.floor(found.ageMs / 1000))
+  const own = ['cache-control', 'no-cache', 'age', age, 'cache-status', cacheStatus(found)]
+  own.push('tracking-id', trackingId, 'x-content-type-options', 'nosniff', ...cors)
+  return own
+}
+
+/**
+ * 200 with the rendering, or 304 to a client that holds it already (RFC 9110, 15.4.5). It is written past the
+ * framework's serialisation, for there is nothing left to serialise.
+ */
+function send(
+  { headers }: IncomingMessage,
+  response: ServerResponse,
+  { body, encoding, length, etag, gzipped }: Rendering,
+  format: Format,
+  fields: string[],
+): void {
+  fields.push('etag', etag)
+  if (matchesEtag(headers['if-none-match'], etag)) {
+    response.writeHead(304, fields).end()
+    return
+  }
+  fields.push('content-type', CONTENT_TYPE[format], 'content-length', String(length))
+  if (gzipped) fields.push('content-encoding', 'gzip')
+  response.writeHead(200, fields).end(body, encoding)
 }

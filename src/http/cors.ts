@@ -24,16 +24,22 @@ export function corsOptions(origins: CorsOrigins): FastifyCorsOptions {
   }
 }
 
-/** The same headers for answers that are given before Fastify's hooks run. */
+/** The same headers, and the Vary that goes with them, for answers that don't pass the plugin. */
 export function corsHeaders(origins: CorsOrigins, origin: string | undefined): Record<string, string> {
   const exposed = { 'access-control-expose-headers': EXPOSED_HEADERS }
-  if (origins === '*') return { 'access-control-allow-origin': '*', ...exposed }
-  const allowed: Record<string, string> =
-    origin !== undefined && origins.includes(origin) ? { 'access-control-allow-origin': origin } : {}
+  if (origins === '*') return { vary: 'Accept-Encoding', 'access-control-allow-origin': '*', ...exposed }
   return {
     vary: 'Accept-Encoding, Origin',
-    ...allowed,
+    ...(origin !== undefined && origins.includes(origin) && { 'access-control-allow-origin': origin }),
     'access-control-allow-credentials': 'true',
     ...exposed,
   }
+}
+
+/** corsHeaders by origin, made beforehand as the flat list of names and values that writeHead takes. */
+export function corsFields(origins: CorsOrigins): (origin: string | undefined) => readonly string[] {
+  const fieldsFor = (origin?: string) => Object.entries(corsHeaders(origins, origin)).flat()
+  const others = fieldsFor()
+  const listed = new Map(origins === '*' ? [] : origins.map((origin) => [origin, fieldsFor(origin)]))
+  return (origin) => (origin === undefined ? others : (listed.get(origin) ?? others))
 }

@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { malformedRequest, ServiceError } from '../errors.ts'
@@ -10,30 +10,32 @@ import { CONTENT_TYPE, errorFormat, problemHeaders, renderProblem } from './prob
 import { trackingIdOf } from './tracking-id.ts'
 
 /**
- * Answers to what never becomes a request with a life cycle: bytes that the parser refuses, and targets that
+ * Answers to what never becomes a request with a life cycle: bytes that the parser refuses, a tunnel, a target that
  * cannot be decoded. They have the documented shape and the CORS headers, like all others.
  */
 export interface EarlyAnswers {
-  /** For the server's `clientError`: writes to the socket and ends it. */
+  /** For the server's `clientError`. */
   readonly refuseBytes: (error: NodeJS.ErrnoException, socket: Socket) => void
+  /** For the server's `connect`. */
+  readonly refuseTunnel: (socket: Socket) => void
   /** For a target that the router cannot decode. */
   readonly refuseTarget: (request: IncomingMessage, response: ServerResponse) => void
 }
 
-export function earlyAnswers(origins: CorsOrigins, observer: Observer): EarlyAnswers {
-  const answer = (
-    error: ServiceError,
-    format: Format,
-    origin?: string,
-    trackingHeader?: string | string[],
-  ) => {
-    const trackingId = trackingIdOf(trackingHeader)
-    const { code, status, reason } = error
+type Socketed = Socket & { readonly _httpMessage?: ServerResponse | null }
+
+export function earlyAnswers(
+  origins: CorsOrigins,
+  observer: Pick<Observer, 'requestFailed' | 'requestAnswered'>,
+): EarlyAnswers {
+  /** The answer to an error, of which the observer is told. */
+  const answer = (error: ServiceError, format: Format, { origin, ...headers }: IncomingHttpHeaders = {}) => {
+    const trackingId = trackingIdOf(headers['tracking-id'])
+    const { code, status, reason = error.detail } = error
     observer.requestFailed({ trackingId, code, status, reason, cause: undefined })
     observer.requestAnswered('none', status, 'none', 0)
     const body = renderProblem(error, format)
-    const headers = {
-      vary: 'Accept-Encoding',
+    const fields = {
       ...corsHeaders(origins, origin),
       ...problemHeaders(error),
       'content-type': CONTENT_TYPE[format],
@@ -42,35 +44,39 @@ export function earlyAnswers(origins: CorsOrigins, observer: Observer): EarlyAns
       'tracking-id': trackingId,
       connection: 'close',
     }
-    return { headers, body }
+    return { fields, body }
+  }
+
+  const writeTo = (socket: Socket, error: ServiceError) => {
+    if (!socket.writable) return
+    const { fields, body } = answer(error, 'json')
+    const head = { date: new Date().toUTCString(), ...fields }
+    const lines = Object.entries(head).map(([name, value]) => `${name}: ${value}\r\n`)
+    socket.end(`HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? ''}\r\n${lines.join('')}\r\n${body}`)
   }
 
   return {
     refuseBytes(parserError, socket) {
-      if (!mayWrite(parserError, socket)) {
-        socket.destroy()
-        return
-      }
-      const error = refusalOf(parserError)
-      const { headers, body } = answer(error, 'json')
-      const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
-      const { status } = error
-      const date = `date: ${new Date().toUTCString()}\r\n`
-      socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${date}${lines.join('')}\r\n${body}`)
+      if (parserError.code === 'ECONNRESET') socket.destroy()
+      else afterAnswers(socket, () => writeTo(socket, refusalOf(parserError)))
+    },
+    refuseTunnel(socket) {
+      socket.on('error', () => socket.destroy()) // Node has let go of it: nobody else would hear
+      writeTo(socket, new ServiceError('MethodNotAllowed'))
     },
     refuseTarget(request, response) {
       const error = malformedRequest('The target of the request cannot be decoded')
-      const { origin, 'tracking-id': trackingHeader } = request.headers
-      const { headers, body } = answer(error, errorFormat(request.url ?? ''), origin, trackingHeader)
-      response.writeHead(error.status, headers).end(body)
+      const { fields, body } = answer(error, errorFormat(request.url ?? ''), request.headers)
+      response.writeHead(error.status, fields).end(body)
     },
   }
 }
 
-/** Not into a connection that is gone, nor into the middle of an answer that is being written. */
-function mayWrite(error: NodeJS.ErrnoException, socket: Socket): boolean {
-  const { _httpMessage: current } = socket as Socket & { _httpMessage?: { headersSent: boolean } | null }
-  return error.code !== 'ECONNRESET' && socket.writable && current?.headersSent !== true
+/** Requests that came before on the same connection have their answers first, or theirs would be taken for this. */
+function afterAnswers(socket: Socketed, action: () => void): void {
+  const { _httpMessage: current } = socket
+  if (current === null || current === undefined) action()
+  else current.once('finish', () => afterAnswers(socket, action))
 }
 
 function refusalOf(parserError: NodeJS.ErrnoException): ServiceError {

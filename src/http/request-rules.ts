@@ -1,17 +1,19 @@
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { malformedRequest } from '../errors.ts'
 
 /**
- * What must hold for every request before it is routed on.
+ * What must hold for every request. No body is ever read: the connection of a request that has one ends with its
+ * answer, so that nothing in it can pass for another request.
  * @throws ServiceError InvalidParameter
  */
-export function checkRequest(request: IncomingMessage): void {
+export function checkRequest(request: IncomingMessage, response: ServerResponse): void {
+  const withBody = hasBody(request)
+  if (withBody) response.shouldKeepAlive = false
   const hosts = countHeader(request.rawHeaders, 'host')
   if (hosts > 1 || (hosts === 0 && request.httpVersion !== '1.0')) {
     throw malformedRequest('Exactly one Host header is required') // RFC 9112, 3.2; Node takes two
   }
-  if (request.method === 'GET' && hasBody(request))
-    throw malformedRequest('A GET request must not have a body')
+  if (withBody && request.method === 'GET') throw malformedRequest('A GET request must not have a body')
 }
 
 /** rawHeaders is a flat list: names at even places, values at odd ones. */

@@ -1,10 +1,11 @@
 import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
 import compress from '@fastify/compress'
 import cors from '@fastify/cors'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import fastify from 'fastify'
 import type { Cache } from '../cache/cache.ts'
-import { asServiceError, malformedRequest, ServiceError } from '../errors.ts'
+import { ServiceError } from '../errors.ts'
 import type { Observer, RequestResult } from '../observer.ts'
 import { availabilityRoute, isAvailabilityPath } from './availability-route.ts'
 import type { CorsOrigins } from './cors.ts'
@@ -13,7 +14,9 @@ import { earlyAnswers } from './early-answers.ts'
 import { ClientLeft } from './leaving.ts'
 import { ownRoutes } from './own-routes.ts'
 import type { Format } from './problem.ts'
-import { CONTENT_TYPE, errorFormat, problemHeaders, renderProblem } from './problem.ts'
+import { refuse } from './refusal.ts'
+import type { Report } from './report.ts'
+import { reporter } from './report.ts'
 import { checkRequest } from './request-rules.ts'
 import { trackingIdOf } from './tracking-id.ts'
 
@@ -21,6 +24,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** The caller's own or a fresh one; never that of another call. */
     trackingId: string
+    /** The id asked for, once it has passed validation. */
+    station: string | null
     /** What the metrics call this request by. */
     format: Format | 'none'
     result: RequestResult
@@ -53,8 +58,8 @@ export async function publicServer(
   options: PublicServerOptions,
   parts: PublicServerParts,
 ): Promise<FastifyInstance> {
-  const { corsOrigins } = options
-  const early = earlyAnswers(corsOrigins, parts.observer)
+  const { cache, observer } = parts
+  const early = earlyAnswers(options.corsOrigins, observer)
   const app = fastify({
     logger: false,
     bodyLimit: 1024,
@@ -75,13 +80,36 @@ export async function publicServer(
       early.refuseTarget(request.raw, reply.raw)
     },
   })
+  app.server.on('connect', (_request, socket: Socket) => early.refuseTunnel(socket))
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
 
   app.decorateRequest('trackingId', '')
+  app.decorateRequest('station', null)
   app.decorateRequest('format', 'none')
   app.decorateRequest('result', 'none')
   app.decorateRequest('startedAt', 0)
-  app.addHook('onRequest', async (request, reply) => {
+  const report = reporter(observer, options.accessLog)
+  await app.register(async (scope) => {
+    availabilityRoute(scope, options, { cache, report })
+    scope.setErrorHandler((thrown, request, reply) => {
+      refuse(thrown, request, reply, options, observer)
+      if (!(thrown instanceof ClientLeft)) report(request, reply)
+    })
+  })
+  await app.register(async (scope) => {
+    await everythingElse(scope, options, report)
+    scope.setErrorHandler((thrown, request, reply) => refuse(thrown, request, reply, options, observer))
+  })
+  return app
+}
+
+/** The service's own routes and all that is no route; here the framework and its plugins do the work. */
+async function everythingElse(
+  scope: FastifyInstance,
+  options: PublicServerOptions,
+  report: Report,
+): Promise<void> {
+  scope.addHook('onRequest', (request, reply, done) => {
     request.startedAt = performance.now()
     request.trackingId = trackingIdOf(request.headers['tracking-id'])
     if (options.isDraining()) reply.header('connection', 'close')
@@ -90,64 +118,29 @@ export async function publicServer(
       'x-content-type-options': 'nosniff',
       vary: 'Accept-Encoding',
     })
+    done()
   })
-  await app.register(cors, corsOptions(corsOrigins))
-  await app.register(compress, { encodings: ['gzip'] })
-  app.addHook('onRequest', async (request) => {
-    checkRequest(request.raw)
-    if (request.is404) {
+  await scope.register(cors, corsOptions(options.corsOrigins))
+  await scope.register(compress, { encodings: ['gzip'] })
+  scope.addHook('onRequest', (request, reply, done) => {
+    checkRequest(request.raw, reply.raw)
+    // Here rather than in the handler, which runs only once the body has been read and has been found to be of use.
+    if (request.is404)
       throw new ServiceError(isAvailabilityPath(request.url) ? 'MethodNotAllowed' : 'NotFound')
-    }
+    done()
   })
-  report(app, options.accessLog, parts.observer)
-
-  availabilityRoute(app, parts.cache)
-  ownRoutes(app, options.openapi)
-  app.setErrorHandler((thrown, request, reply) => refuse(thrown, request, reply, parts.observer))
-  return app
-}
-
-/** Tells the observer of every answer, once it has left. */
-function report(app: FastifyInstance, accessLog: boolean, observer: Observer): void {
-  app.addHook('onResponse', async (request, reply) => {
-    const { trackingId, method, format, result } = request
-    const { statusCode: status } = reply
-    const ms = performance.now() - request.startedAt
-    observer.requestAnswered(format, status, result, ms / 1000)
-    if (accessLog) observer.accessed({ trackingId, method, path: pathOf(request.url), status, result, ms })
+  scope.addHook('onResponse', (request, reply, done) => {
+    report(request, reply)
+    done()
   })
-}
-
-/** Any error, as the documented answer; what it tells of the inside goes to the observer alone. */
-function refuse(thrown: unknown, request: FastifyRequest, reply: FastifyReply, observer: Observer): void {
-  if (thrown instanceof ClientLeft) {
-    reply.hijack()
-    return
-  }
-  const error = refusalOf(thrown)
-  const format = errorFormat(request.url)
-  if (isAvailabilityPath(request.url)) request.format = format
-  const { code, status, reason, cause } = error
-  observer.requestFailed({ trackingId: request.trackingId, code, status, reason, cause })
-  reply
-    .code(status)
-    .headers({ ...problemHeaders(error), 'content-type': CONTENT_TYPE[format] })
-    .send(renderProblem(error, format))
-}
-
-/** Fastify's own errors about a request blame the request; whatever else is not ours by name is our fault. */
-function refusalOf(thrown: unknown): ServiceError {
-  const { statusCode } = thrown as { statusCode?: unknown }
-  const blamesRequest = typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500
-  return blamesRequest ? malformedRequest('The request is not valid') : asServiceError(thrown)
+  ownRoutes(scope, options.openapi)
+  scope.setNotFoundHandler(() => {
+    throw new ServiceError('NotFound')
+  })
 }
 
 /** The target in origin form; a proxy-style absolute one (RFC 9112, 3.2.2) counts by its path alone. */
 function targetPath({ url = '/' }: IncomingMessage): string {
   const target = url.replace(/^https?:\/\/[^/?#]*/i, '')
   return target.startsWith('/') ? target : `/${target}`
-}
-
-function pathOf(url: string): string {
-  return url.split('?', 1)[0] ?? ''
 }

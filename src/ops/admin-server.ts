@@ -2,14 +2,16 @@ import type { FastifyInstance } from 'fastify'
 import fastify from 'fastify'
 import type { Health } from './health.ts'
 import type { Metrics } from './metrics.ts'
+import type { StatusRouteParts } from './status-routes.ts'
+import { statusRoutes } from './status-routes.ts'
 
-export interface AdminParts {
+export interface AdminParts extends StatusRouteParts {
   readonly health: Health
   readonly metrics: Metrics
 }
 
-/** The listener for those who run the service: probes and metrics, nothing for clients. */
-export function adminServer({ health, metrics }: AdminParts): FastifyInstance {
+/** The listener for those who run the service: probes, metrics and the status page, nothing for clients. */
+export function adminServer({ health, metrics, ...status }: AdminParts): FastifyInstance {
   const app = fastify({ logger: false, bodyLimit: 1024, return503OnClosing: false })
 
   app.get('/livez', async () => ({ status: 'ok' }))
@@ -19,6 +21,8 @@ export function adminServer({ health, metrics }: AdminParts): FastifyInstance {
   )
 
   app.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.render()))
+
+  statusRoutes(app, status)
 
   app.setNotFoundHandler((_request, reply) => reply.code(404).send({ status: 'not found' }))
   return app

@@ -3,6 +3,7 @@ import type { Observer } from '../observer.ts'
 
 /** What the parts say happened, as log lines. Every message of the service is in this file or in main.ts. */
 export function eventLog(log: Logger): Partial<Observer> {
+  let isDown = false // told of: an outage is one line, and its end another
   return {
     requestFailed({ cause, ...failure }) {
       const line = cause === undefined ? failure : { ...failure, err: cause }
@@ -15,9 +16,10 @@ export function eventLog(log: Logger): Partial<Observer> {
       else log.warn({ reason }, 'the shared tier is away: this replica goes on by itself')
     },
     circuitChanged: (state) => {
-      if (state === 'open')
-        log.warn({ state }, 'the circuit to upstream is open: it fails, no calls are made for now')
-      else log.info({ state }, 'the circuit to upstream has changed')
+      if (state === 'closed') log.info({ state }, 'the circuit to upstream is closed: calls are made again')
+      else if (isDown) log.debug({ state }, 'the circuit to upstream has changed')
+      else log.warn({ state }, 'the circuit to upstream is open: it fails, no calls are made for now')
+      isDown = state !== 'closed'
     },
     upstreamRefuses: (refusal) => log.error(refusal, 'upstream refuses our calls'),
     upstreamAccepts: () => log.info('upstream accepts our calls again'),

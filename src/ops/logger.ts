@@ -42,7 +42,8 @@ function describeError(error: unknown): unknown {
   }
 }
 
-function redact(line: string, secrets: readonly string[]): string {
+/** The text without the secrets, in whatever spelling. */
+export function redact(line: string, secrets: readonly string[]): string {
   return secrets
     .filter((secret) => secret.length >= SHORTEST_REDACTED)
     .flatMap(spellings)

@@ -36,6 +36,7 @@ type State =
  */
 export function withBreaker(inner: Source, { clock, observer }: BreakerParts): Breaker {
   let state: State = { name: 'closed', last: [] }
+  let openings = 0
 
   const become = (next: State) => {
     const changed = next.name !== state.name
@@ -56,8 +57,9 @@ export function withBreaker(inner: Source, { clock, observer }: BreakerParts): B
     return 'probe'
   }
 
-  const afterCall = (verdict: Verdict) => {
-    if (state.name !== 'closed' || verdict === 'unknown') return // late: it was sent before the circuit opened
+  const afterCall = (verdict: Verdict, openingsBefore: number) => {
+    if (openings !== openingsBefore) return // late: it was sent before the circuit opened
+    if (state.name !== 'closed' || verdict === 'unknown') return
     const last = [...state.last, verdict].slice(-OF_THE_LAST)
     const failures = last.filter((one) => one === 'failing').length
     become(failures < FAILURES_TO_OPEN ? { name: 'closed', last } : open(FIRST_OPEN_MS))
@@ -70,10 +72,18 @@ export function withBreaker(inner: Source, { clock, observer }: BreakerParts): B
     else become({ ...state, probing: false })
   }
 
-  const open = (openMs: number): State => ({ name: 'open', until: clock.now() + openMs, openMs })
+  const open = (openMs: number): State => {
+    openings++
+    return { name: 'open', until: clock.now() + openMs, openMs }
+  }
 
   const source: Source = async (id, call) => {
-    const report = admit() === 'probe' ? afterProbe : afterCall
+    const isProbe = admit() === 'probe'
+    const openingsBefore = openings
+    const report = (verdict: Verdict) => {
+      if (isProbe) afterProbe(verdict)
+      else afterCall(verdict, openingsBefore)
+    }
     try {
       const availability = await inner(id, call)
       report('alive')

@@ -71,31 +71,37 @@ export function withCoolDown(
   let provenKey: string | null = null
 
   /** @throws ServiceError while calls are held back */
-  const admit = async (key: string): Promise<'call' | 'probe'> => {
+  const admit = (key: string): 'call' | 'probe' => {
     if (refused !== null && refused.key !== key) refused = null
-    if (refusals !== null) hear(key, await refusals.read(key))
     if (refused === null) return 'call'
     if (clock.now() < refused.until) throw heldBack(refused.code, refused.until - clock.now())
     if (probing) throw heldBack(refused.code, SHORTEST_MS)
     probing = true
-    if (!(await refusals?.isProbed(key))) return 'probe'
+    return 'probe'
+  }
+
+  /** As `admit`, after and before a word with the other replicas. */
+  const admitAmong = async (others: SharedRefusals, key: string): Promise<'call' | 'probe'> => {
+    hear(key, await others.read(key))
+    const role = admit(key)
+    if (role === 'call' || !(await others.isProbed(key))) return role
     probing = false
-    throw heldBack(refused.code, SHORTEST_MS)
+    throw heldBack(refused?.code ?? 'UpstreamRefused', SHORTEST_MS)
   }
 
   /** Another replica was refused: that counts as if it had been this one. */
   const hear = (key: string, told: ToldRefusal | null) => {
     const now = clock.now()
-    if (told === null || (refused !== null && refused.until > now)) return
+    if (told === null || (refused?.key === key && refused.until > now)) return
     const { code, status, diagnosis, times, waitMs } = told
     const isNews = refused?.diagnosis !== diagnosis
     refused = { code, key, diagnosis, since: now, until: now + waitMs, times }
     if (isNews) observer.upstreamRefuses({ status, diagnosis, waitMs })
   }
 
-  const accepted = (key: string) => {
+  const accepted = (key: string, startedAt: number) => {
     provenKey = key
-    if (refused?.key !== key) return
+    if (refused?.key !== key || startedAt <= refused.since) return // it was let in before the refusal
     refused = null
     refusals?.clear(key)
     observer.upstreamAccepts()
@@ -106,11 +112,13 @@ export function withCoolDown(
     const before = refused?.key === key ? refused : null
     // Calls that were under way together are refused together: that is one cool-down, not several.
     const times = before === null ? 1 : before.times + (startedAt > before.since ? 1 : 0)
-    const waitMs = error.retryAfterMs ?? Math.min(FIRST_MS * 2 ** (times - 1), LONGEST_MS)
-    if (key !== apiKey()) return waitMs
+    const ownMs = error.retryAfterMs ?? Math.min(FIRST_MS * 2 ** (times - 1), LONGEST_MS)
+    if (key !== apiKey()) return ownMs
     const diagnosis = diagnose(error, provenKey === key)
-    const now = clock.now()
-    refused = { code: error.code, key, diagnosis, since: now, until: now + waitMs, times }
+    const since = clock.now()
+    const until = Math.max(since + ownMs, before?.until ?? 0) // the longest of what they were told holds
+    const waitMs = until - since
+    refused = { code: error.code, key, diagnosis, since, until, times }
     const status = error.upstreamStatus
     refusals?.tell(key, { code: error.code, status, diagnosis, times, waitMs })
     if (before?.diagnosis !== diagnosis) observer.upstreamRefuses({ status, diagnosis, waitMs })
@@ -119,15 +127,15 @@ export function withCoolDown(
 
   return async (id, call) => {
     const key = apiKey()
-    const role = await admit(key)
+    const role = refusals === null ? admit(key) : await admitAmong(refusals, key)
     const startedAt = clock.now()
     try {
       const availability = await inner(id, call)
-      accepted(key)
+      accepted(key, startedAt)
       return availability
     } catch (error) {
       if (isRefusal(error)) throw heldBack(error.code, refusedBy(error, key, startedAt), error)
-      if (verdictOn(error) === 'alive') accepted(key)
+      if (verdictOn(error) === 'alive') accepted(key, startedAt)
       throw error
     } finally {
       if (role === 'probe') {

@@ -53,7 +53,7 @@ const BROKEN = new Set([
 
 function networkError(cause: unknown): UpstreamError {
   const { code } = cause as NodeJS.ErrnoException
-  const broken = code !== undefined && (BROKEN.has(code) || code.startsWith('HPE_'))
+  const broken = cause instanceof errors.HTTPParserError || BROKEN.has(code ?? '')
   const reason = broken ? 'the connection to upstream broke' : 'no connection to upstream'
   return new UpstreamError('network', {
     reason: `${reason} (${code ?? 'unknown'})`,

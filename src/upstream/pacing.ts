@@ -85,8 +85,9 @@ export function pace({ ttlMs, maxTtlMs }: PacingOptions, { budget, usage, clock 
     const lasts = (ttl: number) =>
       (correction / ttl) * hours.reduce((sum, { ms, ratio }) => sum + ms * stations.within(ttl * ratio), 0) <=
       affordable
-    rationing = !lasts(longest)
-    effectiveMs = ttlMs === 0 ? 0 : rationing ? longest : smallest(ttlMs, longest, lasts)
+    const isKnown = ttlMs === 0 || stations.within(Number.POSITIVE_INFINITY) > 0
+    rationing = !isKnown || !lasts(longest)
+    effectiveMs = ttlMs === 0 || !isKnown ? ttlMs : rationing ? longest : smallest(ttlMs, longest, lasts)
     expectedPerMs = stations.within(effectiveMs) / Math.max(1, effectiveMs)
   }
 

@@ -32,7 +32,8 @@ export function withQuota(
 
   return async (id, call) => {
     const period = budget.resetAtMs
-    const waitMs = await budget.take(call.held, pacing.isRationing())
+    const taking = budget.take(call.held, pacing.isRationing())
+    const waitMs = typeof taking === 'number' ? taking : await taking
     if (waitMs > 0) throw cannotAfford(waitMs, budget)
     tellThreshold()
     try {

@@ -95,7 +95,7 @@ async function ask(
       'user-agent': userAgent,
       'tracking-id': randomUUID(),
     },
-    signal: AbortSignal.timeout(timeoutMs),
+    signal: AbortSignal.timeout(Math.ceil(timeoutMs)),
   })
   if (response.statusCode !== 200) throw await refusal(response, parts.clock)
   const text = await readText(response)

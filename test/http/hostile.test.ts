@@ -169,6 +169,18 @@ await t.test('over raw sockets', async (t) => {
       await new Promise((resolve) => socket.end(whole.slice(0, length), 'latin1', () => resolve(null)))
       socket.destroy()
     }
+    for (const bytes of [
+      get(TARGET),
+      get('/nothing'),
+      CANARY,
+      `CONNECT evil.example:443 HTTP/1.1\r\n${HOST}\r\n`,
+    ]) {
+      for (let i = 0; i < 5; i++) {
+        const socket = connect(port, '127.0.0.1').on('error', () => {})
+        socket.write(`${bytes}\r\n\r\n`, () => setImmediate(() => socket.resetAndDestroy()))
+        await new Promise((resolve) => socket.once('close', resolve))
+      }
+    }
     t.ok(await stillServes())
   })
 
@@ -210,6 +222,21 @@ await t.test('on one connection', async (t) => {
     barrier.open()
     const { text } = await answers
     t.same(statuses(text), [200, 200, 400])
+  })
+
+  await t.test('a request that turns out to be wrong after its headers has one answer', async (t) => {
+    const target = '/search/2/chargingAvailability.json?chargingAvailability=one'
+    for (const method of ['GET', 'POST']) {
+      for (const [coding, body] of [
+        ['chunked', `${CANARY}\r\n`],
+        ['xchunked', '0\r\n\r\n'],
+      ]) {
+        const head = `${method} ${target} HTTP/1.1\r\n${HOST}Transfer-Encoding: ${coding}\r\n\r\n`
+        const { text } = await exchange(port, `${head}${body}`)
+        t.equal(statuses(text).length, 1, `${method} ${coding}: ${statuses(text).join()}`)
+        t.match(statuses(text)[0], /^40[05]$/)
+      }
+    }
   })
 
   await t.test('a refused request ends the connection only if its end is not known', async (t) => {

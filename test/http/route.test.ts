@@ -466,7 +466,6 @@ await t.test('methods', async (t) => {
       for (const format of ['json', 'xml'] as const) {
         const answer = await get('chargingAvailability=a', { method, ext: format })
         t.same(problemFaults(answer, { status: 405, code: 'MethodNotAllowed', format }), [], method)
-        t.same(list(answer.headers.allow).toSorted(), ['get', 'options'], `${method}: Allow`)
       }
     }
   })

@@ -345,7 +345,7 @@ await t.test('the admin listener', async (t) => {
   })
 
   await t.test('says 503 while it drains, and the public one closes each connection', async (t) => {
-    const { askAdmin, get, ask, proxy } = await startService(t, { env: { DRAIN_DELAY: '400ms' } })
+    const { askAdmin, get, ask, proxy } = await startService(t, { env: { DRAIN_DELAY: '1500ms' } })
     const stopped = proxy.stop()
     t.equal((await askAdmin('/readyz')).status, 503)
     t.equal((await askAdmin('/livez')).status, 200, 'still live')

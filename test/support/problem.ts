@@ -30,6 +30,8 @@ export function problemFaults(answer: Judged, { status, code, format = 'json' }:
     [`a header of an answer: ${ONLY_WITH_AN_ANSWER.join(', ')}`]: ONLY_WITH_AN_ANSWER.every(
       (name) => headers[name] === undefined,
     ),
+    [`Allow ${list(headers['allow']).join()}`]:
+      status !== 405 || list(headers['allow']).toSorted().join() === 'get,options',
     [`Retry-After ${retryAfter ?? 'missing'}`]: retryAfterFits(status, retryAfter),
   }).concat(doorFaults(headers))
 }

@@ -1,0 +1,29 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Access, Observer } from '../observer.ts'
+import { traceIdOf } from './trace-context.ts'
+
+/** Tells the observer of an answer that is being sent. */
+export type Report = (request: FastifyRequest, reply: FastifyReply) => void
+
+export function reporter(observer: Observer, accessLog: boolean): Report {
+  return (request, reply) => {
+    const { format, result } = request
+    const { statusCode: status } = reply.raw
+    const ms = performance.now() - request.startedAt
+    observer.requestAnswered(format, status, result, ms / 1000)
+    if (!accessLog) return
+    const { method, url } = request
+    observer.accessed({ ...marksOf(request), method, path: pathOf(url), status, result, ms })
+  }
+}
+
+/** What a request is found by in the log. */
+export function marksOf({ trackingId, headers }: FastifyRequest): Pick<Access, 'trackingId' | 'traceId'> {
+  const traceId = traceIdOf(headers.traceparent)
+  return { trackingId, ...(traceId !== null && { traceId }) }
+}
+
+/** Without the query, for that may hold a key. */
+function pathOf(target: string): string {
+  return target.split('?', 1)[0] ?? ''
+}

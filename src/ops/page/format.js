@@ -1,0 +1,73 @@
+/* Numbers and times as people read them; in the reader's time zone, in 24 hours. */
+
+const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 })
+const time = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', second: '2-digit' })
+const shortTime = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit' })
+const day = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short' })
+
+/** A whole number with separators. */
+export const count = (value) => whole.format(value)
+
+/** Something a second: two digits that mean something. */
+export function rate(perSecond) {
+  if (perSecond === 0) return '0'
+  if (perSecond < 0.01) return '<0.01'
+  return perSecond < 10 ? perSecond.toFixed(perSecond < 1 ? 2 : 1) : whole.format(perSecond)
+}
+
+/** A share of 1; 99.97 % is not 100 %. */
+export function percent(share) {
+  if (share === null) return '–'
+  const shown = share * 100
+  return `${shown > 99 && shown < 100 ? (Math.floor(shown * 10) / 10).toFixed(1) : Math.round(shown)} %`
+}
+
+export function bytes(value) {
+  if (value < 1e3) return `${value} B`
+  if (value < 1e6) return `${(value / 1e3).toFixed(value < 1e4 ? 1 : 0)} kB`
+  if (value < 1e9) return `${(value / 1e6).toFixed(value < 1e7 ? 1 : 0)} MB`
+  return `${(value / 1e9).toFixed(1)} GB`
+}
+
+/** How long a call took. */
+export function latency(ms) {
+  if (ms === null) return '–'
+  return ms < 1000 ? `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`
+}
+
+/** A stretch of time, in its two largest units. */
+export function duration(ms) {
+  const seconds = Math.max(0, Math.round(ms / 1000))
+  const units = [
+    [86_400, 'd'],
+    [3_600, 'h'],
+    [60, 'min'],
+    [1, 's'],
+  ]
+  const first = units.findIndex(([size]) => seconds >= size)
+  if (first === -1) return '0 s'
+  const [size, unit] = units[first]
+  const [nextSize, nextUnit] = units[first + 1] ?? [1, '']
+  const rest = Math.floor((seconds % size) / nextSize)
+  return `${Math.floor(seconds / size)} ${unit}${rest > 0 && nextUnit !== '' ? ` ${rest} ${nextUnit}` : ''}`
+}
+
+/** `14:03:22`, with the day in front unless it is today. */
+export function moment(ms) {
+  return withDay(ms, time)
+}
+
+export function minute(ms) {
+  return withDay(ms, shortTime)
+}
+
+/** `14:03`, for axes. */
+export const clock = (ms) => shortTime.format(ms)
+
+/** `22 Nov`, for axes. */
+export const date = (ms) => day.format(ms)
+
+function withDay(ms, format) {
+  const today = new Date().toDateString() === new Date(ms).toDateString()
+  return today ? format.format(ms) : `${day.format(ms)} ${format.format(ms)}`
+}

@@ -1,0 +1,110 @@
+import { byId, element, setText } from './dom.js'
+import { bytes, count, duration, latency, percent, rate } from './format.js'
+
+/**
+ * The key figures. Each tells its value, a small word behind it, a line below, and for a meter a share of 1.
+ * @type {readonly (readonly [name: string, read: (report: any, recent: any) => any])[]}
+ */
+const TILES = [
+  [
+    'Requests',
+    (_, { requests }) => ({ value: rate(requests), unit: '/ s', more: 'mean of the last minute' }),
+  ],
+  [
+    'Answered from memory',
+    ({ totals }, { heldRatio }) => ({
+      value: percent(totals.heldRatio),
+      unit: 'since start',
+      more: `${percent(heldRatio)} in the last 10 min`,
+    }),
+  ],
+  [
+    'Upstream calls saved',
+    ({ totals }) => ({
+      value: count(totals.callsSaved),
+      unit: 'since start',
+      more: `${count(totals.lookups)} lookups, ${count(totals.calls)} calls`,
+    }),
+  ],
+  [
+    'Upstream latency',
+    ({ upstream }) => ({
+      value: latency(upstream.latency.p50Ms),
+      unit: 'p50',
+      more: `${latency(upstream.latency.p99Ms)} p99, ${count(upstream.latency.calls)} calls in 10 min`,
+    }),
+  ],
+  [
+    'Upstream calls',
+    ({ upstream }, { calls }) => ({
+      value: rate(calls),
+      unit: upstream.callsPerSecond === null ? '/ s, no limit' : `/ s of ${upstream.callsPerSecond}`,
+      more: `${upstream.inFlight} under way, ${upstream.queued} queued`,
+      share: upstream.callsPerSecond === null ? null : calls / upstream.callsPerSecond,
+    }),
+  ],
+  [
+    'TTL in force',
+    ({ cache, quota }) => ({
+      value: duration(cache.effectiveTtlMs),
+      unit: '',
+      more:
+        cache.effectiveTtlMs > cache.ttlMs
+          ? `stretched by the quota from ${duration(cache.ttlMs)}`
+          : quota === null
+            ? 'as configured'
+            : 'as configured, the quota allows it',
+    }),
+  ],
+  [
+    'Stations held',
+    ({ cache }) => ({
+      value: count(cache.entries),
+      unit: `of ${count(cache.maxEntries)}`,
+      more: `${bytes(cache.bytes)} of ${bytes(cache.maxBytes)}`,
+      share: Math.max(cache.entries / cache.maxEntries, cache.bytes / cache.maxBytes),
+    }),
+  ],
+  [
+    'Memory',
+    ({ memory }) => ({
+      value: bytes(memory.residentBytes ?? memory.heapUsedBytes),
+      unit: memory.residentBytes === null ? 'heap' : 'resident',
+      more: `heap ${bytes(memory.heapUsedBytes)} of ${bytes(memory.heapLimitBytes)}`,
+      share: memory.heapUsedBytes / memory.heapLimitBytes,
+    }),
+  ],
+]
+
+const drawn = TILES.map(([name, read]) => ({ ...tile(name), read }))
+
+/** Shows what a report says. `recent` holds means over the last minute and the held ratio of the last ten. */
+export function showTiles(report, recent) {
+  for (const { value, unit, more, meter, fill, read } of drawn) {
+    const shown = read(report, recent)
+    setText(value, shown.value)
+    setText(unit, shown.unit)
+    setText(more, shown.more)
+    meter.hidden = shown.share === undefined || shown.share === null
+    if (!meter.hidden) fill.style.width = `${Math.min(100, shown.share * 100).toFixed(1)}%`
+  }
+}
+
+function tile(name) {
+  const value = element('span', {}, '–')
+  const unit = element('small')
+  const more = element('p', { className: 'more' })
+  const fill = element('i')
+  const meter = element('div', { className: 'meter', hidden: true }, fill)
+  byId('tiles').append(
+    element(
+      'div',
+      { className: 'tile' },
+      element('p', { className: 'name' }, name),
+      element('p', { className: 'value' }, value, unit),
+      more,
+      meter,
+    ),
+  )
+  return { value, unit, more, meter, fill }
+}
