@@ -135,6 +135,7 @@ export async function createApp(config: Config, surroundings: Surroundings): Pro
   const admin = adminServer({
     health,
     metrics,
+    circuit: calls.circuit,
     status,
     stations: lookUp(cache),
     redact: (text) => redact(text, secrets()),

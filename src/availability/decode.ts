@@ -25,8 +25,9 @@ export function decodeAvailability(text: string, id: string): Availability {
 function parseBody(text: string): unknown {
   try {
     return parse(text, { protoAction: 'error', constructorAction: 'error' })
-  } catch (cause) {
-    throw notAnAnswer('the body is not JSON, or has a prototype member', cause)
+  } catch {
+    // Not with the parser's error: its message quotes the body, which may hold the key.
+    throw notAnAnswer('the body is not JSON, or has a prototype member')
   }
 }
 
@@ -48,6 +49,6 @@ function isContainer(value: unknown): value is object {
   return typeof value === 'object' && value !== null
 }
 
-function notAnAnswer(reason: string, cause?: unknown): ServiceError {
-  return new ServiceError('UpstreamFailed', { reason: `not an answer: ${reason}`, cause })
+function notAnAnswer(reason: string): ServiceError {
+  return new ServiceError('UpstreamFailed', { reason: `not an answer: ${reason}` })
 }

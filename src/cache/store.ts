@@ -21,6 +21,7 @@ export interface Held {
 export interface StoreOptions {
   readonly maxEntries: number
   readonly maxBytes: number
+  /** An answer left, or was not kept at all, for want of room. */
   readonly onEviction: () => void
 }
 
@@ -31,6 +32,7 @@ const EMPTY_SHARE = 0.1
 export class Store {
   readonly #stations: LRUCache<string, Held>
   readonly #empties: LRUCache<string, Held>
+  readonly #onEviction: () => void
 
   constructor({ maxEntries, maxBytes, onEviction }: StoreOptions) {
     const emptyEntries = Math.floor(maxEntries * EMPTY_SHARE)
@@ -39,6 +41,7 @@ export class Store {
     this.#stations = split
       ? lru(maxEntries - emptyEntries, maxBytes - emptyBytes, onEviction)
       : lru(maxEntries, maxBytes, onEviction)
+    this.#onEviction = onEviction
     this.#empties = split ? lru(emptyEntries, emptyBytes, onEviction) : this.#stations
   }
 
@@ -72,14 +75,21 @@ export class Store {
     const [home, other] = isEmpty ? [this.#empties, this.#stations] : [this.#stations, this.#empties]
     if (other !== home) other.delete(id)
     held.answer.onGrowth = this.#resize
-    home.set(id, held, { size: held.answer.bytes })
+    this.#set(home, held)
   }
 
   /** lru-cache measures when a new value is set, so a grown answer is set again in a new holder. */
   readonly #resize = (answer: Answer): void => {
     const home = answer.isEmpty ? this.#empties : this.#stations
     const held = home.peek(answer.id)
-    if (held?.answer === answer) home.set(answer.id, { ...held }, { size: answer.bytes })
+    if (held?.answer === answer) this.#set(home, { ...held })
+  }
+
+  /** lru-cache drops what is larger than all its room, and tells nobody. */
+  #set(home: LRUCache<string, Held>, held: Held): void {
+    const { id, bytes } = held.answer
+    home.set(id, held, { size: bytes })
+    if (!home.has(id)) this.#onEviction()
   }
 
   #sum(measure: (cache: LRUCache<string, Held>) => number): number {

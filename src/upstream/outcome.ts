@@ -26,6 +26,11 @@ export function refusalKind(status: number, body: string): RefusalKind {
   return MARKS.find(([mark]) => mark.test(body))?.[1] ?? 'unclear'
 }
 
+/** Whether it is our own code that failed: then nothing is known of upstream. */
+export function isDefect(thrown: unknown): boolean {
+  return thrown instanceof TypeError || thrown instanceof RangeError || thrown instanceof ReferenceError
+}
+
 /** Anything that was thrown during an attempt, as what it means. */
 export function upstreamErrorOf(thrown: unknown): UpstreamError {
   if (thrown instanceof UpstreamError) return thrown

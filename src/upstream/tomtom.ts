@@ -6,7 +6,7 @@ import type { Availability, Source } from '../availability/model.ts'
 import type { Clock } from '../clock.ts'
 import type { Observer } from '../observer.ts'
 import { MAX_BODY_BYTES, readText } from './body.ts'
-import { outcomeOfStatus, refusalKind, upstreamErrorOf } from './outcome.ts'
+import { isDefect, outcomeOfStatus, refusalKind, upstreamErrorOf } from './outcome.ts'
 import { parseRetryAfter } from './retry-after.ts'
 import { UpstreamError } from './upstream-error.ts'
 
@@ -68,6 +68,7 @@ export function tomtom(options: TomTomOptions, parts: TomTomParts): TomTom {
       observer.upstreamAnswered(availability.connectors.length === 0 ? 'empty' : 'ok', seconds())
       return availability
     } catch (thrown) {
+      if (isDefect(thrown)) throw thrown
       const error = upstreamErrorOf(thrown)
       observer.upstreamAnswered(error.outcome, seconds())
       throw error
@@ -99,10 +100,11 @@ async function ask(
   })
   if (response.statusCode !== 200) throw await refusal(response, parts.clock)
   const text = await readText(response)
-  if (key.length >= RECOGNISABLE_KEY_LENGTH && text.includes(key)) {
+  const availability = decodeAvailability(text, id)
+  if (key.length >= RECOGNISABLE_KEY_LENGTH && tells(availability, key)) {
     throw new UpstreamError('invalid', { reason: 'not an answer: the body repeats the key' })
   }
-  return decodeAvailability(text, id)
+  return availability
 }
 
 /** What a status other than 200 says. Bodies of errors come in many shapes; they are read, never passed on. */
@@ -118,4 +120,17 @@ async function refusal(response: Dispatcher.ResponseData, clock: Clock): Promise
     retryAfterMs: parseRetryAfter(headers['retry-after']?.toString(), clock.wall()),
     refusal: refusalKind(statusCode, text),
   })
+}
+
+/** Whether the key is in what would be passed on, as it is or percent-encoded, whatever escapes it came in. */
+function tells(availability: Availability, key: string): boolean {
+  const decoded = JSON.stringify(availability).replace(/%[0-9a-f]{2}/gi, (escape) =>
+    inJson(String.fromCharCode(Number.parseInt(escape.slice(1), 16))),
+  )
+  return decoded.includes(inJson(key))
+}
+
+/** A text as it stands within JSON. */
+function inJson(text: string): string {
+  return JSON.stringify(text).slice(1, -1)
 }

@@ -204,7 +204,7 @@ await t.test('no answer', async (t) => {
       t.match(error, { code: 'UpstreamFailed', status: 502, reason: /^not an answer: / })
       t.notMatch(`${error.message}${error.detail}${error.reason}`, canary)
     }
-    t.ok((refusal('<h1>') as ServiceError).cause instanceof SyntaxError, 'a cause, where there is one')
+    t.equal((refusal('<h1>') as ServiceError).cause, undefined, 'not even by the parser, whose message quotes it')
   })
 })
 

@@ -351,23 +351,26 @@ await t.test('a status', async (t) => {
           const timer = setInterval(() => response.write(`${drips++}`), 5)
           response.on('close', () => clearInterval(timer))
         },
-        { maxConnections: 1, timeoutMs: 400 },
+        { maxConnections: 1, timeoutMs: 1_000 },
       )
       const startedAt = performance.now()
       t.match(await fail(), { outcome: 'server_error' })
-      t.ok(performance.now() - startedAt < 300)
+      t.ok(performance.now() - startedAt < 900)
       t.equal(inFlight(), 0)
-      await until(
-        'the connection is free',
-        () =>
-          ask().then(
-            () => true,
-            () => false,
-          ),
-        2_000,
-      )
+      const isFree = async () => (await ask().catch(() => null)) !== null
+      await until('the connection is free', isFree, 5_000)
     },
   )
+
+  await t.test('of an error leaves its connection to the next call, large as its body may be', async (t) => {
+    const { fail, ask } = await scripted(t, answerStatus(500, answerOf(MIB - 1)), { maxConnections: 1 })
+    const errors = await Promise.all([fail(), fail(), fail()])
+    t.match(
+      errors,
+      Array.from({ length: 3 }, () => ({ outcome: 'server_error' })),
+    )
+    await t.rejects(ask(), { outcome: 'server_error' })
+  })
 })
 
 const HEAD = 'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n'
@@ -506,7 +509,7 @@ await t.test('the deadline', async (t) => {
       const startedAt = performance.now()
       t.match(await fail(), { outcome: 'timeout', code: 'UpstreamTimeout', sent: true, isTransient: false })
       const took = performance.now() - startedAt
-      t.ok(took > 240 && took < 450, `${took} ms`)
+      t.ok(took > 240 && took < 1_500, `${took} ms`)
       t.match(told, [{ outcome: 'timeout' }])
       t.equal(inFlight(), 0)
     })
@@ -517,7 +520,7 @@ await t.test('the deadline', async (t) => {
     const startedAt = performance.now()
     t.match(await fail('a', { ...CALLER, timeoutMs: 123.456 }), { outcome: 'timeout' })
     const took = performance.now() - startedAt
-    t.ok(took > 115 && took < 400, `${took} ms`)
+    t.ok(took > 115 && took < 1_500, `${took} ms`)
   })
 
   await t.test('is for a call that waits for a connection as well', async (t) => {
@@ -525,7 +528,7 @@ await t.test('the deadline', async (t) => {
     ask().catch(() => {})
     const startedAt = performance.now()
     t.match(await fail(), { outcome: 'timeout' })
-    t.ok(performance.now() - startedAt < 450)
+    t.ok(performance.now() - startedAt < 1_500)
   })
 })
 
