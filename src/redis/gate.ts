@@ -4,6 +4,7 @@ import { reasonOf, TIMED_OUT } from './reason.ts'
 
 /** Longest time that anyone waits for a command. */
 export const COMMAND_TIMEOUT_MS = 100
+const SLICES = 4
 /** How long nothing is sent after a failure: the first time, doubling to the longest while probes fail. */
 export const FIRST_REST_MS = 1_000
 export const LONGEST_REST_MS = 5_000
@@ -102,15 +103,22 @@ export class Gate {
 
   /**
    * The library's own timeout takes a reply for late that is there but not yet read, whenever this process was busy
-   * for as long. Here what has come is read before the verdict: timers, input, immediates is the order of the loop.
+   * for as long. Here the time runs in slices, of which a standstill takes one at most, and what has come by its end
+   * is read before the verdict: the loop's order is timers, input, immediates.
    */
   #inTime<T>(reply: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
-      const tooLate = () => {
-        reject(new Error(TIMED_OUT))
+      let slices = SLICES
+      let cancel = () => {}
+      const wait = () => {
+        cancel = this.#parts.clock.after(COMMAND_TIMEOUT_MS / SLICES, () => {
+          slices--
+          if (slices > 0) wait()
+          else setImmediate(() => reject(new Error(TIMED_OUT)))
+        })
       }
-      const cancel = this.#parts.clock.after(COMMAND_TIMEOUT_MS, () => void setImmediate(tooLate))
-      reply.finally(cancel).then(resolve, reject)
+      wait()
+      reply.finally(() => cancel()).then(resolve, reject)
     })
   }
 }

@@ -48,11 +48,17 @@ export class RedisServer {
   async restart(): Promise<void> {
     const program = process.env['REDIS_SERVER'] ?? 'redis-server'
     const fixed = ['--port', `${this.port}`, '--bind', '127.0.0.1', '--dir', this.#dir, '--daemonize', 'no']
-    const child = spawn(program, [...fixed, '--save', '', '--appendonly', 'no', ...this.#args], { stdio: 'ignore' })
+    const child = spawn(program, [...fixed, '--save', '', '--appendonly', 'no', ...this.#args], {
+      stdio: 'ignore',
+    })
     this.#child = child
     const failed = new Promise<never>((_, reject) => {
       child.once('error', (cause) => {
-        reject(new Error(`${program} cannot be started: these tests need it (apt-get install redis-server)`, { cause }))
+        reject(
+          new Error(`${program} cannot be started: these tests need it (apt-get install redis-server)`, {
+            cause,
+          }),
+        )
       })
     })
     await Promise.race([failed, until('redis-server answers', () => this.#answers())])
