@@ -182,19 +182,21 @@ export class Cache {
   #launch(id: string, call: Call): Flight<Held> {
     const { load, clock, random } = this.#parts
     const startedAt = clock.now()
-    const flight = this.#flights.start(id, async () => {
+    const fetch = async (): Promise<Held> => {
       const answer = new Answer(await load(id, call))
       const receivedAt = clock.now()
       const held = { answer, receivedAt, startedAt, jitter: 1 - JITTER * random(), usedAt: receivedAt }
       // A refusal in force is that of a later call: this one outlived its deadline.
       if (this.#options.ttlMs > 0 && !this.#setbacks.isRefused(id)) this.#store.put(held)
       return held
+    }
+    const flight = this.#flights.start(id, fetch, (error) => {
+      this.#setbacks.record(id, asServiceError(error))
     })
-    // First to hear, so that whoever asks again on hearing of a failure finds the setback. The end of a call
-    // that outlived its deadline is not heard at all: it ends no setback of a later one.
+    // Not so in `fetch`: a call that outlived its deadline ends no setback of a later one.
     flight.result.then(
       () => this.#setbacks.clear(id),
-      (error: unknown) => this.#setbacks.record(id, asServiceError(error)),
+      () => {},
     )
     return flight
   }

@@ -36,12 +36,15 @@ export function withRateLimit(inner: Source, options: RateLimitOptions, clock: C
     const now = clock.now()
     const waitMs = tokens.waitMs(now, call.background)
     if (waitMs > (call.background ? 0 : options.queueTimeoutMs + MARGIN_MS)) throw tooManyCalls(waitMs)
-    tokens.take(now + waitMs)
+    const token = tokens.take(now + waitMs)
     if (waitMs > 0) {
       waiting++
-      await new Promise<void>((resolve) => void clock.after(waitMs, resolve))
+      for (let ms = waitMs; ms > 0; ms = tokens.tooEarlyMs(token, clock.now())) {
+        await new Promise<void>((resolve) => void clock.after(ms, resolve))
+      }
       waiting--
     }
+    tokens.left(token, clock.now())
     return inner(id, call)
   }
   return { source, queueLength: () => waiting }
@@ -50,6 +53,8 @@ export function withRateLimit(inner: Source, options: RateLimitOptions, clock: C
 class Tokens {
   /** When each token is back, as a ring that begins at the one that is back first. */
   readonly #backAt: number[]
+  /** When the last call with each token left: later than planned, if the process was busy. */
+  readonly #leftAt: number[]
   readonly #roundTripMs: number
   readonly #reserved: number
   #first = 0
@@ -57,6 +62,7 @@ class Tokens {
   constructor(perSecond: number) {
     const count = Math.max(1, Math.ceil(perSecond))
     this.#backAt = Array.from({ length: count }, () => Number.NEGATIVE_INFINITY)
+    this.#leftAt = [...this.#backAt]
     this.#roundTripMs = (count / perSecond) * 1_000 + MARGIN_MS
     this.#reserved = Math.floor(count * CALLERS_SHARE)
   }
@@ -64,12 +70,25 @@ class Tokens {
   /** Until a token is back; with `leaveReserve`, until one is back beyond those that are for callers. */
   waitMs(now: number, leaveReserve: boolean): number {
     const index = (this.#first + (leaveReserve ? this.#reserved : 0)) % this.#backAt.length
-    return Math.max(0, (this.#backAt[index] as number) - now)
+    return Math.max(0, (this.#backAt[this.#first] as number) - now, (this.#backAt[index] as number) - now)
   }
 
-  take(at: number): void {
-    this.#backAt[this.#first] = at + this.#roundTripMs
-    this.#first = (this.#first + 1) % this.#backAt.length
+  /** Takes the first token for a call that is planned for then. */
+  take(at: number): number {
+    const token = this.#first
+    this.#backAt[token] = at + this.#roundTripMs
+    this.#first = (token + 1) % this.#backAt.length
+    return token
+  }
+
+  /** How much longer the next call must wait, because the one before it with this token left late. */
+  tooEarlyMs(token: number, now: number): number {
+    return (this.#leftAt[token] as number) + this.#roundTripMs - now
+  }
+
+  left(token: number, at: number): void {
+    this.#leftAt[token] = at
+    this.#backAt[token] = Math.max(this.#backAt[token] as number, at + this.#roundTripMs)
   }
 }
 

@@ -201,3 +201,51 @@ await t.test('a background call', async (t) => {
     }
   })
 })
+
+/** A second in which timers fire late, as they do when the event loop is held up. */
+function heldUp(perSecond: number) {
+  const clock = new TestClock()
+  const start = clock.now()
+  const after = (ms: number, callback: () => void) => {
+    const due = clock.now() + ms - start
+    return clock.after(ms + (due > 500 && due < 1_500 ? 300 : 0), callback)
+  }
+  const inner = new ScriptedSource(clock.now)
+  inner.always = answering
+  const options = { perSecond, queueTimeoutMs: 10_000 }
+  const limit = withRateLimit(inner.source, options, { now: clock.now, wall: clock.wall, after })
+  return { ...limit, clock, times: () => inner.sent.map(({ at }) => at - start) }
+}
+
+/** Between each call and the one that had its place before. */
+function gaps(times: readonly number[], places: number): number[] {
+  return times.slice(places).map((time, i) => time - (times[i] as number))
+}
+
+await t.test('a process that was busy lets its calls out late', async (t) => {
+  await t.test('who waits for the place of one of them waits a second from then', async (t) => {
+    const { clock, source, times, queueLength } = heldUp(2)
+    for (let i = 0; i < 8; i++) watch(source(`${i}`, CALLER))
+    await clock.advance(10_000)
+    t.equal(times().length, 8)
+    t.equal(queueLength(), 0)
+    t.ok(
+      gaps(times(), 2).every((gap) => gap >= 1_000),
+      times().join(', '),
+    )
+  })
+
+  await t.test('and who comes later, too', async (t) => {
+    const { clock, source, times } = heldUp(2)
+    for (let i = 0; i < 4; i++) watch(source(`${i}`, CALLER))
+    await clock.advance(2_100)
+    for (let i = 0; i < 2; i++) watch(source(`${i}`, CALLER))
+    t.equal((await ended(source('r', REFRESH))).state, 'TooManyRequests')
+    await clock.advance(10_000)
+    t.equal(times().length, 6)
+    t.ok(
+      gaps(times(), 2).every((gap) => gap >= 1_000),
+      times().join(', '),
+    )
+  })
+})
