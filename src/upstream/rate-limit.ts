@@ -1,4 +1,4 @@
-import type { Source } from '../availability/model.ts'
+import type { Availability, Source } from '../availability/model.ts'
 import type { Clock } from '../clock.ts'
 import { ServiceError } from '../errors.ts'
 
@@ -17,12 +17,14 @@ export interface RateLimited {
 
 /** A token's way back is longer than its time by this: what leaves here a second apart may arrive closer. */
 const MARGIN_MS = 20
+/** A call is there when it is answered, or after this: the first of a connection has a handshake before it. */
+const LONGEST_WAY_MS = 100
 /** This part of the tokens is for callers who have nothing; refreshes leave it alone. */
 const CALLERS_SHARE = 0.25
 
 /**
- * Lets no more calls through than allowed: a bucket of tokens, each of which comes back one second after it was
- * taken, so that no second sees more calls than the limit, wherever it begins.
+ * Lets no more calls through than allowed: a bucket of tokens, each of which comes back one second after
+ * its call has reached upstream, so that no second there sees more calls than the limit, wherever it begins.
  *
  * A caller's place is known when it asks, so one who would wait too long is refused at once. A background call
  * never waits, and leaves the last quarter of the tokens to callers.
@@ -31,6 +33,22 @@ export function withRateLimit(inner: Source, options: RateLimitOptions, clock: C
   if (options.perSecond === 0) return { source: inner, queueLength: () => 0 }
   const tokens = new Tokens(options.perSecond)
   let waiting = 0
+
+  /** Says once when the call is there: it is answered, or has had time enough to arrive. */
+  const underWay = async (call: () => Promise<Availability>, arrived: () => void) => {
+    let isThere = false
+    const note = () => {
+      if (!isThere) arrived()
+      isThere = true
+    }
+    const dontNote = clock.after(LONGEST_WAY_MS, note)
+    try {
+      return await call()
+    } finally {
+      dontNote()
+      note()
+    }
+  }
 
   const source: Source = async (id, call) => {
     const now = clock.now()
@@ -44,8 +62,10 @@ export function withRateLimit(inner: Source, options: RateLimitOptions, clock: C
       }
       waiting--
     }
-    tokens.left(token, clock.now())
-    return inner(id, call)
+    return underWay(
+      () => inner(id, call),
+      () => tokens.arrived(token, clock.now()),
+    )
   }
   return { source, queueLength: () => waiting }
 }
@@ -53,8 +73,8 @@ export function withRateLimit(inner: Source, options: RateLimitOptions, clock: C
 class Tokens {
   /** When each token is back, as a ring that begins at the one that is back first. */
   readonly #backAt: number[]
-  /** When the last call with each token left: later than planned, if the process was busy. */
-  readonly #leftAt: number[]
+  /** When the last call with each token arrived: later than planned, if it was on its way or the process busy. */
+  readonly #arrivedAt: number[]
   readonly #roundTripMs: number
   readonly #reserved: number
   #first = 0
@@ -62,7 +82,7 @@ class Tokens {
   constructor(perSecond: number) {
     const count = Math.max(1, Math.ceil(perSecond))
     this.#backAt = Array.from({ length: count }, () => Number.NEGATIVE_INFINITY)
-    this.#leftAt = [...this.#backAt]
+    this.#arrivedAt = [...this.#backAt]
     this.#roundTripMs = (count / perSecond) * 1_000 + MARGIN_MS
     this.#reserved = Math.floor(count * CALLERS_SHARE)
   }
@@ -81,13 +101,13 @@ class Tokens {
     return token
   }
 
-  /** How much longer the next call must wait, because the one before it with this token left late. */
+  /** How much longer the next call must wait, because the one before it with this token arrived late. */
   tooEarlyMs(token: number, now: number): number {
-    return (this.#leftAt[token] as number) + this.#roundTripMs - now
+    return (this.#arrivedAt[token] as number) + this.#roundTripMs - now
   }
 
-  left(token: number, at: number): void {
-    this.#leftAt[token] = at
+  arrived(token: number, at: number): void {
+    this.#arrivedAt[token] = at
     this.#backAt[token] = Math.max(this.#backAt[token] as number, at + this.#roundTripMs)
   }
 }

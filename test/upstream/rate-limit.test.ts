@@ -249,3 +249,56 @@ await t.test('a process that was busy lets its calls out late', async (t) => {
     )
   })
 })
+
+await t.test('a call is on its way for a while, and the second begins when it arrives', async (t) => {
+  const sentBy = async (answeredAfterMs: number) => {
+    const clock = new TestClock()
+    const inner = new ScriptedSource(clock.now)
+    inner.always = (id) =>
+      new Promise((resolve) => void clock.after(answeredAfterMs, () => resolve(answering(id))))
+    const { source } = withRateLimit(inner.source, { perSecond: 1, queueTimeoutMs: 5_000 }, clock)
+    const startedAt = clock.now()
+    for (let i = 0; i < 3; i++) watch(source(`${i}`, CALLER))
+    await clock.advance(10_000)
+    watch(source('late', CALLER))
+    t.equal(inner.sent.length, 4, 'nothing is held up for good')
+    return inner.sent.slice(0, 3).map(({ at }) => at - startedAt)
+  }
+
+  await t.test('which is when it is answered, at the latest', async (t) => {
+    t.strictSame(await sentBy(0), [0, 1_020, 2_040])
+    t.strictSame(await sentBy(60), [0, 1_080, 2_160])
+  })
+
+  await t.test(
+    'or a tenth of a second after it left: no upstream, slow as it may be, slows the calls more',
+    async (t) => {
+      t.strictSame(await sentBy(100), [0, 1_120, 2_240])
+      t.strictSame(await sentBy(3_000), [0, 1_120, 2_240])
+    },
+  )
+
+  await t.test('whoever comes when the place is free', async (t) => {
+    const clock = new TestClock()
+    const inner = new ScriptedSource(clock.now)
+    const { source } = withRateLimit(inner.source, { perSecond: 1, queueTimeoutMs: 0 }, clock)
+    watch(source('a', CALLER))
+    await clock.advance(1_119)
+    t.equal((await ended(source('b', REFRESH))).state, 'TooManyRequests')
+    await clock.advance(1)
+    watch(source('c', REFRESH))
+    await inner.sent[0]?.answer()
+    t.equal(inner.last.id, 'c')
+    await clock.advance(500)
+    t.equal((await ended(source('d', REFRESH))).state, 'TooManyRequests')
+    await clock.advance(619)
+    t.equal(
+      (await ended(source('d', REFRESH))).state,
+      'TooManyRequests',
+      'the answer of the first is old news',
+    )
+    await clock.advance(1)
+    watch(source('e', REFRESH))
+    t.equal(inner.last.id, 'e')
+  })
+})
