@@ -4,7 +4,7 @@ import type { DestinationStream, Logger } from 'pino'
 import { parseQuery } from './availability/query.ts'
 import type { Found } from './cache/cache.ts'
 import { Cache } from './cache/cache.ts'
-import type { Clock } from './clock.ts'
+import { LEASE_MS } from './cache/shared.ts'
 import { systemClock } from './clock.ts'
 import type { Config } from './config.ts'
 import { drain } from './http/drain.ts'
@@ -18,12 +18,13 @@ import { createLogger, redact } from './ops/logger.ts'
 import { createMetrics } from './ops/metrics.ts'
 import type { StationAnswer, Stations } from './ops/status-routes.ts'
 import { Status } from './ops/status.ts'
+import { openRedisTier } from './redis/shared-tier.ts'
 import { openApiKey } from './upstream/api-key.ts'
-import type { BudgetOptions } from './upstream/budget.ts'
 import { Budget } from './upstream/budget.ts'
 import { guarded } from './upstream/guarded.ts'
-import type { PacingOptions, Usage } from './upstream/pacing.ts'
+import type { Usage } from './upstream/pacing.ts'
 import { pace } from './upstream/pacing.ts'
+import { SharedBudget } from './upstream/shared-budget.ts'
 import { tomtom } from './upstream/tomtom.ts'
 
 /** What the process brings; everything else the app makes itself. */
@@ -62,36 +63,57 @@ export async function createApp(config: Config, surroundings: Surroundings): Pro
   const observer = broadcast(listeners)
 
   const apiKey = openApiKey(config.apiKey, { clock, observer })
+  const redisPassword = config.redis?.password ?? null
+  const secrets = () => [...apiKey.known(), ...(redisPassword === null ? [] : [redisPassword])]
   const log = createLogger({
     level: config.log.level,
-    secrets: apiKey.known,
+    secrets,
     ...(surroundings.logDestination && { destination: surroundings.logDestination }),
   })
+  listeners.push(eventLog(log))
+  const shared = config.redis && (await openRedisTier(config.redis, { leaseMs: LEASE_MS, clock, observer }))
   const upstream = tomtom(
     { ...config.upstream, userAgent: `ev-availability-proxy/${surroundings.version}` },
     { apiKey: apiKey.current, observer, clock },
   )
   const usage = (): Usage => cache
-  const quota =
-    config.upstream.quota === null ? null : openQuota(config.upstream.quota, config.cache, usage, clock)
-  const calls = guarded(config.upstream, {
-    source: upstream.source,
-    quota,
-    apiKey: apiKey.current,
-    clock,
-    observer,
-    random: Math.random,
-  })
+  const { quota: limits, limitShare: share } = config.upstream
+  const sharedBudget = limits && shared && new SharedBudget(limits, { ledger: shared.ledger, clock, share })
+  const budget = sharedBudget ?? (limits && new Budget(limits, clock, share))
+  const quota = budget && { budget, pacing: pace(config.cache, { budget, usage, clock }) }
+  listeners.push({ sharedTierChanged: (up) => up && sharedBudget?.start() })
+  sharedBudget?.start()
+  const calls = guarded(
+    { ...config.upstream, share },
+    {
+      source: upstream.source,
+      quota,
+      tokens: shared && shared.tokens,
+      refusals: shared && shared.refusals,
+      apiKey: apiKey.current,
+      clock,
+      observer,
+      random: Math.random,
+    },
+  )
   const effectiveTtlMs = quota?.pacing.ttlMs ?? (() => config.cache.ttlMs)
   const cache: Cache = new Cache(
     { ...config.cache, ...config.upstream, flightTimeoutMs: flightTimeoutMs(config) },
-    { load: calls.source, observer, clock, random: Math.random, effectiveTtlMs },
+    {
+      load: calls.source,
+      observer,
+      clock,
+      random: Math.random,
+      effectiveTtlMs,
+      shared: shared && { tier: shared.answers, observer },
+    },
   )
   const gauges: Gauges = {
     cache: () => ({ entries: cache.entries, bytes: cache.bytes }),
     upstream: () => ({ inFlight: upstream.inFlight(), queued: calls.queued(), circuit: calls.circuit() }),
     quota: () => quota?.budget ?? null,
     effectiveTtlMs,
+    sharedTierUp: () => shared && shared.isUp(),
   }
   const metrics = createMetrics(gauges, surroundings)
   const { version, nodeVersion, residentBytes } = surroundings
@@ -99,7 +121,7 @@ export async function createApp(config: Config, surroundings: Surroundings): Pro
     { version, nodeVersion, cache: config.cache, upstream: config.upstream },
     { gauges, health, clock, ...(residentBytes && { residentBytes }) },
   )
-  listeners.push(metrics.observer, status.observer, eventLog(log))
+  listeners.push(metrics.observer, status.observer)
 
   const open = await publicServer(
     {
@@ -116,7 +138,7 @@ export async function createApp(config: Config, surroundings: Surroundings): Pro
     circuit: calls.circuit,
     status,
     stations: lookUp(cache),
-    redact: (text) => redact(text, apiKey.known()),
+    redact: (text) => redact(text, secrets()),
   })
 
   const stop = once(async () => {
@@ -124,6 +146,8 @@ export async function createApp(config: Config, surroundings: Surroundings): Pro
     await drain(open, config.drain, clock)
     apiKey.stop()
     await upstream.close()
+    sharedBudget?.stop()
+    shared?.close()
     await drain(admin, { delayMs: 0, timeoutMs: 0 }, clock)
   })
 
@@ -167,11 +191,6 @@ function lookUp(cache: Cache): Stations {
 
 function shown({ answer, ageMs, ttlMs }: Pick<Found, 'answer' | 'ageMs' | 'ttlMs'>): StationAnswer {
   return { json: answer.json, ageMs, ttlMs }
-}
-
-function openQuota(limits: BudgetOptions, ttls: PacingOptions, usage: () => Usage, clock: Clock) {
-  const budget = new Budget(limits, clock)
-  return { budget, pacing: pace(ttls, { budget, usage, clock }) }
 }
 
 function flightTimeoutMs({ upstream }: Config): number {

@@ -1,3 +1,4 @@
+import { redisUrl } from './config-redis.ts'
 import type { Kind } from './config-values.ts'
 import {
   count,
@@ -11,6 +12,7 @@ import {
   port,
   quota,
   rate,
+  share,
   size,
 } from './config-values.ts'
 import { parseSecret } from './secret.ts'
@@ -20,6 +22,7 @@ const DAY = 24 * 3_600_000
 export const secret: Kind<string> = {
   expects: 'one line of visible ASCII characters',
   parse: (text) => parseSecret(text) ?? undefined,
+  mask: () => '********',
 }
 
 interface Setting<T> extends Kind<T> {
@@ -30,7 +33,7 @@ interface Setting<T> extends Kind<T> {
 }
 
 function setting<T>(kind: Kind<T>, preset: string | null, meaning: string): Setting<T> {
-  return { ...kind, preset, meaning, isSecret: kind === (secret as Kind<unknown>) }
+  return { ...kind, preset, meaning, isSecret: kind.mask !== undefined }
 }
 
 /** Every setting, once: name, kind with its bounds, default, sentence. README and .env.example are tested against it. */
@@ -100,6 +103,16 @@ export const SETTINGS = {
     'calls per UTC day or month, such as `2500/day` or `75000/month`, made to last until the reset',
   ),
   UPSTREAM_MAX_CONNECTIONS: setting(count(1, 1_000), '16', 'sockets to upstream'),
+  UPSTREAM_LIMIT_SHARE: setting(
+    share,
+    '1/1',
+    "this replica's part of UPSTREAM_MAX_QPS and UPSTREAM_QUOTA while there is no shared tier, or it is away; `1/3` for one of three",
+  ),
+  REDIS_URL: setting(
+    redisUrl,
+    null,
+    'the shared tier, a Redis or Valkey: replicas share answers, flights, limits and quota, and lose only the sharing when it is away',
+  ),
   DRAIN_DELAY: setting(
     duration(0, 600_000),
     '0',

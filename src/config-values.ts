@@ -5,6 +5,8 @@
 export interface Kind<T> {
   readonly expects: string
   readonly parse: (text: string) => T | undefined
+  /** What may be shown of a text that holds a secret; absent where all of it may. */
+  readonly mask?: (text: string) => string
 }
 
 const UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const
@@ -54,6 +56,16 @@ export const rate: Kind<number> = {
   parse: (text) => {
     const perSecond = /^\d{1,6}(\.\d{1,6})?$/.test(text) ? Number(text) : Number.NaN
     return perSecond <= 100_000 ? perSecond : undefined
+  },
+}
+
+/** This replica's part of a whole, as a fraction. */
+export const share: Kind<number> = {
+  expects: 'a fraction above 0 and up to 1, such as 1/3',
+  parse: (text) => {
+    const [, part, whole] = /^(\d{1,6})\/(\d{1,6})$/.exec(text) ?? []
+    const value = Number(part) / Number(whole)
+    return value > 0 && value <= 1 ? value : undefined
   },
 }
 

@@ -2,6 +2,7 @@ import type { SettingName, Values } from './config-settings.ts'
 import { secret, SETTINGS } from './config-settings.ts'
 import type { Quota } from './config-values.ts'
 import { path } from './config-values.ts'
+import type { RedisTarget } from './redis/target.ts'
 import { parseSecret } from './secret.ts'
 
 export { SETTINGS }
@@ -32,7 +33,11 @@ export interface Config {
     readonly perSecond: number
     readonly queueTimeoutMs: number
     readonly quota: Quota | null
+    /** This replica's part of both limits while nothing is shared, from 0 to 1. */
+    readonly limitShare: number
   }
+  /** The shared tier; null without one. */
+  readonly redis: RedisTarget | null
   readonly drain: { readonly delayMs: number; readonly timeoutMs: number }
   readonly log: { readonly level: string; readonly access: boolean }
   /** Every setting in force as text, secrets masked: for the start line of the log. */
@@ -53,7 +58,7 @@ export class ConfigError extends Error {
 }
 
 /** Prefixes that only this service's settings have: an unknown name behind one is most likely a slip. */
-const OUR_PREFIX = /^(TOMTOM|CACHE|UPSTREAM|CORS|ADMIN|DRAIN|ACCESS)_/
+const OUR_PREFIX = /^(TOMTOM|CACHE|UPSTREAM|CORS|ADMIN|DRAIN|ACCESS|REDIS)_/
 /** Kubernetes sets such variables for every service it knows. */
 const KUBERNETES_SERVICE = /_(SERVICE|PORT)(_|$)/
 
@@ -144,7 +149,9 @@ function assemble(values: Required<Values>, apiKey: Config['apiKey'], environmen
       perSecond: v.UPSTREAM_MAX_QPS,
       queueTimeoutMs: v.UPSTREAM_QUEUE_TIMEOUT,
       quota: values.UPSTREAM_QUOTA ?? null,
+      limitShare: v.UPSTREAM_LIMIT_SHARE,
     },
+    redis: values.REDIS_URL ?? null,
     drain: { delayMs: v.DRAIN_DELAY, timeoutMs: v.DRAIN_TIMEOUT },
     log: { level: v.LOG_LEVEL, access: v.ACCESS_LOG },
     effective: effective(environment),
@@ -157,9 +164,7 @@ function effective(environment: Environment): Record<string, string> {
     (name) => [name, textOf(environment, name)] as const,
   )
   return Object.fromEntries(
-    texts.flatMap(([name, text]) =>
-      text === null ? [] : [[name, SETTINGS[name].isSecret ? '********' : text]],
-    ),
+    texts.flatMap(([name, text]) => (text === null ? [] : [[name, SETTINGS[name].mask?.(text) ?? text]])),
   )
 }
 

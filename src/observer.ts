@@ -30,6 +30,10 @@ export const UPSTREAM_OUTCOMES = [
 ] as const
 export type UpstreamOutcome = (typeof UPSTREAM_OUTCOMES)[number]
 
+/** How a question to the shared tier ended: error is a failed command, or a value that is no answer. */
+export const SHARED_RESULTS = ['hit', 'miss', 'error'] as const
+export type SharedResult = (typeof SHARED_RESULTS)[number]
+
 /** closed: calls go out; open: none do; half_open: one does, to see whether upstream is back. */
 export const CIRCUIT_STATES = ['closed', 'open', 'half_open'] as const
 export type CircuitState = (typeof CIRCUIT_STATES)[number]
@@ -80,6 +84,10 @@ export interface Observer {
   lookedUp(result: CacheResult, ageSeconds: number | null): void
   /** An entry left the cache for want of room. */
   evicted(): void
+  /** The shared tier was asked for a station's answer. */
+  sharedLookedUp(result: SharedResult): void
+  /** The shared tier can be reached, or no longer; the reason names no secret. */
+  sharedTierChanged(up: boolean, reason: string): void
   /** An attempt to call upstream ended. */
   upstreamAnswered(outcome: UpstreamOutcome, seconds: number): void
   /** The circuit breaker changed its state. */
@@ -104,6 +112,8 @@ export interface Gauges {
   quota(): { readonly limit: number; readonly remaining: number; readonly resetAtMs: number } | null
   /** The TTL in force, in ms. */
   effectiveTtlMs(): number
+  /** Null without a shared tier. */
+  sharedTierUp(): boolean | null
 }
 
 /** One observer for many: each in the list, as it is at that moment, hears everything it has a method for. */
@@ -122,6 +132,8 @@ export function broadcast(listeners: readonly Partial<Observer>[]): Observer {
     accessed: tell('accessed'),
     lookedUp: tell('lookedUp'),
     evicted: tell('evicted'),
+    sharedLookedUp: tell('sharedLookedUp'),
+    sharedTierChanged: tell('sharedTierChanged'),
     upstreamAnswered: tell('upstreamAnswered'),
     circuitChanged: tell('circuitChanged'),
     upstreamRefuses: tell('upstreamRefuses'),

@@ -61,6 +61,7 @@ const DEFAULTS: Record<string, string | null> = {
   UPSTREAM_QUEUE_TIMEOUT: '1s',
   UPSTREAM_QUOTA: null,
   UPSTREAM_MAX_CONNECTIONS: '16',
+  UPSTREAM_LIMIT_SHARE: '1/1',
   REDIS_URL: null,
   DRAIN_TIMEOUT: '10s',
   DRAIN_DELAY: '0',

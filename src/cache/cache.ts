@@ -1,23 +1,22 @@
 import type { Call, Source } from '../availability/model.ts'
 import type { Clock } from '../clock.ts'
 import { asServiceError, prefersOldAnswer, ServiceError } from '../errors.ts'
-import type { CacheResult, Observer } from '../observer.ts'
+import type { Observer } from '../observer.ts'
 import { Answer } from './answer.ts'
+import type { Found } from './found.ts'
+import type { FreshnessOptions } from './freshness.ts'
+import { Freshness } from './freshness.ts'
 import { Setbacks } from './setbacks.ts'
+import type { SharedFlightParts } from './shared-flight.ts'
+import { SharedFlight } from './shared-flight.ts'
 import type { Flight } from './single-flight.ts'
 import { SingleFlight } from './single-flight.ts'
 import type { Held } from './store.ts'
 import { Store } from './store.ts'
 
-export interface CacheOptions {
-  /** Fresh time in ms; 0 keeps nothing at all and still coalesces. */
-  readonly ttlMs: number
-  /** Fresh time of stations without connectors, and how long upstream's 400 and 404 are remembered. */
-  readonly emptyTtlMs: number
-  /** Beyond the TTL: old at once, one refresh in the background. */
-  readonly staleWhileRevalidateMs: number
-  /** Beyond the TTL: old rather than an error. */
-  readonly staleIfErrorMs: number
+export type { Found }
+
+export interface CacheOptions extends FreshnessOptions {
   /** An old answer is better than waiting longer than this. */
   readonly softTimeoutMs: number
   /** Hard end of a flight, whatever its source does. */
@@ -34,22 +33,8 @@ export interface CacheParts {
   readonly random: () => number
   /** The TTL in force, in ms: `ttlMs`, or more while a quota must be made to last. */
   readonly effectiveTtlMs: () => number
-}
-
-/** What a lookup found, and how. */
-export interface Found {
-  readonly answer: Answer
-  readonly result: Exclude<CacheResult, 'error'>
-  /** Since upstream answered. */
-  readonly ageMs: number
-  /** What is left of the fresh time; negative for an old answer. */
-  readonly ttlMs: number
-  /** Upstream was asked although an answer was held, for that had expired. */
-  readonly expired: boolean
-  /** Whether the cache keeps the answer. */
-  readonly stored: boolean
-  /** The error in whose place an old answer is served. */
-  readonly insteadOf: ServiceError | null
+  /** Null without a shared tier. */
+  readonly shared?: Pick<SharedFlightParts, 'tier' | 'observer'> | null
 }
 
 /** So many callers may wait for one station; the next is told to come back. */
@@ -68,6 +53,8 @@ export class Cache {
   readonly #store: Store
   readonly #flights: SingleFlight<Held>
   readonly #setbacks: Setbacks
+  readonly #freshness: Freshness
+  readonly #shared: SharedFlight | null
   #lookups = 0
 
   constructor(options: CacheOptions, parts: CacheParts) {
@@ -79,10 +66,10 @@ export class Cache {
       after: (ms, callback) => parts.clock.after(ms, callback),
       timeoutError: () => new ServiceError('UpstreamTimeout', { reason: 'the flight reached its deadline' }),
     })
-    this.#setbacks = new Setbacks({
-      refusalMs: options.ttlMs === 0 ? 0 : options.emptyTtlMs,
-      clock: parts.clock,
-    })
+    const refusalMs = options.ttlMs === 0 ? 0 : options.emptyTtlMs
+    this.#setbacks = new Setbacks({ refusalMs, clock: parts.clock })
+    this.#freshness = new Freshness(options, parts.clock, parts.effectiveTtlMs)
+    this.#shared = this.#openShared()
   }
 
   get entries(): number {
@@ -113,9 +100,7 @@ export class Cache {
   /** What is held for a station, at no cost: no call, no lookup that counts, no use that keeps it longer. */
   peek(id: string): Pick<Found, 'answer' | 'ageMs' | 'ttlMs'> | null {
     const held = this.#store.peek(id)
-    if (held === undefined) return null
-    const ageMs = this.#ageMs(held)
-    return { answer: held.answer, ageMs, ttlMs: this.#ttlMs(held) - ageMs }
+    return held === undefined ? null : { answer: held.answer, ...this.#freshness.of(held) }
   }
 
   /**
@@ -127,40 +112,52 @@ export class Cache {
     this.#lookups++
     const held = this.#store.get(id)
     if (held !== undefined) held.usedAt = this.#parts.clock.now()
-    const overdueMs = held === undefined ? Number.POSITIVE_INFINITY : this.#overdueMs(held)
-    if (held !== undefined && overdueMs <= 0) return this.#found('hit', held)
+    if (held !== undefined && this.#freshness.overdueMs(held) <= 0) return this.#found('hit', held)
+    return this.#notFresh(id, held, leaving)
+  }
 
+  #notFresh(
+    id: string,
+    held: Held | undefined,
+    leaving: (() => AbortSignal) | undefined,
+  ): Found | Promise<Found> {
     const setback = this.#setbacks.of(id)
     if (setback !== null) return this.#oldOr(setback, held)
 
-    if (held !== undefined && overdueMs <= this.#options.staleWhileRevalidateMs) {
-      this.#refresh(id)
+    if (held !== undefined && this.#freshness.mayServeWhileRefreshing(held)) {
+      this.#refresh(held)
       return this.#found('stale', held)
     }
     return this.#wait(id, held, leaving?.())
   }
 
   /** Nobody waits for a refresh; a flight under way is as good as one of its own. */
-  #refresh(id: string): void {
-    if (this.#flights.underWay(id) === undefined) this.#launch(id, { background: true, held: true })
+  #refresh(held: Held): void {
+    const { id } = held.answer
+    if (this.#flights.underWay(id) === undefined) this.#launch(id, held, true)
   }
 
   async #wait(id: string, held: Held | undefined, signal: AbortSignal | undefined): Promise<Found> {
     const joined = this.#flights.underWay(id)
-    const flight = joined ?? this.#launch(id, { background: false, held: held !== undefined })
-    const result = joined === undefined ? 'miss' : 'coalesced'
+    const flight = joined ?? this.#launch(id, held, false)
+    let landed: Held | null
     try {
       if (flight.waiters >= MAX_WAITERS) throw tooManyWaiters()
-      const fetched = await this.#fetchedOrTooSlow(flight, held, signal)
-      if (fetched === null) return this.#found('stale', held as Held)
-      return this.#found(result, fetched, { expired: held !== undefined })
+      landed = await this.#fetchedOrTooSlow(flight, held, signal)
     } catch (error) {
-      if (signal?.aborted === true) {
-        this.#parts.observer.lookedUp(result, null)
-        throw error
-      }
-      return this.#oldOr(asServiceError(error), held)
+      if (signal?.aborted !== true) return this.#oldOr(asServiceError(error), held)
+      this.#parts.observer.lookedUp(joined === undefined ? 'miss' : 'coalesced', null)
+      throw error
     }
+    if (landed === null) return this.#found('stale', held as Held)
+    // What another replica had may be old: it is as good as if it had been held from the start.
+    if (landed.adopted && this.#freshness.overdueMs(landed) > 0) {
+      return this.#notFresh(id, landed, signal && (() => signal))
+    }
+    const ownResult = landed.adopted ? 'hit' : 'miss'
+    return this.#found(joined === undefined ? ownResult : 'coalesced', landed, {
+      expired: held !== undefined,
+    })
   }
 
   /** The flight's answer; null once waiting is worse than the old answer that is held. */
@@ -170,25 +167,22 @@ export class Cache {
     signal: AbortSignal | undefined,
   ): Promise<Held | null> {
     const fetched = this.#flights.wait(flight, signal)
-    if (held === undefined || !this.#mayServeOld(held)) return fetched
+    if (held === undefined || !this.#freshness.mayServeOld(held)) return fetched
     return new Promise((resolve, reject) => {
       const stopWaiting = this.#parts.clock.after(this.#options.softTimeoutMs, () => {
-        if (this.#mayServeOld(held)) resolve(null)
+        if (this.#freshness.mayServeOld(held)) resolve(null)
       })
       fetched.finally(stopWaiting).then(resolve, reject)
     })
   }
 
-  #launch(id: string, call: Call): Flight<Held> {
-    const { load, clock, random } = this.#parts
-    const startedAt = clock.now()
+  #launch(id: string, held: Held | undefined, background: boolean): Flight<Held> {
+    const load = (token: string) => this.#load(id, { background, held: held !== undefined }, token)
     const fetch = async (): Promise<Held> => {
-      const answer = new Answer(await load(id, call))
-      const receivedAt = clock.now()
-      const held = { answer, receivedAt, startedAt, jitter: 1 - JITTER * random(), usedAt: receivedAt }
+      const landed = await (this.#shared?.fly({ id, held, background, load }) ?? load(''))
       // A refusal in force is that of a later call: this one outlived its deadline.
-      if (this.#options.ttlMs > 0 && !this.#setbacks.isRefused(id)) this.#store.put(held)
-      return held
+      if (this.#options.ttlMs > 0 && !this.#setbacks.isRefused(id)) this.#store.put(landed)
+      return landed
     }
     const flight = this.#flights.start(id, fetch, (error) => {
       this.#setbacks.record(id, asServiceError(error))
@@ -201,9 +195,18 @@ export class Cache {
     return flight
   }
 
+  async #load(id: string, call: Call, token: string): Promise<Held> {
+    const { load, clock, random } = this.#parts
+    const startedAt = clock.now()
+    const answer = new Answer(await load(id, call))
+    const receivedAt = clock.now()
+    const jitter = 1 - JITTER * random()
+    return { answer, receivedAt, startedAt, jitter, token, adopted: false, usedAt: receivedAt }
+  }
+
   /** An old answer in place of the error, if one is held that is young enough and better. */
   #oldOr(error: ServiceError, held: Held | undefined): Found {
-    if (held !== undefined && prefersOldAnswer(error) && this.#mayServeOld(held)) {
+    if (held !== undefined && prefersOldAnswer(error) && this.#freshness.mayServeOld(held)) {
       return this.#found('stale_error', held, { insteadOf: error })
     }
     this.#parts.observer.lookedUp('error', null)
@@ -215,39 +218,26 @@ export class Cache {
     held: Held,
     how: Partial<Pick<Found, 'expired' | 'insteadOf'>> = {},
   ): Found {
-    const ageMs = this.#ageMs(held)
+    const { ageMs, ttlMs } = this.#freshness.of(held)
     this.#parts.observer.lookedUp(result, ageMs / 1000)
     return {
       answer: held.answer,
       result,
       ageMs,
-      ttlMs: this.#ttlMs(held) - ageMs,
+      ttlMs,
       expired: how.expired ?? false,
       stored: this.#options.ttlMs > 0,
       insteadOf: how.insteadOf ?? null,
     }
   }
 
-  #mayServeOld(held: Held): boolean {
-    const { staleIfErrorMs, staleWhileRevalidateMs } = this.#options
-    return this.#overdueMs(held) <= Math.max(staleIfErrorMs, staleWhileRevalidateMs)
-  }
-
-  /** How long the answer has been past its fresh time; 0 and less is fresh. */
-  #overdueMs(held: Held): number {
-    return this.#ageMs(held) - this.#ttlMs(held)
-  }
-
-  /** The TTL in force for this entry; a stretched one holds for stations without connectors as well. */
-  #ttlMs({ answer, jitter }: Held): number {
-    const { ttlMs, emptyTtlMs } = this.#options
-    const effectiveMs = this.#parts.effectiveTtlMs()
-    if (!answer.isEmpty) return effectiveMs * jitter
-    return (effectiveMs > ttlMs ? Math.max(effectiveMs, emptyTtlMs) : emptyTtlMs) * jitter
-  }
-
-  #ageMs(held: Held): number {
-    return Math.max(0, this.#parts.clock.now() - held.receivedAt)
+  /** With a TTL of 0 nothing may be kept, so there is nothing that replicas could hand to each other. */
+  #openShared(): SharedFlight | null {
+    const { shared, clock, random } = this.#parts
+    if (!shared || this.#options.ttlMs === 0) return null
+    const deadlineMs = this.#options.flightTimeoutMs
+    const [freshness, setbacks] = [this.#freshness, this.#setbacks]
+    return new SharedFlight({ ...shared, clock, random, deadlineMs, freshness, setbacks })
   }
 }
 

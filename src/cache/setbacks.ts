@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../clock.ts'
-import type { ErrorCode, ServiceError } from '../errors.ts'
+import type { ErrorCode } from '../errors.ts'
+import { ServiceError } from '../errors.ts'
 
 export interface SetbacksOptions {
   /** How long upstream's refusal of an id (400, 404) is remembered, in ms; 0 forgets at once. */
@@ -28,6 +29,17 @@ const REFUSALS: ReadonlySet<ErrorCode> = new Set(['InvalidParameter', 'NotFound'
 /** A call went out and failed. Errors that kept a call from being sent have their own end and need no back-off. */
 const FAILURES: ReadonlySet<ErrorCode> = new Set(['UpstreamFailed', 'UpstreamTimeout', 'InternalError'])
 
+/** What the call of another replica has ended in: it sets the id back for what is left of that. */
+export class OthersSetback extends ServiceError {
+  readonly forMs: number
+
+  constructor(code: ErrorCode, forMs: number) {
+    super(code, { reason: 'the call of another replica has failed' })
+    this.forMs = forMs
+    Object.freeze(this)
+  }
+}
+
 /** Which ids must not be asked for now, and why. Errors live here and nowhere else: never among the answers. */
 export class Setbacks {
   readonly #options: SetbacksOptions
@@ -49,18 +61,26 @@ export class Setbacks {
     return error !== null && REFUSALS.has(error.code)
   }
 
+  /** How long the id is not asked for after such an error, in ms; 0 if it sets nothing back. */
+  msAfter(id: string, error: ServiceError): number {
+    if (error instanceof OthersSetback) return error.forMs
+    if (REFUSALS.has(error.code)) return this.#options.refusalMs
+    return FAILURES.has(error.code) ? backOffMs(this.#failures(id) + 1) : 0
+  }
+
   record(id: string, error: ServiceError): void {
-    const now = this.#options.clock.now()
-    if (REFUSALS.has(error.code)) {
-      this.#setbacks.set(id, { error, until: now + this.#options.refusalMs, failures: 0 })
-    } else if (FAILURES.has(error.code)) {
-      const failures = (this.#setbacks.peek(id)?.failures ?? 0) + 1
-      this.#setbacks.set(id, { error, until: now + backOffMs(failures), failures })
-    }
+    const isFailure = FAILURES.has(error.code)
+    if (!isFailure && !REFUSALS.has(error.code)) return
+    const until = this.#options.clock.now() + this.msAfter(id, error)
+    this.#setbacks.set(id, { error, until, failures: isFailure ? this.#failures(id) + 1 : 0 })
   }
 
   clear(id: string): void {
     this.#setbacks.delete(id)
+  }
+
+  #failures(id: string): number {
+    return this.#setbacks.peek(id)?.failures ?? 0
   }
 }
 

@@ -10,6 +10,10 @@ export interface Held {
   readonly startedAt: number
   /** 0.9 to 1: this entry's part of the TTL, so that entries stored together do not expire together. */
   readonly jitter: number
+  /** Its name among the replicas. */
+  readonly token: string
+  /** Another replica had it; this one has not called for it. */
+  readonly adopted: boolean
   /** When it was asked for last. */
   usedAt: number
 }

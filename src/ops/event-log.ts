@@ -11,6 +11,10 @@ export function eventLog(log: Logger): Partial<Observer> {
       else log.info(line, 'request refused')
     },
     accessed: (access) => log.info(access, 'request answered'),
+    sharedTierChanged: (up, reason) => {
+      if (up) log.info('the shared tier is there')
+      else log.warn({ reason }, 'the shared tier is away: this replica goes on by itself')
+    },
     circuitChanged: (state) => {
       if (state === 'closed') log.info({ state }, 'the circuit to upstream is closed: calls are made again')
       else if (isDown) log.debug({ state }, 'the circuit to upstream has changed')

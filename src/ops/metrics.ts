@@ -1,7 +1,14 @@
 import type { Metric, MetricObject, MetricValue } from 'prom-client'
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import type { Gauges, Observer, RequestResult } from '../observer.ts'
-import { CACHE_RESULTS, CIRCUIT_STATES, FORMATS, STATUSES, UPSTREAM_OUTCOMES } from '../observer.ts'
+import {
+  CACHE_RESULTS,
+  CIRCUIT_STATES,
+  FORMATS,
+  SHARED_RESULTS,
+  STATUSES,
+  UPSTREAM_OUTCOMES,
+} from '../observer.ts'
 import { Histogram, Tally } from './counters.ts'
 
 export interface Metrics {
@@ -43,6 +50,7 @@ export function createMetrics(gauges: Gauges, build: Build): Metrics {
   const lookups = new Tally<string>(CACHE_RESULTS)
   const ages = new Histogram(AGE_BUCKETS)
   const evictions = new Tally(['evicted'])
+  const sharedLookups = new Tally<string>(SHARED_RESULTS)
   const attempts = new Tally<string>(UPSTREAM_OUTCOMES)
   const attemptSeconds = new Histogram(UPSTREAM_BUCKETS)
 
@@ -81,6 +89,17 @@ export function createMetrics(gauges: Gauges, build: Build): Metrics {
     [...evictions.counts.values()].map((value) => [{}, value]),
   )
   histogram('evproxy_cache_age_seconds', 'Age of the answers served.', () => [[{}, ages]])
+  counter('evproxy_shared_cache_requests_total', 'Questions to the shared tier, by how they ended.', () =>
+    [...sharedLookups.counts].map(([result, value]) => [{ result }, value]),
+  )
+  gauge(
+    'evproxy_shared_cache_up',
+    'Whether the shared tier can be reached. No sample without a shared tier.',
+    () => {
+      const up = gauges.sharedTierUp()
+      return up === null ? [] : [[{}, up ? 1 : 0]]
+    },
+  )
   counter('evproxy_upstream_requests_total', 'Attempts to call upstream, by how they ended.', () =>
     [...attempts.counts].map(([outcome, value]) => [{ outcome }, value]),
   )
@@ -136,6 +155,7 @@ export function createMetrics(gauges: Gauges, build: Build): Metrics {
       if (ageSeconds !== null) ages.observe(ageSeconds)
     },
     evicted: () => evictions.add('evicted'),
+    sharedLookedUp: (result) => sharedLookups.add(result),
     upstreamAnswered(outcome, seconds) {
       attempts.add(outcome)
       attemptSeconds.observe(seconds)

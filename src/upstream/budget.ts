@@ -6,30 +6,56 @@ export interface BudgetOptions {
   readonly per: 'day' | 'month'
 }
 
+/** The calls of a period, as those see them who spend and plan them. */
+export interface Purse {
+  readonly limit: number
+  readonly spent: number
+  /** What can still be spent, as far as is known here. */
+  readonly remaining: number
+  /** When the next period begins, in ms since the epoch. */
+  readonly resetAtMs: number
+  /** 0 when a call is taken, else the time in ms until one can be. */
+  take(isRefresh: boolean, rationed: boolean): number | Promise<number>
+  /** Returns a call that was not sent after all, to the period in which it was taken: the one that ends then. */
+  giveBack(periodEndsAtMs: number): void
+}
+
+/** What was spent, and released while calls are rationed, in the period that ends then. */
+export interface Account {
+  readonly spent: number
+  readonly released: number
+  readonly resetAtMs: number
+}
+
 /** So much of a period's calls is released from its start: a part, and never fewer than a handful. */
 const INITIAL_SHARE = 0.05
 const INITIAL_CALLS = 100
 /** So much of what remains is left to stations that are not held: refreshes wait while less than that is released. */
-const RESERVED_SHARE = 0.02
+export const RESERVED_SHARE = 0.02
 
 /**
  * The calls of a calendar period. The sum never exceeds the limit. When there are too few of them, they can be
  * rationed: a part can be spent at once, the rest is released evenly up to the reset, so that a demand that is too
  * large is met in part all day instead of in full until noon.
  */
-export class Budget {
+export class Budget implements Purse {
   readonly limit: number
   readonly #options: BudgetOptions
   readonly #clock: Pick<Clock, 'wall'>
+  readonly #share: number
+  /** Most that may be spent in this period: the limit, or this replica's share of what was left of it. */
+  #ceiling = 0
   #resetAt = 0
   #spent = 0
   #released = 0
   #countedAt = 0
 
-  constructor(options: BudgetOptions, clock: Pick<Clock, 'wall'>) {
+  /** `share` is the part of the limit that is spent here, from 0 to 1. */
+  constructor(options: BudgetOptions, clock: Pick<Clock, 'wall'>, share = 1) {
     this.limit = options.limit
     this.#options = options
     this.#clock = clock
+    this.#share = share
     this.#begin(clock.wall())
   }
 
@@ -39,7 +65,7 @@ export class Budget {
   }
 
   get remaining(): number {
-    return this.limit - this.spent
+    return this.#ceiling - this.spent
   }
 
   /** When the next period begins, in ms since the epoch. */
@@ -72,11 +98,20 @@ export class Budget {
     this.#released++
   }
 
+  /** Takes over what all replicas have spent together; from now on a share of what is left is spent here. */
+  learn({ spent, released, resetAtMs }: Account): void {
+    this.#resetAt = resetAtMs
+    this.#countedAt = this.#clock.wall()
+    this.#spent = spent
+    this.#ceiling = spent + Math.floor((this.limit - spent) * this.#share)
+    this.#released = released * this.#share
+  }
+
   #catchUp(): void {
     const now = this.#clock.wall()
     if (now >= this.#resetAt) this.#begin(now)
     if (now <= this.#countedAt) return // the wall clock went back
-    const unreleased = this.limit - this.#spent - this.#released
+    const unreleased = this.#ceiling - this.#spent - this.#released
     this.#released += unreleased * ((now - this.#countedAt) / (this.#resetAt - this.#countedAt))
     this.#countedAt = now
   }
@@ -85,7 +120,8 @@ export class Budget {
     this.#resetAt = nextPeriod(now, this.#options.per)
     this.#countedAt = now
     this.#spent = 0
-    this.#released = Math.min(this.limit, Math.max(INITIAL_CALLS, this.limit * INITIAL_SHARE))
+    this.#ceiling = Math.floor(this.limit * this.#share)
+    this.#released = initiallyReleased(this.#ceiling)
   }
 
   #leftMs(): number {
@@ -93,8 +129,13 @@ export class Budget {
   }
 }
 
+/** How many calls of a period can be spent at its start. */
+export function initiallyReleased(limit: number): number {
+  return Math.min(limit, Math.max(INITIAL_CALLS, limit * INITIAL_SHARE))
+}
+
 /** When the next calendar day or month begins in UTC. */
-function nextPeriod(wallMs: number, per: BudgetOptions['per']): number {
+export function nextPeriod(wallMs: number, per: BudgetOptions['per']): number {
   const date = new Date(wallMs)
   return per === 'day'
     ? Date.UTC(date.getUTCFullYear(), date.getUTCMonth(), date.getUTCDate() + 1)

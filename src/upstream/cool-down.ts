@@ -6,11 +6,36 @@ import type { Observer } from '../observer.ts'
 import { diagnose } from './diagnosis.ts'
 import { UpstreamError, verdictOn } from './upstream-error.ts'
 
+/** What upstream has told a replica. */
+export interface ToldRefusal {
+  readonly code: ErrorCode
+  readonly status: number | undefined
+  readonly diagnosis: string
+  /** Cool-downs in a row. */
+  readonly times: number
+  readonly waitMs: number
+}
+
+/** Replicas tell each other of refusals; keys themselves are not told. Null and false, too, while nothing can be known. */
+export interface SharedRefusals {
+  /** What a replica was told of this key, if that is to be waited for. */
+  read(key: string): Promise<ToldRefusal | null>
+  tell(key: string, refusal: ToldRefusal): void
+  /** Upstream has accepted the key. */
+  clear(key: string): void
+  /** Whether another replica's call is out to see; if not, this one's is. */
+  isProbed(key: string): Promise<boolean>
+  /** This replica's call is back. */
+  endProbe(key: string): void
+}
+
 export interface CoolDownParts {
   readonly clock: Pick<Clock, 'now'>
   readonly observer: Pick<Observer, 'upstreamRefuses' | 'upstreamAccepts'>
   /** The key in force: a changed one ends the cool-down. */
   readonly apiKey: () => string
+  /** Null when every replica finds out by itself. */
+  readonly refusals?: SharedRefusals | null
 }
 
 /** Without a Retry-After: the first time, doubling to the longest while upstream refuses. */
@@ -36,7 +61,10 @@ interface Refused {
  * worse. Then one call goes out to see, and the others are held back until it is over. A new key is given its
  * chance at once.
  */
-export function withCoolDown(inner: Source, { clock, observer, apiKey }: CoolDownParts): Source {
+export function withCoolDown(
+  inner: Source,
+  { clock, observer, apiKey, refusals = null }: CoolDownParts,
+): Source {
   let refused: Refused | null = null
   let probing = false
   /** The key that upstream has accepted before: a refusal of it hardly means that it is wrong. */
@@ -52,10 +80,52 @@ export function withCoolDown(inner: Source, { clock, observer, apiKey }: CoolDow
     return 'probe'
   }
 
+  /** As `admit`, after and before a word with the other replicas. */
+  const admitAmong = async (others: SharedRefusals, key: string): Promise<'call' | 'probe'> => {
+    hear(key, await others.read(key))
+    const role = admit(key)
+    if (role === 'call' || !(await others.isProbed(key))) return role
+    probing = false
+    throw heldBack(refused?.code ?? 'UpstreamRefused', SHORTEST_MS)
+  }
+
+  /** Another replica was refused: that counts as if it had been this one. */
+  const hear = (key: string, told: ToldRefusal | null) => {
+    const now = clock.now()
+    if (told === null || (refused?.key === key && refused.until > now)) return
+    const { code, status, diagnosis, times, waitMs } = told
+    const isNews = refused?.diagnosis !== diagnosis
+    refused = { code, key, diagnosis, since: now, until: now + waitMs, times }
+    if (isNews) observer.upstreamRefuses({ status, diagnosis, waitMs })
+  }
+
   const accepted = (key: string, startedAt: number) => {
     provenKey = key
     if (refused?.key !== key || startedAt <= refused.since) return // it was let in before the refusal
     refused = null
+    refusals?.clear(key)
+    observer.upstreamAccepts()
+  }
+
+  /** How long calls are held back from now on. */
+  const refusedBy = (error: UpstreamError, key: string, startedAt: number): number => {
+    const before = refused?.key === key ? refused : null
+    // Calls that were under way together are refused together: that is one cool-down, not several.
+    const times = before === null ? 1 : before.times + (startedAt > before.since ? 1 : 0)
+    const ownMs = error.retryAfterMs ?? Math.min(FIRST_MS * 2 ** (times - 1), LONGEST_MS)
+    if (key !== apiKey()) return ownMs
+    const diagnosis = diagnose(error, provenKey === key)
+    const since = clock.now()
+    const waitMs = Math.max(ownMs, (before?.until ?? 0) - since) // the longest of what they were told holds
+    refused = { code, key, diagnosis, since: now, until: now + waitMs, times }
+    if (isNews) observer.upstreamRefuses({ status, diagnosis, waitMs })
+  }
+
+  const accepted = (key: string, startedAt: number) => {
+    provenKey = key
+    if (refused?.key !== key || startedAt <= refused.since) return // it was let in before the refusal
+    refused = null
+    refusals?.clear(key)
     observer.upstreamAccepts()
   }
 
@@ -70,16 +140,16 @@ export function withCoolDown(inner: Source, { clock, observer, apiKey }: CoolDow
     const since = clock.now()
     const until = Math.max(since + ownMs, before?.until ?? 0) // the longest of what they were told holds
     const waitMs = until - since
-    refused = { code: error.code, key, diagnosis, since, until, times }
-    if (before?.diagnosis !== diagnosis) {
-      observer.upstreamRefuses({ status: error.upstreamStatus, diagnosis, waitMs })
-    }
+    refused = { code: error.code, key, diagnosis, since, until: since + waitMs, times }
+    const status = error.upstreamStatus
+    refusals?.tell(key, { code: error.code, status, diagnosis, times, waitMs })
+    if (before?.diagnosis !== diagnosis) observer.upstreamRefuses({ status, diagnosis, waitMs })
     return waitMs
   }
 
   return async (id, call) => {
     const key = apiKey()
-    const role = admit(key)
+    const role = refusals === null ? admit(key) : await admitAmong(refusals, key)
     const startedAt = clock.now()
     try {
       const availability = await inner(id, call)
@@ -90,7 +160,10 @@ export function withCoolDown(inner: Source, { clock, observer, apiKey }: CoolDow
       if (verdictOn(error) === 'alive') accepted(key, startedAt)
       throw error
     } finally {
-      if (role === 'probe') probing = false
+      if (role === 'probe') {
+        probing = false
+        refusals?.endProbe(key)
+      }
     }
   }
 }

@@ -2,10 +2,12 @@ import type { Source } from '../availability/model.ts'
 import type { Clock } from '../clock.ts'
 import type { CircuitState, Observer } from '../observer.ts'
 import { withBreaker } from './breaker.ts'
-import type { Budget } from './budget.ts'
+import type { Purse } from './budget.ts'
+import type { SharedRefusals } from './cool-down.ts'
 import { withCoolDown } from './cool-down.ts'
 import type { Pacing } from './pacing.ts'
 import { withQuota } from './quota.ts'
+import type { SharedTokens } from './rate-limit.ts'
 import { withRateLimit } from './rate-limit.ts'
 import { withRetry } from './retry.ts'
 
@@ -13,16 +15,21 @@ export interface GuardedOptions {
   readonly perSecond: number
   readonly queueTimeoutMs: number
   readonly timeoutMs: number
+  /** This replica's part of the limits while they are not shared, from 0 to 1. */
+  readonly share?: number
 }
 
 export interface GuardedParts {
   readonly source: Source
   /** Null without a quota. */
-  readonly quota: { readonly budget: Budget; readonly pacing: Pacing } | null
+  readonly quota: { readonly budget: Purse; readonly pacing: Pacing } | null
   readonly apiKey: () => string
   readonly clock: Clock
   readonly observer: Observer
   readonly random: () => number
+  /** Absent when nothing is shared with other replicas. */
+  readonly tokens?: SharedTokens | null
+  readonly refusals?: SharedRefusals | null
 }
 
 export interface Guarded {
@@ -39,7 +46,7 @@ export interface Guarded {
 export function guarded(options: GuardedOptions, parts: GuardedParts): Guarded {
   const { source, quota, observer, clock } = parts
   const charged = quota === null ? source : withQuota(source, quota.budget, quota.pacing, observer)
-  const limited = withRateLimit(charged, options, clock)
+  const limited = withRateLimit(charged, options, clock, parts.tokens)
   const retried = withRetry(limited.source, options, parts)
   const breaker = withBreaker(withCoolDown(retried, parts), parts)
   return { source: breaker.source, queued: limited.queueLength, circuit: breaker.state }

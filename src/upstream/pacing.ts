@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts'
-import type { Budget } from './budget.ts'
+import type { Purse } from './budget.ts'
 import { Demand } from './demand.ts'
 
 export interface PacingOptions {
@@ -18,7 +18,7 @@ export interface Usage {
 }
 
 export interface PacingParts {
-  readonly budget: Budget
+  readonly budget: Pick<Purse, 'spent' | 'remaining' | 'resetAtMs'>
   readonly usage: () => Usage
   readonly clock: Pick<Clock, 'now' | 'wall'>
 }

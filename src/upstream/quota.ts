@@ -1,7 +1,7 @@
 import type { Source } from '../availability/model.ts'
 import { ServiceError } from '../errors.ts'
 import type { Observer } from '../observer.ts'
-import type { Budget } from './budget.ts'
+import type { Purse } from './budget.ts'
 import type { Pacing } from './pacing.ts'
 import { UpstreamError } from './upstream-error.ts'
 
@@ -14,7 +14,7 @@ const THRESHOLDS = [50, 80, 95, 100]
  */
 export function withQuota(
   inner: Source,
-  budget: Budget,
+  budget: Purse,
   pacing: Pick<Pacing, 'isRationing'>,
   observer: Pick<Observer, 'quotaSpent'>,
 ): Source {
@@ -32,7 +32,8 @@ export function withQuota(
 
   return async (id, call) => {
     const period = budget.resetAtMs
-    const waitMs = budget.take(call.held, pacing.isRationing())
+    const taking = budget.take(call.held, pacing.isRationing())
+    const waitMs = typeof taking === 'number' ? taking : await taking
     if (waitMs > 0) throw cannotAfford(waitMs, budget)
     tellThreshold()
     try {
@@ -44,7 +45,7 @@ export function withQuota(
   }
 }
 
-function cannotAfford(retryAfterMs: number, { remaining }: Budget): ServiceError {
+function cannotAfford(retryAfterMs: number, { remaining }: Purse): ServiceError {
   const reason = remaining < 1 ? 'the quota of the period is spent' : 'pacing holds the call back for later'
   return new ServiceError('QuotaExhausted', { reason, retryAfterMs })
 }

@@ -7,6 +7,25 @@ export interface RateLimitOptions {
   readonly perSecond: number
   /** Longest wait for a place, in ms. */
   readonly queueTimeoutMs: number
+  /** This replica's part of the limit while it is not shared, from 0 to 1. */
+  readonly share?: number
+}
+
+/** A bucket of tokens, each of which is back so long after it was taken. */
+export interface Bucket {
+  readonly count: number
+  readonly roundTripMs: number
+  /** This many of the tokens are for callers alone. */
+  readonly reserved: number
+}
+
+/** One bucket for all replicas. */
+export interface SharedTokens {
+  /**
+   * Takes a token that is back within `maxWaitMs`, leaving `leave` tokens to others. The ms until it is back; more
+   * than `maxWaitMs` if none was taken; null while nothing can be known.
+   */
+  take(bucket: Bucket, leave: number, maxWaitMs: number): Promise<number | null>
 }
 
 export interface RateLimited {
@@ -29,9 +48,15 @@ const CALLERS_SHARE = 0.25
  * A caller's place is known when it asks, so one who would wait too long is refused at once. A background call
  * never waits, and leaves the last quarter of the tokens to callers.
  */
-export function withRateLimit(inner: Source, options: RateLimitOptions, clock: Clock): RateLimited {
+export function withRateLimit(
+  inner: Source,
+  options: RateLimitOptions,
+  clock: Clock,
+  shared: SharedTokens | null = null,
+): RateLimited {
   if (options.perSecond === 0) return { source: inner, queueLength: () => 0 }
-  const tokens = new Tokens(options.perSecond)
+  const bucket = bucketOf(options.perSecond)
+  const own = new Tokens(bucketOf(options.perSecond * (options.share ?? 1)))
   let waiting = 0
 
   /** Says once when the call is there: it is answered, or has had time enough to arrive. */
@@ -51,64 +76,71 @@ export function withRateLimit(inner: Source, options: RateLimitOptions, clock: C
   }
 
   const source: Source = async (id, call) => {
+    const maxWaitMs = call.background ? 0 : options.queueTimeoutMs + MARGIN_MS
+    const leave = call.background ? bucket.reserved : 0
+    const waitOfAllMs = shared === null ? null : await shared.take(bucket, leave, maxWaitMs)
     const now = clock.now()
-    const waitMs = tokens.waitMs(now, call.background)
-    if (waitMs > (call.background ? 0 : options.queueTimeoutMs + MARGIN_MS)) throw tooManyCalls(waitMs)
-    const token = tokens.take(now + waitMs)
+    const waitMs = waitOfAllMs ?? own.waitMs(now, call.background)
+    if (waitMs > maxWaitMs) throw tooManyCalls(waitMs)
+    const token = own.take(now + waitMs)
+    const tooEarlyMs = () => (waitOfAllMs === null ? own.tooEarlyMs(token, clock.now()) : 0)
     if (waitMs > 0) {
       waiting++
-      for (let ms = waitMs; ms > 0; ms = tokens.tooEarlyMs(token, clock.now())) {
+      for (let ms = waitMs; ms > 0; ms = tooEarlyMs()) {
         await new Promise<void>((resolve) => void clock.after(ms, resolve))
       }
       waiting--
     }
     return underWay(
       () => inner(id, call),
-      () => tokens.arrived(token, clock.now()),
+      () => own.arrived(token, clock.now()),
     )
   }
   return { source, queueLength: () => waiting }
 }
 
+function bucketOf(perSecond: number): Bucket {
+  const count = Math.max(1, Math.ceil(perSecond))
+  const roundTripMs = (count / perSecond) * 1_000 + MARGIN_MS
+  return { count, roundTripMs, reserved: Math.floor(count * CALLERS_SHARE) }
+}
+
 class Tokens {
+  readonly #bucket: Bucket
   /** When each token is back, as a ring that begins at the one that is back first. */
   readonly #backAt: number[]
   /** When the last call with each token arrived: later than planned, if it was on its way or the process busy. */
   readonly #arrivedAt: number[]
-  readonly #roundTripMs: number
-  readonly #reserved: number
   #first = 0
 
-  constructor(perSecond: number) {
-    const count = Math.max(1, Math.ceil(perSecond))
-    this.#backAt = Array.from({ length: count }, () => Number.NEGATIVE_INFINITY)
+  constructor(bucket: Bucket) {
+    this.#bucket = bucket
+    this.#backAt = Array.from({ length: bucket.count }, () => Number.NEGATIVE_INFINITY)
     this.#arrivedAt = [...this.#backAt]
-    this.#roundTripMs = (count / perSecond) * 1_000 + MARGIN_MS
-    this.#reserved = Math.floor(count * CALLERS_SHARE)
   }
 
   /** Until a token is back; with `leaveReserve`, until one is back beyond those that are for callers. */
   waitMs(now: number, leaveReserve: boolean): number {
-    const index = (this.#first + (leaveReserve ? this.#reserved : 0)) % this.#backAt.length
+    const index = (this.#first + (leaveReserve ? this.#bucket.reserved : 0)) % this.#backAt.length
     return Math.max(0, (this.#backAt[this.#first] as number) - now, (this.#backAt[index] as number) - now)
   }
 
   /** Takes the first token for a call that is planned for then. */
   take(at: number): number {
     const token = this.#first
-    this.#backAt[token] = at + this.#roundTripMs
+    this.#backAt[token] = at + this.#bucket.roundTripMs
     this.#first = (token + 1) % this.#backAt.length
     return token
   }
 
   /** How much longer the next call must wait, because the one before it with this token arrived late. */
   tooEarlyMs(token: number, now: number): number {
-    return (this.#arrivedAt[token] as number) + this.#roundTripMs - now
+    return (this.#arrivedAt[token] as number) + this.#bucket.roundTripMs - now
   }
 
   arrived(token: number, at: number): void {
     this.#arrivedAt[token] = at
-    this.#backAt[token] = Math.max(this.#backAt[token] as number, at + this.#roundTripMs)
+    this.#backAt[token] = Math.max(this.#backAt[token] as number, at + this.#bucket.roundTripMs)
   }
 }
 

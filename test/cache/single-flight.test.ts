@@ -200,6 +200,14 @@ await t.test('the way out of the map', async (t) => {
   })
 })
 
+await t.test('the end of a flight leaves another of its key alone, however that came to be', async (t) => {
+  const { flights, call, start } = hangar()
+  const [first, second] = [start(), start()]
+  call(1).land()
+  t.equal(await first.result, 'result 1')
+  t.equal(flights.underWay('a'), second)
+})
+
 await t.test('the deadline', async (t) => {
   await t.test('ends a flight that stalls for all who wait, not a millisecond before', async (t) => {
     const { clock, flights, calls, call, ask } = hangar()

@@ -15,7 +15,7 @@ function storeOf(limits: Partial<typeof ROOMY> = {}) {
 }
 
 function heldFrom(answer: Answer, startedAt = 0): Held {
-  return { answer, startedAt, receivedAt: startedAt, jitter: 1, usedAt: startedAt }
+  return { answer, startedAt, receivedAt: startedAt, jitter: 1, token: '', adopted: false, usedAt: startedAt }
 }
 
 /** A station with one connector, the number of its free points telling one answer from another. */

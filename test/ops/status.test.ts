@@ -455,6 +455,7 @@ const GAUGES: Gauges = {
   upstream: () => ({ inFlight: 0, queued: 0, circuit: 'closed' }),
   quota: () => ({ limit: 100, remaining: 90, resetAtMs: Date.UTC(2026, 0, 16) }),
   effectiveTtlMs: () => 30_000,
+  sharedTierUp: () => null,
 }
 
 function openStatus(clock: TestClock): Status {

@@ -40,7 +40,7 @@ const stationQuery = (i: number) => `chargingAvailability=s${i}`
 
 await t.test('UPSTREAM_MAX_QPS=5 and 40 stations at once', async (t) => {
   const service = await startService(t, {
-    env: { UPSTREAM_MAX_QPS: '5', UPSTREAM_QUEUE_TIMEOUT: '1s', UPSTREAM_TIMEOUT: '1s' },
+    env: { UPSTREAM_MAX_QPS: '5', UPSTREAM_QUEUE_TIMEOUT: '1s', UPSTREAM_TIMEOUT: '2s' },
   })
   const { upstream, get } = service
   const departures = departuresTo(t, service)
@@ -73,7 +73,7 @@ await t.test('UPSTREAM_MAX_QPS=5 and 40 stations at once', async (t) => {
 
   await t.test('nobody waits longer than for a place and an answer', (t) => {
     const longest = Math.max(...first.map(({ ms }) => ms))
-    t.ok(longest < 1_000 + 1_000 + 100, `${longest} ms`)
+    t.ok(longest < 1_000 + 2_000 + 100, `${longest} ms`)
     t.end()
   })
 
@@ -87,11 +87,27 @@ await t.test('UPSTREAM_MAX_QPS=5 and 40 stations at once', async (t) => {
     t.equal(upstream.calls.length, 40, 'one call for each')
     t.equal(departures.length, 40)
     t.equal(mostWithin(1_000, departures), 5)
-    t.equal(mostWithin(1_000, arrivals), 5, 'nor upstream itself')
+    t.equal(mostWithin(800, arrivals), 5, 'nor upstream, give or take what a loaded machine takes to connect')
     const metrics = readExposition((await service.askAdmin('/metrics')).text)
     t.equal(metrics.value('evproxy_upstream_queue_length'), 0)
     t.equal(metrics.value('evproxy_upstream_requests_total', { outcome: 'ok' }), 40)
   })
+})
+
+await t.test('UPSTREAM_MAX_QPS=5 and an upstream that hangs', async (t) => {
+  const { get, upstream } = await startService(t, {
+    script: () => {},
+    env: { UPSTREAM_MAX_QPS: '5', UPSTREAM_QUEUE_TIMEOUT: '1s', UPSTREAM_TIMEOUT: '500ms' },
+  })
+  const all = await Promise.all(Array.from({ length: 20 }, (_, i) => timed(get(stationQuery(i)))))
+  const waited = all.filter(({ answer }) => answer.status !== 429)
+  for (const { answer } of waited) {
+    t.strictSame(problemFaults(answer, { status: 504, code: 'UpstreamTimeout' }), [])
+  }
+  t.equal(waited.length, 10)
+  t.equal(upstream.calls.length, 10)
+  const longest = Math.max(...all.map(({ ms }) => ms))
+  t.ok(longest < 1_000 + 500 + SLACK_MS, `${longest} ms: the wait for a place and UPSTREAM_TIMEOUT`)
 })
 
 await t.test('UPSTREAM_QUOTA=5/day', async (t) => {

@@ -1,0 +1,19 @@
+import type { ServiceError } from '../errors.ts'
+import type { CacheResult } from '../observer.ts'
+import type { Answer } from './answer.ts'
+
+/** What a lookup found, and how. */
+export interface Found {
+  readonly answer: Answer
+  readonly result: Exclude<CacheResult, 'error'>
+  /** Since upstream answered. */
+  readonly ageMs: number
+  /** What is left of the fresh time; negative for an old answer. */
+  readonly ttlMs: number
+  /** Upstream was asked although an answer was held, for that had expired. */
+  readonly expired: boolean
+  /** Whether the cache keeps the answer. */
+  readonly stored: boolean
+  /** The error in whose place an old answer is served. */
+  readonly insteadOf: ServiceError | null
+}

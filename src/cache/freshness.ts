@@ -1,0 +1,67 @@
+import type { Clock } from '../clock.ts'
+import type { Held } from './store.ts'
+
+export interface FreshnessOptions {
+  /** Fresh time in ms; 0 keeps nothing at all and still coalesces. */
+  readonly ttlMs: number
+  /** Fresh time of stations without connectors, and how long upstream's 400 and 404 are remembered. */
+  readonly emptyTtlMs: number
+  /** Beyond the TTL: old at once, one refresh in the background. */
+  readonly staleWhileRevalidateMs: number
+  /** Beyond the TTL: old rather than an error. */
+  readonly staleIfErrorMs: number
+}
+
+/** How old an answer is and what it may be used for; all of it in ms, on the monotonic clock. */
+export class Freshness {
+  readonly #options: FreshnessOptions
+  readonly #clock: Pick<Clock, 'now'>
+  readonly #effectiveTtlMs: () => number
+
+  constructor(options: FreshnessOptions, clock: Pick<Clock, 'now'>, effectiveTtlMs: () => number) {
+    this.#options = options
+    this.#clock = clock
+    this.#effectiveTtlMs = effectiveTtlMs
+  }
+
+  /** Since upstream answered. */
+  ageMs(held: Held): number {
+    return Math.max(0, this.#clock.now() - held.receivedAt)
+  }
+
+  /** The TTL in force for this entry; a stretched one holds for stations without connectors as well. */
+  ttlMs({ answer, jitter }: Held): number {
+    const { ttlMs, emptyTtlMs } = this.#options
+    const effectiveMs = this.#effectiveTtlMs()
+    if (!answer.isEmpty) return effectiveMs * jitter
+    return (effectiveMs > ttlMs ? Math.max(effectiveMs, emptyTtlMs) : emptyTtlMs) * jitter
+  }
+
+  /** The age, and what is left of the TTL; negative once it is over. */
+  of(held: Held): { readonly ageMs: number; readonly ttlMs: number } {
+    const ageMs = this.ageMs(held)
+    return { ageMs, ttlMs: this.ttlMs(held) - ageMs }
+  }
+
+  /** How long the answer has been past its fresh time; 0 and less is fresh. */
+  overdueMs(held: Held): number {
+    return this.ageMs(held) - this.ttlMs(held)
+  }
+
+  mayServeWhileRefreshing(held: Held): boolean {
+    return this.overdueMs(held) <= this.#options.staleWhileRevalidateMs
+  }
+
+  mayServeOld(held: Held): boolean {
+    return this.overdueMs(held) <= this.#longestStaleMs()
+  }
+
+  /** How long after its receipt the answer is of no use to anyone. */
+  lifeMs(held: Held): number {
+    return this.ttlMs(held) + this.#longestStaleMs()
+  }
+
+  #longestStaleMs(): number {
+    return Math.max(this.#options.staleIfErrorMs, this.#options.staleWhileRevalidateMs)
+  }
+}

@@ -1,0 +1,111 @@
+import type { ChildProcess } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import type { Test } from 'tap'
+import { until } from './until.ts'
+
+/**
+ * A real redis-server, private to a test: on a port that was free, in a directory of its own, gone with the test.
+ * `REDIS_SERVER` names another program that speaks the same, such as valkey-server. Without one the test fails:
+ * sharing cannot be tested against a double alone.
+ */
+export class RedisServer {
+  readonly port: number
+  readonly #args: readonly string[]
+  readonly #dir = mkdtempSync(join(tmpdir(), 'evproxy-redis-'))
+  #child: ChildProcess | null = null
+
+  private constructor(port: number, args: readonly string[]) {
+    this.port = port
+    this.#args = args
+  }
+
+  /** `args` are redis-server's own options. */
+  static async start(t: Test, args: readonly string[] = []): Promise<RedisServer> {
+    const server = new RedisServer(await freePort(), args)
+    t.teardown(() => server.#remove())
+    await server.restart()
+    return server
+  }
+
+  /** A server that nobody has started yet. */
+  static async reserve(t: Test): Promise<RedisServer> {
+    const server = new RedisServer(await freePort(), [])
+    t.teardown(() => server.#remove())
+    return server
+  }
+
+  get url(): string {
+    return `redis://127.0.0.1:${this.port}`
+  }
+
+  /** Starts it, with what it had saved. */
+  async restart(): Promise<void> {
+    const program = process.env['REDIS_SERVER'] ?? 'redis-server'
+    const fixed = ['--port', `${this.port}`, '--bind', '127.0.0.1', '--dir', this.#dir, '--daemonize', 'no']
+    const child = spawn(program, [...fixed, '--save', '', '--appendonly', 'no', ...this.#args], {
+      stdio: 'ignore',
+    })
+    this.#child = child
+    const failed = new Promise<never>((_, reject) => {
+      child.once('error', (cause) => {
+        reject(
+          new Error(`${program} cannot be started: these tests need it (apt-get install redis-server)`, {
+            cause,
+          }),
+        )
+      })
+    })
+    await Promise.race([failed, until('redis-server answers', () => this.#answers())])
+  }
+
+  /** What redis-cli prints for a command. */
+  async cli(...command: string[]): Promise<string> {
+    const { stdout } = await promisify(execFile)('redis-cli', ['-p', `${this.port}`, ...command])
+    return stdout.trimEnd()
+  }
+
+  /** It goes on to take connections and answers nothing. */
+  pause(): void {
+    this.#child?.kill('SIGSTOP')
+  }
+
+  resume(): void {
+    this.#child?.kill('SIGCONT')
+  }
+
+  /** At once, losing what is in memory. */
+  async kill(): Promise<void> {
+    const child = this.#child
+    this.#child = null
+    if (child === null || child.exitCode !== null) return
+    const exited = new Promise((resolve) => child.once('exit', resolve))
+    child.kill('SIGKILL')
+    await exited
+  }
+
+  async #answers(): Promise<boolean> {
+    return this.cli('PING').then(
+      (reply) => reply !== '',
+      () => false,
+    )
+  }
+
+  async #remove(): Promise<void> {
+    await this.kill()
+    rmSync(this.#dir, { recursive: true, force: true })
+  }
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}

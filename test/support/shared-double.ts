@@ -1,0 +1,88 @@
+import type { SharedAnswer, SharedTier, Sight } from '../../src/cache/shared.ts'
+import { LEASE_MS } from '../../src/cache/shared.ts'
+import type { Clock } from '../../src/clock.ts'
+import type { ErrorCode } from '../../src/errors.ts'
+
+interface Kept {
+  readonly answer: SharedAnswer
+  readonly receivedAt: number
+  readonly startedAt: number
+  readonly until: number
+}
+
+/** What a shared tier promises, in a few lines of memory: every replica in the process may have it. */
+export class SharedDouble implements SharedTier {
+  isUp = true
+  readonly #clock: Pick<Clock, 'now'>
+  readonly #answers = new Map<string, Kept | 'corrupt'>()
+  readonly #leases = new Map<string, { readonly holder: string; readonly until: number }>()
+
+  constructor(clock: Pick<Clock, 'now'>) {
+    this.#clock = clock
+  }
+
+  async look(id: string, known: string, token: string): Promise<Sight> {
+    if (!this.isUp) return { kind: 'failed' }
+    const now = this.#clock.now()
+    const kept = this.#answers.get(id)
+    if (kept !== undefined && kept !== 'corrupt' && kept.until > now && kept.answer.token !== known) {
+      const [ageMs, startedAgoMs] = [Math.max(0, now - kept.receivedAt), Math.max(0, now - kept.startedAt)]
+      return { kind: 'answer', answer: { ...kept.answer, ageMs, startedAgoMs } }
+    }
+    const lease = this.#leases.get(id)
+    if (lease === undefined || lease.until <= now) {
+      this.#leases.set(id, { holder: token, until: now + LEASE_MS })
+      return { kind: 'lease', overCorruptValue: kept === 'corrupt' }
+    }
+    if (!lease.holder.startsWith('!')) return { kind: 'taken' }
+    return { kind: 'setback', code: lease.holder.slice(1) as ErrorCode, ms: lease.until - now }
+  }
+
+  renew(id: string, token: string): void {
+    if (this.#holds(id, token)) this.#leases.set(id, { holder: token, until: this.#clock.now() + LEASE_MS })
+  }
+
+  publish(id: string, answer: SharedAnswer, lifeMs: number): void {
+    if (!this.isUp) return
+    const now = this.#clock.now()
+    if (this.#holds(id, answer.token)) this.#leases.delete(id)
+    const [receivedAt, startedAt] = [now - answer.ageMs, now - answer.startedAgoMs]
+    const present = this.#answers.get(id)
+    if (present !== undefined && present !== 'corrupt' && present.startedAt > startedAt) return
+    this.#answers.set(id, { answer, receivedAt, startedAt, until: now + lifeMs })
+  }
+
+  release(id: string, token: string, { code, ms }: { code: ErrorCode; ms: number }): void {
+    if (!this.#holds(id, token)) return
+    this.#leases.delete(id)
+    if (ms > 0) this.#leases.set(id, { holder: `!${code}`, until: this.#clock.now() + ms })
+  }
+
+  /** Puts an answer there, as a replica would have, or what is none. */
+  plant(id: string, answer: SharedAnswer | 'corrupt'): void {
+    const now = this.#clock.now()
+    if (answer === 'corrupt') this.#answers.set(id, answer)
+    else {
+      const [receivedAt, startedAt] = [now - answer.ageMs, now - answer.startedAgoMs]
+      this.#answers.set(id, { answer, receivedAt, startedAt, until: Number.POSITIVE_INFINITY })
+    }
+  }
+
+  /** Takes the lease in the name of a replica that never comes back. */
+  takeLease(id: string, ms: number): void {
+    this.#leases.set(id, { holder: 'gone', until: this.#clock.now() + ms })
+  }
+
+  get stations(): string[] {
+    return [...this.#answers.keys()]
+  }
+
+  lifeMs(id: string): number {
+    const kept = this.#answers.get(id)
+    return kept === undefined || kept === 'corrupt' ? 0 : kept.until - this.#clock.now()
+  }
+
+  #holds(id: string, token: string): boolean {
+    return this.#leases.get(id)?.holder === token
+  }
+}
