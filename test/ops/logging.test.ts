@@ -19,11 +19,8 @@ await t.test('the catalogue of messages', async (t) => {
   const inCatalogue = [...read('docs/logging.md').matchAll(CATALOGUE_ROW)].map(([, message]) => message)
 
   t.equal(inCode.length, [...sources.matchAll(ANY_LOG_CALL)].length, 'every log call has a plain message')
-  t.strictSame(
-    inCatalogue.toSorted(),
-    [...new Set(inCode)].toSorted(),
-    'has each message of the code, and no other',
-  )
+  t.strictSame(new Set(inCatalogue), new Set(inCode), 'has each message of the code, and no other')
+  t.equal(inCatalogue.length, new Set(inCatalogue).size, 'each once')
 })
 
 const TRACE = '0af7651916cd43dd8448eb211c80319c'

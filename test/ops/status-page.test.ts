@@ -67,7 +67,7 @@ const text = (page: Page, selector: string) => page.locator(selector).innerText(
 
 /** Waits until the text of an element matches; the page polls, so it takes a moment. */
 async function shows(page: Page, selector: string, pattern: RegExp): Promise<void> {
-  await page.locator(selector).filter({ hasText: pattern }).first().waitFor({ timeout: 10_000 })
+  await page.locator(selector).filter({ hasText: pattern }).first().waitFor({ timeout: 20_000 })
 }
 
 async function lookUp(page: Page, id: string, mayAsk = false): Promise<void> {

@@ -231,12 +231,12 @@ await t.test('latency', async (t) => {
   })
 })
 
-await t.test('totals', async (t) => {
-  const lookups = (counts: Partial<Record<CacheResult, number>>) =>
-    new Map(CACHE_RESULTS.map((result) => [result, counts[result] ?? 0]))
-  const calls = (counts: Partial<Record<UpstreamOutcome, number>>) =>
-    new Map(UPSTREAM_OUTCOMES.map((outcome) => [outcome, counts[outcome] ?? 0]))
+const lookups = (counts: Partial<Record<CacheResult, number>>) =>
+  new Map(CACHE_RESULTS.map((result) => [result, counts[result] ?? 0]))
+const calls = (counts: Partial<Record<UpstreamOutcome, number>>) =>
+  new Map(UPSTREAM_OUTCOMES.map((outcome) => [outcome, counts[outcome] ?? 0]))
 
+await t.test('totals', async (t) => {
   await t.test('what came from memory at once, of all lookups', async (t) => {
     const totals = totalsOf(
       lookups({ hit: 60, stale: 10, stale_error: 5, coalesced: 15, miss: 8, error: 2 }),
@@ -263,7 +263,7 @@ function openBurnDown(clock: TestClock, per: 'day' | 'month' = 'day') {
     quota,
     without: () => (present = null),
     /** So much is spent in each of so many minutes. */
-    async spend(perMinute: number, minutes: number) {
+    spend: async (perMinute: number, minutes: number) => {
       for (let i = 0; i < minutes; i++) {
         await clock.advance(MINUTE)
         quota.remaining -= perMinute
