@@ -116,31 +116,9 @@ export function withCoolDown(
     if (key !== apiKey()) return ownMs
     const diagnosis = diagnose(error, provenKey === key)
     const since = clock.now()
-    const waitMs = Math.max(ownMs, (before?.until ?? 0) - since) // the longest of what they were told holds
-    refused = { code, key, diagnosis, since: now, until: now + waitMs, times }
-    if (isNews) observer.upstreamRefuses({ status, diagnosis, waitMs })
-  }
-
-  const accepted = (key: string, startedAt: number) => {
-    provenKey = key
-    if (refused?.key !== key || startedAt <= refused.since) return // it was let in before the refusal
-    refused = null
-    refusals?.clear(key)
-    observer.upstreamAccepts()
-  }
-
-  /** How long calls are held back from now on. */
-  const refusedBy = (error: UpstreamError, key: string, startedAt: number): number => {
-    const before = refused?.key === key ? refused : null
-    // Calls that were under way together are refused together: that is one cool-down, not several.
-    const times = before === null ? 1 : before.times + (startedAt > before.since ? 1 : 0)
-    const ownMs = error.retryAfterMs ?? Math.min(FIRST_MS * 2 ** (times - 1), LONGEST_MS)
-    if (key !== apiKey()) return ownMs
-    const diagnosis = diagnose(error, provenKey === key)
-    const since = clock.now()
     const until = Math.max(since + ownMs, before?.until ?? 0) // the longest of what they were told holds
     const waitMs = until - since
-    refused = { code: error.code, key, diagnosis, since, until: since + waitMs, times }
+    refused = { code: error.code, key, diagnosis, since, until, times }
     const status = error.upstreamStatus
     refusals?.tell(key, { code: error.code, status, diagnosis, times, waitMs })
     if (before?.diagnosis !== diagnosis) observer.upstreamRefuses({ status, diagnosis, waitMs })
