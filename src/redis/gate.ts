@@ -28,7 +28,7 @@ export class Gate {
   /** Null until the first attempt has ended. */
   #up: boolean | null = null
   #restMs = FIRST_REST_MS
-  #probing = false
+  #probing: Promise<void> | null = null
   #closed = false
   #cancelRest: () => void = () => {}
 
@@ -66,15 +66,18 @@ export class Gate {
 
   /** There is reason to believe that Redis is back: sees to it at once. */
   async probe(): Promise<void> {
-    if (this.#probing || this.isUp || this.#closed) return
-    this.#probing = true
+    if (this.isUp || this.#closed) return
+    this.#probing ??= this.#probe()
+    await this.#probing
+    this.#probing = null
+  }
+
+  async #probe(): Promise<void> {
     this.#cancelRest()
     try {
       await this.#inTime(this.#parts.probe())
-      this.#probing = false
       this.#become(true, 'a command succeeded')
     } catch (error) {
-      this.#probing = false
       this.#become(false, reasonOf(error))
       this.#rest()
       this.#parts.reconnect()

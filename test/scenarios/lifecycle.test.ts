@@ -1,17 +1,12 @@
-import type { ChildProcess } from 'node:child_process'
-import { execFile, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { Agent, get } from 'node:http'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import type { Test } from 'tap'
 import t from 'tap'
 import { ask, pathFor } from '../support/ask.ts'
 import { expectedJson } from '../support/expected.ts'
+import { build, Process } from '../support/process.ts'
 import { TEST_KEY } from '../support/proxy.ts'
 import type { Script } from '../support/scripted-upstream.ts'
 import { answerStation, Barrier, ScriptedUpstream } from '../support/scripted-upstream.ts'
@@ -19,69 +14,8 @@ import { held, silence } from '../support/scripts.ts'
 import { referenceStation } from '../support/stations.ts'
 import { until } from '../support/until.ts'
 
-const root = fileURLToPath(new URL('../..', import.meta.url))
 /** A start on a busy machine; on a quiet one it takes a sixth of it. */
 const START_WITHIN_MS = 3_000
-
-/** Builds what is shipped, beside the files that it reads, outside of the checkout. */
-async function build(): Promise<string> {
-  const dir = mkdtempSync(join(tmpdir(), 'evproxy-'))
-  for (const name of ['package.json', 'openapi.yaml', 'node_modules']) {
-    symlinkSync(join(root, name), join(dir, name))
-  }
-  const tsc = join(root, 'node_modules/.bin/tsc')
-  await promisify(execFile)(tsc, ['-p', join(root, 'tsconfig.build.json'), '--outDir', join(dir, 'dist')])
-  return dir
-}
-
-function urlOf(listener: unknown): string {
-  return `http://127.0.0.1:${(listener as AddressInfo).port}`
-}
-
-/** The service as a process of its own. */
-class Process {
-  readonly child: ChildProcess
-  readonly startedAt = performance.now()
-  stdout = ''
-  stderr = ''
-  /** Its exit code, or the signal that ended it. */
-  readonly exited: Promise<number | NodeJS.Signals | null>
-
-  constructor(dir: string, environment: Record<string, string>) {
-    this.child = spawn(process.execPath, [join(dir, 'dist/main.js')], {
-      cwd: tmpdir(),
-      // Nothing of the environment that the tests run in: it has loaders and settings of its own.
-      env: { PATH: process.env['PATH'] ?? '', ...environment },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
-    this.child.stdout?.setEncoding('utf8').on('data', (text: string) => (this.stdout += text))
-    this.child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.stderr += text))
-    this.exited = new Promise((resolve) => {
-      this.child.once('close', (code, signal) => resolve(code ?? signal))
-    })
-  }
-
-  /** Its log so far. */
-  get lines(): Record<string, unknown>[] {
-    const whole = this.stdout.slice(0, this.stdout.lastIndexOf('\n') + 1)
-    return whole
-      .split('\n')
-      .filter((line) => line !== '')
-      .map((line) => JSON.parse(line) as Record<string, unknown>)
-  }
-
-  /** The first line with this message, once it is there. */
-  async logged(message: string): Promise<Record<string, unknown>> {
-    const find = () => this.lines.find(({ msg }) => msg === message)
-    await until(`the log says "${message}"`, () => find() !== undefined)
-    return find() as Record<string, unknown>
-  }
-
-  async urls(): Promise<{ url: string; adminUrl: string }> {
-    const line = await this.logged('started')
-    return { url: urlOf(line['public']), adminUrl: urlOf(line['admin']) }
-  }
-}
 
 const dir = await build()
 t.teardown(() => {

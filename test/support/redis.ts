@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process'
 import { execFile, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -40,28 +40,25 @@ export class RedisServer {
     return server
   }
 
+  /** A sentinel that watches a primary and finds soon that it is gone. */
+  static async sentinel(t: Test, name: string, primaryPort: number): Promise<RedisServer> {
+    const server = new RedisServer(await freePort(), [])
+    t.teardown(() => server.#remove())
+    const config = join(server.#dir, 'sentinel.conf')
+    const watch = `sentinel monitor ${name} 127.0.0.1 ${primaryPort} 1`
+    const haste = `sentinel down-after-milliseconds ${name} 500\nsentinel failover-timeout ${name} 2000`
+    writeFileSync(config, `${watch}\n${haste}\n`)
+    await server.#launch([config, '--sentinel', ...server.#address()])
+    return server
+  }
+
   get url(): string {
     return `redis://127.0.0.1:${this.port}`
   }
 
-  /** Starts it, with what it had saved. */
+  /** Starts it, empty. */
   async restart(): Promise<void> {
-    const program = process.env['REDIS_SERVER'] ?? 'redis-server'
-    const fixed = ['--port', `${this.port}`, '--bind', '127.0.0.1', '--dir', this.#dir, '--daemonize', 'no']
-    const child = spawn(program, [...fixed, '--save', '', '--appendonly', 'no', ...this.#args], {
-      stdio: 'ignore',
-    })
-    this.#child = child
-    const failed = new Promise<never>((_, reject) => {
-      child.once('error', (cause) => {
-        reject(
-          new Error(`${program} cannot be started: these tests need it (apt-get install redis-server)`, {
-            cause,
-          }),
-        )
-      })
-    })
-    await Promise.race([failed, until('redis-server answers', () => this.#answers())])
+    await this.#launch([...this.#address(), '--save', '', '--appendonly', 'no', ...this.#args])
   }
 
   /** What redis-cli prints for a command. */
@@ -87,6 +84,23 @@ export class RedisServer {
     const exited = new Promise((resolve) => child.once('exit', resolve))
     child.kill('SIGKILL')
     await exited
+  }
+
+  #address(): string[] {
+    return ['--port', `${this.port}`, '--bind', '127.0.0.1', '--dir', this.#dir, '--daemonize', 'no']
+  }
+
+  async #launch(args: readonly string[]): Promise<void> {
+    const program = process.env['REDIS_SERVER'] ?? 'redis-server'
+    const child = spawn(program, args, { stdio: 'ignore' })
+    this.#child = child
+    const failed = new Promise<never>((_, reject) => {
+      child.once('error', (cause) => {
+        const advice = 'these tests need it (apt-get install redis-server)'
+        reject(new Error(`${program} cannot be started: ${advice}`, { cause }))
+      })
+    })
+    await Promise.race([failed, until('redis-server answers', () => this.#answers())])
   }
 
   async #answers(): Promise<boolean> {

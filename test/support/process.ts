@@ -1,0 +1,71 @@
+import type { ChildProcess } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { mkdtempSync, symlinkSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { until } from './until.ts'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+
+/** Builds what is shipped, beside the files that it reads, outside of the checkout. */
+export async function build(): Promise<string> {
+  const dir = mkdtempSync(join(tmpdir(), 'evproxy-'))
+  for (const name of ['package.json', 'openapi.yaml', 'node_modules']) {
+    symlinkSync(join(root, name), join(dir, name))
+  }
+  const tsc = join(root, 'node_modules/.bin/tsc')
+  await promisify(execFile)(tsc, ['-p', join(root, 'tsconfig.build.json'), '--outDir', join(dir, 'dist')])
+  return dir
+}
+
+function urlOf(listener: unknown): string {
+  return `http://127.0.0.1:${(listener as AddressInfo).port}`
+}
+
+/** The service as a process of its own. */
+export class Process {
+  readonly child: ChildProcess
+  readonly startedAt = performance.now()
+  stdout = ''
+  stderr = ''
+  /** Its exit code, or the signal that ended it. */
+  readonly exited: Promise<number | NodeJS.Signals | null>
+
+  constructor(dir: string, environment: Record<string, string>) {
+    this.child = spawn(process.execPath, [join(dir, 'dist/main.js')], {
+      cwd: tmpdir(),
+      // Nothing of the environment that the tests run in: it has loaders and settings of its own.
+      env: { PATH: process.env['PATH'] ?? '', ...environment },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    this.child.stdout?.setEncoding('utf8').on('data', (text: string) => (this.stdout += text))
+    this.child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.stderr += text))
+    this.exited = new Promise((resolve) => {
+      this.child.once('close', (code, signal) => resolve(code ?? signal))
+    })
+  }
+
+  /** Its log so far. */
+  get lines(): Record<string, unknown>[] {
+    const whole = this.stdout.slice(0, this.stdout.lastIndexOf('\n') + 1)
+    return whole
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line) as Record<string, unknown>)
+  }
+
+  /** The first line with this message, once it is there. */
+  async logged(message: string): Promise<Record<string, unknown>> {
+    const find = () => this.lines.find(({ msg }) => msg === message)
+    await until(`the log says "${message}"`, () => find() !== undefined)
+    return find() as Record<string, unknown>
+  }
+
+  async urls(): Promise<{ url: string; adminUrl: string }> {
+    const line = await this.logged('started')
+    return { url: urlOf(line['public']), adminUrl: urlOf(line['admin']) }
+  }
+}
