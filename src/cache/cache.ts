@@ -66,10 +66,8 @@ export class Cache {
       after: (ms, callback) => parts.clock.after(ms, callback),
       timeoutError: () => new ServiceError('UpstreamTimeout', { reason: 'the flight reached its deadline' }),
     })
-    this.#setbacks = new Setbacks({
-      refusalMs: options.ttlMs === 0 ? 0 : options.emptyTtlMs,
-      clock: parts.clock,
-    })
+    const refusalMs = options.ttlMs === 0 ? 0 : options.emptyTtlMs
+    this.#setbacks = new Setbacks({ refusalMs, clock: parts.clock })
     this.#freshness = new Freshness(options, parts.clock, parts.effectiveTtlMs)
     this.#shared = this.#openShared()
   }
@@ -180,17 +178,19 @@ export class Cache {
 
   #launch(id: string, held: Held | undefined, background: boolean): Flight<Held> {
     const load = (token: string) => this.#load(id, { background, held: held !== undefined }, token)
-    const flight = this.#flights.start(id, async () => {
+    const fetch = async (): Promise<Held> => {
       const landed = await (this.#shared?.fly({ id, held, background, load }) ?? load(''))
       // A refusal in force is that of a later call: this one outlived its deadline.
       if (this.#options.ttlMs > 0 && !this.#setbacks.isRefused(id)) this.#store.put(landed)
       return landed
+    }
+    const flight = this.#flights.start(id, fetch, (error) => {
+      this.#setbacks.record(id, asServiceError(error))
     })
-    // First to hear, so that whoever asks again on hearing of a failure finds the setback. The end of a call
-    // that outlived its deadline is not heard at all: it ends no setback of a later one.
+    // Not so in `fetch`: a call that outlived its deadline ends no setback of a later one.
     flight.result.then(
       () => this.#setbacks.clear(id),
-      (error: unknown) => this.#setbacks.record(id, asServiceError(error)),
+      () => {},
     )
     return flight
   }

@@ -38,22 +38,34 @@ export class SingleFlight<T> {
     return this.#flights.get(key)
   }
 
-  /** Starts a flight; the caller has seen that none is under way. */
-  start(key: string, call: () => Promise<T>): Flight<T> {
+  /**
+   * Starts a flight; the caller has seen that none is under way. `onFailure` hears of its failure while nobody
+   * can have started the next; what comes after the deadline is heard by no one.
+   */
+  start(key: string, call: () => Promise<T>, onFailure: (error: unknown) => void = () => {}): Flight<T> {
     const { deadlineMs, after, timeoutError } = this.#options
     const { promise, resolve, reject } = withResolvers<T>()
     const flight: Flight<T> = { result: promise, waiters: 0 }
     this.#flights.set(key, flight)
-    const land = () => {
+    let landed = false
+    const land = (tell: () => void) => {
+      if (landed) return
+      landed = true
       cancelDeadline()
       if (this.#flights.get(key) === flight) this.#flights.delete(key)
+      tell()
+    }
+    const fail = (error: unknown) => {
+      land(() => {
+        onFailure(error)
+        reject(error)
+      })
     }
     const cancelDeadline = after(deadlineMs, () => {
-      land()
-      reject(timeoutError())
+      fail(timeoutError())
     })
     promise.catch(() => {}) // a flight that nobody waits for may fail
-    void settle(call, land, resolve, reject)
+    void settle(call, (value) => land(() => resolve(value)), fail)
     return flight
   }
 
@@ -70,17 +82,13 @@ export class SingleFlight<T> {
 
 async function settle<T>(
   call: () => Promise<T>,
-  land: () => void,
-  resolve: (value: T) => void,
-  reject: (error: unknown) => void,
+  succeed: (value: T) => void,
+  fail: (error: unknown) => void,
 ): Promise<void> {
   try {
-    const value = await call()
-    land()
-    resolve(value)
+    succeed(await call())
   } catch (error) {
-    land()
-    reject(error)
+    fail(error)
   }
 }
 

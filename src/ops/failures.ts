@@ -75,8 +75,9 @@ class Recent {
     return found
   }
 
+  /** The newest first. */
   find(trackingId: string): Failure[] {
-    return this.#kept.filter((failure) => failure.trackingId === trackingId)
+    return this.newest(this.#most).filter((failure) => failure.trackingId === trackingId)
   }
 }
 

@@ -67,11 +67,13 @@ export class History {
     this.#minutes = new Ring(MINUTES_KEPT, WIDTH, Math.floor(this.second / 60))
     this.observer = {
       requestAnswered: (_format, status, result) => {
-        this.#count([REQUESTS.indexOf(requestKind(status, result))])
+        this.#advance()
+        this.#count(REQUESTS.indexOf(requestKind(status, result)))
       },
       upstreamAnswered: (outcome, seconds) => {
-        const call = REQUESTS.length + CALLS.indexOf(CALL_KIND[outcome])
-        this.#count([call, COLUMNS.length + bucketOf(seconds * 1000)])
+        this.#advance()
+        this.#count(REQUESTS.length + CALLS.indexOf(CALL_KIND[outcome]))
+        this.#count(COLUMNS.length + bucketOf(seconds * 1000))
       },
     }
   }
@@ -104,12 +106,9 @@ export class History {
     }
   }
 
-  #count(columns: readonly number[]): void {
-    this.#advance()
-    for (const column of columns) {
-      this.#seconds.count(column)
-      this.#minutes.count(column)
-    }
+  #count(column: number): void {
+    this.#seconds.count(column)
+    this.#minutes.count(column)
   }
 
   #advance(): void {

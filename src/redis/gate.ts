@@ -112,7 +112,7 @@ export class Gate {
   #inTime<T>(reply: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       let slices = SLICES
-      let cancel = () => {}
+      let cancel: (() => void) | null = null
       const wait = () => {
         cancel = this.#parts.clock.after(COMMAND_TIMEOUT_MS / SLICES, () => {
           slices--
@@ -121,7 +121,7 @@ export class Gate {
         })
       }
       wait()
-      reply.finally(() => cancel()).then(resolve, reject)
+      reply.finally(() => cancel?.()).then(resolve, reject)
     })
   }
 }

@@ -1,4 +1,4 @@
-import type { Source } from '../availability/model.ts'
+import type { Availability, Source } from '../availability/model.ts'
 import type { Clock } from '../clock.ts'
 import { ServiceError } from '../errors.ts'
 
@@ -36,12 +36,14 @@ export interface RateLimited {
 
 /** A token's way back is longer than its time by this: what leaves here a second apart may arrive closer. */
 const MARGIN_MS = 20
+/** A call is there when it is answered, or after this: the first of a connection has a handshake before it. */
+const LONGEST_WAY_MS = 100
 /** This part of the tokens is for callers who have nothing; refreshes leave it alone. */
 const CALLERS_SHARE = 0.25
 
 /**
- * Lets no more calls through than allowed: a bucket of tokens, each of which comes back one second after it was
- * taken, so that no second sees more calls than the limit, wherever it begins.
+ * Lets no more calls through than allowed: a bucket of tokens, each of which comes back one second after
+ * its call has reached upstream, so that no second there sees more calls than the limit, wherever it begins.
  *
  * A caller's place is known when it asks, so one who would wait too long is refused at once. A background call
  * never waits, and leaves the last quarter of the tokens to callers.
@@ -57,6 +59,22 @@ export function withRateLimit(
   const own = new Tokens(bucketOf(options.perSecond * (options.share ?? 1)))
   let waiting = 0
 
+  /** Says once when the call is there: it is answered, or has had time enough to arrive. */
+  const underWay = async (call: () => Promise<Availability>, arrived: () => void) => {
+    let isThere = false
+    const note = () => {
+      if (!isThere) arrived()
+      isThere = true
+    }
+    const dontNote = clock.after(LONGEST_WAY_MS, note)
+    try {
+      return await call()
+    } finally {
+      dontNote()
+      note()
+    }
+  }
+
   const source: Source = async (id, call) => {
     const maxWaitMs = call.background ? 0 : options.queueTimeoutMs + MARGIN_MS
     const leave = call.background ? bucket.reserved : 0
@@ -64,13 +82,19 @@ export function withRateLimit(
     const now = clock.now()
     const waitMs = waitOfAllMs ?? own.waitMs(now, call.background)
     if (waitMs > maxWaitMs) throw tooManyCalls(waitMs)
-    own.take(now + waitMs)
+    const token = own.take(now + waitMs)
+    const tooEarlyMs = () => (waitOfAllMs === null ? own.tooEarlyMs(token, clock.now()) : 0)
     if (waitMs > 0) {
       waiting++
-      await new Promise<void>((resolve) => void clock.after(waitMs, resolve))
+      for (let ms = waitMs; ms > 0; ms = tooEarlyMs()) {
+        await new Promise<void>((resolve) => void clock.after(ms, resolve))
+      }
       waiting--
     }
-    return inner(id, call)
+    return underWay(
+      () => inner(id, call),
+      () => own.arrived(token, clock.now()),
+    )
   }
   return { source, queueLength: () => waiting }
 }
@@ -85,22 +109,38 @@ class Tokens {
   readonly #bucket: Bucket
   /** When each token is back, as a ring that begins at the one that is back first. */
   readonly #backAt: number[]
+  /** When the last call with each token arrived: later than planned, if it was on its way or the process busy. */
+  readonly #arrivedAt: number[]
   #first = 0
 
   constructor(bucket: Bucket) {
     this.#bucket = bucket
     this.#backAt = Array.from({ length: bucket.count }, () => Number.NEGATIVE_INFINITY)
+    this.#arrivedAt = [...this.#backAt]
   }
 
   /** Until a token is back; with `leaveReserve`, until one is back beyond those that are for callers. */
   waitMs(now: number, leaveReserve: boolean): number {
     const index = (this.#first + (leaveReserve ? this.#bucket.reserved : 0)) % this.#backAt.length
-    return Math.max(0, (this.#backAt[index] as number) - now)
+    return Math.max(0, (this.#backAt[this.#first] as number) - now, (this.#backAt[index] as number) - now)
   }
 
-  take(at: number): void {
-    this.#backAt[this.#first] = at + this.#bucket.roundTripMs
-    this.#first = (this.#first + 1) % this.#backAt.length
+  /** Takes the first token for a call that is planned for then. */
+  take(at: number): number {
+    const token = this.#first
+    this.#backAt[token] = at + this.#bucket.roundTripMs
+    this.#first = (token + 1) % this.#backAt.length
+    return token
+  }
+
+  /** How much longer the next call must wait, because the one before it with this token arrived late. */
+  tooEarlyMs(token: number, now: number): number {
+    return (this.#arrivedAt[token] as number) + this.#bucket.roundTripMs - now
+  }
+
+  arrived(token: number, at: number): void {
+    this.#arrivedAt[token] = at
+    this.#backAt[token] = Math.max(this.#backAt[token] as number, at + this.#bucket.roundTripMs)
   }
 }
 

@@ -393,6 +393,18 @@ await t.test('one call at a time for a station', async (t) => {
     t.equal(made.source.calls.length, 1)
   })
 
+  await t.test('nor does who asks at any moment around it', async (t) => {
+    for (let turns = 0; turns < 20; turns++) {
+      const made = rig()
+      lookUp(made)
+      await settled()
+      made.source.last.fail()
+      for (let turn = 0; turn < turns; turn++) await Promise.resolve()
+      t.strictSame(await found(made), { error: 'UpstreamFailed' })
+      t.equal(made.source.calls.length, 1)
+    }
+  })
+
   await t.test('a source that throws instead of rejecting is a failure like any other', async (t) => {
     const made = rig()
     made.source.script = () => {

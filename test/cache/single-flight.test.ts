@@ -200,6 +200,14 @@ await t.test('the way out of the map', async (t) => {
   })
 })
 
+await t.test('the end of a flight leaves another of its key alone, however that came to be', async (t) => {
+  const { flights, call, start } = hangar()
+  const [first, second] = [start(), start()]
+  call(1).land()
+  t.equal(await first.result, 'result 1')
+  t.equal(flights.underWay('a'), second)
+})
+
 await t.test('the deadline', async (t) => {
   await t.test('ends a flight that stalls for all who wait, not a millisecond before', async (t) => {
     const { clock, flights, calls, call, ask } = hangar()
@@ -248,6 +256,46 @@ await t.test('the deadline', async (t) => {
       call(2).land()
       t.equal(await second, 'result 2')
     }
+  })
+})
+
+await t.test('who must know of a failure', async (t) => {
+  await t.test('hears of it once, before the key is free and before all who wait', async (t) => {
+    for (const end of ['call', 'deadline', 'throw'] as const) {
+      const { clock, flights } = hangar()
+      const heard: string[] = []
+      let crash!: (error: Error) => void
+      const call = () => {
+        if (end === 'throw') throw new Error('throw')
+        return new Promise<string>((_resolve, reject) => {
+          crash = reject
+        })
+      }
+      const flight = flights.start('a', call, (error) => heard.push((error as Error).message))
+      const waiting = flights.wait(flight).catch(() => heard.push('one who waits'))
+      if (end === 'call') crash(new Error('call'))
+      for (let turn = 0; turn < 20; turn++) {
+        await Promise.resolve()
+        if (flights.size === 0) t.equal(heard[0], end, 'the key is not free before')
+      }
+      await clock.advance(DEADLINE_MS)
+      await waiting
+      if (end === 'deadline') crash(new Error('late'))
+      await settled()
+      t.strictSame(heard, [end, 'one who waits'])
+    }
+  })
+
+  await t.test('hears nothing of a success', async (t) => {
+    const { clock, flights } = hangar()
+    const heard: unknown[] = []
+    flights.start(
+      'a',
+      () => Promise.resolve('result'),
+      (error) => heard.push(error),
+    )
+    await clock.advance(DEADLINE_MS)
+    t.strictSame(heard, [])
   })
 })
 

@@ -201,3 +201,104 @@ await t.test('a background call', async (t) => {
     }
   })
 })
+
+/** A second in which timers fire late, as they do when the event loop is held up. */
+function heldUp(perSecond: number) {
+  const clock = new TestClock()
+  const start = clock.now()
+  const after = (ms: number, callback: () => void) => {
+    const due = clock.now() + ms - start
+    return clock.after(ms + (due > 500 && due < 1_500 ? 300 : 0), callback)
+  }
+  const inner = new ScriptedSource(clock.now)
+  inner.always = answering
+  const options = { perSecond, queueTimeoutMs: 10_000 }
+  const limit = withRateLimit(inner.source, options, { now: clock.now, wall: clock.wall, after })
+  return { ...limit, clock, times: () => inner.sent.map(({ at }) => at - start) }
+}
+
+/** Between each call and the one that had its place before. */
+function gaps(times: readonly number[], places: number): number[] {
+  return times.slice(places).map((time, i) => time - (times[i] as number))
+}
+
+await t.test('a process that was busy lets its calls out late', async (t) => {
+  await t.test('who waits for the place of one of them waits a second from then', async (t) => {
+    const { clock, source, times, queueLength } = heldUp(2)
+    for (let i = 0; i < 8; i++) watch(source(`${i}`, CALLER))
+    await clock.advance(10_000)
+    t.equal(times().length, 8)
+    t.equal(queueLength(), 0)
+    t.ok(
+      gaps(times(), 2).every((gap) => gap >= 1_000),
+      times().join(', '),
+    )
+  })
+
+  await t.test('and who comes later, too', async (t) => {
+    const { clock, source, times } = heldUp(2)
+    for (let i = 0; i < 4; i++) watch(source(`${i}`, CALLER))
+    await clock.advance(2_100)
+    for (let i = 0; i < 2; i++) watch(source(`${i}`, CALLER))
+    t.equal((await ended(source('r', REFRESH))).state, 'TooManyRequests')
+    await clock.advance(10_000)
+    t.equal(times().length, 6)
+    t.ok(
+      gaps(times(), 2).every((gap) => gap >= 1_000),
+      times().join(', '),
+    )
+  })
+})
+
+await t.test('a call is on its way for a while, and the second begins when it arrives', async (t) => {
+  const sentBy = async (answeredAfterMs: number) => {
+    const clock = new TestClock()
+    const inner = new ScriptedSource(clock.now)
+    inner.always = (id) =>
+      new Promise((resolve) => void clock.after(answeredAfterMs, () => resolve(answering(id))))
+    const { source } = withRateLimit(inner.source, { perSecond: 1, queueTimeoutMs: 5_000 }, clock)
+    const startedAt = clock.now()
+    for (let i = 0; i < 3; i++) watch(source(`${i}`, CALLER))
+    await clock.advance(10_000)
+    watch(source('late', CALLER))
+    t.equal(inner.sent.length, 4, 'nothing is held up for good')
+    return inner.sent.slice(0, 3).map(({ at }) => at - startedAt)
+  }
+
+  await t.test('which is when it is answered, at the latest', async (t) => {
+    t.strictSame(await sentBy(0), [0, 1_020, 2_040])
+    t.strictSame(await sentBy(60), [0, 1_080, 2_160])
+  })
+
+  await t.test(
+    'or a tenth of a second after it left: no upstream, slow as it may be, slows the calls more',
+    async (t) => {
+      t.strictSame(await sentBy(100), [0, 1_120, 2_240])
+      t.strictSame(await sentBy(3_000), [0, 1_120, 2_240])
+    },
+  )
+
+  await t.test('whoever comes when the place is free', async (t) => {
+    const clock = new TestClock()
+    const inner = new ScriptedSource(clock.now)
+    const { source } = withRateLimit(inner.source, { perSecond: 1, queueTimeoutMs: 0 }, clock)
+    watch(source('a', CALLER))
+    await clock.advance(1_119)
+    t.equal((await ended(source('b', REFRESH))).state, 'TooManyRequests')
+    await clock.advance(1)
+    watch(source('c', REFRESH))
+    await inner.sent[0]?.answer()
+    t.equal(inner.last.id, 'c')
+    await clock.advance(500)
+    t.equal((await ended(source('d', REFRESH))).state, 'TooManyRequests')
+    await clock.advance(619)
+    t.equal(
+      (await ended(source('d', REFRESH))).state,
+      'TooManyRequests',
+      'the answer of the first is old news',
+    )
+    await clock.advance(1)
+    watch(source('e', REFRESH))
+    t.equal(inner.last.id, 'e')
+  })
+})

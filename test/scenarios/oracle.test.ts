@@ -1,0 +1,275 @@
+import { deepStrictEqual } from 'node:assert'
+import { XMLParser, XMLValidator } from 'fast-xml-parser'
+import * as fc from 'fast-check'
+import type { Test } from 'tap'
+import t from 'tap'
+import type { Availability } from '../../src/availability/model.ts'
+import type { Filter } from '../../src/availability/query.ts'
+import { startSimulator } from '../../src/simulator/server.ts'
+import { CONNECTOR_TYPES } from '../../src/simulator/stations.ts'
+import { anyFilter, anyStation, OPEN } from '../support/arbitraries.ts'
+import { ask, pathFor } from '../support/ask.ts'
+import { startProxy } from '../support/proxy.ts'
+import { sendJson } from '../support/scripted-upstream.ts'
+import { startService } from '../support/service.ts'
+
+/*
+ * The simulator filters as upstream does, and shares no code with the proxy, which filters for itself. So
+ * whatever is asked, both must say the same.
+ */
+
+const NOON = Date.UTC(2026, 0, 15, 12)
+const LONG = { CACHE_TTL: '1h', CACHE_EMPTY_TTL: '1h', CACHE_MAX_TTL: '1h' }
+const SEED = 20_260_115
+
+/** Simulators whose stations stand still, so that two answers can be compared. */
+async function simulator(t: Test) {
+  const started = await startSimulator({ now: () => NOON })
+  t.teardown(() => started.close())
+  return started
+}
+
+const TYPES = Object.keys(CONNECTOR_TYPES)
+const POWERS = [...new Set(Object.values(CONNECTOR_TYPES).flat())]
+
+const anyName = fc.oneof(
+  { weight: 8, arbitrary: fc.constantFrom(...TYPES) },
+  { weight: 1, arbitrary: fc.constantFrom('NoSuchType', 'tesla', 'IEC62196Type2', '') },
+)
+
+/** One, some or all of the types, with commas, repeated or both, some items empty or given twice. */
+const anyConnectorSet = fc
+  .array(fc.array(anyName, { minLength: 1, maxLength: 6 }), { minLength: 1, maxLength: 3 })
+  .chain((lists) =>
+    fc.constantFrom(',', '%2C').map((comma) => lists.map((list) => `connectorSet=${list.join(comma)}`)),
+  )
+
+/** Numbers on, just under and just over the powers that there are, in every spelling. */
+const anyPower = fc
+  .tuple(
+    fc.constantFrom(...POWERS, 0, 1_000),
+    fc.constantFrom(-1, -1e-9, 0, 0, 0, 1e-9, 0.05, 1),
+    fc.constantFrom(
+      String,
+      (value: number) => value.toExponential(),
+      (value: number) => value.toFixed(12),
+    ),
+  )
+  .map(([power, offset, spell]) => spell(Math.max(0, power + offset)))
+
+const anyBounds = fc
+  .tuple(fc.option(anyPower, { nil: null }), fc.option(anyPower, { nil: null }))
+  .map(([one, other]) => {
+    const swapped = one !== null && other !== null && Number(one) > Number(other)
+    const [low, high] = swapped ? [other, one] : [one, other]
+    return [
+      ...(low === null ? [] : [`minPowerKW=${encodeURIComponent(low)}`]),
+      ...(high === null ? [] : [`maxPowerKW=${encodeURIComponent(high)}`]),
+    ]
+  })
+
+/** Filter parameters in any order, with others that mean nothing. */
+const anyQuery = fc
+  .tuple(fc.option(anyConnectorSet, { nil: [] }), anyBounds, fc.subarray(['key=client-key', 'language=en']))
+  .chain((parts) => fc.shuffledSubarray(parts.flat(), { minLength: parts.flat().length }))
+
+const xml = new XMLParser({
+  ignoreAttributes: false,
+  ignoreDeclaration: true,
+  parseTagValue: false,
+  isArray: (name) => name === 'item' || name === 'perPowerLevel',
+})
+
+/** Some random values, the same in every run. */
+function sample<T>(arbitrary: fc.Arbitrary<T>, numRuns: number): T[] {
+  return fc.sample(arbitrary, { seed: SEED, numRuns })
+}
+
+await t.test('every filter of every station is answered as upstream itself would', async (t) => {
+  const STATIONS = 40
+  const QUERIES = 24
+  const upstream = await simulator(t)
+  const judge = await simulator(t)
+  const proxy = await startProxy(upstream.url, LONG)
+  t.teardown(() => proxy.stop())
+
+  const known = sample(fc.uuid(), STATIONS - 3)
+  const ids = [...known, '1', 'unknown-station', 'Zürich & <Söhne>|é ⚡']
+  const queries = sample(anyQuery, STATIONS * QUERIES)
+  const bodies = new Set<string>()
+  let compared = 0
+  for (const [i, id] of ids.entries()) {
+    for (const filters of [[], ...queries.slice(i * QUERIES, (i + 1) * QUERIES)]) {
+      const given = [`chargingAvailability=${encodeURIComponent(id)}`, ...filters]
+      const query = (compared % 3 === 0 ? given : given.toReversed()).join('&')
+      const ext = compared % 2 === 0 ? 'json' : 'xml'
+      const [ours, theirs] = await Promise.all(
+        [proxy.url, judge.url].map((url) => ask(url, pathFor(query, ext))),
+      )
+      if (ours === undefined || theirs === undefined) throw new Error('two were asked')
+      const same =
+        ours.status === 200 &&
+        theirs.status === 200 &&
+        (ext === 'json' ? ours.text === theirs.text : isSameXml(ours.text, theirs.text))
+      if (!same) t.same(ours.text, theirs.text, `${ext} ${query}`)
+      bodies.add(ours.text)
+      compared++
+    }
+  }
+  t.equal(compared, STATIONS * (QUERIES + 1))
+  t.ok(bodies.size > 350, `${bodies.size} different answers among them`)
+
+  await t.test('from one call a station, which bears no filter', async (t) => {
+    t.equal(upstream.calls, STATIONS)
+    t.strictSame(
+      upstream.requests.map(({ parameters }) => parameters.get('chargingAvailability')),
+      ids,
+    )
+    for (const { path, parameters, hadKey } of upstream.requests) {
+      t.strictSame([...parameters.keys()], ['chargingAvailability'])
+      t.equal(path, '/search/2/chargingAvailability.json')
+      t.ok(hadKey)
+    }
+  })
+
+  await t.test('and the judge was asked each time', async (t) => {
+    t.equal(judge.calls, compared)
+    t.ok(judge.requests.some(({ parameters }) => parameters.has('connectorSet')))
+  })
+})
+
+function isSameXml(ours: string, theirs: string): boolean {
+  try {
+    deepStrictEqual(xml.parse(ours), xml.parse(theirs))
+    return XMLValidator.validate(ours) === true
+  } catch {
+    return false
+  }
+}
+
+function codeOf(text = '{}'): string | undefined {
+  return (JSON.parse(text) as { detailedError?: { code: string } }).detailedError?.code
+}
+
+await t.test('what is wrong with a query is wrong for both', async (t) => {
+  const upstream = await simulator(t)
+  const proxy = await startProxy(upstream.url, LONG)
+  t.teardown(() => proxy.stop())
+  const wrong = [
+    '',
+    'chargingAvailability=',
+    ...[
+      'minPowerKW=-1',
+      'maxPowerKW=x',
+      'minPowerKW=',
+      'minPowerKW=1e999',
+      'minPowerKW=0x10',
+      'minPowerKW=22,2',
+      'minPowerKW=50&maxPowerKW=49.9',
+      'minPowerKW=1&minPowerKW=1',
+      'connectorSet=Type-2',
+      'connectorSet=Tesla;Chademo',
+    ].map((filter) => `chargingAvailability=a&${filter}`),
+  ]
+  for (const query of wrong) {
+    const [ours, theirs] = await Promise.all([proxy.url, upstream.url].map((url) => ask(url, pathFor(query))))
+    t.strictSame([ours?.status, codeOf(ours?.text)], [theirs?.status, codeOf(theirs?.text)], query)
+    t.equal(ours?.status, 400, query)
+  }
+  t.equal(upstream.calls, wrong.length, 'the proxy made no call')
+})
+
+/** As the reference reads, row by row, for whatever upstream may send; written without a look at the filter. */
+function naivelyFiltered(answer: Availability, { types, minPowerKW, maxPowerKW }: Filter): unknown {
+  const bounded = minPowerKW !== null || maxPowerKW !== null
+  const left: unknown[] = []
+  for (const connector of structuredClone(answer.connectors) as unknown as Loose[]) {
+    if (types !== null && !types.has(connector['type'] as string)) continue
+    if (!bounded) {
+      left.push(connector)
+      continue
+    }
+    const { availability } = connector as { availability: Loose }
+    const rows: Loose[] = []
+    for (const row of Array.isArray(availability['perPowerLevel']) ? availability['perPowerLevel'] : []) {
+      const power = (row as Loose | null)?.['powerKW']
+      if (typeof power !== 'number') continue
+      if (minPowerKW !== null && power < minPowerKW) continue
+      if (maxPowerKW !== null && power > maxPowerKW) continue
+      rows.push(row as Loose)
+    }
+    if (rows.length === 0) continue
+    const was = availability['current']
+    const current: Loose = typeof was === 'object' && was !== null && !Array.isArray(was) ? { ...was } : {}
+    let total = 0
+    for (const name of ['available', 'occupied', 'reserved', 'unknown', 'outOfService']) {
+      let points = 0
+      for (const row of rows) points += typeof row[name] === 'number' ? row[name] : 0
+      current[name] = points
+      total += points
+    }
+    left.push({ ...connector, total, availability: { ...availability, current, perPowerLevel: rows } })
+  }
+  return { ...answer, connectors: left }
+}
+
+type Loose = Record<string, unknown>
+
+function spelled({ types, minPowerKW, maxPowerKW }: Filter): string {
+  return [
+    ...(types === null ? [] : [`connectorSet=${[...types].join(',')}`]),
+    ...(minPowerKW === null ? [] : [`minPowerKW=${minPowerKW}`]),
+    ...(maxPowerKW === null ? [] : [`maxPowerKW=${maxPowerKW}`]),
+  ].join('&')
+}
+
+/** What of an answer can be counted in any XML of it: the types, and how many rows each has. */
+function outlineOf(connectors: unknown): unknown[] {
+  return (connectors as Loose[]).map(({ type, availability }) => {
+    const rows = (availability as Loose)['perPowerLevel']
+    return [type, Array.isArray(rows) ? rows.length : 'no rows']
+  })
+}
+
+await t.test(
+  'a station of any shape keeps all that the filter leaves, members unknown to us too',
+  async (t) => {
+    const stations = new Map<string, unknown>()
+    const service = await startService(t, {
+      script: ({ id }, response) => sendJson(response, stations.get(id)),
+      env: LONG,
+    })
+    let asked = 0
+    await fc.assert(
+      fc.asyncProperty(
+        anyStation,
+        fc.array(anyFilter, { minLength: 1, maxLength: 3 }),
+        async (station, filters) => {
+          const id = `station-${++asked}`
+          const availability = { ...station, chargingAvailability: id }
+          stations.set(id, availability)
+          for (const filter of [OPEN, ...filters]) {
+            const query = `chargingAvailability=${id}&${spelled(filter)}`
+            const expected = naivelyFiltered(availability, filter) as Loose
+            const json = await service.get(query)
+            deepStrictEqual(JSON.parse(json.text), expected)
+            const { text, headers } = await service.get(query, { ext: 'xml' })
+            deepStrictEqual(XMLValidator.validate(text), true)
+            deepStrictEqual(headers['content-type'], 'application/xml; charset=utf-8')
+            const { response } = xml.parse(text) as { response: { connectors: '' | { item: Loose[] } } }
+            const items = response.connectors === '' ? [] : response.connectors.item
+            deepStrictEqual(
+              items.map(({ type }) => type),
+              (expected['connectors'] as Loose[]).map(({ type }) => type),
+            )
+            const isBounded = filter.minPowerKW !== null || filter.maxPowerKW !== null
+            if (isBounded) deepStrictEqual(outlineOf(items), outlineOf(expected['connectors']))
+          }
+        },
+      ),
+      { seed: SEED, numRuns: 150 },
+    )
+    t.equal(service.upstream.calls.length, asked, 'one call a station')
+    t.ok(asked >= 150)
+  },
+)
