@@ -85,15 +85,18 @@ const rejected = (promise: Promise<unknown>): Promise<unknown> =>
     (error: unknown) => (error instanceof ServiceError ? error.code : error),
   )
 
-const planted = (id: string) =>
-  new Answer({ ...station(id, connector('Type2', level(22))), call: 0 } as never).json
+const planted = (id: string) => new Answer({ ...station(id, connector('Type2', level(22))), call: 0 }).json
 
 const memoryAlone = async (): Promise<Place> => ({ open: async () => null, stations: async () => [] })
 
 const double = async (): Promise<SharedPlace> => {
   const tier = new SharedDouble(systemClock)
   const answer = (id: string, ageMs: number, jitter: number) => ({
-    ...{ token: 'planted', json: planted(id), ageMs, startedAgoMs: ageMs + 100, jitter },
+    token: 'planted',
+    json: planted(id),
+    ageMs,
+    startedAgoMs: ageMs + 100,
+    jitter,
   })
   return {
     open: async () => tier,
