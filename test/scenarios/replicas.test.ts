@@ -1,0 +1,219 @@
+import { rmSync } from 'node:fs'
+import type { Test } from 'tap'
+import t from 'tap'
+import { LEASE_MS } from '../../src/cache/shared.ts'
+import type { WireAnswer } from '../support/ask.ts'
+import { ask, pathFor } from '../support/ask.ts'
+import { readExposition } from '../support/exposition.ts'
+import { build, Process } from '../support/process.ts'
+import { TEST_KEY } from '../support/proxy.ts'
+import { RedisServer } from '../support/redis.ts'
+import type { Script } from '../support/scripted-upstream.ts'
+import { answerStation, Barrier, ScriptedUpstream } from '../support/scripted-upstream.ts'
+import { held } from '../support/scripts.ts'
+import { until } from '../support/until.ts'
+
+/** Replicas as processes of their own, one upstream, one Redis. */
+interface Fleet {
+  readonly upstream: ScriptedUpstream
+  readonly redis: RedisServer
+  readonly replicas: readonly Replica[]
+  /** One more. */
+  readonly add: () => Promise<Replica>
+}
+
+interface Replica {
+  readonly process: Process
+  readonly get: (id: string) => Promise<WireAnswer>
+  readonly metric: (name: string, labels?: Record<string, string>) => Promise<number | undefined>
+}
+
+/** An upstream takes this long, so that there is something to share. */
+const UPSTREAM_MS = 100
+
+const dir = await build()
+t.teardown(() => {
+  rmSync(dir, { recursive: true, force: true })
+})
+
+const slowly: Script = async (call, response) => {
+  await new Promise((resolve) => setTimeout(resolve, UPSTREAM_MS))
+  answerStation(call, response)
+}
+
+async function fleet(t: Test, environment: Record<string, string> = {}, script = slowly): Promise<Fleet> {
+  const redis = await RedisServer.start(t)
+  const upstream = await ScriptedUpstream.start(script)
+  t.teardown(() => upstream.stop())
+  const settings = {
+    TOMTOM_API_KEY: TEST_KEY,
+    TOMTOM_BASE_URL: upstream.origin,
+    REDIS_URL: redis.url,
+    HOST: '127.0.0.1',
+    PORT: '0',
+    ADMIN_PORT: '0',
+    UPSTREAM_MAX_QPS: '0',
+    ...environment,
+  }
+  const add = async () => {
+    const one = await replica(t, settings)
+    await until('it has found Redis', async () => (await one.metric('evproxy_shared_cache_up')) === 1)
+    return one
+  }
+  return { redis, upstream, add, replicas: await Promise.all([add(), add(), add()]) }
+}
+
+async function replica(t: Test, settings: Record<string, string>): Promise<Replica> {
+  const process = new Process(dir, settings)
+  t.teardown(async () => {
+    process.child.kill('SIGKILL')
+    await process.exited
+  })
+  const { url, adminUrl } = await process.urls()
+  return {
+    process,
+    get: (id) => ask(url, pathFor(`chargingAvailability=${encodeURIComponent(id)}`)),
+    metric: async (name, labels) =>
+      readExposition((await ask(adminUrl, '/metrics')).text).value(name, labels),
+  }
+}
+
+const statuses = (answers: readonly WireAnswer[]) => [...new Set(answers.map(({ status }) => status))]
+
+await t.test('three replicas on one Redis', async (t) => {
+  const { upstream, redis, replicas, add } = await fleet(t, { CACHE_TTL: '1h' })
+  const up = (one: Replica) =>
+    until('sharing', async () => (await one.metric('evproxy_shared_cache_up')) === 1)
+
+  await t.test('300 at once for one cold station: one call', async (t) => {
+    const answers = await Promise.all(
+      Array.from({ length: 300 }, (_, i) => (replicas[i % 3] as Replica).get('one')),
+    )
+    t.strictSame(statuses(answers), [200])
+    t.equal(upstream.callsFor('one'), 1)
+  })
+
+  await t.test('30 stations, each asked for on all three: 32 calls at most', async (t) => {
+    const ids = Array.from({ length: 30 }, (_, i) => `of-thirty-${i}`)
+    const before = upstream.calls.length
+    const answers = await Promise.all(
+      ids.flatMap((id) => replicas.flatMap(({ get }) => [get(id), get(id), get(id)])),
+    )
+    t.strictSame(statuses(answers), [200])
+    const calls = upstream.calls.length - before
+    t.ok(calls >= 30 && calls <= 32, `${calls} calls`)
+  })
+
+  await t.test('a replica that starts is warm', async (t) => {
+    const before = upstream.calls.length
+    const fresh = await add()
+    const { status, headers } = await fresh.get('one')
+    t.equal(status, 200)
+    t.match(headers['cache-status'], 'hit')
+    t.equal(upstream.calls.length, before)
+  })
+
+  await t.test('one is killed while it calls: another takes over when its lease ends', async (t) => {
+    const victim = await add()
+    const barrier = new Barrier()
+    upstream.script = held(barrier)
+    const lost = victim.get('orphan').catch(() => null)
+    await until('it calls', () => upstream.callsFor('orphan') === 1)
+    const waiting = Promise.all(replicas.map(({ get }) => get('orphan')))
+    victim.process.child.kill('SIGKILL')
+    await lost
+    const startedAt = performance.now()
+    await until('another calls', () => upstream.callsFor('orphan') === 2)
+    const ms = performance.now() - startedAt
+    t.ok(ms < LEASE_MS + 1_500, `after ${ms} ms`)
+    upstream.script = slowly
+    barrier.open()
+    t.strictSame(statuses(await waiting), [200])
+    t.equal(upstream.callsFor('orphan'), 2)
+  })
+
+  await t.test('Redis is killed and started again: they go on, and share again', async (t) => {
+    await redis.kill()
+    const alone = await Promise.all(replicas.map(({ get }) => get('alone')))
+    t.strictSame(statuses(alone), [200])
+    t.equal(upstream.callsFor('alone'), 3)
+    await redis.restart()
+    await Promise.all(replicas.map(up))
+    const together = await Promise.all(replicas.map(({ get }) => get('together')))
+    t.strictSame(statuses(together), [200])
+    t.equal(upstream.callsFor('together'), 1)
+  })
+})
+
+await t.test(
+  'Redis stands still in mid-traffic: no error, and within a second all is as before',
+  async (t) => {
+    const { redis, replicas } = await fleet(t, { CACHE_TTL: '200ms', CACHE_STALE_WHILE_REVALIDATE: '0' })
+    const samples: { readonly at: number; readonly ms: number; readonly status: number }[] = []
+    const startedAt = performance.now()
+    const runFor = 5_000
+    const client = async (one: Replica, number: number) => {
+      for (let i = 0; performance.now() - startedAt < runFor; i++) {
+        const at = performance.now() - startedAt
+        const { status } = await one.get(`station-${(i * 7 + number) % 20}`)
+        samples.push({ at, ms: performance.now() - startedAt - at, status })
+        await new Promise((resolve) => setTimeout(resolve, 10))
+      }
+    }
+    const traffic = Promise.all(replicas.flatMap((one) => [1, 2, 3, 4].map((number) => client(one, number))))
+    const stopAt = 2_000
+    await until('there has been traffic', () => performance.now() - startedAt > stopAt)
+    redis.pause()
+    await traffic
+    redis.resume()
+
+    const p99 = (from: number, to: number) => {
+      const times = samples.filter(({ at }) => at >= from && at < to).map(({ ms }) => ms)
+      return times.toSorted((a, b) => a - b)[Math.floor(times.length * 0.99)] ?? Number.NaN
+    }
+    t.strictSame([...new Set(samples.map(({ status }) => status))], [200])
+    const [before, after] = [p99(500, stopAt), p99(stopAt + 1_000, runFor)]
+    t.comment(`p99 ${Math.round(before)} ms before, ${Math.round(after)} ms from one second on`)
+    t.ok(after <= 1.5 * before + 50, `${after} ms, ${before} ms before`)
+  },
+)
+
+await t.test('one quota for three', async (t) => {
+  const QUOTA = 25
+  const { upstream, replicas, add } = await fleet(t, { UPSTREAM_QUOTA: `${QUOTA}/month` })
+  const answers = await Promise.all(
+    Array.from({ length: 90 }, (_, i) => (replicas[i % 3] as Replica).get(`station-${i}`)),
+  )
+  t.equal(upstream.calls.length, QUOTA)
+  t.equal(answers.filter(({ status }) => status === 200).length, QUOTA)
+  t.strictSame(statuses(answers).toSorted(), [200, 503])
+
+  await t.test('what was spent outlives those who spent it', async (t) => {
+    for (const { process } of replicas) process.child.kill('SIGKILL')
+    await Promise.all(replicas.map(({ process }) => process.exited))
+    const fresh = await add()
+    t.equal((await fresh.get('one-more')).status, 503)
+    await until('it knows', async () => (await fresh.metric('evproxy_quota_remaining')) === 0)
+    t.equal(upstream.calls.length, QUOTA)
+  })
+})
+
+await t.test('one limit of calls a second for three', async (t) => {
+  const PER_SECOND = 6
+  const { upstream, replicas } = await fleet(t, {
+    UPSTREAM_MAX_QPS: `${PER_SECOND}`,
+    UPSTREAM_QUEUE_TIMEOUT: '1s',
+  })
+  const times: number[] = []
+  upstream.script = (call, response) => {
+    times.push(performance.now())
+    answerStation(call, response)
+  }
+  const answers = await Promise.all(
+    Array.from({ length: 60 }, (_, i) => (replicas[i % 3] as Replica).get(`station-${i}`)),
+  )
+  t.strictSame(statuses(answers).toSorted(), [200, 429])
+  t.equal(times.length, 2 * PER_SECOND, 'what goes at once, and what has a place in the queue')
+  const second = (times[PER_SECOND] ?? 0) - (times[0] ?? 0)
+  t.ok(second > 700, `the second round came ${second} ms after the first`)
+})
