@@ -186,7 +186,10 @@ await t.test('one quota for three', async (t) => {
   )
   t.equal(upstream.calls.length, QUOTA)
   t.equal(answers.filter(({ status }) => status === 200).length, QUOTA)
-  t.strictSame(statuses(answers).toSorted((a, b) => a - b), [200, 503])
+  t.strictSame(
+    statuses(answers).toSorted((a, b) => a - b),
+    [200, 503],
+  )
 
   await t.test('what was spent outlives those who spent it', async (t) => {
     for (const { process } of replicas) process.child.kill('SIGKILL')
@@ -212,7 +215,10 @@ await t.test('one limit of calls a second for three', async (t) => {
   const answers = await Promise.all(
     Array.from({ length: 60 }, (_, i) => (replicas[i % 3] as Replica).get(`station-${i}`)),
   )
-  t.strictSame(statuses(answers).toSorted((a, b) => a - b), [200, 429])
+  t.strictSame(
+    statuses(answers).toSorted((a, b) => a - b),
+    [200, 429],
+  )
   t.equal(times.length, 2 * PER_SECOND, 'what goes at once, and what has a place in the queue')
   const second = (times[PER_SECOND] ?? 0) - (times[0] ?? 0)
   t.ok(second > 700, `the second round came ${second} ms after the first`)
