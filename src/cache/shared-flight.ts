@@ -19,7 +19,7 @@ export interface SharedFlightParts {
   readonly observer: Pick<Observer, 'sharedLookedUp'>
   /** Nobody waits for a flight longer than this, in ms. */
   readonly deadlineMs: number
-  readonly freshness: Pick<Freshness, 'lifeMs'>
+  readonly freshness: Pick<Freshness, 'lifeMs' | 'overdueMs'>
   readonly setbacks: Pick<Setbacks, 'msAfter'>
 }
 
@@ -81,7 +81,9 @@ export class SharedFlight {
       switch (seen.kind) {
         case 'answer': {
           const adopted = this.#adopt(id, seen.answer)
-          if (adopted !== null && isNewer(adopted, held)) return { answer: adopted, result: 'hit', token }
+          if (adopted !== null && isNewer(adopted, held) && this.#isWanted(adopted, background)) {
+            return { answer: adopted, result: 'hit', token }
+          }
           if (adopted === null) result = 'error'
           known = seen.answer.token
           break
@@ -127,6 +129,11 @@ export class SharedFlight {
     } catch {
       return null
     }
+  }
+
+  /** A refresh is for a fresh answer; who waits may be content with an old one. */
+  #isWanted(answer: Held, background: boolean): boolean {
+    return !background || this.#parts.freshness.overdueMs(answer) <= 0
   }
 
   #publish(id: string, held: Held): void {

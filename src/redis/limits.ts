@@ -33,7 +33,7 @@ export class RedisLedger implements Ledger {
   }
 
   async settle(order: Order): Promise<(Account & { readonly waitMs: number }) | null> {
-    const { change, spentAlone } = order
+    const { change, known, spentAlone } = order
     const reply = await this.#commands.script(
       SETTLE,
       [`quota:${order.per}`],
@@ -46,6 +46,8 @@ export class RedisLedger implements Ledger {
         this.#replica,
         spentAlone.calls,
         spentAlone.periodEndsAtMs,
+        known.spent,
+        known.periodEndsAtMs,
         ...order.periodEnds,
       ],
     )

@@ -107,7 +107,8 @@ return string.format('%.3f', wait)
 /**
  * KEYS: the account. ARGV: limit; calls released at the start of a period; what to do: 'none', 'take' or 'give'; the
  * part of what remains that a rationed call leaves, or '' for one that is not; the period to give back to; the
- * replica; what it spent alone, and in which period; when periods end. Gives the wait in ms (0 unless a call could not
+ * replica; what it spent alone, and in which period; what it knows to be spent, and in which period, should the account
+ * have been lost; when periods end. Gives the wait in ms (0 unless a call could not
  * be taken), what is spent, what is released, and when the period ends.
  *
  * The same rules as Budget's, which says what they are for.
@@ -121,10 +122,15 @@ local function field(name) return tonumber(redis.call('HGET', KEYS[1], name) or 
 local ends, spent, released, at = field('ends'), field('spent'), field('released'), field('at')
 if now >= ends then
   redis.call('DEL', KEYS[1])
-  for i = #ARGV, 9, -1 do
+  for i = #ARGV, 11, -1 do
     if tonumber(ARGV[i]) > now then ends = tonumber(ARGV[i]) end
   end
   spent, released, at = 0, tonumber(ARGV[2]), now
+  if tonumber(ARGV[10]) == ends then
+    spent = tonumber(ARGV[9])
+    released = math.min(released, limit - spent)
+    if ARGV[8] == ARGV[10] then redis.call('HSET', KEYS[1], 'alone:' .. ARGV[6], ARGV[7]) end
+  end
 end
 if now > at then
   released = released + (limit - spent - released) * (now - at) / (ends - at)

@@ -15,6 +15,8 @@ export interface Order {
     /** `leave` is the part of what remains that is not for this call; null if calls are not rationed. */
     | { readonly kind: 'take'; readonly leave: number | null }
     | { readonly kind: 'give back'; readonly periodEndsAtMs: number }
+  /** What this replica has last heard of the account, should that have been lost. */
+  readonly known: { readonly spent: number; readonly periodEndsAtMs: number }
   /** What this replica has spent by itself in all of a period. Told again and again, it counts once. */
   readonly spentAlone: { readonly calls: number; readonly periodEndsAtMs: number }
 }
@@ -116,6 +118,7 @@ export class SharedBudget implements Purse {
       change,
       initial: initiallyReleased(limit),
       periodEnds: this.#periodEnds(),
+      known: { spent: this.spent, periodEndsAtMs: this.resetAtMs },
       spentAlone: this.#spentAlone,
     })
     if (settled === null) return null

@@ -144,6 +144,21 @@ await t.test('the quota', async (t) => {
     t.equal(await spend(one), LIMIT - LIMIT / 3 - 1)
   })
 
+  await t.test('an account that was lost is opened again by those who remember', async (t) => {
+    const { tiers, server } = await three(t)
+    const one = replica(tiers[0] as RedisTier)
+    await spend(one, 10)
+    one.way.isCut = true
+    await spend(one, 5)
+    one.way.isCut = false
+    await spend(one, 1)
+    t.equal(one.budget.spent, 16)
+    await server.cli('FLUSHALL')
+    await spend(one, 1)
+    t.equal(Number(await server.cli('HGET', 'evproxy:1:quota:month', 'spent')), 17)
+    t.equal(await spend(replica(tiers[1] as RedisTier)), LIMIT - 17)
+  })
+
   await t.test('a call that was not sent is given back, wherever it was taken', async (t) => {
     const { tiers } = await three(t)
     const one = replica(tiers[0] as RedisTier)
@@ -186,6 +201,7 @@ await t.test('the quota', async (t) => {
       initial: 1,
       periodEnds: [end - 86_400_000, end, end + 86_400_000],
       change: { kind: 'take', leave: null },
+      known: { spent: 0, periodEndsAtMs: 0 },
       spentAlone: { calls: 0, periodEndsAtMs: 0 },
     } as const
     t.match(await ledger.settle(order), { waitMs: 0, spent: 1, resetAtMs: end })

@@ -1,0 +1,211 @@
+/**
+ * What replicas cost upstream, alone and with a shared tier: the same Zipf traffic, spread at random over 1, 2, 4 and
+ * 8 replicas, each a cache of its own; a real redis-server between them. Beside it the least that a single shared cache
+ * could do with that traffic, and what the shared tier adds to a miss and to a hit.
+ *
+ * Real time, for Redis knows no other. Usage: npm run build && node bench/replicas.mjs
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { setTimeout as wait } from 'node:timers/promises'
+import { decodeAvailability } from '../dist/availability/decode.js'
+import { Cache } from '../dist/cache/cache.js'
+import { LEASE_MS } from '../dist/cache/shared.js'
+import { systemClock } from '../dist/clock.js'
+import { redisUrl } from '../dist/config-redis.js'
+import { broadcast } from '../dist/observer.js'
+import { openRedisTier } from '../dist/redis/shared-tier.js'
+import { Budget } from '../dist/upstream/budget.js'
+import { guarded } from '../dist/upstream/guarded.js'
+import { SharedBudget } from '../dist/upstream/shared-budget.js'
+import { freePort } from './lib/process.mjs'
+import { randomNumbers, stationBody, zipf } from './lib/stations.mjs'
+
+const STATIONS = 500
+const PER_SECOND = Number(process.env.RATE ?? 400)
+const SECONDS = Number(process.env.SECONDS ?? 20)
+const TTL_MS = 3_000
+const UPSTREAM_MS = 60
+const FLEETS = [1, 2, 4, 8]
+const MISSES = 1_000
+const HITS = 1_000_000
+
+/** Moments in ms and stations: a Poisson process, the same in every run. */
+function traffic(seed) {
+  const random = randomNumbers(seed)
+  const draw = zipf(random, STATIONS)
+  const requests = []
+  for (let at = 0; ;) {
+    at += (-Math.log(1 - random()) / PER_SECOND) * 1_000
+    if (at >= SECONDS * 1_000) return requests
+    requests.push({ at, id: `station-${draw()}` })
+  }
+}
+
+/** Calls of one cache without latency: each at the first request after the answer before has had its time. */
+function leastCalls(requests) {
+  const random = randomNumbers(3)
+  const freshUntil = new Map()
+  let calls = 0
+  for (const { at, id } of requests) {
+    if (at < (freshUntil.get(id) ?? 0)) continue
+    freshUntil.set(id, at + TTL_MS * (1 - 0.1 * random()))
+    calls++
+  }
+  return calls
+}
+
+/** An upstream's sleeves, with limits so wide that nothing is held back. */
+function sleeves(tier, source) {
+  const limits = { limit: 1e9, per: 'month' }
+  const parts = { clock: systemClock, observer: broadcast([]), apiKey: () => 'key', random: Math.random }
+  const budget = tier
+    ? new SharedBudget(limits, { ledger: tier.ledger, clock: systemClock, share: 1 })
+    : new Budget(limits, systemClock)
+  const quota = { budget, pacing: { isRationing: () => false } }
+  const shared = { tokens: tier?.tokens ?? null, refusals: tier?.refusals ?? null }
+  const options = { perSecond: 100_000, queueTimeoutMs: 1_000, timeoutMs: 3_000 }
+  return guarded(options, { ...parts, ...shared, source, quota }).source
+}
+
+function cacheOn(tier, upstream) {
+  const load = sleeves(tier, upstream)
+  const options = {
+    ttlMs: TTL_MS,
+    emptyTtlMs: TTL_MS,
+    staleWhileRevalidateMs: 30_000,
+    staleIfErrorMs: 60_000,
+    softTimeoutMs: 800,
+    flightTimeoutMs: 4_000,
+    maxEntries: 100_000,
+    maxBytes: 2 ** 28,
+  }
+  return new Cache(options, {
+    load,
+    clock: systemClock,
+    random: Math.random,
+    effectiveTtlMs: () => TTL_MS,
+    observer: { lookedUp() {}, evicted() {} },
+    shared: tier && { tier: tier.answers, observer: { sharedLookedUp() {} } },
+  })
+}
+
+async function open(url) {
+  const observer = { sharedTierChanged: (up, reason) => up || console.error(`Redis is away: ${reason}`) }
+  return openRedisTier(redisUrl.parse(url), { leaseMs: LEASE_MS, clock: systemClock, observer })
+}
+
+/** The traffic on so many replicas; gives the calls upstream, and commands sent to Redis. */
+async function run(replicas, requests, redis) {
+  if (redis) await redis.command('FLUSHALL')
+  let calls = 0
+  const load = async (id) => {
+    calls++
+    await wait(UPSTREAM_MS)
+    return decodeAvailability(stationBody(id), id)
+  }
+  const tiers = redis ? await Promise.all(Array.from({ length: replicas }, () => open(redis.url))) : []
+  const caches = Array.from({ length: replicas }, (_, i) => cacheOn(tiers[i] ?? null, load))
+  const random = randomNumbers(5)
+  const before = redis ? await redis.commands() : 0
+  const startedAt = performance.now()
+  for (const { at, id } of requests) {
+    const early = at - (performance.now() - startedAt)
+    if (early > 1) await wait(early)
+    void caches[Math.floor(random() * replicas)].get(id)
+  }
+  await wait(1_000)
+  const commands = redis ? (await redis.commands()) - before : 0
+  for (const tier of tiers) tier.close()
+  return { calls, commands }
+}
+
+/** Times of misses in ms, one after the other, upstream answering at once; both ways in turn. */
+async function missTimes(redis) {
+  const tier = await open(redis.url)
+  const load = async (id) => decodeAvailability(stationBody(id), id)
+  const [alone, shared] = [cacheOn(null, load), cacheOn(tier, load)]
+  const times = { alone: [], shared: [] }
+  for (let i = 0; i < MISSES; i++) {
+    for (const [name, cache] of Object.entries({ alone, shared })) {
+      const startedAt = performance.now()
+      await cache.get(`cold-${i}`)
+      times[name].push(performance.now() - startedAt)
+    }
+  }
+  const other = await open(redis.url)
+  const warm = cacheOn(other, load)
+  times.adopted = []
+  for (let i = 0; i < MISSES; i++) {
+    const startedAt = performance.now()
+    await warm.get(`cold-${i}`)
+    times.adopted.push(performance.now() - startedAt)
+  }
+  const hits = { alone: hitNs(alone), shared: hitNs(shared) }
+  for (let i = 0; i < 9; i++) {
+    hits.alone = Math.min(hits.alone, hitNs(alone))
+    hits.shared = Math.min(hits.shared, hitNs(shared))
+  }
+  tier.close()
+  other.close()
+  return { times, hits }
+}
+
+function hitNs(cache) {
+  const id = `cold-${MISSES - 1}`
+  const startedAt = performance.now()
+  for (let i = 0; i < HITS; i++) cache.get(id)
+  return ((performance.now() - startedAt) / HITS) * 1e6
+}
+
+function quantile(times, part) {
+  return times.toSorted((a, b) => a - b)[Math.floor(times.length * part)].toFixed(2)
+}
+
+async function startRedis() {
+  const { Redis } = await import('ioredis')
+  const port = await freePort()
+  const child = spawn('redis-server', ['--port', port, '--save', '', '--bind', '127.0.0.1'], {
+    stdio: 'ignore',
+  })
+  const client = new Redis(port, { retryStrategy: () => 100 })
+  client.on('error', () => {})
+  await once(client, 'ready')
+  const commands = async () => Number(/total_commands_processed:(\d+)/.exec(await client.info('stats'))[1])
+  const stop = () => (client.disconnect(), child.kill())
+  return { url: `redis://127.0.0.1:${port}`, command: (...words) => client.call(...words), commands, stop }
+}
+
+const redis = await startRedis()
+const requests = traffic(1)
+const least = leastCalls(requests)
+console.log(
+  `${requests.length} requests in ${SECONDS} s for ${STATIONS} stations, TTL ${TTL_MS / 1000} s; one cache: at least ${least} calls\n`,
+)
+console.log(
+  '| replicas | calls alone | calls shared | shared / least | shared / one replica | commands a second |',
+)
+console.log('| --- | --- | --- | --- | --- | --- |')
+let one = null
+for (const replicas of FLEETS) {
+  const alone = await run(replicas, requests, null)
+  const shared = await run(replicas, requests, redis)
+  one ??= shared.calls
+  const ratios = [shared.calls / least, shared.calls / one].map((ratio) => ratio.toFixed(3))
+  const perSecond = Math.round(shared.commands / SECONDS)
+  console.log(`| ${[replicas, alone.calls, shared.calls, ...ratios, perSecond].join(' | ')} |`)
+}
+const { times, hits } = await missTimes(redis)
+console.log('\n| | p50 ms | p99 ms |\n| --- | --- | --- |')
+for (const [name, label] of [
+  ['alone', 'miss, no shared tier'],
+  ['shared', 'miss: lease, refusals, token, account'],
+  ['adopted', 'answer of another replica'],
+]) {
+  console.log(`| ${label} | ${quantile(times[name], 0.5)} | ${quantile(times[name], 0.99)} |`)
+}
+console.log(
+  `\nhit in memory: ${hits.alone.toFixed(0)} ns alone, ${hits.shared.toFixed(0)} ns with a shared tier`,
+)
+redis.stop()
+process.exit()
