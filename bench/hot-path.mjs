@@ -64,11 +64,13 @@ for (let round = 0; round < rounds; round++) {
 await upstream.stop()
 
 const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]
-console.log(`${new Date().toISOString().slice(0, 10)}, Node ${process.version}, ${cpus()[0].model}; ${rounds} rounds of ${seconds} s\n`)
+console.log(
+  `${new Date().toISOString().slice(0, 10)}, Node ${process.version}, ${cpus()[0].model}; ${rounds} rounds of ${seconds} s\n`,
+)
 console.log('| load | raw node:http, requests per CPU second | proxy | raw again (noise) |')
 console.log('| --- | --- | --- | --- |')
 for (const [load, byName] of Object.entries(results)) {
   const base = median(byName.raw)
-  const ratio = (name) => `${(median(byName[name].map((value, i) => value / byName.raw[i]))).toFixed(2)}`
+  const ratio = (name) => `${median(byName[name].map((value, i) => value / byName.raw[i])).toFixed(2)}`
   console.log(`| ${load} | ${Math.round(base)} | ${ratio('proxy')} | ${ratio('raw-again')} |`)
 }

@@ -12,7 +12,9 @@ const folder = mkdtempSync(join(tmpdir(), 'bench-'))
 /** A wrk script that goes through the targets given, each with the headers given, from a random start. */
 export function wrkScript(name, targets, headers = {}) {
   const file = join(folder, `${name}.lua`)
-  const set = Object.entries(headers).map(([header, value]) => `wrk.headers[${JSON.stringify(header)}] = ${JSON.stringify(value)}`)
+  const set = Object.entries(headers).map(
+    ([header, value]) => `wrk.headers[${JSON.stringify(header)}] = ${JSON.stringify(value)}`,
+  )
   const list = targets.map((target) => `  wrk.format('GET', ${JSON.stringify(target)}),`).join('\n')
   writeFileSync(
     file,
@@ -33,7 +35,17 @@ end
 /** Requests per server CPU second over so many seconds with 64 connections. */
 export async function measure({ pid, port, script, seconds }) {
   const before = cpuSeconds(pid)
-  const { stdout } = await run('taskset', ['-c', '1', 'wrk', '-t1', '-c64', `-d${seconds}s`, '-s', script, `http://127.0.0.1:${port}/`])
+  const { stdout } = await run('taskset', [
+    '-c',
+    '1',
+    'wrk',
+    '-t1',
+    '-c64',
+    `-d${seconds}s`,
+    '-s',
+    script,
+    `http://127.0.0.1:${port}/`,
+  ])
   const cpu = cpuSeconds(pid) - before
   const requests = Number(/(\d+) requests in/.exec(stdout)?.[1])
   const refused = Number(/Non-2xx or 3xx responses: (\d+)/.exec(stdout)?.[1] ?? 0)

@@ -26,7 +26,10 @@ export async function startServer(command, args, { env = {}, probe, cwd }) {
   })
   for (let tries = 0; ; tries++) {
     if (child.exitCode !== null) throw new Error(`${command} ${args.join(' ')} ended with ${child.exitCode}`)
-    const answers = await fetch(probe).then((answer) => answer.arrayBuffer().then(() => true), () => false)
+    const answers = await fetch(probe).then(
+      (answer) => answer.arrayBuffer().then(() => true),
+      () => false,
+    )
     if (answers) break
     if (tries > 200) throw new Error(`${command} ${args.join(' ')} does not answer`)
     await wait(50)

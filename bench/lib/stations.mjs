@@ -6,7 +6,14 @@ const LEVELS = [22, 50, 150]
 
 /** What upstream answers for an id. */
 export function stationBody(id) {
-  const rows = LEVELS.map((powerKW) => ({ powerKW, available: 1, occupied: 1, reserved: 0, unknown: 0, outOfService: 0 }))
+  const rows = LEVELS.map((powerKW) => ({
+    powerKW,
+    available: 1,
+    occupied: 1,
+    reserved: 0,
+    unknown: 0,
+    outOfService: 0,
+  }))
   const connectors = TYPES.map((type, i) => {
     const perPowerLevel = rows.slice(0, i + 1).slice(-2)
     const count = perPowerLevel.length
@@ -50,7 +57,7 @@ export function filteredTargets(count, seed = 2) {
   const random = randomNumbers(seed)
   const draw = zipf(random)
   return Array.from({ length: count }, () => {
-    const types = TYPES.filter(() => random() < 0.5).sort(() => random() - 0.5)
+    const types = TYPES.filter(() => random() < 0.5).toSorted(() => random() - 0.5)
     const set = types.length === 0 ? '' : `&connectorSet=${types.join(random() < 0.5 ? ',' : '%2C')}`
     const least = random() < 0.5 ? `&minPowerKW=${Math.floor(random() * 60)}` : ''
     const most = random() < 0.3 ? `&maxPowerKW=${60 + Math.floor(random() * 200)}.5` : ''

@@ -22,7 +22,9 @@ createServer((request, response) => {
   if (request.headers['if-none-match'] !== undefined) {
     response.writeHead(304, headers).end()
   } else if (request.headers['accept-encoding'] === 'gzip') {
-    response.writeHead(200, { ...headers, 'content-encoding': 'gzip', 'content-length': gzipped.length }).end(gzipped)
+    response
+      .writeHead(200, { ...headers, 'content-encoding': 'gzip', 'content-length': gzipped.length })
+      .end(gzipped)
   } else {
     response.writeHead(200, { ...headers, 'content-length': plain.length }).end(plain)
   }

@@ -116,9 +116,8 @@ export function withCoolDown(
     if (key !== apiKey()) return ownMs
     const diagnosis = diagnose(error, provenKey === key)
     const since = clock.now()
-    const until = Math.max(since + ownMs, before?.until ?? 0) // the longest of what they were told holds
-    const waitMs = until - since
-    refused = { code: error.code, key, diagnosis, since, until, times }
+    const waitMs = Math.max(ownMs, (before?.until ?? 0) - since) // the longest of what they were told holds
+    refused = { code: error.code, key, diagnosis, since, until: since + waitMs, times }
     const status = error.upstreamStatus
     refusals?.tell(key, { code: error.code, status, diagnosis, times, waitMs })
     if (before?.diagnosis !== diagnosis) observer.upstreamRefuses({ status, diagnosis, waitMs })

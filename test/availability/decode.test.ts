@@ -204,7 +204,11 @@ await t.test('no answer', async (t) => {
       t.match(error, { code: 'UpstreamFailed', status: 502, reason: /^not an answer: / })
       t.notMatch(`${error.message}${error.detail}${error.reason}`, canary)
     }
-    t.equal((refusal('<h1>') as ServiceError).cause, undefined, 'not even by the parser, whose message quotes it')
+    t.equal(
+      (refusal('<h1>') as ServiceError).cause,
+      undefined,
+      'not even by the parser, whose message quotes it',
+    )
   })
 })
 

@@ -7,7 +7,7 @@ import { settled } from '../support/clock.ts'
 import { OPEN } from '../support/arbitraries.ts'
 import { connector, level } from '../support/stations.ts'
 import type { End, Lookup, Rig } from './doubles.ts'
-import { found, lookUp, rig, TIMES } from './doubles.ts'
+import { callIn, found, lookUp, rig, TIMES } from './doubles.ts'
 
 const { ttlMs, emptyTtlMs, staleWhileRevalidateMs, staleIfErrorMs, softTimeoutMs, flightTimeoutMs } = TIMES
 
@@ -981,4 +981,32 @@ await t.test('what is in use is known: each station held and how long ago it was
   await found(made, 'first')
   await made.clock.advance(5)
   t.strictSame([...made.cache.sinceLastUse()], [5, 2_005])
+})
+
+await t.test('a look at what is held costs nothing', async (t) => {
+  await t.test('it tells the age and what is left of the TTL, whatever they are', async (t) => {
+    for (const ageMs of [0, FRESH, REVALIDATING, 10 * USABLE]) {
+      const made = await aged(ageMs)
+      const seen = made.cache.peek('a')
+      t.strictSame([seen?.ageMs, seen?.ttlMs], [ageMs, ttlMs - ageMs])
+      t.equal(callIn(seen?.answer.json ?? ''), 1)
+      t.equal(made.cache.peek('b'), null)
+    }
+  })
+
+  await t.test('it makes no call, is no lookup, and is no use that keeps a station longer', async (t) => {
+    const made = rig({ maxEntries: 2 })
+    made.source.answerAll()
+    await found(made, 'a')
+    await made.clock.advance(REVALIDATING + 1)
+    await found(made, 'b')
+    const [before, told] = [[...made.cache.sinceLastUse()], made.told.length]
+    made.cache.peek('a')
+    t.equal(made.source.calls.length, 2)
+    t.equal(made.cache.lookups, 2)
+    t.equal(made.told.length, told)
+    t.strictSame([...made.cache.sinceLastUse()], before)
+    await found(made, 'c')
+    t.equal(made.cache.peek('a'), null, 'the first to leave all the same')
+  })
 })

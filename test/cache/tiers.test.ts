@@ -106,7 +106,7 @@ const double = async (): Promise<SharedPlace> => {
     open: async () => tier,
     plant: async (id, ageMs, jitter = 1) => tier.plant(id, answerFor(id, ageMs, jitter)),
     plantNonsense: async (id, kind) =>
-      tier.plant(id, kind === 'text' ? 'corrupt' : { ...answerFor('another', 0, 1) }),
+      tier.plant(id, kind === 'text' ? 'corrupt' : answerFor('another', 0, 1)),
     takeLease: async (id, ms) => tier.takeLease(id, ms),
     stations: async () => tier.stations,
     lifeMs: async (id) => tier.lifeMs(id),

@@ -24,7 +24,8 @@ await t.test(
       detached: true,
     })
     t.teardown(() => {
-      if (demo.exitCode === null && demo.signalCode === null && demo.pid !== undefined) process.kill(-demo.pid, 'SIGKILL')
+      if (demo.exitCode === null && demo.signalCode === null && demo.pid !== undefined)
+        process.kill(-demo.pid, 'SIGKILL')
     })
     let printed = ''
     let errors = ''

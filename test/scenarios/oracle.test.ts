@@ -236,6 +236,7 @@ await t.test(
   async (t) => {
     const stations = new Map<string, unknown>()
     const service = await startService(t, {
+      oddShapes: true,
       script: ({ id }, response) => sendJson(response, stations.get(id)),
       env: LONG,
     })

@@ -2,6 +2,7 @@ import type { Test } from 'tap'
 import type { AskOptions, WireAnswer } from './ask.ts'
 import { ask, pathFor } from './ask.ts'
 import type { Proxy } from './proxy.ts'
+import { violations } from './contract.ts'
 import { startProxy } from './proxy.ts'
 import type { Script } from './scripted-upstream.ts'
 import { answerStation, ScriptedUpstream } from './scripted-upstream.ts'
@@ -10,7 +11,7 @@ import { answerStation, ScriptedUpstream } from './scripted-upstream.ts'
 export interface Service {
   readonly proxy: Proxy
   readonly upstream: ScriptedUpstream
-  /** A request on the public listener, the path exactly as written. */
+  /** A request on the public listener, the path exactly as written. Its answer is held to openapi.yaml. */
   readonly ask: (path: string, options?: AskOptions) => Promise<WireAnswer>
   /** GET of the mirrored route. */
   readonly get: (query: string, options?: AskOptions & { ext?: string }) => Promise<WireAnswer>
@@ -21,20 +22,34 @@ export interface Service {
 export interface ServiceOptions {
   readonly script?: Script
   readonly env?: Record<string, string | undefined>
+  /** Upstream sends shapes that the contract does not know, and they are passed on. */
+  readonly oddShapes?: boolean
 }
 
-export async function startService(t: Test, { script, env }: ServiceOptions = {}): Promise<Service> {
+export async function startService(
+  t: Test,
+  { script, env, oddShapes = false }: ServiceOptions = {},
+): Promise<Service> {
   const upstream = await ScriptedUpstream.start(script ?? answerStation)
   const proxy = await startProxy(upstream.origin, env)
   t.teardown(async () => {
     await upstream.stop()
     await proxy.stop()
   })
+  const askPublic = async (path: string, options: AskOptions = {}): Promise<WireAnswer> => {
+    const answer = await ask(proxy.url, path, options)
+    const { method = 'GET' } = options
+    const { status, headers, text } = answer
+    const faults = violations({ method, path, status, headers, body: text })
+    if (faults.length > 0 && !oddShapes)
+      throw new Error(`${method} ${path} breaks openapi.yaml: ${faults.join('; ')}`)
+    return answer
+  }
   return {
     proxy,
     upstream,
-    ask: (path, options) => ask(proxy.url, path, options),
-    get: (query, { ext = 'json', ...options } = {}) => ask(proxy.url, pathFor(query, ext), options),
+    ask: askPublic,
+    get: (query, { ext = 'json', ...options } = {}) => askPublic(pathFor(query, ext), options),
     askAdmin: (path, options) => ask(proxy.adminUrl, path, options),
   }
 }

@@ -283,6 +283,16 @@ await t.test('after a refusal nothing is sent', async (t) => {
     }
   })
 
+  await t.test('told to the millisecond, at whatever fraction of one: 5 s are not 6', async (t) => {
+    const told: unknown[] = []
+    for (let i = 0; i < 50; i++) {
+      const { end, clock } = coolDown()
+      await clock.advance(43_600.3 + i * 97.31) // up to where a number has a bit less for its fraction
+      told.push((await end(throttled())).error?.retryAfterMs)
+    }
+    t.strictSame([...new Set(told)], [5_000])
+  })
+
   await t.test('without one for 5 s, doubling to 60 s while upstream refuses', async (t) => {
     const { end, heldBackFor } = coolDown()
     for (const ms of [5_000, 10_000, 20_000, 40_000, 60_000, 60_000]) {
