@@ -5,7 +5,10 @@ import { reasonOf, TIMED_OUT } from './reason.ts'
 /** Longest time that anyone waits for a command. */
 export const COMMAND_TIMEOUT_MS = 100
 const SLICES = 4
-/** How long nothing is sent after a failure: the first time, doubling to the longest while probes fail. */
+/**
+ * How long nothing is sent after a failure: the first time, doubling to the longest while probes fail, or commands soon
+ * after one that succeeded.
+ */
 export const FIRST_REST_MS = 1_000
 export const LONGEST_REST_MS = 5_000
 
@@ -59,7 +62,6 @@ export class Gate {
   /** Something is wrong: the gate closes, and rests before the next probe. */
   failed(error: unknown): void {
     if (this.#up === false || this.#closed) return
-    this.#restMs = FIRST_REST_MS
     this.#become(false, reasonOf(error))
     this.#rest()
   }
@@ -77,6 +79,9 @@ export class Gate {
     try {
       await this.#inTime(this.#parts.probe())
       this.#become(true, 'a command succeeded')
+      this.#cancelRest = this.#parts.clock.after(LONGEST_REST_MS, () => {
+        this.#restMs = FIRST_REST_MS
+      })
     } catch (error) {
       this.#become(false, reasonOf(error))
       this.#rest()

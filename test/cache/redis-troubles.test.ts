@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import t from 'tap'
+import { Gate } from '../../src/redis/gate.ts'
+import { settled, TestClock } from '../support/clock.ts'
 import { build, Process } from '../support/process.ts'
 import { TEST_KEY } from '../support/proxy.ts'
 import { freePort, RedisServer } from '../support/redis.ts'
@@ -64,6 +66,69 @@ const keepsSecret = (t: Test, { proxy }: Service) => {
   const log = proxy.rawLogs.join('')
   t.notOk(log.includes(PASSWORD) || log.includes(ENCODED), 'the log does not tell the password')
 }
+
+await t.test('the gate', async (t) => {
+  const clock = new TestClock()
+  const told: boolean[] = []
+  const probes: number[] = []
+  let works = false
+  const gate = new Gate({
+    probe: async () => {
+      probes.push(clock.now())
+      if (!works) throw new Error('no')
+    },
+    reconnect: () => {},
+    clock,
+    observer: { sharedTierChanged: (up) => void told.push(up) },
+  })
+  const failing = () => gate.run(() => Promise.reject(new Error('no')))
+
+  await t.test('rests for longer and longer, and tells of it once', async (t) => {
+    const startedAt = clock.now()
+    await gate.probe()
+    await clock.advance(20_000)
+    t.strictSame(
+      probes.map((at) => at - startedAt),
+      [0, 1_000, 3_000, 7_000, 12_000, 17_000],
+    )
+    t.strictSame(told, [false])
+  })
+
+  await t.test('lets nothing through meanwhile', async (t) => {
+    t.equal(await gate.run(() => Promise.reject(new Error('it was tried'))), undefined)
+    t.strictSame(told, [false])
+  })
+
+  await t.test('does not hurry with one that comes and goes', async (t) => {
+    works = true
+    await clock.advance(5_000)
+    t.strictSame(told, [false, true])
+    t.equal(await failing(), undefined)
+    const before = probes.length
+    await clock.advance(4_999)
+    t.equal(probes.length, before)
+    await clock.advance(1)
+    t.strictSame(told, [false, true, false, true])
+  })
+
+  await t.test('forgives one that has been there for a while', async (t) => {
+    await clock.advance(5_000)
+    await failing()
+    const before = probes.length
+    await clock.advance(1_000)
+    t.equal(probes.length, before + 1)
+  })
+
+  await t.test('gives up what takes over 100 ms, and hears of it no more', async (t) => {
+    const late = gate.run(() => new Promise((resolve) => void clock.after(101, () => resolve('late'))))
+    await clock.advance(100)
+    await settled()
+    t.equal(await late, undefined)
+    t.equal(gate.isUp, false)
+    gate.close()
+    t.equal(clock.pending, 1, 'the reply that nobody waits for')
+  })
+})
 
 await t.test('away at the start: told once, and shared as soon as it comes', async (t) => {
   const redis = await RedisServer.reserve(t)
