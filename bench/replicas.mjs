@@ -95,17 +95,19 @@ async function open(url) {
   return openRedisTier(redisUrl.parse(url), { leaseMs: LEASE_MS, clock: systemClock, observer })
 }
 
+const load = async (id) => decodeAvailability(stationBody(id), id)
+
 /** The traffic on so many replicas; gives the calls upstream, and commands sent to Redis. */
 async function run(replicas, requests, redis) {
   if (redis) await redis.command('FLUSHALL')
   let calls = 0
-  const load = async (id) => {
+  const counted = async (id) => {
     calls++
     await wait(UPSTREAM_MS)
-    return decodeAvailability(stationBody(id), id)
+    return load(id)
   }
   const tiers = redis ? await Promise.all(Array.from({ length: replicas }, () => open(redis.url))) : []
-  const caches = Array.from({ length: replicas }, (_, i) => cacheOn(tiers[i] ?? null, load))
+  const caches = Array.from({ length: replicas }, (_, i) => cacheOn(tiers[i] ?? null, counted))
   const random = randomNumbers(5)
   const before = redis ? await redis.commands() : 0
   const startedAt = performance.now()
@@ -123,7 +125,6 @@ async function run(replicas, requests, redis) {
 /** Times of misses in ms, one after the other, upstream answering at once; both ways in turn. */
 async function missTimes(redis) {
   const tier = await open(redis.url)
-  const load = async (id) => decodeAvailability(stationBody(id), id)
   const [alone, shared] = [cacheOn(null, load), cacheOn(tier, load)]
   const times = { alone: [], shared: [] }
   for (let i = 0; i < MISSES; i++) {

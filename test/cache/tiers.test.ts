@@ -89,20 +89,24 @@ const planted = (id: string) => new Answer({ ...station(id, connector('Type2', l
 
 const memoryAlone = async (): Promise<Place> => ({ open: async () => null, stations: async () => [] })
 
+const answerFor = (id: string, ageMs: number, jitter: number) => ({
+  token: 'planted',
+  json: planted(id),
+  ageMs,
+  startedAgoMs: ageMs + 100,
+  jitter,
+})
+
+/** The name of a key in Redis. */
+const keyOf = (id: string, kind = 'answer') => `evproxy:1:${kind}:{${encodeURIComponent(id)}}`
+
 const double = async (): Promise<SharedPlace> => {
   const tier = new SharedDouble(systemClock)
-  const answer = (id: string, ageMs: number, jitter: number) => ({
-    token: 'planted',
-    json: planted(id),
-    ageMs,
-    startedAgoMs: ageMs + 100,
-    jitter,
-  })
   return {
     open: async () => tier,
-    plant: async (id, ageMs, jitter = 1) => tier.plant(id, answer(id, ageMs, jitter)),
+    plant: async (id, ageMs, jitter = 1) => tier.plant(id, answerFor(id, ageMs, jitter)),
     plantNonsense: async (id, kind) =>
-      tier.plant(id, kind === 'text' ? 'corrupt' : { ...answer('another', 0, 1), json: planted('another') }),
+      tier.plant(id, kind === 'text' ? 'corrupt' : answerFor('another', 0, 1)),
     takeLease: async (id, ms) => tier.takeLease(id, ms),
     stations: async () => tier.stations,
     lifeMs: async (id) => tier.lifeMs(id),
@@ -112,11 +116,10 @@ const double = async (): Promise<SharedPlace> => {
 const redis = async (t: Test): Promise<SharedPlace> => {
   const server = await RedisServer.start(t)
   const target = redisUrl.parse(server.url) as RedisTarget
-  const key = (id: string, kind = 'answer') => `evproxy:1:${kind}:{${encodeURIComponent(id)}}`
   const plant = async (id: string, ageMs: number, jitter: number, json: string) => {
     const [seconds = '', micros = ''] = (await server.cli('TIME')).split('\n')
     const received = Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000) - ageMs
-    await server.cli('SET', key(id), `${received} ${received - 100} ${jitter * 1_000} planted ${json}`)
+    await server.cli('SET', keyOf(id), `${received} ${received - 100} ${jitter * 1_000} planted ${json}`)
   }
   return {
     open: async () => {
@@ -131,16 +134,16 @@ const redis = async (t: Test): Promise<SharedPlace> => {
     },
     plant: (id, ageMs, jitter = 1) => plant(id, ageMs, jitter, planted(id)),
     plantNonsense: async (id, kind) => {
-      if (kind === 'text') await server.cli('SET', key(id), 'what is that')
+      if (kind === 'text') await server.cli('SET', keyOf(id), 'what is that')
       else await plant(id, 0, 1, planted('another'))
     },
-    lifeMs: async (id) => Number(await server.cli('PTTL', key(id))),
-    takeLease: async (id, ms) => void (await server.cli('SET', key(id, 'lease'), 'gone', 'PX', `${ms}`)),
+    lifeMs: async (id) => Number(await server.cli('PTTL', keyOf(id))),
+    takeLease: async (id, ms) => void (await server.cli('SET', keyOf(id, 'lease'), 'gone', 'PX', `${ms}`)),
     stations: async () => {
       const keys = (await server.cli('KEYS', 'evproxy:1:answer:*')).split('\n')
       return keys
         .filter((name) => name !== '')
-        .map((name) => decodeURIComponent(name.slice(key('').length - 1, -1)))
+        .map((name) => decodeURIComponent(name.slice(keyOf('').length - 1, -1)))
     },
   }
 }
@@ -390,11 +393,14 @@ for (const [name, open] of [
 
     await t.test('a late answer never takes the place of one from a later call', async (t) => {
       const [late, early] = [await place.open(), await place.open()]
-      const answer = (call: number) => planted('late').replace('"call":0', `"call":${call}`)
+      const [first, second] = [1, 2].map((call) => planted('late').replace('"call":0', `"call":${call}`)) as [
+        string,
+        string,
+      ]
       const common = { ageMs: 0, jitter: 1 }
-      early.publish('late', { ...common, token: 'later', json: answer(2), startedAgoMs: 100 }, 60_000)
+      early.publish('late', { ...common, token: 'later', json: second, startedAgoMs: 100 }, 60_000)
       await until('it is there', async () => (await place.stations()).includes('late'))
-      late.publish('late', { ...common, token: 'earlier', json: answer(1), startedAgoMs: 5_000 }, 60_000)
+      late.publish('late', { ...common, token: 'earlier', json: first, startedAgoMs: 5_000 }, 60_000)
       const { get } = await replica(place)
       await late.look('barrier', '', 'x')
       t.match(await get('late'), { call: 2 })

@@ -57,7 +57,7 @@ async function fleet(t: Test, environment: Record<string, string> = {}, script =
   }
   const add = async () => {
     const one = await replica(t, settings)
-    await until('it has found Redis', async () => (await one.metric('evproxy_shared_cache_up')) === 1)
+    await sharing(one)
     return one
   }
   return { redis, upstream, add, replicas: await Promise.all([add(), add(), add()]) }
@@ -78,12 +78,15 @@ async function replica(t: Test, settings: Record<string, string>): Promise<Repli
   }
 }
 
-const statuses = (answers: readonly WireAnswer[]) => [...new Set(answers.map(({ status }) => status))]
+/** The different ones, ascending. */
+const statuses = (answers: readonly WireAnswer[]) =>
+  [...new Set(answers.map(({ status }) => status))].toSorted((a, b) => a - b)
+
+const sharing = (one: Replica) =>
+  until('it has found Redis', async () => (await one.metric('evproxy_shared_cache_up')) === 1)
 
 await t.test('three replicas on one Redis', async (t) => {
   const { upstream, redis, replicas, add } = await fleet(t, { CACHE_TTL: '1h' })
-  const up = (one: Replica) =>
-    until('sharing', async () => (await one.metric('evproxy_shared_cache_up')) === 1)
 
   await t.test('300 at once for one cold station: one call', async (t) => {
     const answers = await Promise.all(
@@ -138,7 +141,7 @@ await t.test('three replicas on one Redis', async (t) => {
     t.strictSame(statuses(alone), [200])
     t.equal(upstream.callsFor('alone'), 3)
     await redis.restart()
-    await Promise.all(replicas.map(up))
+    await Promise.all(replicas.map(sharing))
     const together = await Promise.all(replicas.map(({ get }) => get('together')))
     t.strictSame(statuses(together), [200])
     t.equal(upstream.callsFor('together'), 1)
@@ -186,10 +189,7 @@ await t.test('one quota for three', async (t) => {
   )
   t.equal(upstream.calls.length, QUOTA)
   t.equal(answers.filter(({ status }) => status === 200).length, QUOTA)
-  t.strictSame(
-    statuses(answers).toSorted((a, b) => a - b),
-    [200, 503],
-  )
+  t.strictSame(statuses(answers), [200, 503])
 
   await t.test('what was spent outlives those who spent it', async (t) => {
     for (const { process } of replicas) process.child.kill('SIGKILL')
@@ -215,10 +215,7 @@ await t.test('one limit of calls a second for three', async (t) => {
   const answers = await Promise.all(
     Array.from({ length: 60 }, (_, i) => (replicas[i % 3] as Replica).get(`station-${i}`)),
   )
-  t.strictSame(
-    statuses(answers).toSorted((a, b) => a - b),
-    [200, 429],
-  )
+  t.strictSame(statuses(answers), [200, 429])
   t.equal(times.length, 2 * PER_SECOND, 'what goes at once, and what has a place in the queue')
   const second = (times[PER_SECOND] ?? 0) - (times[0] ?? 0)
   t.ok(second > 700, `the second round came ${second} ms after the first`)

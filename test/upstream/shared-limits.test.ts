@@ -34,6 +34,8 @@ async function three(t: Test): Promise<{ server: RedisServer; tiers: RedisTier[]
   return { server, tiers: await Promise.all([1, 2, 3].map(() => open(t, server))) }
 }
 
+const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0)
+
 await t.test('calls a second', async (t) => {
   const { server, tiers } = await three(t)
   const [tier] = tiers as [RedisTier, ...RedisTier[]]
@@ -55,9 +57,7 @@ await t.test('calls a second', async (t) => {
   await t.test('a place in the queue is one for all, too, and known at once', async (t) => {
     await server.cli('DEL', 'evproxy:1:tokens')
     const waits = await Promise.all(
-      Array.from({ length: 12 }, (_, i) =>
-        (tiers[i % 3] as (typeof tiers)[number]).tokens.take(bucket, 0, 1_500),
-      ),
+      Array.from({ length: 12 }, (_, i) => (tiers[i % 3] as RedisTier).tokens.take(bucket, 0, 1_500)),
     )
     const sorted = waits.map(Number).toSorted((a, b) => a - b)
     t.strictSame(sorted.slice(0, 5), [0, 0, 0, 0, 0])
@@ -103,7 +103,6 @@ await t.test('the quota', async (t) => {
     while (spent < most && (await budget.take(false, false)) === 0) spent++
     return spent
   }
-  const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0)
 
   await t.test('is spent to the last call by all together, and by none twice', async (t) => {
     const { tiers, server } = await three(t)
