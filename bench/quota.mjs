@@ -10,40 +10,25 @@ import { ServiceError } from '../dist/errors.js'
 import { Budget } from '../dist/upstream/budget.js'
 import { pace } from '../dist/upstream/pacing.js'
 import { withQuota } from '../dist/upstream/quota.js'
+import { randomNumbers, STATIONS, zipf } from './lib/stations.mjs'
 
 const DAY = 86_400_000
 const HOUR = 3_600_000
-const STATIONS = 1_000
 const TTL = 30_000
 const MAX_TTL = 6 * HOUR
 const QUOTAS = (process.env.Q ?? '2500 10000 50000').split(' ').map(Number)
 
-/** The same numbers in every run (mulberry32). */
-function randomNumbers(seed) {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296
-  }
-}
-
 /** Requests as [time in ms, station]: a Poisson process whose rate swings between 0.2 and 1.8 a second. */
 function traffic(seed, days) {
   const random = randomNumbers(seed)
-  const weights = Array.from({ length: STATIONS }, (_, rank) => 1 / (rank + 1))
-  const total = weights.reduce((sum, weight) => sum + weight, 0)
-  let reached = 0
-  const upTo = weights.map((weight) => (reached += weight / total))
+  const draw = zipf(random)
   const requests = []
   for (let at = 0; ;) {
     at += (-Math.log(1 - random()) / 1.8) * 1_000
     if (at >= DAY * days) return requests
     const rate = 1 - 0.8 * Math.cos((2 * Math.PI * (at - 4 * HOUR)) / DAY) // least at four in the morning
     if (random() * 1.8 > rate) continue
-    const drawn = random()
-    requests.push([at, `station-${upTo.findIndex((bound) => drawn < bound)}`])
+    requests.push([at, `station-${draw()}`])
   }
 }
 

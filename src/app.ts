@@ -5,6 +5,7 @@ import { parseQuery } from './availability/query.ts'
 import type { Found } from './cache/cache.ts'
 import { Cache } from './cache/cache.ts'
 import { LEASE_MS } from './cache/shared.ts'
+import type { Clock } from './clock.ts'
 import { systemClock } from './clock.ts'
 import type { Config } from './config.ts'
 import { drain } from './http/drain.ts'
@@ -18,7 +19,9 @@ import { createLogger, redact } from './ops/logger.ts'
 import { createMetrics } from './ops/metrics.ts'
 import type { StationAnswer, Stations } from './ops/status-routes.ts'
 import { Status } from './ops/status.ts'
+import type { RedisTier } from './redis/shared-tier.ts'
 import { openRedisTier } from './redis/shared-tier.ts'
+import type { ApiKey } from './upstream/api-key.ts'
 import { openApiKey } from './upstream/api-key.ts'
 import { Budget } from './upstream/budget.ts'
 import { guarded } from './upstream/guarded.ts'
@@ -55,38 +58,88 @@ export interface App {
 /** A flight may outlive the deadlines of what it waits for by this: it is the net below them. */
 const FLIGHT_MARGIN_MS = 50
 
+/** What all parts share. */
+interface Common {
+  readonly config: Config
+  readonly surroundings: Surroundings
+  readonly clock: Clock
+  readonly observer: Observer
+  /** Whoever is in here hears the observer from then on. */
+  readonly listeners: Partial<Observer>[]
+}
+
 /** The composition root: builds the parts and fits them together. */
 export async function createApp(config: Config, surroundings: Surroundings): Promise<App> {
-  const clock = systemClock
-  const health = new Health()
   const listeners: Partial<Observer>[] = []
   const observer = broadcast(listeners)
+  const common: Common = { config, surroundings, clock: systemClock, observer, listeners }
+  const health = new Health()
 
-  const apiKey = openApiKey(config.apiKey, { clock, observer })
+  const apiKey = openApiKey(config.apiKey, common)
   const redisPassword = config.redis?.password ?? null
   const secrets = () => [...apiKey.known(), ...(redisPassword === null ? [] : [redisPassword])]
-  const log = createLogger({
-    level: config.log.level,
-    secrets,
-    ...(surroundings.logDestination && { destination: surroundings.logDestination }),
+  const log = openLog(common, secrets)
+  const answers = await openAnswers(common, apiKey)
+  const { metrics, status } = openOps(common, answers.gauges, health)
+
+  const open = await publicServer(
+    {
+      corsOrigins: config.corsOrigins,
+      accessLog: config.log.access,
+      openapi: surroundings.openapi,
+      isDraining: () => health.phase === 'draining',
+    },
+    { cache: answers.cache, observer },
+  )
+  const admin = adminServer({
+    health,
+    metrics,
+    circuit: () => answers.gauges.upstream().circuit,
+    status,
+    stations: lookUp(answers.cache),
+    redact: (text) => redact(text, secrets()),
   })
+
+  return {
+    log,
+    async start() {
+      const addresses = {
+        admin: await listen(admin, config.admin),
+        public: await listen(open, config.public),
+      }
+      health.opened()
+      return addresses
+    },
+    stop: once(async () => {
+      health.draining()
+      await drain(open, config.drain, systemClock)
+      apiKey.stop()
+      await answers.close()
+      await drain(admin, { delayMs: 0, timeoutMs: 0 }, systemClock)
+    }),
+  }
+}
+
+function openLog({ config, surroundings, listeners }: Common, secrets: () => readonly string[]): Logger {
+  const { logDestination: destination } = surroundings
+  const log = createLogger({ level: config.log.level, secrets, ...(destination && { destination }) })
   listeners.push(eventLog(log))
+  return log
+}
+
+/** The cache, and behind it upstream in its sleeves and what replicas share. */
+async function openAnswers(common: Common, apiKey: ApiKey) {
+  const { config, surroundings, clock, observer } = common
   const shared = config.redis && (await openRedisTier(config.redis, { leaseMs: LEASE_MS, clock, observer }))
-  const upstream = tomtom(
+  const { source, inFlight, close } = tomtom(
     { ...config.upstream, userAgent: `ev-availability-proxy/${surroundings.version}` },
     { apiKey: apiKey.current, observer, clock },
   )
-  const usage = (): Usage => cache
-  const { quota: limits, limitShare: share } = config.upstream
-  const sharedBudget = limits && shared && new SharedBudget(limits, { ledger: shared.ledger, clock, share })
-  const budget = sharedBudget ?? (limits && new Budget(limits, clock, share))
-  const quota = budget && { budget, pacing: pace(config.cache, { budget, usage, clock }) }
-  listeners.push({ sharedTierChanged: (up) => up && sharedBudget?.start() })
-  sharedBudget?.start()
-  const calls = guarded(
-    { ...config.upstream, share },
+  const quota = openQuota(common, shared, () => cache)
+  const sleeves = guarded(
+    { ...config.upstream, share: config.upstream.limitShare },
     {
-      source: upstream.source,
+      source,
       quota,
       tokens: shared && shared.tokens,
       refusals: shared && shared.refusals,
@@ -100,7 +153,7 @@ export async function createApp(config: Config, surroundings: Surroundings): Pro
   const cache: Cache = new Cache(
     { ...config.cache, ...config.upstream, flightTimeoutMs: flightTimeoutMs(config) },
     {
-      load: calls.source,
+      load: sleeves.source,
       observer,
       clock,
       random: Math.random,
@@ -110,59 +163,45 @@ export async function createApp(config: Config, surroundings: Surroundings): Pro
   )
   const gauges: Gauges = {
     cache: () => ({ entries: cache.entries, bytes: cache.bytes }),
-    upstream: () => ({ inFlight: upstream.inFlight(), queued: calls.queued(), circuit: calls.circuit() }),
+    upstream: () => ({ inFlight: inFlight(), queued: sleeves.queued(), circuit: sleeves.circuit() }),
     quota: () => quota?.budget ?? null,
     effectiveTtlMs,
     sharedTierUp: () => shared && shared.isUp(),
   }
-  const metrics = createMetrics(gauges, surroundings)
+  return {
+    cache,
+    gauges,
+    async close() {
+      await close()
+      quota?.close()
+      shared?.close()
+    },
+  }
+}
+
+/** Null without a quota. With the shared tier its account is there for all replicas. */
+function openQuota({ config, clock, listeners }: Common, shared: RedisTier | null, usage: () => Usage) {
+  const { quota: limits, limitShare: share } = config.upstream
+  if (limits === null) return null
+  if (shared === null) {
+    const budget = new Budget(limits, clock, share)
+    return { budget, pacing: pace(config.cache, { budget, usage, clock }), close: () => {} }
+  }
+  const budget = new SharedBudget(limits, { ledger: shared.ledger, clock, share })
+  listeners.push({ sharedTierChanged: (up) => up && budget.start() })
+  budget.start()
+  return { budget, pacing: pace(config.cache, { budget, usage, clock }), close: () => budget.stop() }
+}
+
+function openOps({ config, surroundings, clock, listeners }: Common, gauges: Gauges, health: Health) {
   const { version, nodeVersion, residentBytes } = surroundings
+  const metrics = createMetrics(gauges, surroundings)
   const status = new Status(
     { version, nodeVersion, cache: config.cache, upstream: config.upstream },
     { gauges, health, clock, ...(residentBytes && { residentBytes }) },
   )
   listeners.push(metrics.observer, status.observer)
-
-  const open = await publicServer(
-    {
-      corsOrigins: config.corsOrigins,
-      accessLog: config.log.access,
-      openapi: surroundings.openapi,
-      isDraining: () => health.phase === 'draining',
-    },
-    { cache, observer },
-  )
-  const admin = adminServer({
-    health,
-    metrics,
-    circuit: calls.circuit,
-    status,
-    stations: lookUp(cache),
-    redact: (text) => redact(text, secrets()),
-  })
-
-  const stop = once(async () => {
-    health.draining()
-    await drain(open, config.drain, clock)
-    apiKey.stop()
-    await upstream.close()
-    sharedBudget?.stop()
-    shared?.close()
-    await drain(admin, { delayMs: 0, timeoutMs: 0 }, clock)
-  })
-
-  return {
-    log,
-    async start() {
-      const addresses = {
-        admin: await listen(admin, config.admin),
-        public: await listen(open, config.public),
-      }
-      health.opened()
-      return addresses
-    },
-    stop,
-  }
+  return { metrics, status }
 }
 
 async function listen(server: FastifyInstance, where: { host: string; port: number }): Promise<AddressInfo> {

@@ -7,6 +7,7 @@ import t from 'tap'
 import { parse, parseAllDocuments } from 'yaml'
 import { SETTINGS } from '../src/config.ts'
 import { readExposition } from './support/exposition.ts'
+import { lacking } from './support/needs.ts'
 import { startService } from './support/service.ts'
 
 const root = new URL('../', import.meta.url)
@@ -555,12 +556,7 @@ await t.test('operating.md', async (t) => {
 
 await t.test('promtool', async (t) => {
   const script = path('scripts/check-prometheus.sh')
-  const isThere = spawnSync('promtool', ['--version']).status === 0
-  if (!isThere && process.env['CI'] === 'true') {
-    t.fail('promtool is missing: apt-get install prometheus')
-    return
-  }
-  const skip = isThere ? false : 'promtool is not installed'
+  const skip = lacking('bash', 'promtool')
 
   await t.test('checks configuration, rules, what the rules do, and a scrape', { skip }, async (t) => {
     const { text } = await exposed(t)

@@ -82,7 +82,8 @@ function countOf(row: unknown, name: string): number {
   return typeof count === 'number' && Number.isFinite(count) ? count : 0
 }
 
-function isOpen(filter: Filter): boolean {
+/** Whether the filter keeps everything whatever the station. */
+export function isOpen(filter: Filter): boolean {
   return filter.types === null && !isBounded(filter)
 }
 

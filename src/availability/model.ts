@@ -25,6 +25,9 @@ export interface ConnectorAvailability {
   readonly [member: string]: unknown
 }
 
+/** What a client can ask for by the path's ending. */
+export type Format = 'json' | 'xml'
+
 /** The states in which a charging point can be, in the order of the reference. */
 export const COUNTS = ['available', 'occupied', 'reserved', 'unknown', 'outOfService'] as const
 

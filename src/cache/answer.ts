@@ -1,13 +1,11 @@
 import { createHash } from 'node:crypto'
 import { gzipSync } from 'node:zlib'
 import type { Outline } from '../availability/filter.ts'
-import { EVERYTHING, filterAvailability, outlineOf, survivors } from '../availability/filter.ts'
+import { EVERYTHING, filterAvailability, isOpen, outlineOf, survivors } from '../availability/filter.ts'
 import { renderJson } from '../availability/json.ts'
-import type { Availability } from '../availability/model.ts'
+import type { Availability, Format } from '../availability/model.ts'
 import type { Filter } from '../availability/query.ts'
 import { renderXml } from '../availability/xml.ts'
-
-export type Format = 'json' | 'xml'
 
 /** A body ready to be sent, in one content coding. */
 export interface Rendering {
@@ -74,8 +72,7 @@ export class Answer {
   #variant(filter: Filter, format: Format): Variant {
     const kept = this.#survivors(filter)
     const key = format + kept
-    this.#variants ??= new Map()
-    const known = this.#variants.get(key)
+    const known = this.#variants?.get(key)
     if (known !== undefined) return known
     const made: Variant = { plain: identity(this.#write(filter, format, kept)), gzip: null }
     this.#keep(key, made)
@@ -83,7 +80,7 @@ export class Answer {
   }
 
   #survivors(filter: Filter): string {
-    if (filter.types === null && filter.minPowerKW === null && filter.maxPowerKW === null) return EVERYTHING
+    if (isOpen(filter)) return EVERYTHING
     if (this.#outline === null) {
       this.#outline = outlineOf(this.#parse())
       this.#grow(outlineBytes(this.#outline))

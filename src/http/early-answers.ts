@@ -1,11 +1,11 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
+import type { Format } from '../availability/model.ts'
 import { malformedRequest, ServiceError } from '../errors.ts'
 import type { Observer } from '../observer.ts'
 import type { CorsOrigins } from './cors.ts'
 import { corsHeaders } from './cors.ts'
-import type { Format } from './problem.ts'
 import { CONTENT_TYPE, errorFormat, problemHeaders, renderProblem } from './problem.ts'
 import { trackingIdOf } from './tracking-id.ts'
 

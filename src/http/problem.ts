@@ -1,8 +1,6 @@
+import type { Format } from '../availability/model.ts'
 import { textElement } from '../availability/xml.ts'
 import type { ServiceError } from '../errors.ts'
-
-/** A format that clients can ask for by the path's ending. */
-export type Format = 'json' | 'xml'
 
 export const CONTENT_TYPE: Record<Format, string> = {
   json: 'application/json; charset=utf-8',

@@ -67,9 +67,10 @@ export function pace({ ttlMs, maxTtlMs }: PacingOptions, { budget, usage, clock 
     lookups = lookupsNow
     const made = budget.spent - spent
     spent = budget.spent
-    if (made < 0) return // a new period has begun
-    experience.expected += expectedPerMs * (now - notedAt)
+    const expected = expectedPerMs * (now - notedAt)
     notedAt = now
+    if (made < 0) return // a new period has begun: its calls cannot be told from those of the old one
+    experience.expected += expected
     experience.made += made
   }
 

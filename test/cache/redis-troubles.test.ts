@@ -8,11 +8,12 @@ import { Gate } from '../../src/redis/gate.ts'
 import { settled, TestClock } from '../support/clock.ts'
 import { build, Process } from '../support/process.ts'
 import { TEST_KEY } from '../support/proxy.ts'
-import { freePort, RedisServer } from '../support/redis.ts'
+import { NO_REDIS, freePort, RedisServer } from '../support/redis.ts'
 import { ScriptedUpstream } from '../support/scripted-upstream.ts'
 import type { Service } from '../support/service.ts'
 import { startService } from '../support/service.ts'
 import { slowLink } from '../support/slow-link.ts'
+import { lacking } from '../support/needs.ts'
 import { until } from '../support/until.ts'
 
 const PASSWORD = 'pass@w0rd/with:all%kinds'
@@ -130,17 +131,21 @@ await t.test('the gate', async (t) => {
   })
 })
 
-await t.test('away at the start: told once, and shared as soon as it comes', async (t) => {
-  const redis = await RedisServer.reserve(t)
-  const service = await start(t, redis.url)
-  t.equal(await isUp(service), false)
-  await servesAlone(t, service)
-  t.strictSame(changes(service), ['no connection (ECONNREFUSED)'])
-  t.equal(await service.proxy.metric('evproxy_shared_cache_requests_total{result="error"}'), 0)
-  await redis.restart()
-  await shares(t, service, redis.url)
-  t.strictSame(changes(service), ['no connection (ECONNREFUSED)', null])
-})
+await t.test(
+  'away at the start: told once, and shared as soon as it comes',
+  { skip: NO_REDIS },
+  async (t) => {
+    const redis = await RedisServer.reserve(t)
+    const service = await start(t, redis.url)
+    t.equal(await isUp(service), false)
+    await servesAlone(t, service)
+    t.strictSame(changes(service), ['no connection (ECONNREFUSED)'])
+    t.equal(await service.proxy.metric('evproxy_shared_cache_requests_total{result="error"}'), 0)
+    await redis.restart()
+    await shares(t, service, redis.url)
+    t.strictSame(changes(service), ['no connection (ECONNREFUSED)', null])
+  },
+)
 
 await t.test('a host that does not exist', async (t) => {
   const service = await start(t, 'redis://no-such-host.invalid')
@@ -148,7 +153,7 @@ await t.test('a host that does not exist', async (t) => {
   t.equal(changes(service).length, 1)
 })
 
-await t.test('killed and started again', async (t) => {
+await t.test('killed and started again', { skip: NO_REDIS }, async (t) => {
   const redis = await RedisServer.start(t)
   const service = await start(t, redis.url)
   await shares(t, service, redis.url)
@@ -160,7 +165,7 @@ await t.test('killed and started again', async (t) => {
   t.equal(changes(service).filter((reason) => reason === null).length, 2)
 })
 
-await t.test('stopped in its tracks, at the start and later', async (t) => {
+await t.test('stopped in its tracks, at the start and later', { skip: NO_REDIS }, async (t) => {
   const redis = await RedisServer.start(t)
   redis.pause()
   const service = await start(t, redis.url)
@@ -181,7 +186,7 @@ await t.test('stopped in its tracks, at the start and later', async (t) => {
   t.strictSame(changes(service), ['a command timed out', null, 'a command timed out', null])
 })
 
-await t.test('slow', async (t) => {
+await t.test('slow', { skip: NO_REDIS }, async (t) => {
   const redis = await RedisServer.start(t)
   const link = await slowLink(t, redis.port)
   const url = `redis://127.0.0.1:${link.port}`
@@ -196,7 +201,7 @@ await t.test('slow', async (t) => {
   await shares(t, service, url)
 })
 
-await t.test('full, and nothing may be evicted', async (t) => {
+await t.test('full, and nothing may be evicted', { skip: NO_REDIS }, async (t) => {
   const redis = await RedisServer.start(t, ['--maxmemory-policy', 'noeviction'])
   const service = await start(t, redis.url)
   await shares(t, service, redis.url)
@@ -207,7 +212,7 @@ await t.test('full, and nothing may be evicted', async (t) => {
   await shares(t, service, redis.url)
 })
 
-await t.test('a read-only replica after a failover', async (t) => {
+await t.test('a read-only replica after a failover', { skip: NO_REDIS }, async (t) => {
   const [redis, primary] = [await RedisServer.start(t), await RedisServer.start(t)]
   const service = await start(t, redis.url)
   await shares(t, service, redis.url)
@@ -219,7 +224,7 @@ await t.test('a read-only replica after a failover', async (t) => {
   await shares(t, service, redis.url)
 })
 
-await t.test('a wrong password, and none at all', async (t) => {
+await t.test('a wrong password, and none at all', { skip: NO_REDIS }, async (t) => {
   const redis = await RedisServer.start(t, ['--requirepass', 'another'])
   for (const [url, reason] of [
     [`redis://:${ENCODED}@127.0.0.1:${redis.port}`, 'the user or the password is wrong'],
@@ -237,7 +242,7 @@ await t.test('a wrong password, and none at all', async (t) => {
   }
 })
 
-await t.test('a user of its own, with as few rights as needed', async (t) => {
+await t.test('a user of its own, with as few rights as needed', { skip: NO_REDIS }, async (t) => {
   const redis = await RedisServer.start(t)
   const url = `redis://evproxy:${ENCODED}@127.0.0.1:${redis.port}`
   const rights = [
@@ -261,7 +266,7 @@ await t.test('a user of its own, with as few rights as needed', async (t) => {
   keepsSecret(t, service)
 })
 
-await t.test('a value of another kind where an answer should be', async (t) => {
+await t.test('a value of another kind where an answer should be', { skip: NO_REDIS }, async (t) => {
   const redis = await RedisServer.start(t)
   const service = await start(t, redis.url)
   await redis.cli('RPUSH', 'evproxy:1:answer:{list}', 'x')
@@ -271,14 +276,14 @@ await t.test('a value of another kind where an answer should be', async (t) => {
   t.equal(await isUp(service), true, 'one such value is no trouble of the server')
 })
 
-await t.test('another database', async (t) => {
+await t.test('another database', { skip: NO_REDIS }, async (t) => {
   const redis = await RedisServer.start(t)
   const service = await start(t, `${redis.url}/5`)
   await shares(t, service, `${redis.url}/5`)
   t.equal(await redis.cli('DBSIZE'), '0')
 })
 
-await t.test('sentinels', async (t) => {
+await t.test('sentinels', { skip: NO_REDIS }, async (t) => {
   const [one, two] = [await RedisServer.start(t), await RedisServer.start(t)]
   await two.cli('REPLICAOF', '127.0.0.1', String(one.port))
   const sentinel = await RedisServer.sentinel(t, 'the-primary', one.port)
@@ -299,7 +304,7 @@ await t.test('sentinels', async (t) => {
   t.match(await two.cli('-n', '3', 'KEYS', '*'), 'evproxy:1:')
 })
 
-await t.test('a cluster', async (t) => {
+await t.test('a cluster', { skip: NO_REDIS }, async (t) => {
   const redis = await RedisServer.start(t, ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1'])
   const url = `redis+cluster://127.0.0.1:${await freePort()},127.0.0.1:${redis.port}`
   const service = await start(t, url)
@@ -309,7 +314,7 @@ await t.test('a cluster', async (t) => {
   await shares(t, service, url)
 })
 
-await t.test('TLS', async (t) => {
+await t.test('TLS', { skip: NO_REDIS || lacking('openssl') }, async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'evproxy-tls-'))
   const built = await build()
   t.teardown(() => {

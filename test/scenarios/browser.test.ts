@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net'
 import type { Browser, Page } from 'playwright-core'
 import { chromium } from 'playwright-core'
 import t from 'tap'
+import { lacking } from '../support/needs.ts'
 import { startProxy } from '../support/proxy.ts'
 import { answerStatus, ScriptedUpstream } from '../support/scripted-upstream.ts'
 
@@ -22,7 +23,7 @@ async function somePage(browser: Browser, close: (end: () => Promise<unknown>) =
   return page
 }
 
-await t.test('a page on another origin', async (t) => {
+await t.test('a page on another origin', { skip: lacking('/usr/bin/chromium') }, async (t) => {
   const upstream = await ScriptedUpstream.start()
   const proxy = await startProxy(upstream.origin)
   const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: FLAGS })

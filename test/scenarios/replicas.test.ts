@@ -7,7 +7,7 @@ import { ask, pathFor } from '../support/ask.ts'
 import { readExposition } from '../support/exposition.ts'
 import { build, Process } from '../support/process.ts'
 import { TEST_KEY } from '../support/proxy.ts'
-import { RedisServer } from '../support/redis.ts'
+import { NO_REDIS, RedisServer } from '../support/redis.ts'
 import type { Script } from '../support/scripted-upstream.ts'
 import { answerStation, Barrier, ScriptedUpstream } from '../support/scripted-upstream.ts'
 import { held } from '../support/scripts.ts'
@@ -85,7 +85,7 @@ const statuses = (answers: readonly WireAnswer[]) =>
 const sharing = (one: Replica) =>
   until('it has found Redis', async () => (await one.metric('evproxy_shared_cache_up')) === 1)
 
-await t.test('three replicas on one Redis', async (t) => {
+await t.test('three replicas on one Redis', { skip: NO_REDIS }, async (t) => {
   const { upstream, redis, replicas, add } = await fleet(t, { CACHE_TTL: '1h' })
 
   await t.test('300 at once for one cold station: one call', async (t) => {
@@ -150,6 +150,7 @@ await t.test('three replicas on one Redis', async (t) => {
 
 await t.test(
   'Redis stands still in mid-traffic: no error, and within a second all is as before',
+  { skip: NO_REDIS },
   async (t) => {
     const { redis, replicas } = await fleet(t, { CACHE_TTL: '200ms', CACHE_STALE_WHILE_REVALIDATE: '0' })
     const samples: { readonly at: number; readonly ms: number; readonly status: number }[] = []
@@ -181,7 +182,7 @@ await t.test(
   },
 )
 
-await t.test('one quota for three', async (t) => {
+await t.test('one quota for three', { skip: NO_REDIS }, async (t) => {
   const QUOTA = 25
   const { upstream, replicas, add } = await fleet(t, { UPSTREAM_QUOTA: `${QUOTA}/month` })
   const answers = await Promise.all(
@@ -201,7 +202,7 @@ await t.test('one quota for three', async (t) => {
   })
 })
 
-await t.test('one limit of calls a second for three', async (t) => {
+await t.test('one limit of calls a second for three', { skip: NO_REDIS }, async (t) => {
   const PER_SECOND = 6
   const { upstream, replicas } = await fleet(t, {
     UPSTREAM_MAX_QPS: `${PER_SECOND}`,

@@ -57,10 +57,21 @@ const DECIMAL = /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/
 
 let loaded: Contract | null = null
 
-/** The contract with clients; the file is read once. */
+/** The contract with clients. The file is read and its schemas are compiled once, at the first call. */
 export function contract(): Contract {
-  loaded ??= load(readFileSync(new URL('../../openapi.yaml', import.meta.url), 'utf8'))
+  if (loaded === null) {
+    loaded = load(readFileSync(new URL('../../openapi.yaml', import.meta.url), 'utf8'))
+    for (const schema of schemasOf(loaded)) ajv.compile(schema)
+  }
   return loaded
+}
+
+function schemasOf({ paths }: Contract): Schema[] {
+  const operations = Object.values(paths).flatMap(({ get, options }) => [get, options])
+  const responses = operations.flatMap((operation) => Object.values(operation?.responses ?? {}))
+  return responses.flatMap(({ headers = {}, content = {} }) =>
+    [...Object.values(headers), ...Object.values(content)].map(({ schema }) => schema),
+  )
 }
 
 /** In which ways an answer breaks the contract; none if it keeps it. */

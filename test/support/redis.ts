@@ -7,7 +7,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { Test } from 'tap'
+import { lacking } from './needs.ts'
 import { until } from './until.ts'
+
+const PROGRAM = process.env['REDIS_SERVER'] ?? 'redis-server'
+
+/** For the `skip` of a test that starts one. */
+export const NO_REDIS = lacking(PROGRAM, 'redis-cli')
 
 /**
  * A real redis-server, private to a test: on a port that was free, in a directory of its own, gone with the test.
@@ -91,13 +97,12 @@ export class RedisServer {
   }
 
   async #launch(args: readonly string[]): Promise<void> {
-    const program = process.env['REDIS_SERVER'] ?? 'redis-server'
-    const child = spawn(program, args, { stdio: 'ignore' })
+    const child = spawn(PROGRAM, args, { stdio: 'ignore' })
     this.#child = child
     const failed = new Promise<never>((_, reject) => {
       child.once('error', (cause) => {
         const advice = 'these tests need it (apt-get install redis-server)'
-        reject(new Error(`${program} cannot be started: ${advice}`, { cause }))
+        reject(new Error(`${PROGRAM} cannot be started: ${advice}`, { cause }))
       })
     })
     await Promise.race([failed, until('redis-server answers', () => this.#answers())])

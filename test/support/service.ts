@@ -2,7 +2,7 @@ import type { Test } from 'tap'
 import type { AskOptions, WireAnswer } from './ask.ts'
 import { ask, pathFor } from './ask.ts'
 import type { Proxy } from './proxy.ts'
-import { violations } from './contract.ts'
+import { contract, violations } from './contract.ts'
 import { startProxy } from './proxy.ts'
 import type { Script } from './scripted-upstream.ts'
 import { answerStation, ScriptedUpstream } from './scripted-upstream.ts'
@@ -30,6 +30,7 @@ export async function startService(
   t: Test,
   { script, env, oddShapes = false }: ServiceOptions = {},
 ): Promise<Service> {
+  contract() // now, and not in a time that a test measures
   const upstream = await ScriptedUpstream.start(script ?? answerStation)
   const proxy = await startProxy(upstream.origin, env)
   t.teardown(async () => {

@@ -9,7 +9,7 @@ import type { RedisTarget } from '../../src/redis/target.ts'
 import type { Ledger } from '../../src/upstream/shared-budget.ts'
 import { SharedBudget } from '../../src/upstream/shared-budget.ts'
 import { TEST_KEY } from '../support/proxy.ts'
-import { RedisServer } from '../support/redis.ts'
+import { NO_REDIS, RedisServer } from '../support/redis.ts'
 import { answerStatus } from '../support/scripted-upstream.ts'
 import { startService } from '../support/service.ts'
 import { until } from '../support/until.ts'
@@ -36,7 +36,7 @@ async function three(t: Test): Promise<{ server: RedisServer; tiers: RedisTier[]
 
 const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0)
 
-await t.test('calls a second', async (t) => {
+await t.test('calls a second', { skip: NO_REDIS }, async (t) => {
   const { server, tiers } = await three(t)
   const [tier] = tiers as [RedisTier, ...RedisTier[]]
   const bucket = { count: 5, roundTripMs: 1_020, reserved: 1 }
@@ -83,7 +83,7 @@ await t.test('calls a second', async (t) => {
   })
 })
 
-await t.test('the quota', async (t) => {
+await t.test('the quota', { skip: NO_REDIS }, async (t) => {
   const LIMIT = 90
   /** A replica's budget, with a switch for its way to the ledger and a clock that is off. */
   const replica = ({ ledger }: RedisTier, { share = 1, skewMs = 0, limit = LIMIT } = {}) => {
@@ -211,7 +211,7 @@ await t.test('the quota', async (t) => {
   })
 })
 
-await t.test('refusals', async (t) => {
+await t.test('refusals', { skip: NO_REDIS }, async (t) => {
   const refusal = {
     code: 'UpstreamRefused',
     status: 403,
