@@ -42,17 +42,18 @@ const ROOMS: Record<string, { readonly values: readonly string[]; readonly types
     values: ['secret'],
     types: ['http', 'availability', 'cache', 'upstream', 'ops', 'redis', 'clock', 'errors', 'observer'],
   },
-  http: { values: ['availability', 'clock', 'errors', 'observer'], types: ['cache'] },
+  http: { values: ['availability', 'clock', 'errors', 'observer', 'schemaless'], types: ['cache'] },
   cache: { values: ['availability', 'clock', 'errors', 'observer'] },
   upstream: { values: ['availability', 'secret', 'clock', 'errors', 'observer'] },
   redis: { values: ['clock', 'errors', 'observer'], types: ['cache', 'upstream'] },
-  ops: { values: ['clock', 'errors', 'observer'] },
+  ops: { values: ['clock', 'errors', 'observer', 'schemaless'] },
   availability: { values: ['errors'] },
   simulator: { values: [] },
   clock: { values: [] },
   secret: { values: [] },
   errors: { values: [] },
   observer: { values: [] },
+  schemaless: { values: [] },
 }
 
 /** The only package that the pure heart needs: it reads hostile JSON. */

@@ -8,6 +8,7 @@ import type { Format } from '../availability/model.ts'
 import type { Cache } from '../cache/cache.ts'
 import { ServiceError } from '../errors.ts'
 import type { Observer, RequestResult } from '../observer.ts'
+import { SCHEMALESS } from '../schemaless.ts'
 import { availabilityRoute, isAvailabilityPath } from './availability-route.ts'
 import type { CorsOrigins } from './cors.ts'
 import { corsOptions } from './cors.ts'
@@ -61,6 +62,7 @@ export async function publicServer(
   const { cache, observer } = parts
   const early = earlyAnswers(options.corsOrigins, observer)
   const app = fastify({
+    ...SCHEMALESS,
     logger: false,
     bodyLimit: 1024,
     exposeHeadRoutes: false,
