@@ -163,7 +163,12 @@ async function openAnswers(common: Common, apiKey: ApiKey) {
   )
   const gauges: Gauges = {
     cache: () => ({ entries: cache.entries, bytes: cache.bytes }),
-    upstream: () => ({ inFlight: inFlight(), queued: sleeves.queued(), circuit: sleeves.circuit() }),
+    upstream: () => ({
+      inFlight: inFlight(),
+      queued: sleeves.queued(),
+      circuit: sleeves.circuit(),
+      callsPerSecond: config.upstream.perSecond || null,
+    }),
     quota: () => quota?.budget ?? null,
     effectiveTtlMs,
     sharedTierUp: () => shared && shared.isUp(),

@@ -107,7 +107,13 @@ export interface Observer {
 /** What is read, not told: the state of the parts at the moment of a scrape. */
 export interface Gauges {
   cache(): { readonly entries: number; readonly bytes: number }
-  upstream(): { readonly inFlight: number; readonly queued: number; readonly circuit: CircuitState }
+  upstream(): {
+    readonly inFlight: number
+    readonly queued: number
+    readonly circuit: CircuitState
+    /** Null without a limit. */
+    readonly callsPerSecond: number | null
+  }
   /** Null without a quota. */
   quota(): { readonly limit: number; readonly remaining: number; readonly resetAtMs: number } | null
   /** The TTL in force, in ms. */

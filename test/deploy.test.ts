@@ -95,11 +95,7 @@ const blocks = (text: string, language: string) =>
 
 /** What Grafana puts in the place of its variables, or may. */
 const filled = (expr: string) =>
-  expr
-    .replaceAll('$__rate_interval', '1m')
-    .replaceAll('$job', 'a')
-    .replaceAll('$instance', 'b')
-    .replaceAll('$max_qps', '5')
+  expr.replaceAll('$__rate_interval', '1m').replaceAll('$job', 'a').replaceAll('$instance', 'b')
 
 /** Every query, by where it stands. */
 const queries: readonly (readonly [where: string, expr: string])[] = [
@@ -136,7 +132,7 @@ function matchersIn(expr: string) {
 
 /** What a running service exposes: every series name with the values that its labels have. */
 async function exposed(t: Parameters<typeof startService>[0]) {
-  const { askAdmin } = await startService(t, { env: { UPSTREAM_QUOTA: '2500/day' } })
+  const { askAdmin } = await startService(t, { env: { UPSTREAM_QUOTA: '2500/day', UPSTREAM_MAX_QPS: '5' } })
   const { text } = await askAdmin('/metrics')
   const known = new Map<string, Map<string, Set<string>>>()
   const note = (name: string, labels: Readonly<Record<string, string>>) => {
