@@ -30,7 +30,10 @@ const cgroup = memoryCgroup(`ev-availability-proxy-${process.pid}`, limitMb * MB
 const imageOptions = process.env.BENCH_NODE_OPTIONS ?? ofImage('NODE_OPTIONS')
 const nodeOptions = cgroup
   ? imageOptions
-  : imageOptions.replace(/(--max-old-space-size)-percentage=(\d+)/, (_, option, percent) => `${option}=${limitMb * percent / 100}`)
+  : imageOptions.replace(
+      /(--max-old-space-size)-percentage=(\d+)/,
+      (_, option, percent) => `${option}=${(limitMb * percent) / 100}`,
+    )
 const maxBytes = process.env.CACHE_MAX_BYTES ?? ofImage('CACHE_MAX_BYTES')
 
 const simulator = spawn(process.execPath, [inRepository('dist/simulator/main.js')], {
@@ -42,7 +45,13 @@ const port = await freePort()
 const adminPort = await freePort()
 const proxy = spawn(
   '/bin/sh',
-  ['-c', `${cgroup ? `${cgroup.enter} && ` : ''}exec "$@"`, 'sh', process.execPath, inRepository('dist/main.js')],
+  [
+    '-c',
+    `${cgroup ? `${cgroup.enter} && ` : ''}exec "$@"`,
+    'sh',
+    process.execPath,
+    inRepository('dist/main.js'),
+  ],
   {
     env: {
       ...process.env,
@@ -89,9 +98,16 @@ const rows = {
   'p50, p99, longest': [0.5, 0.99, 1].map(percentile).join(', '),
   'exit code after SIGTERM': `${code ?? signal}`,
 }
-console.log(`| ${new Date().toISOString().slice(0, 10)} | ${seconds} s with ${CONNECTIONS} connections |\n| --- | --- |`)
+console.log(
+  `| ${new Date().toISOString().slice(0, 10)} | ${seconds} s with ${CONNECTIONS} connections |\n| --- | --- |`,
+)
 for (const [name, value] of Object.entries(rows)) console.log(`| ${name} | ${value} |`)
-const isWell = held.evictions_total > 0 && failures === 0 && code === 0 && peak.anonymous < limitMb * MARGIN && !cgroup?.kills()
+const isWell =
+  held.evictions_total > 0 &&
+  failures === 0 &&
+  code === 0 &&
+  peak.anonymous < limitMb * MARGIN &&
+  !cgroup?.kills()
 cgroup?.remove()
 process.exitCode = isWell ? 0 : 1
 
@@ -136,7 +152,11 @@ async function client(seed, until, result) {
     try {
       const station = Math.floor(STATIONS * random() ** 2) // a few that everybody asks for, and all others now and then
       const headers = random() < 0.5 ? { 'accept-encoding': 'gzip' } : {}
-      const { statusCode, body } = await pool.request({ path: targetOf(station, random), method: 'GET', headers })
+      const { statusCode, body } = await pool.request({
+        path: targetOf(station, random),
+        method: 'GET',
+        headers,
+      })
       result.bytes += (await body.arrayBuffer()).byteLength
       if (statusCode !== 200) result.failures++
     } catch {

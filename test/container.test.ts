@@ -106,7 +106,11 @@ await t.test('the image', async (t) => {
   })
 
   await t.test('fits a small limit of memory', async (t) => {
-    t.match(all('ENV', final).join(' '), '--max-old-space-size-percentage=50', "follows the container's limit")
+    t.match(
+      all('ENV', final).join(' '),
+      '--max-old-space-size-percentage=50',
+      "follows the container's limit",
+    )
     t.match(all('ENV', final).join(' '), 'CACHE_MAX_BYTES=16MB')
   })
 
@@ -173,7 +177,11 @@ await t.test('docker compose up', async (t) => {
 
   await t.test('has no instance without a key, for one that fails would fail the demo too', async (t) => {
     t.equal(proxy.deploy?.replicas, '0${TOMTOM_API_KEY:+1}${TOMTOM_API_KEY_FILE:+1}')
-    t.equal(proxy.environment['TOMTOM_API_KEY'], '${TOMTOM_API_KEY}', 'compose warns, for there is no default')
+    t.equal(
+      proxy.environment['TOMTOM_API_KEY'],
+      '${TOMTOM_API_KEY}',
+      'compose warns, for there is no default',
+    )
   })
 
   await t.test("takes the key from a secret's file", async (t) => {
