@@ -18,7 +18,7 @@ for builder in ${BUILDER:-docker podman buildah}; do
   command -v "$builder" >/dev/null && break
 done
 # podman and buildah leave HEALTHCHECK out of OCI images, and write the time given into every file. Debian's releases of
-# them take no SOURCE_DATE_EPOCH but have --timestamp; BuildKit takes the one and has no need of the other.
+# them take no SOURCE_DATE_EPOCH but have --timestamp. Docker knows neither before BuildKit 0.11.
 case $builder in
   docker) set -- build --build-arg "SOURCE_DATE_EPOCH=$epoch" "$@" ;;
   *) set -- build --format docker --timestamp "$epoch" "$@" ;;
