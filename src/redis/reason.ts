@@ -8,7 +8,8 @@ const MEANING: Readonly<Record<string, string>> = {
   WRONGPASS: 'the user or the password is wrong',
   NOAUTH: 'a password is required',
   NOPERM: NOT_ALLOWED,
-  "can't run this command": NOT_ALLOWED, // in a script
+  "can't run this command": NOT_ALLOWED, // in a script of Redis
+  'has no permissions': NOT_ALLOWED, // in one of Valkey
   READONLY: 'the server is a read-only replica',
   OOM: 'the memory of the server is full and nothing may be evicted',
   LOADING: 'the server is loading its data',

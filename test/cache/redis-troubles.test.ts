@@ -10,6 +10,7 @@ import { build, Process } from '../support/process.ts'
 import { TEST_KEY } from '../support/proxy.ts'
 import { NO_REDIS, freePort, RedisServer } from '../support/redis.ts'
 import { ScriptedUpstream } from '../support/scripted-upstream.ts'
+import { reasonOf } from '../../src/redis/reason.ts'
 import type { Service } from '../support/service.ts'
 import { startService } from '../support/service.ts'
 import { slowLink } from '../support/slow-link.ts'
@@ -239,6 +240,24 @@ await t.test('a wrong password, and none at all', { skip: NO_REDIS }, async (t) 
     await shares(t, service, url)
     keepsSecret(t, service)
     await redis.cli('-a', PASSWORD, 'CONFIG', 'SET', 'requirepass', 'another')
+  }
+})
+
+await t.test('what an operator is told, in words of our own', async (t) => {
+  for (const [message, told] of [
+    ["NOPERM this user has no permissions to run the 'set' command", 'the user may not do what is needed'],
+    [
+      "ERR The user executing the script can't run this command or subcommand",
+      'the user may not do what is needed',
+    ],
+    [
+      "ERR ACL failure in script: User u has no permissions to run the 'set' command",
+      'the user may not do what is needed',
+    ],
+    ['OOM command not allowed', 'the memory of the server is full and nothing may be evicted'],
+    ['EXECABORT of s3cret', 'the server refused a command (EXECABORT)'],
+  ] as const) {
+    t.equal(reasonOf(Object.assign(new Error(message), { name: 'ReplyError' })), told)
   }
 })
 
