@@ -48,6 +48,11 @@ const DEFAULTS: Record<string, string | null> = {
   ADMIN_HOST: '127.0.0.1',
   ADMIN_PORT: '8081',
   CORS_ORIGINS: '*',
+  CLIENT_KEYS: null,
+  CLIENT_KEYS_FILE: null,
+  CLIENT_RATE_LIMIT: '0',
+  CLIENT_MAX_IN_FLIGHT: '0',
+  TRUSTED_PROXIES: null,
   CACHE_TTL: '30s',
   CACHE_STALE_WHILE_REVALIDATE: '30s',
   CACHE_STALE_IF_ERROR: '5m',
@@ -80,6 +85,8 @@ await t.test('defaults', async (t) => {
       public: { host: '0.0.0.0', port: 8080 },
       admin: { host: '127.0.0.1', port: 8081 },
       corsOrigins: '*',
+      clients: null,
+      access: { perSecond: 0, maxInFlight: 0, trustedProxies: [] },
       cache: {
         ttlMs: 30_000,
         staleWhileRevalidateMs: 30_000,
@@ -427,6 +434,8 @@ await t.test('kinds of values', async (t) => {
 const BOUNDS: Record<string, { good: readonly string[]; bad: readonly string[] }> = {
   PORT: { good: ['0', '65535'], bad: ['-1', '65536'] },
   ADMIN_PORT: { good: ['0', '65535'], bad: ['-1', '65536'] },
+  CLIENT_RATE_LIMIT: { good: ['0', '1', '100000'], bad: ['-1', '0.5', '100001'] },
+  CLIENT_MAX_IN_FLIGHT: { good: ['0', '1', '100000'], bad: ['-1', '0.5', '100001'] },
   CACHE_TTL: { good: ['0', '24h', '86399999ms'], bad: ['-1s', '86400001ms', '25h'] },
   CACHE_STALE_WHILE_REVALIDATE: { good: ['0', '24h'], bad: ['86400001ms'] },
   CACHE_STALE_IF_ERROR: { good: ['0', '24h'], bad: ['86400001ms'] },
@@ -477,9 +486,10 @@ await t.test('mistakes', async (t) => {
   await t.test('every setting can be mistaken at once, each told once', async (t) => {
     const wrong = Object.fromEntries(NAMES.map((name) => [name, '\u00e9 \u00e9']))
     const told = problems(wrong)
-    const settled = NAMES.filter((name) => name !== 'TOMTOM_API_KEY_FILE')
+    const settled = NAMES.filter((name) => !['TOMTOM_API_KEY_FILE', 'CLIENT_KEYS_FILE'].includes(name))
     for (const name of settled) t.equal(told.filter((line) => line.startsWith(`${name}: `)).length, 1, name)
     t.ok(told.includes('TOMTOM_API_KEY and TOMTOM_API_KEY_FILE: expected one, got both'))
+    t.ok(told.includes('CLIENT_KEYS and CLIENT_KEYS_FILE: expected one, got both'))
   })
 
   await t.test('what came is shown on one line and cut', async (t) => {
