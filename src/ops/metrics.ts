@@ -87,10 +87,8 @@ export function createMetrics(gauges: Gauges, build: Build): Metrics {
     )
   }
   if (gauges.access().isLimited) {
-    counter(
-      'evproxy_client_limited_total',
-      'Requests that a limit of their client stopped, by the limit.',
-      () => [...clientLimits.counts].map(([limit, value]) => [{ limit }, value]),
+    counter('evproxy_client_limited_total', 'Requests that met a limit of their client, by the limit.', () =>
+      [...clientLimits.counts].map(([limit, value]) => [{ limit }, value]),
     )
   }
   counter(
