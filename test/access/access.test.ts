@@ -7,7 +7,9 @@ import { Answer } from '../../src/cache/answer.ts'
 import type { AdmissionOptions } from '../../src/http/admission.ts'
 import { MOST_WINDOWS, rateWindows } from '../../src/http/rate-windows.ts'
 import { publicServer } from '../../src/http/server.ts'
+import type { Gauges } from '../../src/observer.ts'
 import { broadcast } from '../../src/observer.ts'
+import { createMetrics } from '../../src/ops/metrics.ts'
 import { READ_EVERY_MS } from '../../src/watched-file.ts'
 import type { WireAnswer } from '../support/ask.ts'
 import { pathFor } from '../support/ask.ts'
@@ -228,6 +230,7 @@ await t.test('with client keys', async (t) => {
     const withBody = await get(`chargingAvailability=a&key=${WEB}`, { body: 'x' })
     t.equal(withBody.status, 400)
     t.equal(withBody.headers.connection, 'close')
+    t.equal((await get('chargingAvailability=a', { body: 'x' })).headers.connection, 'close')
   })
 
   await t.test('the log has the name and never the key', async (t) => {
@@ -283,6 +286,19 @@ await t.test('client keys in a file', async (t) => {
       clients: ['web', 'ios'],
     },
   )
+})
+
+await t.test('a client that was taken away and comes back is counted from zero', async (t) => {
+  const gauges = { access: () => ({ clients: ['web', 'old'], isLimited: false }) } as unknown as Gauges
+  gauges.cache = () => ({ entries: 0, bytes: 0 })
+  gauges.upstream = () => ({ inFlight: 0, queued: 0, circuit: 'closed' })
+  gauges.quota = gauges.sharedTierUp = () => null
+  gauges.effectiveTtlMs = () => 0
+  const { observer, render } = createMetrics(gauges, { version: '1', nodeVersion: '1' })
+  for (const name of ['web', 'old', null]) observer.clientAsked?.(name)
+  observer.clientsChanged?.(['web'])
+  const text = await render()
+  for (const sample of ['web"} 1', 'old"} 0', 'none"} 1']) t.match(text, `client="${sample}`)
 })
 
 interface Asked {
