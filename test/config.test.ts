@@ -400,6 +400,37 @@ await t.test('kinds of values', async (t) => {
     )
   })
 
+  await t.test('addresses and networks, but never everything', async (t) => {
+    accepts(
+      t,
+      kinds.networks,
+      [
+        ['10.0.0.1', ['10.0.0.1']],
+        ['10.0.0.0/8, fd00::/8', ['10.0.0.0/8', 'fd00::/8']],
+        ['0.0.0.0/1', ['0.0.0.0/1']],
+        ['10.0.0.1/32,::1/128', ['10.0.0.1/32', '::1/128']],
+      ],
+      [
+        '',
+        ',',
+        '10.0.0.1,',
+        '0.0.0.0/0',
+        '::/0',
+        '10.0.0.0/33',
+        '::1/129',
+        '10.0.0.0/8/8',
+        '10.0.0.0/',
+        '10.0.0.0/255.0.0.0',
+        '10.0.0',
+        'loopback',
+        'example.org',
+        'true',
+        '*',
+        'fe80::1%eth0',
+      ],
+    )
+  })
+
   await t.test('a quota: calls per UTC day or month', async (t) => {
     accepts(
       t,
@@ -596,6 +627,48 @@ await t.test('the key', async (t) => {
 
   await t.test('the file is told beside the other mistakes', async (t) => {
     t.equal(problems({ TOMTOM_API_KEY_FILE: '/no/such', PORT: 'x' }).length, 2)
+  })
+})
+
+await t.test("the clients' keys", async (t) => {
+  const CLIENTS = `web=${KEY},ios=${KEY}2`
+  const FILE = '/run/secrets/clients'
+  const told = (environment: Environment, contents?: Record<string, string>) =>
+    problems({ TOMTOM_API_KEY: KEY, ...environment }, contents)
+
+  await t.test('come as a value or in a file, or not at all', async (t) => {
+    t.equal(load().clients, null)
+    t.strictSame(load({ CLIENT_KEYS: CLIENTS }).clients, {
+      value: [
+        { name: 'web', key: KEY },
+        { name: 'ios', key: `${KEY}2` },
+      ],
+    })
+    const environment = { TOMTOM_API_KEY: KEY, CLIENT_KEYS_FILE: FILE }
+    const config = loadConfig(environment, files({ [FILE]: `# a comment\nweb=${KEY}3\n` }))
+    t.strictSame(config.clients, { file: FILE })
+    t.notMatch(JSON.stringify(config), `${KEY}3`)
+  })
+
+  await t.test('as both are refused, as is a file that is missing or bad', async (t) => {
+    t.strictSame(told({ CLIENT_KEYS: CLIENTS, CLIENT_KEYS_FILE: FILE }, { [FILE]: CLIENTS }), [
+      'CLIENT_KEYS and CLIENT_KEYS_FILE: expected one, got both',
+    ])
+    t.strictSame(told({ CLIENT_KEYS_FILE: FILE }), [
+      `CLIENT_KEYS_FILE: expected the path of a readable file, got ENOENT for "${FILE}"`,
+    ])
+    t.strictSame(told({ CLIENT_KEYS_FILE: FILE }, { [FILE]: `web=${KEY}\nweb=cAnArY` }), [
+      'CLIENT_KEYS_FILE: expected one name=key a line in the file; line 2: a key is 16 to 256 of A-Z, a-z, 0-9, - . _ and ~; line 2: the name was used before',
+    ])
+    t.match(told({ CLIENT_KEYS_FILE: FILE }, { [FILE]: '# nobody' }), [/there is no client$/])
+  })
+
+  await t.test('are all told of together when they are mistaken, and never shown', async (t) => {
+    t.strictSame(told({ CLIENT_KEYS: `web=cAnArY,cAnArY,ios=${KEY}`, PORT: 'x' }), [
+      'PORT: expected a port from 0 (chosen by the system) to 65535, got "x"',
+      'CLIENT_KEYS: expected name=key pairs, separated by commas, got something else; entry 1: a key is 16 to 256 of A-Z, a-z, 0-9, - . _ and ~; entry 2: name=key is expected',
+    ])
+    t.equal(load({ CLIENT_KEYS: CLIENTS }).effective['CLIENT_KEYS'], '********')
   })
 })
 

@@ -1,12 +1,13 @@
 import { isIP } from 'node:net'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { LRUCache } from 'lru-cache'
 import type { Clock } from '../clock.ts'
 import { ServiceError } from '../errors.ts'
 import type { Observer } from '../observer.ts'
 import { begin } from './begin.ts'
 import type { ClientNames } from './client-key.ts'
 import { clientOf } from './client-key.ts'
-import { rateWindows } from './rate-windows.ts'
+import { MOST_WINDOWS, rateWindows } from './rate-windows.ts'
 import { checkRequest } from './request-rules.ts'
 
 export interface AdmissionOptions {
@@ -37,11 +38,17 @@ export async function admission(
   if (clients === null && perSecond === 0 && maxInFlight === 0) return
   const { default: rateLimit, normalizeIP } = await import('@fastify/rate-limit')
 
+  // Half a hit's time for an IPv6 address, and clients send more than one request.
+  const clientByAddress = new LRUCache<string, string>({ max: MOST_WINDOWS })
+
   scope.addHook<{ Querystring: { raw: string } }>('onRequest', (request, reply, done) => {
     begin(request)
     checkRequest(request.raw, reply.raw)
     if (clients === null) {
-      request.limitedAs = normalizeIP(addressOf(request))
+      const address = addressOf(request)
+      let client = clientByAddress.get(address)
+      if (client === undefined) clientByAddress.set(address, (client = normalizeIP(address)))
+      request.limitedAs = client
     } else {
       request.limitedAs = request.client = identify(request.query.raw)
     }
