@@ -355,6 +355,12 @@ async function door(
   return { app, clock, limited, request, status }
 }
 
+await t.test('a connection that drips is ended: Node counts the time that is set here', async (t) => {
+  const { server } = (await door(t, {})).app
+  t.equal(server.headersTimeout, 10_000)
+  t.equal(server.requestTimeout, 30_000)
+})
+
 await t.test('a limit of requests a second', async (t) => {
   await t.test('lets so many through, refuses the next, and begins anew after the second', async (t) => {
     const { clock, limited, request, status } = await door(t, { perSecond: 3 })
