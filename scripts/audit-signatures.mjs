@@ -4,7 +4,7 @@
 import { execFile } from 'node:child_process'
 import { pathToFileURL } from 'node:url'
 
-const UNREACHABLE = [
+const UNREACHABLE = new Set([
   'E404',
   'EAI_AGAIN',
   'ECONNREFUSED',
@@ -13,7 +13,7 @@ const UNREACHABLE = [
   'ENOTFOUND',
   'ERR_SOCKET_TIMEOUT',
   'ETIMEDOUT',
-]
+])
 const NOT_SERVED = /installed from a supported registry/
 
 /** What `npm audit signatures --json` found out: `verified`, `unknown` or `bad`, and a line that says so. */
@@ -35,7 +35,7 @@ export function judge(stdout) {
         }
   }
   const text = `${error?.code ?? 'no code'}: ${error?.summary ?? 'no summary'}`
-  const isUnknown = UNREACHABLE.includes(error?.code) || NOT_SERVED.test(error?.summary)
+  const isUnknown = UNREACHABLE.has(error?.code) || NOT_SERVED.test(error?.summary)
   return isUnknown
     ? { verdict: 'unknown', text: `NOT CHECKED, the signing keys are not served here. ${text}` }
     : { verdict: 'bad', text }

@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { pathToFileURL } from 'node:url'
 
+const read = (name) => readFileSync(new URL(`../${name}`, import.meta.url), 'utf8')
 const RELEASED = /^## \[(\d+\.\d+\.\d+)\] - \d{4}-\d{2}-\d{2}$/gm
 
 /** The versions that were released, the newest first. */
@@ -24,6 +25,5 @@ export function nextVersion(changelog, current) {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  const read = (name) => readFileSync(new URL(`../${name}`, import.meta.url), 'utf8')
   console.log(nextVersion(read('CHANGELOG.md'), JSON.parse(read('package.json')).version))
 }
