@@ -169,7 +169,12 @@ async function openAnswers(common: Common, apiKey: ApiKey, clients: Clients | nu
   const gauges: Gauges = {
     access: () => ({ clients: clients && clients.names(), isLimited }),
     cache: () => ({ entries: cache.entries, bytes: cache.bytes }),
-    upstream: () => ({ inFlight: inFlight(), queued: sleeves.queued(), circuit: sleeves.circuit() }),
+    upstream: () => ({
+      inFlight: inFlight(),
+      queued: sleeves.queued(),
+      circuit: sleeves.circuit(),
+      callsPerSecond: config.upstream.perSecond || null,
+    }),
     quota: () => quota?.budget ?? null,
     effectiveTtlMs,
     sharedTierUp: () => shared && shared.isUp(),

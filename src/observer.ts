@@ -124,7 +124,13 @@ export interface Gauges {
   /** The names of the clients that may ask, null where whoever asks is answered; whether clients have limits. */
   access(): { readonly clients: readonly string[] | null; readonly isLimited: boolean }
   cache(): { readonly entries: number; readonly bytes: number }
-  upstream(): { readonly inFlight: number; readonly queued: number; readonly circuit: CircuitState }
+  upstream(): {
+    readonly inFlight: number
+    readonly queued: number
+    readonly circuit: CircuitState
+    /** Null without a limit. */
+    readonly callsPerSecond: number | null
+  }
   /** Null without a quota. */
   quota(): { readonly limit: number; readonly remaining: number; readonly resetAtMs: number } | null
   /** The TTL in force, in ms. */

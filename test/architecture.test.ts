@@ -43,12 +43,12 @@ const ROOMS: Record<string, { readonly values: readonly string[]; readonly types
     values: ['secret', 'access'],
     types: ['http', 'availability', 'cache', 'upstream', 'ops', 'redis', 'clock', 'errors', 'observer'],
   },
-  http: { values: ['availability', 'clock', 'errors', 'observer'], types: ['cache'] },
+  http: { values: ['availability', 'clock', 'errors', 'observer', 'schemaless'], types: ['cache'] },
   cache: { values: ['availability', 'clock', 'errors', 'observer'] },
   access: { values: ['watched-file', 'clock', 'observer'] },
   upstream: { values: ['availability', 'secret', 'watched-file', 'clock', 'errors', 'observer'] },
   redis: { values: ['clock', 'errors', 'observer'], types: ['cache', 'upstream'] },
-  ops: { values: ['clock', 'errors', 'observer'] },
+  ops: { values: ['clock', 'errors', 'observer', 'schemaless'] },
   availability: { values: ['errors'] },
   simulator: { values: [] },
   clock: { values: [] },
@@ -56,6 +56,7 @@ const ROOMS: Record<string, { readonly values: readonly string[]; readonly types
   'watched-file': { values: ['clock'] },
   errors: { values: [] },
   observer: { values: [] },
+  schemaless: { values: [] },
 }
 
 /** The only package that the pure heart needs: it reads hostile JSON. */

@@ -47,13 +47,15 @@ interface Service {
   readonly healthcheck?: { readonly test?: readonly string[]; readonly disable?: boolean }
   readonly env_file?: readonly { readonly path: string; readonly required: boolean }[]
   readonly environment: Readonly<Record<string, string | number>>
+  readonly secrets?: readonly string[]
   readonly ports?: readonly string[]
 }
 
-const { services } = parse(file('docker-compose.yml'), { merge: true }) as {
-  services: Record<'proxy' | 'simulator' | 'proxy-demo', Service>
+const { services, secrets } = parse(file('docker-compose.yml'), { merge: true }) as {
+  services: Record<'proxy' | 'simulator' | 'proxy-demo' | 'redis', Service>
+  secrets: unknown
 }
-const { proxy, simulator, 'proxy-demo': demo } = services
+const { proxy, simulator, 'proxy-demo': demo, redis } = services
 
 /** What a port mapping of compose publishes when nothing is set. */
 const published = (service: Service) =>
@@ -100,6 +102,15 @@ await t.test('the image', async (t) => {
   await t.test('is for production', async (t) => {
     t.match(all('ENV', final).join(' '), 'NODE_ENV=production')
     t.match(all('ENV', final).join(' '), '--enable-source-maps')
+  })
+
+  await t.test('fits a small limit of memory', async (t) => {
+    t.match(
+      all('ENV', final).join(' '),
+      '--max-old-space-size-percentage=50',
+      "follows the container's limit",
+    )
+    t.match(all('ENV', final).join(' '), 'CACHE_MAX_BYTES=16MB')
   })
 
   await t.test('has only the dependencies that the service needs', async (t) => {
@@ -161,7 +172,32 @@ await t.test('docker compose up', async (t) => {
 
   await t.test('takes its settings from .env, and the file may be missing', async (t) => {
     t.strictSame(proxy.env_file, [{ path: '.env', required: false }])
-    t.notHas(proxy.environment, { TOMTOM_API_KEY: String })
+  })
+
+  await t.test('says so where there is no key', async (t) => {
+    t.equal(
+      proxy.environment['TOMTOM_API_KEY'],
+      '${TOMTOM_API_KEY}',
+      'compose warns, for there is no default',
+    )
+  })
+
+  await t.test("takes the key from a secret's file", async (t) => {
+    t.strictSame(proxy.secrets, ['tomtom_api_key'])
+    t.strictSame(secrets, { tomtom_api_key: { file: '${TOMTOM_API_KEY_FILE:-/dev/null}' } })
+    t.equal(
+      proxy.environment['TOMTOM_API_KEY_FILE'],
+      '${TOMTOM_API_KEY_FILE:+/run/secrets/tomtom_api_key}',
+      "the container's path, and nothing where there is no file",
+    )
+  })
+
+  await t.test('gives the proxies the memory that the image is made for', async (t) => {
+    t.strictSame([proxy.mem_limit, demo.mem_limit], ['${MEMORY_LIMIT:-128m}', '128m'])
+  })
+
+  await t.test('brings a Redis under the profile redis, for the network inside alone', async (t) => {
+    t.strictSame([redis.profiles, redis.ports], [['redis'], undefined])
   })
 
   await t.test(

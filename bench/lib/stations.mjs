@@ -56,11 +56,14 @@ export function plainTargets(count, seed = 1) {
 export function filteredTargets(count, seed = 2) {
   const random = randomNumbers(seed)
   const draw = zipf(random)
-  return Array.from({ length: count }, () => {
-    const types = TYPES.filter(() => random() < 0.5).toSorted(() => random() - 0.5)
-    const set = types.length === 0 ? '' : `&connectorSet=${types.join(random() < 0.5 ? ',' : '%2C')}`
-    const least = random() < 0.5 ? `&minPowerKW=${Math.floor(random() * 60)}` : ''
-    const most = random() < 0.3 ? `&maxPowerKW=${60 + Math.floor(random() * 200)}.5` : ''
-    return `${PATH}.${random() < 0.5 ? 'json' : 'xml'}?key=client&chargingAvailability=station-${draw()}${set}${least}${most}`
-  })
+  return Array.from({ length: count }, () => targetOf(draw(), random))
+}
+
+/** What is asked of this station, with a random filter, in either format. */
+export function targetOf(station, random) {
+  const types = TYPES.filter(() => random() < 0.5).toSorted(() => random() - 0.5)
+  const set = types.length === 0 ? '' : `&connectorSet=${types.join(random() < 0.5 ? ',' : '%2C')}`
+  const least = random() < 0.5 ? `&minPowerKW=${Math.floor(random() * 60)}` : ''
+  const most = random() < 0.3 ? `&maxPowerKW=${60 + Math.floor(random() * 200)}.5` : ''
+  return `${PATH}.${random() < 0.5 ? 'json' : 'xml'}?key=client&chargingAvailability=station-${station}${set}${least}${most}`
 }

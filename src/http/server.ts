@@ -10,6 +10,7 @@ import { ServiceError } from '../errors.ts'
 import type { Observer, RequestResult } from '../observer.ts'
 import type { AdmissionOptions, AdmissionParts } from './admission.ts'
 import { admission } from './admission.ts'
+import { SCHEMALESS } from '../schemaless.ts'
 import { availabilityRoute, isAvailabilityPath } from './availability-route.ts'
 import { begin } from './begin.ts'
 import type { CorsOrigins } from './cors.ts'
@@ -70,6 +71,7 @@ export async function publicServer(
   const { observer } = parts
   const early = earlyAnswers(options.corsOrigins, observer)
   const app = fastify({
+    ...SCHEMALESS,
     logger: false,
     trustProxy: options.trustedProxies.length > 0 && [...options.trustedProxies],
     bodyLimit: 1024,

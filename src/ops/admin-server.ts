@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import fastify from 'fastify'
 import type { CircuitState } from '../observer.ts'
+import { SCHEMALESS } from '../schemaless.ts'
 import type { Health } from './health.ts'
 import type { Metrics } from './metrics.ts'
 import type { StatusRouteParts } from './status-routes.ts'
@@ -15,7 +16,7 @@ export interface AdminParts extends StatusRouteParts {
 
 /** The listener for those who run the service: probes, metrics and the status page, nothing for clients. */
 export function adminServer({ health, metrics, circuit, ...status }: AdminParts): FastifyInstance {
-  const app = fastify({ logger: false, bodyLimit: 1024, return503OnClosing: false })
+  const app = fastify({ ...SCHEMALESS, logger: false, bodyLimit: 1024, return503OnClosing: false })
 
   app.get('/livez', async () => ({ status: 'ok' }))
 

@@ -131,6 +131,14 @@ export function createMetrics(gauges: Gauges, build: Build): Metrics {
     'Calls that wait for their place under the limit of calls a second.',
     () => [[{}, gauges.upstream().queued]],
   )
+  gauge(
+    'evproxy_upstream_calls_per_second_limit',
+    'UPSTREAM_MAX_QPS as configured. No sample without a limit.',
+    () => {
+      const { callsPerSecond } = gauges.upstream()
+      return callsPerSecond === null ? [] : [[{}, callsPerSecond]]
+    },
+  )
   gauge('evproxy_upstream_circuit_state', 'The circuit breaker: 1 for the state in which it is.', () =>
     CIRCUIT_STATES.map((state) => [{ state }, gauges.upstream().circuit === state ? 1 : 0]),
   )

@@ -18,8 +18,6 @@ export interface StatusOptions {
   readonly nodeVersion: string
   readonly cache: { readonly ttlMs: number; readonly maxEntries: number; readonly maxBytes: number }
   readonly upstream: {
-    /** Calls a second; 0 is no limit. */
-    readonly perSecond: number
     readonly quota: { readonly per: 'day' | 'month' } | null
   }
 }
@@ -84,6 +82,8 @@ export class Status {
       now: this.#parts.clock.wall(),
       phase: this.#parts.health.phase,
       upstream: this.#upstreamNow(),
+      /** Whether the shared tier can be reached; null without one. */
+      sharedTierUp: this.#parts.gauges.sharedTierUp(),
       totals: totalsOf(this.#lookups.counts, this.#calls.counts),
       cache: this.#cacheNow(),
       memory: this.#memoryNow(),
@@ -110,11 +110,9 @@ export class Status {
   }
 
   #upstreamNow() {
-    const { perSecond } = this.#options.upstream
     return {
       ...this.#parts.gauges.upstream(),
       refusal: this.#upstream.refusal,
-      callsPerSecond: perSecond === 0 ? null : perSecond,
       latency: this.#history.latency(),
     }
   }

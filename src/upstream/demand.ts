@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.ts'
+import { dayCurve } from './day-curve.ts'
 
 const HOUR = 3_600_000
 const HOURS_A_DAY = 24
@@ -8,8 +9,8 @@ const WEIGHT_OF_TODAY = 0.5
 const PRESENT_MS = 1_800_000
 
 /**
- * How much is asked for, now and by the hour of the UTC day, learned from day to day. Hours never seen are taken
- * for the mean of those that were.
+ * How much is asked for, now and by the hour of the UTC day, learned from day to day. Hours never seen are read off
+ * the curve of a day through those that were.
  */
 export class Demand {
   readonly #clock: Pick<Clock, 'wall'>
@@ -31,7 +32,7 @@ export class Demand {
   note(requests: number): void {
     const now = this.#clock.wall()
     const elapsed = now - this.#notedAt
-    if (elapsed <= 0) return // the wall clock went back; the next note brings these requests along
+    if (elapsed <= 0) return this.#startAt(now) // the wall clock went back, and nobody knows by how much
     if (hourOf(now) !== hourOf(this.#hourStartedAt)) this.#closeHour(now)
     this.#inThisHour += requests
     this.#observedMs += elapsed
@@ -39,6 +40,11 @@ export class Demand {
     const weight = Math.min(1, elapsed / memory)
     this.#present += (requests / elapsed - this.#present) * weight
     this.#notedAt = now
+  }
+
+  /** The present demand: requests per ms. */
+  get perMs(): number {
+    return this.#present
   }
 
   /**
@@ -55,15 +61,21 @@ export class Demand {
       byHour[hourOf(at)] = (byHour[hourOf(at)] as number) + end - at
       at = end
     }
-    return byHour.flatMap((ms, hour) => (ms === 0 ? [] : [{ ms, ratio: this.#ratio(hour) }]))
+    const forecast = this.#forecast()
+    const ratio = (hour: number) => (this.#present === 0 ? 1 : forecast(hour) / this.#present)
+    return byHour.flatMap((ms, hour) => (ms === 0 ? [] : [{ ms, ratio: ratio(hour) }]))
   }
 
-  #ratio(hour: number): number {
-    const expected =
-      hour === hourOf(this.#notedAt)
-        ? this.#present
-        : (this.#learned[hour] ?? Math.max(this.#present, this.#mean()))
-    return this.#present === 0 ? 1 : expected / this.#present
+  /** The demand by hour of the day: now, as on earlier days, or as a day with such hours would have it. */
+  #forecast(): (hour: number) => number {
+    const present = { hour: (this.#notedAt / HOUR) % HOURS_A_DAY, demand: this.#present }
+    const seen = this.#learned.flatMap((demand, hour) =>
+      demand === null ? [] : [{ hour: hour + 0.5, demand }],
+    )
+    const curve = seen.length === HOURS_A_DAY ? null : dayCurve([...seen, present])
+    const unseen = curve ?? (() => Math.max(this.#present, this.#mean()))
+    return (hour) =>
+      hour === Math.floor(present.hour) ? this.#present : (this.#learned[hour] ?? unseen(hour + 0.5))
   }
 
   #mean(): number {
@@ -80,6 +92,11 @@ export class Demand {
       const before = this.#learned[hour] ?? null
       this.#learned[hour] = before === null ? seen : before + (seen - before) * WEIGHT_OF_TODAY
     }
+    this.#startAt(now)
+  }
+
+  #startAt(now: number): void {
+    this.#notedAt = now
     this.#hourStartedAt = now
     this.#inThisHour = 0
   }

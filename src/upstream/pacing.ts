@@ -48,6 +48,7 @@ const CALLS_TO_LEARN = 100
  * over just the time that matters. When r times as much is asked for as now, as many stations are in use within T as
  * now within r T, so an hour of such demand costs g(r T) / T per time. What the formula gets wrong (a station's next
  * request does not come the moment its answer expires) shows in the calls really made, and is corrected by them.
+ * Where nothing is kept (a TTL of 0) every lookup is taken for a call, and what coalescing saves is learned so.
  */
 export function pace({ ttlMs, maxTtlMs }: PacingOptions, { budget, usage, clock }: PacingParts): Pacing {
   const demand = new Demand(clock)
@@ -70,6 +71,7 @@ export function pace({ ttlMs, maxTtlMs }: PacingOptions, { budget, usage, clock 
     const expected = expectedPerMs * (now - notedAt)
     notedAt = now
     if (made < 0) return // a new period has begun: its calls cannot be told from those of the old one
+    if (rationing) return // calls that were held back say nothing of how many there would have been
     experience.expected += expected
     experience.made += made
   }
@@ -83,13 +85,14 @@ export function pace({ ttlMs, maxTtlMs }: PacingOptions, { budget, usage, clock 
     const correction = (experience.made + CALLS_TO_LEARN) / (experience.expected + CALLS_TO_LEARN)
     const hours = demand.expected(budget.resetAtMs)
     const affordable = budget.remaining * (1 - UNPLANNED_SHARE)
+    const callsPerMs = (ttl: number, ratio: number) =>
+      ttlMs === 0 ? demand.perMs * ratio : stations.within(ttl * ratio) / ttl
     const lasts = (ttl: number) =>
-      (correction / ttl) * hours.reduce((sum, { ms, ratio }) => sum + ms * stations.within(ttl * ratio), 0) <=
-      affordable
-    const isKnown = ttlMs === 0 || stations.within(Number.POSITIVE_INFINITY) > 0
+      correction * hours.reduce((sum, { ms, ratio }) => sum + ms * callsPerMs(ttl, ratio), 0) <= affordable
+    const isKnown = ttlMs === 0 ? demand.perMs > 0 : stations.within(Number.POSITIVE_INFINITY) > 0
     rationing = !isKnown || !lasts(longest)
     effectiveMs = ttlMs === 0 || !isKnown ? ttlMs : rationing ? longest : smallest(ttlMs, longest, lasts)
-    expectedPerMs = stations.within(effectiveMs) / Math.max(1, effectiveMs)
+    expectedPerMs = callsPerMs(effectiveMs, 1)
   }
 
   return {

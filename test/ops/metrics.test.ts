@@ -47,6 +47,7 @@ const ALWAYS: Readonly<Record<string, Promised>> = {
   evproxy_upstream_request_duration_seconds: { type: 'histogram' },
   evproxy_upstream_in_flight: { type: 'gauge' },
   evproxy_upstream_queue_length: { type: 'gauge' },
+  evproxy_upstream_calls_per_second_limit: { type: 'gauge' },
   evproxy_upstream_circuit_state: { type: 'gauge', labels: { state: ['closed', 'open', 'half_open'] } },
   evproxy_quota_limit: { type: 'gauge' },
   evproxy_quota_remaining: { type: 'gauge' },
@@ -76,7 +77,7 @@ async function scrape({ askAdmin }: Service): Promise<Exposition> {
 }
 
 await t.test('/metrics from the start', async (t) => {
-  const service = await startService(t, { env: { UPSTREAM_QUOTA: '2500/day' } })
+  const service = await startService(t, { env: { UPSTREAM_QUOTA: '2500/day', UPSTREAM_MAX_QPS: '7' } })
   const { headers } = await service.askAdmin('/metrics')
   const metrics = await scrape(service)
 
@@ -146,10 +147,11 @@ await t.test('/metrics from the start', async (t) => {
   })
 
   await t.test(
-    'says in which state the circuit is, how much may be spent, and for how long answers are fresh',
+    'says in which state the circuit is, what may be called and spent, and for how long answers are fresh',
     async (t) => {
       const state = (value: string) => metrics.value('evproxy_upstream_circuit_state', { state: value })
       t.same([state('closed'), state('open'), state('half_open')], [1, 0, 0])
+      t.equal(metrics.value('evproxy_upstream_calls_per_second_limit'), 7)
       t.equal(metrics.value('evproxy_quota_limit'), 2_500)
       t.equal(metrics.value('evproxy_quota_remaining'), 2_500)
       const resetAt = (metrics.value('evproxy_quota_reset_timestamp_seconds') ?? 0) * 1_000

@@ -226,6 +226,14 @@ await t.test('trouble is seen at once', { skip }, async (t) => {
     await shows(page, '#quota-left', /0 of 3 left/)
   })
 
+  await t.test('the shared tier is away', async (t) => {
+    const service = await startService(t, { env: { REDIS_URL: 'redis://127.0.0.1:1' } })
+    await service.get('chargingAvailability=a')
+    const { page } = await open(t, service)
+    await shows(page, '.verdict', /The shared tier \(Redis\) cannot be reached/)
+    await shows(page, '#states', /shared tier away/)
+  })
+
   await t.test('the service drains', async (t) => {
     const service = await startService(t, { env: { DRAIN_DELAY: '5s' } })
     const { page } = await open(t, service)

@@ -453,7 +453,7 @@ await t.test('a cursor', async (t) => {
 const GAUGES: Gauges = {
   access: () => ({ clients: null, isLimited: false }),
   cache: () => ({ entries: 1, bytes: 1_000 }),
-  upstream: () => ({ inFlight: 0, queued: 0, circuit: 'closed' }),
+  upstream: () => ({ inFlight: 0, queued: 0, circuit: 'closed', callsPerSecond: 5 }),
   quota: () => ({ limit: 100, remaining: 90, resetAtMs: Date.UTC(2026, 0, 16) }),
   effectiveTtlMs: () => 30_000,
   sharedTierUp: () => null,
@@ -464,7 +464,7 @@ function openStatus(clock: TestClock): Status {
     version: '1.2.3',
     nodeVersion: 'v20.0.0',
     cache: { ttlMs: 30_000, maxEntries: 10, maxBytes: 100_000 },
-    upstream: { perSecond: 5, quota: { per: 'day' as const } },
+    upstream: { quota: { per: 'day' as const } },
   }
   return new Status(options, { gauges: GAUGES, health: new Health(), clock })
 }

@@ -122,19 +122,34 @@ await t.test('SIGTERM', async (t) => {
     })
   }
 
-  await t.test('idle connections do not delay the end', async (t) => {
-    const { service, url, adminUrl } = await start(t)
-    const agent = new Agent({ keepAlive: true, maxSockets: 16 })
-    t.teardown(() => agent.destroy())
-    const requests = Array.from({ length: 32 }, (_, i) =>
-      keptAlive(i % 2 === 0 ? `${url}/healthz` : `${adminUrl}/livez`, agent),
-    )
-    await Promise.all(requests)
-    const before = performance.now()
-    service.child.kill('SIGTERM')
-    t.equal(await service.exited, 0)
-    t.ok(performance.now() - before < 2_000, `${Math.round(performance.now() - before)} ms`)
-  })
+  await t.test(
+    '20 slow requests in flight and 16 idle clients on each listener: no error, no delay',
+    async (t) => {
+      const barrier = new Barrier()
+      const { service, upstream, url, adminUrl } = await start(
+        t,
+        { UPSTREAM_MAX_CONNECTIONS: '20' },
+        held(barrier),
+      )
+      const agent = new Agent({ keepAlive: true, maxSockets: 16 })
+      t.teardown(() => agent.destroy())
+      const idle = Array.from({ length: 32 }, (_, i) =>
+        keptAlive(i % 2 === 0 ? `${url}/healthz` : `${adminUrl}/livez`, agent),
+      )
+      await Promise.all(idle)
+      const slow = Array.from({ length: 20 }, (_, i) => ask(url, pathFor(`chargingAvailability=${i}`)))
+      await upstream.arrived(20)
+      service.child.kill('SIGTERM')
+      await service.logged('stopping')
+      barrier.open()
+      for (const { status } of await Promise.all(slow)) t.equal(status, 200)
+      const answeredAt = performance.now()
+      t.equal(await service.exited, 0)
+      const tookMs = Math.round(performance.now() - answeredAt)
+      t.ok(tookMs < 2_000, `${tookMs} ms from the last answer to the end`)
+      t.equal(service.stderr, '')
+    },
+  )
 
   await t.test('a second one ends it at once', async (t) => {
     const barrier = new Barrier()

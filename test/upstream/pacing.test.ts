@@ -1,6 +1,7 @@
 import * as fc from 'fast-check'
 import t from 'tap'
 import { Budget } from '../../src/upstream/budget.ts'
+import { dayCurve } from '../../src/upstream/day-curve.ts'
 import { Demand } from '../../src/upstream/demand.ts'
 import type { PacingOptions } from '../../src/upstream/pacing.ts'
 import { pace } from '../../src/upstream/pacing.ts'
@@ -83,6 +84,16 @@ await t.test('the TTL in force', async (t) => {
     t.equal(ttlMs(), 30_000, 'plenty is left for the last minutes')
   })
 
+  await t.test('is not led astray by a silence that goes over midnight', async (t) => {
+    const { live, ask, clock } = town(100 * 24 * 60)
+    live(15 * 60_000, 100)
+    clock.ms += DAY
+    for (let i = 0; i < 100; i++) ask(i)
+    live(60_000, 100)
+    const { least, most } = live(30 * 60_000, 100)
+    t.ok(least > 45_000 && most < 75_000, `${least} to ${most} ms: one minute is what can be afforded`)
+  })
+
   await t.test('is CACHE_MAX_TTL when even that is too short: then calls are rationed', async (t) => {
     const { live, budget } = town(1_000)
     live(10 * SECOND, 300)
@@ -92,7 +103,18 @@ await t.test('the TTL in force', async (t) => {
     t.ok(budget.spent < 350, `a quarter of the quota for a quarter of the day, not ${budget.spent}`)
   })
 
-  await t.test('of 0 keeps nothing, and is never stretched', async (t) => {
+  await t.test('of 0 keeps nothing: the demand itself is rationed, all through the day', async (t) => {
+    const { live, budget } = town(20_000, { ttlMs: 0, maxTtlMs: 0 })
+    live(10 * SECOND, 10)
+    const { rationed, rounds } = live(12 * HOUR, 10)
+    t.equal(rationed, rounds, 'one call a second is four times too many')
+    t.ok(budget.spent < 11_500, `half of the quota for half of the day, not ${budget.spent}`)
+    const ample = town(100_000, { ttlMs: 0, maxTtlMs: 0 })
+    ample.live(10 * SECOND, 10)
+    t.match(ample.live(12 * HOUR, 10), { rationed: 0 }, 'and not at all while it can be afforded')
+  })
+
+  await t.test('of 0 is never stretched', async (t) => {
     t.match(town(1_000, { ttlMs: 0 }).live(HOUR, 100), { least: 0, most: 0 })
     t.match(town(1_000, { ttlMs: 0, maxTtlMs: 0 }).live(HOUR, 100), { least: 0, most: 0 })
   })
@@ -252,10 +274,78 @@ await t.test('the demand that is expected', async (t) => {
     )
   })
 
+  await t.test('goes on being learned at once after the wall clock went back', async (t) => {
+    const { demand, pass, clock } = watched()
+    pass(DAY, () => 100)
+    clock.ms -= 6 * HOUR
+    pass(3 * HOUR, () => 300)
+    const [present, later] = [demand.expected(clock.ms + 1)[0], demand.expected(clock.ms + 2 * HOUR)[1]]
+    t.equal(present?.ratio, 1)
+    t.ok(Math.abs((later?.ratio ?? 0) - 1 / 3) < 0.05, `${later?.ratio}: it is three times what it was`)
+  })
+
+  await t.test('of hours never seen is that of a day and a night through the hours that were', async (t) => {
+    const { demand, pass, clock } = watched()
+    const perMinute = (hour: number) => 100 - 80 * Math.cos(((hour - 4) / 24) * 2 * Math.PI)
+    pass(12.5 * HOUR, perMinute)
+    const later = demand.expected(clock.ms + 10 * HOUR).slice(1)
+    t.equal(later.length, 10)
+    for (const { ratio } of later) t.ok(ratio > 0.1 && ratio < 1.5, `${ratio}`)
+    const [afternoon = 0, night = 0] = [later[8]?.ratio, later[0]?.ratio].toSorted((a = 0, b = 0) => b - a)
+    t.ok(night < afternoon * 0.75, `${afternoon} at its height and ${night} at night`)
+  })
+
   await t.test('of a quiet night is no division by nothing', async (t) => {
     const { demand, pass, clock } = watched()
     pass(DAY, (hour) => (hour < 6 ? 0 : 100))
     pass(3 * HOUR, () => 0)
     t.ok(demand.expected(clock.ms + DAY).every(({ ratio }) => Number.isFinite(ratio)))
   })
+})
+
+await t.test('the curve of a day', async (t) => {
+  const hours = (count: number, demandAt: (hour: number) => number) =>
+    Array.from({ length: count }, (_, i) => ({ hour: i + 0.5, demand: demandAt(i + 0.5) }))
+
+  await t.test('is none through three hours, one through four', async (t) => {
+    t.equal(dayCurve(hours(3, () => 1)), null)
+    t.type(dayCurve(hours(4, () => 1)), 'function')
+  })
+
+  await t.test('is flat where nothing swings', async (t) => {
+    const curve = dayCurve(hours(6, () => 7))
+    for (let hour = 0; hour < 24; hour++) t.ok(Math.abs((curve?.(hour) ?? 0) - 7) < 1e-9)
+  })
+
+  await t.test('finds the day in its first half', async (t) => {
+    const day = (hour: number) => 10 - 8 * Math.cos(((hour - 4) / 24) * 2 * Math.PI)
+    const curve = dayCurve(hours(14, day))
+    for (let hour = 14; hour < 24; hour++) {
+      const expected = curve?.(hour) ?? 0
+      t.ok(Math.abs(expected - day(hour)) < 2.5, `${expected} instead of ${day(hour)} at ${hour}`)
+    }
+  })
+
+  await t.test(
+    'stays between the quietest hour and half as much again as the busiest, whatever was seen',
+    async () => {
+      const point = fc.record({
+        hour: fc.double({ min: 0, max: 24, noNaN: true }),
+        demand: fc.double({ min: 0, max: 1e6, noNaN: true }),
+      })
+      fc.assert(
+        fc.property(
+          fc.array(point, { minLength: 4, maxLength: 30 }),
+          fc.double({ min: 0, max: 24, noNaN: true }),
+          (seen, hour) => {
+            const expected = dayCurve(seen)?.(hour) ?? Number.NaN
+            const demands = seen.map(({ demand }) => demand)
+            if (!(expected >= Math.min(...demands) && expected <= Math.max(...demands) * 1.5)) {
+              throw new Error(`${expected}`)
+            }
+          },
+        ),
+      )
+    },
+  )
 })

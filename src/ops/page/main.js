@@ -81,9 +81,10 @@ function draw(report) {
 }
 
 /** What is so at this moment, whether or not it is worth a word. */
-function showStates({ phase, upstream: { circuit, refusal } }) {
+function showStates({ phase, upstream: { circuit, refusal }, sharedTierUp }) {
   const states = [phase, `circuit ${circuit.replace('_', ' ')}`]
   if (refusal !== null) states.push('refused by upstream')
+  if (sharedTierUp !== null) states.push(`shared tier ${sharedTierUp ? 'up' : 'away'}`)
   showTexts(byId('states'), 'span', states)
 }
 

@@ -13,6 +13,7 @@ export function findings(report, lastMinute) {
   const found = [
     ...phase(report),
     ...upstream(report),
+    ...sharedTier(report),
     ...quota(report),
     ...requests(lastMinute),
     ...clients(lastMinute),
@@ -41,6 +42,13 @@ function upstream({ now, upstream: { circuit, refusal } }) {
   if (circuit === 'open') found.push(bad('Upstream fails: the circuit is open, no calls are made for now'))
   if (circuit === 'half_open') found.push(warn('Upstream failed: one call is out to see whether it is back'))
   return found
+}
+
+function sharedTier({ sharedTierUp }) {
+  if (sharedTierUp !== false) return []
+  return [
+    warn('The shared tier (Redis) cannot be reached: nothing is shared, this instance keeps to its own part'),
+  ]
 }
 
 function quota({ quota, cache }) {

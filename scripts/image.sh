@@ -1,0 +1,30 @@
+#!/bin/sh
+# Builds the image with what is there: docker, podman or buildah (or BUILDER=…), from a clean checkout. The labels say
+# what it was made of, and the time in it is the commit's, so that the same commit gives the same layers again as far as
+# the builder can (docs/operating.md says which can).
+# Usage: scripts/image.sh [name:tag [more options of the builder]]
+set -eu
+cd "$(dirname "$0")/.."
+
+version=$(node -p 'require("./package.json").version')
+revision=$(git rev-parse HEAD)
+[ -z "$(git status --porcelain)" ] || revision="$revision-modified"
+epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
+created=$(node -p 'new Date(process.argv[1] * 1000).toISOString()' "$epoch")
+name=${1:-ev-availability-proxy:$version}
+[ $# -eq 0 ] || shift
+
+for builder in ${BUILDER:-docker podman buildah}; do
+  command -v "$builder" >/dev/null && break
+done
+# podman and buildah leave HEALTHCHECK out of OCI images, and write the time given into every file. Debian's releases of
+# them take no SOURCE_DATE_EPOCH but have --timestamp. Docker knows neither before BuildKit 0.11.
+case $builder in
+  docker) set -- build --build-arg "SOURCE_DATE_EPOCH=$epoch" "$@" ;;
+  *) set -- build --format docker --timestamp "$epoch" "$@" ;;
+esac
+exec "$builder" "$@" \
+  --label "org.opencontainers.image.version=$version" \
+  --label "org.opencontainers.image.revision=$revision" \
+  --label "org.opencontainers.image.created=$created" \
+  --tag "$name" .
