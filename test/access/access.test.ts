@@ -291,7 +291,7 @@ await t.test('client keys in a file', async (t) => {
 await t.test('a client that was taken away and comes back is counted from zero', async (t) => {
   const gauges = { access: () => ({ clients: ['web', 'old'], isLimited: false }) } as unknown as Gauges
   gauges.cache = () => ({ entries: 0, bytes: 0 })
-  gauges.upstream = () => ({ inFlight: 0, queued: 0, circuit: 'closed' })
+  gauges.upstream = () => ({ inFlight: 0, queued: 0, circuit: 'closed', callsPerSecond: null })
   gauges.quota = gauges.sharedTierUp = () => null
   gauges.effectiveTtlMs = () => 0
   const { observer, render } = createMetrics(gauges, { version: '1', nodeVersion: '1' })
