@@ -1,6 +1,8 @@
 import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import type { DestinationStream, Logger } from 'pino'
+import type { Clients } from './access/clients.ts'
+import { openClients } from './access/clients.ts'
 import { parseQuery } from './availability/query.ts'
 import type { Found } from './cache/cache.ts'
 import { Cache } from './cache/cache.ts'
@@ -76,20 +78,21 @@ export async function createApp(config: Config, surroundings: Surroundings): Pro
   const health = new Health()
 
   const apiKey = openApiKey(config.apiKey, common)
-  const redisPassword = config.redis?.password ?? null
-  const secrets = () => [...apiKey.known(), ...(redisPassword === null ? [] : [redisPassword])]
+  const clients = config.clients && openClients(config.clients, common)
+  const secrets = () => [apiKey.known(), clients?.known() ?? [], config.redis?.password ?? []].flat()
   const log = openLog(common, secrets)
-  const answers = await openAnswers(common, apiKey)
+  const answers = await openAnswers(common, apiKey, clients)
   const { metrics, status } = openOps(common, answers.gauges, health)
 
   const open = await publicServer(
     {
+      ...config.access,
       corsOrigins: config.corsOrigins,
       accessLog: config.log.access,
       openapi: surroundings.openapi,
       isDraining: () => health.phase === 'draining',
     },
-    { cache: answers.cache, observer },
+    { cache: answers.cache, clients, clock: systemClock, observer },
   )
   const admin = adminServer({
     health,
@@ -114,6 +117,7 @@ export async function createApp(config: Config, surroundings: Surroundings): Pro
       health.draining()
       await drain(open, config.drain, systemClock)
       apiKey.stop()
+      clients?.stop()
       await answers.close()
       await drain(admin, { delayMs: 0, timeoutMs: 0 }, systemClock)
     }),
@@ -128,7 +132,7 @@ function openLog({ config, surroundings, listeners }: Common, secrets: () => rea
 }
 
 /** The cache, and behind it upstream in its sleeves and what replicas share. */
-async function openAnswers(common: Common, apiKey: ApiKey) {
+async function openAnswers(common: Common, apiKey: ApiKey, clients: Clients | null) {
   const { config, surroundings, clock, observer } = common
   const shared = config.redis && (await openRedisTier(config.redis, { leaseMs: LEASE_MS, clock, observer }))
   const { source, inFlight, close } = tomtom(
@@ -149,6 +153,7 @@ async function openAnswers(common: Common, apiKey: ApiKey) {
       random: Math.random,
     },
   )
+  const isLimited = config.access.perSecond > 0 || config.access.maxInFlight > 0
   const effectiveTtlMs = quota?.pacing.ttlMs ?? (() => config.cache.ttlMs)
   const cache: Cache = new Cache(
     { ...config.cache, ...config.upstream, flightTimeoutMs: flightTimeoutMs(config) },
@@ -162,6 +167,7 @@ async function openAnswers(common: Common, apiKey: ApiKey) {
     },
   )
   const gauges: Gauges = {
+    access: () => ({ clients: clients && clients.names(), isLimited }),
     cache: () => ({ entries: cache.entries, bytes: cache.bytes }),
     upstream: () => ({
       inFlight: inFlight(),

@@ -1,3 +1,5 @@
+import type { ClientKey } from './access/client-list.ts'
+import { readClientPairs, tellMistakes } from './access/client-list.ts'
 import { redisUrl } from './config-redis.ts'
 import type { Kind } from './config-values.ts'
 import {
@@ -5,6 +7,7 @@ import {
   duration,
   flag,
   host,
+  networks,
   oneOf,
   origin,
   origins,
@@ -23,6 +26,16 @@ export const secret: Kind<string> = {
   expects: 'one line of visible ASCII characters',
   parse: (text) => parseSecret(text) ?? undefined,
   mask: () => '********',
+}
+
+const clientKeys: Kind<readonly ClientKey[]> = {
+  expects: 'name=key pairs, separated by commas',
+  parse: (text) => {
+    const { clients, mistakes } = readClientPairs(text)
+    return mistakes.length > 0 ? undefined : clients
+  },
+  mask: () => '********',
+  explain: (text) => tellMistakes(readClientPairs(text).mistakes),
 }
 
 interface Setting<T> extends Kind<T> {
@@ -53,6 +66,31 @@ export const SETTINGS = {
     origins,
     '*',
     '`*`, or the origins whose pages may call (then reflected, with credentials)',
+  ),
+  CLIENT_KEYS: setting(
+    clientKeys,
+    null,
+    'who may ask, as `name=key,name=key`; clients send theirs in the parameter `key`. Without keys whoever asks is answered',
+  ),
+  CLIENT_KEYS_FILE: setting(
+    path,
+    null,
+    'a file with one `name=key` a line instead; read again when it changes',
+  ),
+  CLIENT_RATE_LIMIT: setting(
+    count(0, 100_000),
+    '0',
+    'requests a second of one client (of one address, without keys); `0` is no limit',
+  ),
+  CLIENT_MAX_IN_FLIGHT: setting(
+    count(0, 100_000),
+    '0',
+    'requests of one client (or address) that may wait for upstream at once; `0` is no limit',
+  ),
+  TRUSTED_PROXIES: setting(
+    networks,
+    null,
+    "addresses and networks (CIDR) whose `X-Forwarded-For` is believed; nobody's, when unset",
   ),
   CACHE_TTL: setting(
     duration(0, DAY),

@@ -1,3 +1,5 @@
+import { isIP } from 'node:net'
+
 /**
  * How a setting's text becomes a value. Each kind says what it expects, in words for the operator, and gives
  * undefined for anything else.
@@ -7,6 +9,8 @@ export interface Kind<T> {
   readonly parse: (text: string) => T | undefined
   /** What may be shown of a text that holds a secret; absent where all of it may. */
   readonly mask?: (text: string) => string
+  /** What is wrong with a text that must not be shown, in words that repeat nothing of it. */
+  readonly explain?: (text: string) => string
 }
 
 const UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const
@@ -114,6 +118,18 @@ export const quota: Kind<Quota> = {
   },
 }
 
+/**
+ * Addresses and networks, separated by commas. Not everything (`/0`): then everybody could choose the address that
+ * they are taken for.
+ */
+export const networks: Kind<readonly string[]> = {
+  expects: 'a comma-separated list of IP addresses and networks, such as 10.0.0.0/8,fd00::/8',
+  parse: (text) => {
+    const list = text.split(',').map((item) => item.trim())
+    return list.every(isNetwork) ? list : undefined
+  },
+}
+
 export const path: Kind<string> = {
   expects: 'the path of a readable file',
   parse: (text) => text,
@@ -124,6 +140,13 @@ function parseOrigin(text: string): string | undefined {
   const url = new URL(text)
   const bare = url.pathname === '/' && url.search === '' && url.hash === '' && !/[@?#*]/.test(text)
   return bare ? url.origin : undefined
+}
+
+function isNetwork(text: string): boolean {
+  const [address = '', bits, ...more] = text.split('/')
+  const family = isIP(address)
+  if (family === 0 || address.includes('%') || more.length > 0) return false
+  return bits === undefined || wholeNumber(bits, 1, family === 4 ? 32 : 128) !== undefined
 }
 
 function wholeNumber(text: string, min: number, max: number): number | undefined {

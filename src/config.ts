@@ -1,7 +1,9 @@
+import type { ClientKey } from './access/client-list.ts'
+import { readClientLines, tellMistakes } from './access/client-list.ts'
+import { chooseSecret, quote } from './config-secrets.ts'
 import type { SettingName, Values } from './config-settings.ts'
 import { secret, SETTINGS } from './config-settings.ts'
 import type { Quota } from './config-values.ts'
-import { path } from './config-values.ts'
 import type { RedisTarget } from './redis/target.ts'
 import { parseSecret } from './secret.ts'
 
@@ -15,6 +17,16 @@ export interface Config {
   readonly public: { readonly host: string; readonly port: number }
   readonly admin: { readonly host: string; readonly port: number }
   readonly corsOrigins: '*' | readonly string[]
+  /** Who may ask; null for whoever asks. */
+  readonly clients: { readonly value: readonly ClientKey[] } | { readonly file: string } | null
+  readonly access: {
+    /** Requests a second of one client; 0 is no limit. */
+    readonly perSecond: number
+    /** Requests of one client that may wait for upstream at once; 0 is no limit. */
+    readonly maxInFlight: number
+    /** Addresses and networks (CIDR) whose X-Forwarded-For is believed. */
+    readonly trustedProxies: readonly string[]
+  }
   readonly cache: {
     readonly ttlMs: number
     readonly staleWhileRevalidateMs: number
@@ -58,7 +70,7 @@ export class ConfigError extends Error {
 }
 
 /** Prefixes that only this service's settings have: an unknown name behind one is most likely a slip. */
-const OUR_PREFIX = /^(TOMTOM|CACHE|UPSTREAM|CORS|ADMIN|DRAIN|ACCESS|REDIS)_/
+const OUR_PREFIX = /^(TOMTOM|CACHE|UPSTREAM|CORS|CLIENT|TRUSTED|ADMIN|DRAIN|ACCESS|REDIS)_/
 /** Kubernetes sets such variables for every service it knows. */
 const KUBERNETES_SERVICE = /_(SERVICE|PORT)(_|$)/
 
@@ -69,9 +81,23 @@ const KUBERNETES_SERVICE = /_(SERVICE|PORT)(_|$)/
 export function loadConfig(environment: Environment, readFile: (path: string) => string): Config {
   const problems: string[] = []
   const values = parseValues(environment, problems)
-  const apiKey = chooseKey(environment, values, readFile, problems)
+  const given = (name: SettingName) => textOf(environment, name) !== null
+  const apiKey = chooseSecret('TOMTOM_API_KEY', { values, given, readFile, problems, faultOf: noKey })
+  const clients = chooseSecret('CLIENT_KEYS', { values, given, readFile, problems, faultOf: noClients })
+  if (apiKey === null && !given('TOMTOM_API_KEY') && !given('TOMTOM_API_KEY_FILE')) {
+    problems.push('TOMTOM_API_KEY or TOMTOM_API_KEY_FILE: expected one of them, got neither')
+  }
   if (problems.length > 0 || apiKey === null) throw new ConfigError(problems)
-  return deepFreeze(assemble(values as Required<Values>, apiKey, environment))
+  return deepFreeze(assemble(values as Required<Values>, { apiKey, clients }, environment))
+}
+
+function noKey(content: string): string | null {
+  return parseSecret(content) === null ? `expected ${secret.expects} in the file, got something else` : null
+}
+
+function noClients(content: string): string | null {
+  const { mistakes } = readClientLines(content)
+  return mistakes.length > 0 ? `expected one name=key a line in the file; ${tellMistakes(mistakes)}` : null
 }
 
 /** An empty variable is an unset one: compose files pass `${X:-}` on. */
@@ -83,55 +109,35 @@ function textOf(environment: Environment, name: SettingName): string | null {
 function parseValues(environment: Environment, problems: string[]): Values {
   const values: Record<string, unknown> = {}
   for (const name of Object.keys(SETTINGS) as SettingName[]) {
-    const { parse, expects, isSecret } = SETTINGS[name]
+    const { parse, expects, explain, isSecret } = SETTINGS[name]
     const text = textOf(environment, name)
     if (text === null) continue
     values[name] = parse(text)
     if (values[name] === undefined) {
-      problems.push(`${name}: expected ${expects}, got ${isSecret ? 'something else' : quote(text)}`)
+      const came = isSecret ? 'something else' : quote(text)
+      problems.push(`${name}: expected ${expects}, got ${came}${explain ? `; ${explain(text)}` : ''}`)
     }
   }
   return values as Values
 }
 
-function chooseKey(
+function assemble(
+  values: Required<Values>,
+  { apiKey, clients }: Pick<Config, 'apiKey' | 'clients'>,
   environment: Environment,
-  { TOMTOM_API_KEY: value, TOMTOM_API_KEY_FILE: file }: Values,
-  readFile: (path: string) => string,
-  problems: string[],
-): Config['apiKey'] | null {
-  const given = textOf(environment, 'TOMTOM_API_KEY') !== null
-  if (given && file !== undefined)
-    problems.push('TOMTOM_API_KEY and TOMTOM_API_KEY_FILE: expected one, got both')
-  else if (file !== undefined) return keyFile(file, readFile, problems)
-  else if (!given) problems.push('TOMTOM_API_KEY or TOMTOM_API_KEY_FILE: expected one of them, got neither')
-  return value === undefined ? null : { value }
-}
-
-function keyFile(
-  file: string,
-  readFile: (path: string) => string,
-  problems: string[],
-): Config['apiKey'] | null {
-  try {
-    if (parseSecret(readFile(file)) !== null) return { file }
-    problems.push(`TOMTOM_API_KEY_FILE: expected ${secret.expects} in the file, got something else`)
-  } catch (error) {
-    const why = (error as NodeJS.ErrnoException).code ?? 'an error'
-    problems.push(
-      `TOMTOM_API_KEY_FILE: expected ${path.expects}, got ${why} for ${/[/\\]/.test(file) ? quote(file) : 'a name without a slash'}`,
-    )
-  }
-  return null
-}
-
-function assemble(values: Required<Values>, apiKey: Config['apiKey'], environment: Environment): Config {
+): Config {
   const v = values as { [N in SettingName]: NonNullable<Values[N]> }
   return {
     apiKey,
     public: { host: v.HOST, port: v.PORT },
     admin: { host: v.ADMIN_HOST, port: v.ADMIN_PORT },
     corsOrigins: v.CORS_ORIGINS,
+    clients,
+    access: {
+      perSecond: v.CLIENT_RATE_LIMIT,
+      maxInFlight: v.CLIENT_MAX_IN_FLIGHT,
+      trustedProxies: values.TRUSTED_PROXIES ?? [],
+    },
     cache: {
       ttlMs: v.CACHE_TTL,
       staleWhileRevalidateMs: v.CACHE_STALE_WHILE_REVALIDATE,
@@ -174,12 +180,6 @@ function unknownSettings(environment: Environment): string[] {
       (name) => OUR_PREFIX.test(name) && !KUBERNETES_SERVICE.test(name) && !Object.hasOwn(SETTINGS, name),
     )
     .map((name) => `${name} is not a setting of this service`)
-}
-
-/** What came, on one line, of bounded length, and without what a URL may hold that is nobody's business. */
-function quote(text: string): string {
-  const shown = text.replace(/^(?=.*[?#]).*@.*$|^.*@/s, '…').replace(/[?#].*/s, '?…')
-  return JSON.stringify(shown.length > 80 ? `${shown.slice(0, 80)}…` : shown)
 }
 
 function deepFreeze<T extends object>(value: T): T {

@@ -5,6 +5,7 @@
 export const STATUS_OF = {
   MissingParameter: 400,
   InvalidParameter: 400,
+  Forbidden: 403,
   NotFound: 404,
   MethodNotAllowed: 405,
   RequestTimeout: 408,
@@ -22,6 +23,7 @@ export type ErrorCode = keyof typeof STATUS_OF
 
 /** What a client may read of each error that is not the client's own; the log tells the rest. */
 const PUBLIC_MESSAGE: Record<Exclude<ErrorCode, 'MissingParameter' | 'InvalidParameter'>, string> = {
+  Forbidden: 'The key is missing or not valid.',
   NotFound: 'The requested resource could not be found.',
   MethodNotAllowed: 'The method is not allowed for this resource.',
   RequestTimeout: 'The request was not completed in time.',

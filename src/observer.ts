@@ -6,7 +6,7 @@ export const FORMATS = ['json', 'xml', 'none'] as const
 export type FormatLabel = (typeof FORMATS)[number]
 
 /** Every status that the public listener answers with. */
-export const STATUSES = [200, 204, 304, 400, 404, 405, 408, 429, 431, 500, 502, 503, 504] as const
+export const STATUSES = [200, 204, 304, 400, 403, 404, 405, 408, 429, 431, 500, 502, 503, 504] as const
 
 /** How a lookup in the cache ended. Each lookup is exactly one of these. */
 export const CACHE_RESULTS = ['hit', 'stale', 'stale_error', 'coalesced', 'miss', 'error'] as const
@@ -38,6 +38,10 @@ export type SharedResult = (typeof SHARED_RESULTS)[number]
 export const CIRCUIT_STATES = ['closed', 'open', 'half_open'] as const
 export type CircuitState = (typeof CIRCUIT_STATES)[number]
 
+/** The limit of its own that a client has reached: requests a second, or requests that wait for upstream. */
+export const CLIENT_LIMITS = ['rate', 'in_flight'] as const
+export type ClientLimit = (typeof CLIENT_LIMITS)[number]
+
 /** Upstream refuses our calls, and what is most likely behind it. */
 export interface Refusal {
   readonly status: number | undefined
@@ -52,6 +56,8 @@ export interface RequestFailure {
   readonly trackingId: string
   /** The trace that the request belongs to (W3C Trace Context), if it came with one. */
   readonly traceId?: string
+  /** The client's name, where clients have keys and this one was right. */
+  readonly client?: string
   /** The id that was asked for, once it has passed validation. */
   readonly station?: string
   readonly code: string
@@ -65,6 +71,7 @@ export interface RequestFailure {
 export interface Access {
   readonly trackingId: string
   readonly traceId?: string
+  readonly client?: string
   readonly method: string
   /** The path without the query. */
   readonly path: string
@@ -80,6 +87,14 @@ export interface Observer {
   requestFailed(failure: RequestFailure): void
   /** A request was answered, told only while the access log is on. */
   accessed(access: Access): void
+  /** A client asked, told only where clients have keys: its name, or null without a key that is known. */
+  clientAsked(name: string | null): void
+  /** A client was refused for its own limit. */
+  clientLimited(limit: ClientLimit): void
+  /** The clients were read again from their file and have changed. */
+  clientsChanged(names: readonly string[]): void
+  /** The clients' file cannot be used; the keys in force stay. The reason repeats nothing of it. */
+  clientsUnreadable(reason: string): void
   /** A lookup ended; `ageSeconds` of the answer served, null without one. */
   lookedUp(result: CacheResult, ageSeconds: number | null): void
   /** An entry left the cache for want of room. */
@@ -106,6 +121,8 @@ export interface Observer {
 
 /** What is read, not told: the state of the parts at the moment of a scrape. */
 export interface Gauges {
+  /** The names of the clients that may ask, null where whoever asks is answered; whether clients have limits. */
+  access(): { readonly clients: readonly string[] | null; readonly isLimited: boolean }
   cache(): { readonly entries: number; readonly bytes: number }
   upstream(): {
     readonly inFlight: number
@@ -136,6 +153,10 @@ export function broadcast(listeners: readonly Partial<Observer>[]): Observer {
     requestAnswered: tell('requestAnswered'),
     requestFailed: tell('requestFailed'),
     accessed: tell('accessed'),
+    clientAsked: tell('clientAsked'),
+    clientLimited: tell('clientLimited'),
+    clientsChanged: tell('clientsChanged'),
+    clientsUnreadable: tell('clientsUnreadable'),
     lookedUp: tell('lookedUp'),
     evicted: tell('evicted'),
     sharedLookedUp: tell('sharedLookedUp'),

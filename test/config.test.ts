@@ -48,6 +48,11 @@ const DEFAULTS: Record<string, string | null> = {
   ADMIN_HOST: '127.0.0.1',
   ADMIN_PORT: '8081',
   CORS_ORIGINS: '*',
+  CLIENT_KEYS: null,
+  CLIENT_KEYS_FILE: null,
+  CLIENT_RATE_LIMIT: '0',
+  CLIENT_MAX_IN_FLIGHT: '0',
+  TRUSTED_PROXIES: null,
   CACHE_TTL: '30s',
   CACHE_STALE_WHILE_REVALIDATE: '30s',
   CACHE_STALE_IF_ERROR: '5m',
@@ -80,6 +85,8 @@ await t.test('defaults', async (t) => {
       public: { host: '0.0.0.0', port: 8080 },
       admin: { host: '127.0.0.1', port: 8081 },
       corsOrigins: '*',
+      clients: null,
+      access: { perSecond: 0, maxInFlight: 0, trustedProxies: [] },
       cache: {
         ttlMs: 30_000,
         staleWhileRevalidateMs: 30_000,
@@ -393,6 +400,37 @@ await t.test('kinds of values', async (t) => {
     )
   })
 
+  await t.test('addresses and networks, but never everything', async (t) => {
+    accepts(
+      t,
+      kinds.networks,
+      [
+        ['10.0.0.1', ['10.0.0.1']],
+        ['10.0.0.0/8, fd00::/8', ['10.0.0.0/8', 'fd00::/8']],
+        ['0.0.0.0/1', ['0.0.0.0/1']],
+        ['10.0.0.1/32,::1/128', ['10.0.0.1/32', '::1/128']],
+      ],
+      [
+        '',
+        ',',
+        '10.0.0.1,',
+        '0.0.0.0/0',
+        '::/0',
+        '10.0.0.0/33',
+        '::1/129',
+        '10.0.0.0/8/8',
+        '10.0.0.0/',
+        '10.0.0.0/255.0.0.0',
+        '10.0.0',
+        'loopback',
+        'example.org',
+        'true',
+        '*',
+        'fe80::1%eth0',
+      ],
+    )
+  })
+
   await t.test('a quota: calls per UTC day or month', async (t) => {
     accepts(
       t,
@@ -427,6 +465,8 @@ await t.test('kinds of values', async (t) => {
 const BOUNDS: Record<string, { good: readonly string[]; bad: readonly string[] }> = {
   PORT: { good: ['0', '65535'], bad: ['-1', '65536'] },
   ADMIN_PORT: { good: ['0', '65535'], bad: ['-1', '65536'] },
+  CLIENT_RATE_LIMIT: { good: ['0', '1', '100000'], bad: ['-1', '0.5', '100001'] },
+  CLIENT_MAX_IN_FLIGHT: { good: ['0', '1', '100000'], bad: ['-1', '0.5', '100001'] },
   CACHE_TTL: { good: ['0', '24h', '86399999ms'], bad: ['-1s', '86400001ms', '25h'] },
   CACHE_STALE_WHILE_REVALIDATE: { good: ['0', '24h'], bad: ['86400001ms'] },
   CACHE_STALE_IF_ERROR: { good: ['0', '24h'], bad: ['86400001ms'] },
@@ -477,9 +517,10 @@ await t.test('mistakes', async (t) => {
   await t.test('every setting can be mistaken at once, each told once', async (t) => {
     const wrong = Object.fromEntries(NAMES.map((name) => [name, '\u00e9 \u00e9']))
     const told = problems(wrong)
-    const settled = NAMES.filter((name) => name !== 'TOMTOM_API_KEY_FILE')
+    const settled = NAMES.filter((name) => !['TOMTOM_API_KEY_FILE', 'CLIENT_KEYS_FILE'].includes(name))
     for (const name of settled) t.equal(told.filter((line) => line.startsWith(`${name}: `)).length, 1, name)
     t.ok(told.includes('TOMTOM_API_KEY and TOMTOM_API_KEY_FILE: expected one, got both'))
+    t.ok(told.includes('CLIENT_KEYS and CLIENT_KEYS_FILE: expected one, got both'))
   })
 
   await t.test('what came is shown on one line and cut', async (t) => {
@@ -586,6 +627,48 @@ await t.test('the key', async (t) => {
 
   await t.test('the file is told beside the other mistakes', async (t) => {
     t.equal(problems({ TOMTOM_API_KEY_FILE: '/no/such', PORT: 'x' }).length, 2)
+  })
+})
+
+await t.test("the clients' keys", async (t) => {
+  const CLIENTS = `web=${KEY},ios=${KEY}2`
+  const FILE = '/run/secrets/clients'
+  const told = (environment: Environment, contents?: Record<string, string>) =>
+    problems({ TOMTOM_API_KEY: KEY, ...environment }, contents)
+
+  await t.test('come as a value or in a file, or not at all', async (t) => {
+    t.equal(load().clients, null)
+    t.strictSame(load({ CLIENT_KEYS: CLIENTS }).clients, {
+      value: [
+        { name: 'web', key: KEY },
+        { name: 'ios', key: `${KEY}2` },
+      ],
+    })
+    const environment = { TOMTOM_API_KEY: KEY, CLIENT_KEYS_FILE: FILE }
+    const config = loadConfig(environment, files({ [FILE]: `# a comment\nweb=${KEY}3\n` }))
+    t.strictSame(config.clients, { file: FILE })
+    t.notMatch(JSON.stringify(config), `${KEY}3`)
+  })
+
+  await t.test('as both are refused, as is a file that is missing or bad', async (t) => {
+    t.strictSame(told({ CLIENT_KEYS: CLIENTS, CLIENT_KEYS_FILE: FILE }, { [FILE]: CLIENTS }), [
+      'CLIENT_KEYS and CLIENT_KEYS_FILE: expected one, got both',
+    ])
+    t.strictSame(told({ CLIENT_KEYS_FILE: FILE }), [
+      `CLIENT_KEYS_FILE: expected the path of a readable file, got ENOENT for "${FILE}"`,
+    ])
+    t.strictSame(told({ CLIENT_KEYS_FILE: FILE }, { [FILE]: `web=${KEY}\nweb=cAnArY` }), [
+      'CLIENT_KEYS_FILE: expected one name=key a line in the file; line 2: a key is 16 to 256 of A-Z, a-z, 0-9, - . _ and ~; line 2: the name was used before',
+    ])
+    t.match(told({ CLIENT_KEYS_FILE: FILE }, { [FILE]: '# nobody' }), [/there is no client$/])
+  })
+
+  await t.test('are all told of together when they are mistaken, and never shown', async (t) => {
+    t.strictSame(told({ CLIENT_KEYS: `web=cAnArY,cAnArY,ios=${KEY}`, PORT: 'x' }), [
+      'PORT: expected a port from 0 (chosen by the system) to 65535, got "x"',
+      'CLIENT_KEYS: expected name=key pairs, separated by commas, got something else; entry 1: a key is 16 to 256 of A-Z, a-z, 0-9, - . _ and ~; entry 2: name=key is expected',
+    ])
+    t.equal(load({ CLIENT_KEYS: CLIENTS }).effective['CLIENT_KEYS'], '********')
   })
 })
 

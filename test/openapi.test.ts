@@ -9,6 +9,7 @@ import { bodyFaults, contract, violations } from './support/contract.ts'
 const STATUS_OF_CODE: Record<string, number> = {
   MissingParameter: 400,
   InvalidParameter: 400,
+  Forbidden: 403,
   NotFound: 404,
   MethodNotAllowed: 405,
   RequestTimeout: 408,

@@ -36,8 +36,14 @@ await t.test('every npm script that a text names exists', async (t) => {
   }
 })
 
+await t.test('every file that the threat model names as a test exists', async (t) => {
+  const named = new Set(read('SECURITY.md').match(/\btest\/[\w/-]+\.test\.ts\b/g))
+  t.ok(named.size > 10)
+  for (const path of named) t.ok(existsSync(new URL(path, root)), path)
+})
+
 await t.test('every file that a text links to exists', async (t) => {
-  for (const file of ['README.md', 'CONTRIBUTING.md']) {
+  for (const file of ['README.md', 'CONTRIBUTING.md', 'SECURITY.md']) {
     for (const [, target = ''] of read(file).matchAll(/\]\((?!https?:)([^)#]+)/g)) {
       t.ok(existsSync(new URL(target, root)), `${file}: ${target}`)
     }

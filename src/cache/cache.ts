@@ -1,44 +1,24 @@
-import type { Call, Source } from '../availability/model.ts'
-import type { Clock } from '../clock.ts'
+import type { Call } from '../availability/model.ts'
 import { asServiceError, prefersOldAnswer, ServiceError } from '../errors.ts'
-import type { Observer } from '../observer.ts'
 import { Answer } from './answer.ts'
 import type { Found } from './found.ts'
-import type { FreshnessOptions } from './freshness.ts'
 import { Freshness } from './freshness.ts'
+import type { CacheOptions, CacheParts } from './parts.ts'
 import { Setbacks } from './setbacks.ts'
-import type { SharedFlightParts } from './shared-flight.ts'
 import { SharedFlight } from './shared-flight.ts'
 import type { Flight } from './single-flight.ts'
 import { SingleFlight } from './single-flight.ts'
 import type { Held } from './store.ts'
 import { Store } from './store.ts'
 
-export type { Found }
-
-export interface CacheOptions extends FreshnessOptions {
-  /** An old answer is better than waiting longer than this. */
-  readonly softTimeoutMs: number
-  /** Hard end of a flight, whatever its source does. */
-  readonly flightTimeoutMs: number
-  readonly maxEntries: number
-  readonly maxBytes: number
-}
-
-export interface CacheParts {
-  readonly load: Source
-  readonly observer: Pick<Observer, 'lookedUp' | 'evicted'>
-  readonly clock: Clock
-  /** From 0 up to, not including, 1. */
-  readonly random: () => number
-  /** The TTL in force, in ms: `ttlMs`, or more while a quota must be made to last. */
-  readonly effectiveTtlMs: () => number
-  /** Null without a shared tier. */
-  readonly shared?: Pick<SharedFlightParts, 'tier' | 'observer'> | null
-}
+export type { CacheOptions, CacheParts, Found }
 
 /** So many callers may wait for one station; the next is told to come back. */
 export const MAX_WAITERS = 10_000
+const TOO_MANY_WAITERS = new ServiceError('UpstreamUnavailable', {
+  reason: 'too many callers wait for this station',
+  retryAfterMs: 1_000,
+})
 
 /** An entry's TTL is shortened by up to this part, so that entries stored together expire apart. */
 const JITTER = 0.1
@@ -86,6 +66,11 @@ export class Cache {
     return this.#flights.size
   }
 
+  /** Settles when the call under way for a station ends; undefined if there is none. */
+  underWay(id: string): Promise<unknown> | undefined {
+    return this.#flights.underWay(id)?.result
+  }
+
   /** Lookups since the start. */
   get lookups(): number {
     return this.#lookups
@@ -104,8 +89,9 @@ export class Cache {
   }
 
   /**
-   * The station's answer: held, old, joined or fetched. What is held comes without a promise. `leaving` is
-   * called only if the caller has to wait; its signal detaches this caller and touches nobody else.
+   * The station's answer: held, old, joined or fetched. What is held comes without a promise. `leaving` is called at
+   * once and only if the caller has to wait; its signal detaches this caller and touches nobody else, and what it
+   * throws, before anything is called, counts like an error of the call.
    * @throws ServiceError, thrown or as the rejection
    */
   get(id: string, leaving?: () => AbortSignal): Found | Promise<Found> {
@@ -128,7 +114,7 @@ export class Cache {
       this.#refresh(held)
       return this.#found('stale', held)
     }
-    return this.#wait(id, held, leaving?.())
+    return this.#wait(id, held, leaving)
   }
 
   /** Nobody waits for a refresh; a flight under way is as good as one of its own. */
@@ -137,12 +123,14 @@ export class Cache {
     if (this.#flights.underWay(id) === undefined) this.#launch(id, held, true)
   }
 
-  async #wait(id: string, held: Held | undefined, signal: AbortSignal | undefined): Promise<Found> {
+  async #wait(id: string, held: Held | undefined, leaving: (() => AbortSignal) | undefined): Promise<Found> {
     const joined = this.#flights.underWay(id)
-    const flight = joined ?? this.#launch(id, held, false)
+    let signal: AbortSignal | undefined
     let landed: Held | null
     try {
-      if (flight.waiters >= MAX_WAITERS) throw tooManyWaiters()
+      signal = leaving?.()
+      const flight = joined ?? this.#launch(id, held, false)
+      if (flight.waiters >= MAX_WAITERS) throw TOO_MANY_WAITERS
       landed = await this.#fetchedOrTooSlow(flight, held, signal)
     } catch (error) {
       if (signal?.aborted !== true) return this.#oldOr(asServiceError(error), held)
@@ -152,7 +140,8 @@ export class Cache {
     if (landed === null) return this.#found('stale', held as Held)
     // What another replica had may be old: it is as good as if it had been held from the start.
     if (landed.adopted && this.#freshness.overdueMs(landed) > 0) {
-      return this.#notFresh(id, landed, signal && (() => signal))
+      const same = signal
+      return this.#notFresh(id, landed, same && (() => same))
     }
     const ownResult = landed.adopted ? 'hit' : 'miss'
     return this.#found(joined === undefined ? ownResult : 'coalesced', landed, {
@@ -239,11 +228,4 @@ export class Cache {
     const [freshness, setbacks] = [this.#freshness, this.#setbacks]
     return new SharedFlight({ ...shared, clock, random, deadlineMs, freshness, setbacks })
   }
-}
-
-function tooManyWaiters(): ServiceError {
-  return new ServiceError('UpstreamUnavailable', {
-    reason: 'too many callers wait for this station',
-    retryAfterMs: 1_000,
-  })
 }

@@ -5,18 +5,19 @@ import type { Format } from '../availability/model.ts'
 import type { Query } from '../availability/query.ts'
 import { parseQuery } from '../availability/query.ts'
 import type { Rendering } from '../cache/answer.ts'
-import type { Cache, Found } from '../cache/cache.ts'
+import type { Found } from '../cache/cache.ts'
 import { invalidParameter, ServiceError } from '../errors.ts'
+import { begin } from './begin.ts'
 import { cacheStatus } from './cache-status.ts'
 import { matchesEtag } from './conditional.ts'
 import { wantsGzip } from './content-coding.ts'
 import type { CorsOrigins } from './cors.ts'
 import { corsFields } from './cors.ts'
+import type { LookUp } from './in-flight.ts'
 import { leaving } from './leaving.ts'
 import { CONTENT_TYPE } from './problem.ts'
 import type { Report } from './report.ts'
 import { checkRequest } from './request-rules.ts'
-import { trackingIdOf } from './tracking-id.ts'
 
 /** The mirrored route; what follows the dot is the format, which a client may get wrong. */
 const ROUTE = '/search/2/chargingAvailability.:ext'
@@ -34,7 +35,7 @@ export interface RouteOptions {
 }
 
 export interface RouteParts {
-  readonly cache: Pick<Cache, 'get'>
+  readonly lookUp: LookUp
   /** Told of every answer. */
   readonly report: Report
 }
@@ -45,24 +46,23 @@ interface Mirrored {
 }
 
 /**
- * Registers `GET /search/2/chargingAvailability.{json|xml}`. The route stands in a scope without hooks, and an answer
- * that is held is written without a promise: both are what a hit costs (bench/hot-path.mjs).
+ * Registers `GET /search/2/chargingAvailability.{json|xml}`. The route's scope has hooks only for admission.ts, and
+ * an answer that is held is written without a promise: both are what a hit costs (bench/hot-path.mjs).
  */
 export function availabilityRoute(
   app: FastifyInstance,
   options: RouteOptions,
-  { cache, report }: RouteParts,
+  { lookUp, report }: RouteParts,
 ): void {
   const corsFor = corsFields(options.corsOrigins)
   app.get<Mirrored>(ROUTE, (request, reply) => {
-    request.startedAt = performance.now()
-    request.trackingId = trackingIdOf(request.raw.headers['tracking-id'])
+    begin(request)
     checkRequest(request.raw, reply.raw)
     const format = (request.format = formatOf(request.url))
     const query = readQuery(request.query.raw)
     request.station = query.id
     request.result = 'error' // until something is found
-    const found = cache.get(query.id, () => leaving(reply))
+    const found = lookUp(query.id, () => leaving(reply), request.limitedAs)
     const answer = (it: Found) => {
       request.result = it.result
       const fields = answerFields(it, request.trackingId, corsFor(request.raw.headers.origin))

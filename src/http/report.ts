@@ -18,9 +18,13 @@ export function reporter(observer: Observer, accessLog: boolean): Report {
 }
 
 /** What a request is found by in the log. */
-export function marksOf({ trackingId, headers }: FastifyRequest): Pick<Access, 'trackingId' | 'traceId'> {
+export function marksOf({
+  trackingId,
+  headers,
+  client,
+}: FastifyRequest): Pick<Access, 'trackingId' | 'traceId' | 'client'> {
   const traceId = traceIdOf(headers.traceparent)
-  return { trackingId, ...(traceId !== null && { traceId }) }
+  return { trackingId, ...(traceId !== null && { traceId }), ...(client !== null && { client }) }
 }
 
 /** Without the query, for that may hold a key. */

@@ -8,18 +8,21 @@ import type { Format } from '../availability/model.ts'
 import type { Cache } from '../cache/cache.ts'
 import { ServiceError } from '../errors.ts'
 import type { Observer, RequestResult } from '../observer.ts'
+import type { AdmissionOptions, AdmissionParts } from './admission.ts'
+import { admission } from './admission.ts'
 import { SCHEMALESS } from '../schemaless.ts'
 import { availabilityRoute, isAvailabilityPath } from './availability-route.ts'
+import { begin } from './begin.ts'
 import type { CorsOrigins } from './cors.ts'
 import { corsOptions } from './cors.ts'
 import { earlyAnswers } from './early-answers.ts'
+import { limitInFlight } from './in-flight.ts'
 import { ClientLeft } from './leaving.ts'
 import { ownRoutes } from './own-routes.ts'
 import { refuse } from './refusal.ts'
 import type { Report } from './report.ts'
 import { reporter } from './report.ts'
 import { checkRequest } from './request-rules.ts'
-import { trackingIdOf } from './tracking-id.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -31,20 +34,26 @@ declare module 'fastify' {
     format: Format | 'none'
     result: RequestResult
     startedAt: number
+    /** The client's name, where clients have keys and this one was right. */
+    client: string | null
+    /** What the limits of a client tell it from others by. */
+    limitedAs: string
   }
 }
 
-export interface PublicServerOptions {
+export interface PublicServerOptions extends AdmissionOptions {
   readonly corsOrigins: CorsOrigins
   readonly accessLog: boolean
   /** The text of openapi.yaml, served as it is. */
   readonly openapi: string
   /** While true, every answer ends its connection, so that clients move to another replica. */
   readonly isDraining: () => boolean
+  /** Addresses and networks (CIDR) whose X-Forwarded-For is believed. */
+  readonly trustedProxies: readonly string[]
 }
 
-export interface PublicServerParts {
-  readonly cache: Pick<Cache, 'get'>
+export interface PublicServerParts extends AdmissionParts {
+  readonly cache: Pick<Cache, 'get' | 'underWay'>
   readonly observer: Observer
 }
 
@@ -59,11 +68,12 @@ export async function publicServer(
   options: PublicServerOptions,
   parts: PublicServerParts,
 ): Promise<FastifyInstance> {
-  const { cache, observer } = parts
+  const { observer } = parts
   const early = earlyAnswers(options.corsOrigins, observer)
   const app = fastify({
     ...SCHEMALESS,
     logger: false,
+    trustProxy: options.trustedProxies.length > 0 && [...options.trustedProxies],
     bodyLimit: 1024,
     exposeHeadRoutes: false,
     return503OnClosing: false,
@@ -90,9 +100,12 @@ export async function publicServer(
   app.decorateRequest('format', 'none')
   app.decorateRequest('result', 'none')
   app.decorateRequest('startedAt', 0)
+  app.decorateRequest('client', null)
+  app.decorateRequest('limitedAs', '')
   const report = reporter(observer, options.accessLog)
   await app.register(async (scope) => {
-    availabilityRoute(scope, options, { cache, report })
+    await admission(scope, options, parts)
+    availabilityRoute(scope, options, { lookUp: limitInFlight(options.maxInFlight, parts), report })
     scope.setErrorHandler((thrown, request, reply) => {
       refuse(thrown, request, reply, options, observer)
       if (!(thrown instanceof ClientLeft)) report(request, reply)
@@ -112,8 +125,7 @@ async function everythingElse(
   report: Report,
 ): Promise<void> {
   scope.addHook('onRequest', (request, reply, done) => {
-    request.startedAt = performance.now()
-    request.trackingId = trackingIdOf(request.headers['tracking-id'])
+    begin(request)
     if (options.isDraining()) reply.header('connection', 'close')
     reply.headers({
       'tracking-id': request.trackingId,

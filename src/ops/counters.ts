@@ -10,7 +10,16 @@ export class Tally<L extends string> {
   }
 
   add(label: L): void {
-    this.counts.set(label, (this.counts.get(label) ?? 0) + 1)
+    this.counts.set(label, this.of(label) + 1)
+  }
+
+  of(label: L): number {
+    return this.counts.get(label) ?? 0
+  }
+
+  /** Forgets every label but these. */
+  keep(labels: readonly L[]): void {
+    for (const label of this.counts.keys()) if (!labels.includes(label)) this.counts.delete(label)
   }
 }
 

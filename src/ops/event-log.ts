@@ -28,6 +28,9 @@ export function eventLog(log: Logger): Partial<Observer> {
       if (percent < 95) log.info(line, 'quota spent')
       else log.warn(line, 'quota spent')
     },
+    clientsChanged: (clients) => log.info({ clients }, 'the client keys have changed and are in force'),
+    clientsUnreadable: (reason) =>
+      log.warn({ reason }, 'the client keys cannot be read again; the keys in force stay'),
     keyRotated: () => log.info('the upstream key has changed and is in force'),
     keyUnreadable: (reason) =>
       log.warn({ reason }, 'the upstream key cannot be read again; the key in force stays'),

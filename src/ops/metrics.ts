@@ -4,6 +4,7 @@ import type { Gauges, Observer, RequestResult } from '../observer.ts'
 import {
   CACHE_RESULTS,
   CIRCUIT_STATES,
+  CLIENT_LIMITS,
   FORMATS,
   SHARED_RESULTS,
   STATUSES,
@@ -28,6 +29,8 @@ type Labels = Readonly<Record<string, string>>
 type Sample = readonly [labels: Labels, value: number]
 
 const RESULTS: readonly RequestResult[] = [...CACHE_RESULTS, 'none']
+/** The client of a request without a key that is known; no client has this name. */
+const NOBODY = 'none'
 /** Seconds: what is held is answered in less than one millisecond, what upstream must answer in up to ten seconds. */
 const REQUEST_BUCKETS = [
   0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
@@ -48,6 +51,8 @@ export function createMetrics(gauges: Gauges, build: Build): Metrics {
   )
   const requestSeconds = new Map(RESULTS.map((result) => [result, new Histogram(REQUEST_BUCKETS)]))
   const lookups = new Tally<string>(CACHE_RESULTS)
+  const clients = new Tally<string>([])
+  const clientLimits = new Tally<string>(CLIENT_LIMITS)
   const ages = new Histogram(AGE_BUCKETS)
   const evictions = new Tally(['evicted'])
   const sharedLookups = new Tally<string>(SHARED_RESULTS)
@@ -76,6 +81,16 @@ export function createMetrics(gauges: Gauges, build: Build): Metrics {
     'Time from a request to its answer, by how the cache answered; none means that no lookup was made.',
     () => [...requestSeconds].map(([result, seconds]) => [{ result }, seconds]),
   )
+  if (gauges.access().clients !== null) {
+    counter('evproxy_client_requests_total', 'Requests by client; none had no key that is known.', () =>
+      [...(gauges.access().clients ?? []), NOBODY].map((client) => [{ client }, clients.of(client)]),
+    )
+  }
+  if (gauges.access().isLimited) {
+    counter('evproxy_client_limited_total', 'Requests that met a limit of their client, by the limit.', () =>
+      [...clientLimits.counts].map(([limit, value]) => [{ limit }, value]),
+    )
+  }
   counter(
     'evproxy_cache_requests_total',
     'Lookups in the cache, by how they ended; the sum is the number of lookups.',
@@ -158,6 +173,9 @@ export function createMetrics(gauges: Gauges, build: Build): Metrics {
       requests.add(requestLabel(format, status))
       requestSeconds.get(result)?.observe(seconds)
     },
+    clientAsked: (name) => clients.add(name ?? NOBODY),
+    clientLimited: (limit) => clientLimits.add(limit),
+    clientsChanged: (names) => clients.keep([...names, NOBODY]),
     lookedUp(result, ageSeconds) {
       lookups.add(result)
       if (ageSeconds !== null) ages.observe(ageSeconds)

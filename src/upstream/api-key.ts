@@ -1,8 +1,7 @@
-import { readFileSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import type { Clock } from '../clock.ts'
 import type { Observer } from '../observer.ts'
 import { parseSecret } from '../secret.ts'
+import { watchFile } from '../watched-file.ts'
 
 export type KeySetting = { readonly value: string } | { readonly file: string }
 
@@ -13,9 +12,6 @@ export interface ApiKey {
   readonly known: () => readonly string[]
   readonly stop: () => void
 }
-
-/** How often the file is read. Secrets are swapped by symlink (Kubernetes), which file watchers miss. */
-export const READ_EVERY_MS = 5_000
 
 /**
  * Reads the key, and again every few seconds while the service runs. A file that is empty or gone later leaves
@@ -33,49 +29,22 @@ export function openApiKey(
     const { value } = setting
     return { current: () => value, known: () => [value], stop: () => {} }
   }
-  let key = parseKey(readFileSync(setting.file, 'utf8'))
-  const known = [key]
-  let trouble: string | null = null
-  let stopped = false
-  let cancel: (() => void) | null = null
-
-  const readAgain = async () => {
-    try {
-      const read = parseKey(await readFile(setting.file, 'utf8'))
-      trouble = null
-      if (read !== key) {
-        key = read
-        known.push(key)
-        parts.observer.keyRotated()
-      }
-    } catch (error) {
-      const reason = reasonOf(error)
-      if (reason !== trouble) parts.observer.keyUnreadable(reason)
-      trouble = reason
-    }
-    schedule()
-  }
-  const schedule = () => {
-    if (!stopped) cancel = parts.clock.after(READ_EVERY_MS, () => void readAgain())
-  }
-  schedule()
-  return {
-    current: () => key,
-    known: () => known,
-    stop: () => {
-      stopped = true
-      cancel?.()
+  const { current, stop } = watchFile(setting.file, {
+    parse: parseKey,
+    isSame: Object.is,
+    changed: (key) => {
+      known.push(key)
+      parts.observer.keyRotated()
     },
-  }
+    unusable: (reason) => parts.observer.keyUnreadable(reason),
+    clock: parts.clock,
+  })
+  const known = [current()]
+  return { current, known: () => known, stop }
 }
 
 function parseKey(text: string): string {
   const key = parseSecret(text)
   if (key === null) throw new Error('the file holds no key: one line of visible ASCII characters is expected')
   return key
-}
-
-/** Node's messages name the path, which is no secret; parseKey's name nothing. */
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

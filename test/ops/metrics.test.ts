@@ -60,6 +60,8 @@ const ALWAYS: Readonly<Record<string, Promised>> = {
 const WITH_THEIR_PART: Readonly<Record<string, Promised>> = {
   evproxy_shared_cache_requests_total: { type: 'counter', labels: { result: ['hit', 'miss', 'error'] } },
   evproxy_shared_cache_up: { type: 'gauge' },
+  evproxy_client_requests_total: { type: 'counter', labels: { client: null } },
+  evproxy_client_limited_total: { type: 'counter', labels: { limit: ['rate', 'in_flight'] } },
 }
 
 const PROMISED = { ...ALWAYS, ...WITH_THEIR_PART }

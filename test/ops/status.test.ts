@@ -451,6 +451,7 @@ await t.test('a cursor', async (t) => {
 })
 
 const GAUGES: Gauges = {
+  access: () => ({ clients: null, isLimited: false }),
   cache: () => ({ entries: 1, bytes: 1_000 }),
   upstream: () => ({ inFlight: 0, queued: 0, circuit: 'closed', callsPerSecond: 5 }),
   quota: () => ({ limit: 100, remaining: 90, resetAtMs: Date.UTC(2026, 0, 16) }),

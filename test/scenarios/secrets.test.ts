@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import type { Test } from 'tap'
 import t from 'tap'
-import { openApiKey, READ_EVERY_MS } from '../../src/upstream/api-key.ts'
+import { openApiKey } from '../../src/upstream/api-key.ts'
+import { READ_EVERY_MS } from '../../src/watched-file.ts'
 import type { WireAnswer } from '../support/ask.ts'
 import { ask, everythingOf, pathFor } from '../support/ask.ts'
 import { TestClock } from '../support/clock.ts'
@@ -23,7 +24,7 @@ import { until } from '../support/until.ts'
 /** Every encoding that may meet it spells its middle in another way; head and tail stay as they are in all. */
 const KEY = 'cAnArYkE/+"%<&=\\tAiLsEcReT'
 /** What a client takes for its key. */
-const CLIENT_KEY = 'pArRoTkEy4711'
+const CLIENT_KEY = 'pArRoTkEy4711-of-a-client'
 
 const PARTS = ['cAnArY', 'sEcReT', 'pArRoT', ...['base64', 'base64url', 'hex'].map(encoded)]
 
@@ -222,6 +223,30 @@ await t.test('the key is shown to nobody, wherever upstream is not', async (t) =
     t.equal(await statusOf(proxy), 502)
     await showsNothing(t, proxy)
     t.equal(upstream.calls.length, 0)
+  })
+})
+
+await t.test("the clients' keys are shown to nobody, whether they let in or not", async (t) => {
+  for (const [name, script] of FAILURES.slice(0, 3)) {
+    await t.test(name, async (t) => {
+      const env = { ...ENV, CLIENT_KEYS: `web=${CLIENT_KEY},other=${CLIENT_KEY}3`, CLIENT_RATE_LIMIT: '2' }
+      const { proxy, upstream } = await startService(t, { script, env })
+      await ask(proxy.url, pathFor(`chargingAvailability=first&key=${CLIENT_KEY}`))
+      await showsNothing(t, proxy)
+      t.match(proxy.rawLogs.join(''), /"client":"web"/, 'but their names are')
+      for (const { url } of upstream.calls) t.notMatch(url.href, CLIENT_KEY)
+    })
+  }
+
+  await t.test('in a file that is read again', async (t) => {
+    const file = join(t.testdir({ clients: `web=${CLIENT_KEY}` }), 'clients')
+    const { proxy } = await startService(t, { env: { ...ENV, CLIENT_KEYS_FILE: file } })
+    writeFileSync(file, `web=${CLIENT_KEY}4\n${CLIENT_KEY}\n`)
+    await until('the mistake is told', () => /cannot be read again/.test(proxy.rawLogs.join('')))
+    writeFileSync(file, `web=${CLIENT_KEY}4\n`)
+    await until('the new key is told', () => /client keys have changed/.test(proxy.rawLogs.join('')))
+    proxy.app.log.info({ note: `${CLIENT_KEY} ${CLIENT_KEY}4` }, 'a slip')
+    await showsNothing(t, proxy)
   })
 })
 

@@ -1,7 +1,8 @@
 import { renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import type { Test } from 'tap'
 import t from 'tap'
-import { openApiKey, READ_EVERY_MS } from '../../src/upstream/api-key.ts'
+import { openApiKey } from '../../src/upstream/api-key.ts'
+import { READ_EVERY_MS } from '../../src/watched-file.ts'
 import { settled, TestClock } from '../support/clock.ts'
 
 const FIRST = 'first-key-0123456789'

@@ -1,0 +1,52 @@
+// Holds the licences of everything that is installed in production to a list: npm run licences
+import { readFileSync } from 'node:fs'
+import { pathToFileURL } from 'node:url'
+
+/** Licences that ask for no more than their own text. Another one is a decision for people: docs/releasing.md. */
+export const ALLOWED = ['0BSD', 'Apache-2.0', 'BlueOak-1.0.0', 'BSD-2-Clause', 'BSD-3-Clause', 'ISC', 'MIT']
+
+/**
+ * What is wrong with the licences of a package-lock's production packages, a line each. `readManifest` gives the
+ * package.json of a path in the lock; null for what is not installed on this platform.
+ */
+export function licenceFaults(lock, readManifest) {
+  return Object.entries(lock.packages)
+    .filter(([path, { dev, link }]) => path !== '' && !dev && !link)
+    .flatMap(([path, locked]) => {
+      const manifest = readManifest(path)
+      const licence = manifest === null ? locked.license : licenceOf(manifest)
+      return isAllowed(licence) ? [] : [`${path}@${locked.version}: ${licence ?? 'no licence'}`]
+    })
+}
+
+/** As a string; `{ type }` and lists of them are how it was written long ago. */
+function licenceOf({ license, licenses }) {
+  const old = [license ?? licenses ?? []].flat().map((one) => (typeof one === 'string' ? one : one.type))
+  return old.length === 0 ? undefined : old.join(' AND ')
+}
+
+/** An SPDX expression of one kind of operator; what is more entangled is for people to read. */
+function isAllowed(licence) {
+  const text = String(licence).replace(/^\((.*)\)$/, '$1')
+  if (text.includes(' OR ') && text.includes(' AND ')) return false
+  if (text.includes(' OR ')) return text.split(' OR ').some((one) => ALLOWED.includes(one))
+  return text.split(' AND ').every((one) => ALLOWED.includes(one))
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  const root = new URL('../', import.meta.url)
+  const read = (path) => JSON.parse(readFileSync(new URL(path, root), 'utf8'))
+  const lock = read('package-lock.json')
+  const faults = licenceFaults(lock, (path) => {
+    try {
+      return read(`${path}/package.json`)
+    } catch (error) {
+      if (error.code === 'ENOENT' && lock.packages[path].optional) return null
+      throw error
+    }
+  })
+  const production = Object.entries(lock.packages).filter(([path, { dev }]) => path !== '' && !dev)
+  for (const fault of faults) console.error(fault)
+  console.log(`${production.length} production packages, ${faults.length} with a licence that is not allowed`)
+  process.exitCode = faults.length === 0 ? 0 : 1
+}

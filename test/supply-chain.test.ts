@@ -1,0 +1,240 @@
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+
+const root = new URL('../', import.meta.url)
+const read = (path: string) => readFileSync(new URL(path, root), 'utf8')
+
+interface Scripts {
+  judge: (stdout: string) => { verdict: string; text: string }
+  licenceFaults: (lock: object, readManifest: (path: string) => object | null) => string[]
+  nextVersion: (changelog: string, current: string) => string
+  released: (changelog: string) => string[]
+  packedFiles: (folder: string) => string[]
+  packFaults: (paths: readonly string[]) => string[]
+}
+const modules = ['audit-signatures', 'licences', 'next-version', 'pack-content'].map(
+  (name) => import(new URL(`scripts/${name}.mjs`, root).href) as Promise<object>,
+)
+const { judge, licenceFaults, nextVersion, released, packedFiles, packFaults } = Object.assign(
+  {},
+  ...(await Promise.all(modules)),
+) as Scripts
+
+const manifest = JSON.parse(read('package.json')) as { version: string; files: string[] }
+
+interface Locked {
+  readonly version: string
+  readonly license?: string
+  readonly dev?: boolean
+  readonly resolved?: string
+  readonly hasInstallScript?: boolean
+}
+const lock = JSON.parse(read('package-lock.json')) as { packages: Record<string, Locked> }
+const production = Object.entries(lock.packages).filter(([path, { dev }]) => path !== '' && dev !== true)
+
+await t.test('licences', async (t) => {
+  await t.test('of what is installed in production are all allowed', async (t) => {
+    t.ok(production.length > 50)
+    t.strictSame(
+      licenceFaults(lock, (path) => JSON.parse(read(`${path}/package.json`))),
+      [],
+    )
+  })
+
+  await t.test('are told if they are not', async (t) => {
+    const faults = (declared: object | null, locked: object = {}) =>
+      licenceFaults(
+        { packages: { '': {}, 'node_modules/a': { version: '1.0.0', ...locked } } },
+        () => declared,
+      )
+    for (const license of ['MIT', '(MIT OR GPL-3.0)', '(BSD-3-Clause AND MIT)', { type: 'ISC' }])
+      t.strictSame(faults({ license }), [], JSON.stringify(license))
+    for (const license of [
+      'GPL-3.0-only',
+      'AGPL-3.0',
+      'UNLICENSED',
+      'SEE LICENSE IN LICENSE.txt',
+      'mit',
+      '',
+      '(MIT AND GPL-3.0)',
+      '(GPL-2.0 OR GPL-3.0)',
+      '(MIT OR (ISC AND GPL-3.0))',
+      { type: 'GPL-3.0' },
+    ])
+      t.equal(faults({ license }).length, 1, JSON.stringify(license))
+    t.strictSame(faults({}), ['node_modules/a@1.0.0: no licence'])
+    t.strictSame(faults({ licenses: [{ type: 'MIT' }, { type: 'GPL-2.0' }] }), [
+      'node_modules/a@1.0.0: MIT AND GPL-2.0',
+    ])
+    t.strictSame(
+      faults(null, { license: 'GPL-3.0' }),
+      ['node_modules/a@1.0.0: GPL-3.0'],
+      'not installed here',
+    )
+    t.strictSame(
+      faults({ license: 'GPL-3.0' }, { dev: true }),
+      [],
+      "of what is not shipped are nobody's business",
+    )
+  })
+})
+
+await t.test('the lockfile names no registry and no install script of production', async (t) => {
+  for (const [path, { resolved, hasInstallScript }] of production) {
+    t.equal(resolved, undefined, path)
+    t.equal(hasInstallScript, undefined, path)
+  }
+})
+
+await t.test('signatures', async (t) => {
+  const verdict = (report: unknown) => judge(JSON.stringify(report)).verdict
+  await t.test('that are right pass', async (t) => {
+    t.equal(verdict({ invalid: [], missing: [] }), 'verified')
+  })
+  await t.test('that are wrong or missing fail, by name', async (t) => {
+    const bad = { name: 'evil', version: '1.0.0', code: 'EINTEGRITYSIGNATURE' }
+    t.match(judge(JSON.stringify({ invalid: [bad], missing: [] })), { verdict: 'bad', text: /evil@1\.0\.0/ })
+    t.equal(verdict({ invalid: [], missing: [bad] }), 'bad')
+  })
+  await t.test('that are not served pass, and it is said', async (t) => {
+    for (const code of ['ENOTFOUND', 'ECONNREFUSED', 'ETIMEDOUT', 'E404'])
+      t.match(judge(JSON.stringify({ error: { code, summary: 'x' } })), {
+        verdict: 'unknown',
+        text: /NOT CHECKED/,
+      })
+    const summary = 'found no dependencies to audit that were installed from a supported registry'
+    t.equal(verdict({ error: { code: null, summary } }), 'unknown')
+  })
+  await t.test('about which anything else is said fail', async (t) => {
+    for (const report of [
+      { error: { code: 'TUF_VERIFY', summary: 'x' } },
+      { error: { code: 'EEXPIREDSIGNATUREKEY' } },
+      {},
+    ])
+      t.equal(verdict(report), 'bad', JSON.stringify(report))
+    t.equal(judge('').verdict, 'bad')
+  })
+})
+
+await t.test('the package has what it needs and nothing else', async (t) => {
+  const planted = {
+    'package.json': read('package.json'),
+    '.env': 'TOMTOM_API_KEY=x',
+    '.env.example': '',
+    'key.txt': '',
+    'openapi.yaml': '',
+    'README.md': '',
+    'CHANGELOG.md': '',
+    'SECURITY.md': '',
+    LICENSE: '',
+    artefacts: { 'sbom.cdx.json': '' },
+    dist: { 'main.js': '', 'main.js.map': '', ops: { page: { 'index.html': '' } } },
+    docs: { 'operating.md': '', 'key.txt': '' },
+    src: { 'main.ts': '' },
+    test: { 'a.test.ts': '' },
+  }
+  const paths = packedFiles(t.testdir(planted))
+  t.strictSame(packFaults(paths), [])
+  t.strictSame(
+    paths.toSorted(),
+    [
+      '.env.example',
+      'CHANGELOG.md',
+      'LICENSE',
+      'README.md',
+      'SECURITY.md',
+      'dist/main.js',
+      'dist/main.js.map',
+      'dist/ops/page/index.html',
+      'docs/operating.md',
+      'openapi.yaml',
+      'package.json',
+    ].toSorted(),
+  )
+  for (const path of [
+    '.env',
+    'src/main.ts',
+    'test/a.ts',
+    'dist/key.pem',
+    '.npmrc',
+    'docs/key.txt',
+    'dist/.env',
+  ])
+    t.strictSame(packFaults([...paths, path]), [`${path} does not belong there`])
+  t.strictSame(packFaults(paths.filter((path) => path !== 'LICENSE')), ['LICENSE is missing'])
+})
+
+await t.test('the bill of materials has every production package and no other', async (t) => {
+  const file = join(t.testdir({}), 'sbom.json')
+  execFileSync('node', ['scripts/sbom.mjs', file], { cwd: root, stdio: ['ignore', 'pipe', 'ignore'] })
+  const sbom = JSON.parse(readFileSync(file, 'utf8')) as {
+    bomFormat: string
+    metadata: { component: Record<string, unknown> }
+    components: { name: string; group?: string; version: string; purl: string; licenses?: unknown[] }[]
+  }
+  t.equal(sbom.bomFormat, 'CycloneDX')
+  t.match(sbom.metadata.component, {
+    name: 'ev-availability-proxy',
+    version: manifest.version,
+    type: 'application',
+  })
+  const told = sbom.components.map(({ purl }) => decodeURIComponent(purl).replace(/\?.*/, ''))
+  const expected = production.map(
+    ([path, { version }]) => `pkg:npm/${path.replace(/.*node_modules\//, '')}@${version}`,
+  )
+  t.strictSame([...new Set(told)].toSorted(), [...new Set(expected)].toSorted())
+})
+
+await t.test('versions', async (t) => {
+  const changelog = read('CHANGELOG.md')
+  const versions = released(changelog)
+
+  await t.test(
+    'of package, lockfile, contract and example deployment are that of the newest release',
+    async (t) => {
+      const { version } = manifest
+      t.equal(version, versions[0] ?? '0.1.0', 'before the first release, the version that it will have')
+      t.equal(lock.packages['']?.version, version, 'package-lock.json')
+      t.match(read('openapi.yaml'), new RegExp(`^  version: ${version}$`, 'm'), 'openapi.yaml')
+      t.match(
+        read('deploy/kubernetes/ev-availability-proxy.yaml'),
+        `image: ev-availability-proxy:${version}\n`,
+      )
+    },
+  )
+
+  await t.test('in the changelog have a heading each, the newest first, after Unreleased', async (t) => {
+    const headings = [...changelog.matchAll(/^## (.*)$/gm)].map(([, heading]) => heading)
+    t.equal(headings[0], '[Unreleased]')
+    t.equal(headings.length, versions.length + 1, 'and no heading is anything else')
+    const numbers = versions.map((version) =>
+      version
+        .split('.')
+        .map(Number)
+        .reduce((sum, n) => sum * 1e4 + n, 0),
+    )
+    t.strictSame(
+      numbers,
+      numbers.toSorted((a, b) => b - a),
+    )
+  })
+
+  await t.test('to come follow from what is unreleased', async (t) => {
+    const log = (unreleased: string, latest: string) =>
+      `# Changelog\n\n## [Unreleased]\n\n${unreleased}\n\n## [${latest}] - 2026-01-01\n\n### Removed\n\n- x\n`
+    for (const [unreleased, latest, next] of [
+      ['### Fixed\n\n- x', '1.2.3', '1.2.4'],
+      ['### Security\n\n- x', '1.2.3', '1.2.4'],
+      ['### Added\n\n- x', '1.2.3', '1.3.0'],
+      ['### Fixed\n\n- x\n\n### Changed\n\n- x', '1.2.3', '1.3.0'],
+      ['### Removed\n\n- x', '1.2.3', '2.0.0'],
+      ['### Changed\n\n- **Breaking**: x', '1.2.3', '2.0.0'],
+      ['### Removed\n\n- x', '0.2.3', '0.3.0'],
+    ] as const)
+      t.equal(nextVersion(log(unreleased, latest), latest), next, `${latest}: ${unreleased}`)
+    t.equal(nextVersion('## [Unreleased]\n\n### Added\n\n- x\n', '0.1.0'), '0.1.0', 'the first')
+    t.throws(() => nextVersion(log('', '1.2.3'), '1.2.3'), /nothing to release/)
+  })
+})
