@@ -6,6 +6,7 @@ import { Answer } from './answer.ts'
 import type { Found } from './found.ts'
 import type { FreshnessOptions } from './freshness.ts'
 import { Freshness } from './freshness.ts'
+import { jitterOf } from './jitter.ts'
 import { Setbacks } from './setbacks.ts'
 import type { SharedFlightParts } from './shared-flight.ts'
 import { SharedFlight } from './shared-flight.ts'
@@ -39,9 +40,6 @@ export interface CacheParts {
 
 /** So many callers may wait for one station; the next is told to come back. */
 export const MAX_WAITERS = 10_000
-
-/** An entry's TTL is shortened by up to this part, so that entries stored together expire apart. */
-const JITTER = 0.1
 
 /**
  * The memory of answers: one call upstream for a station at a time, one unfiltered answer kept, its freshness
@@ -200,7 +198,7 @@ export class Cache {
     const startedAt = clock.now()
     const answer = new Answer(await load(id, call))
     const receivedAt = clock.now()
-    const jitter = 1 - JITTER * random()
+    const jitter = jitterOf(random())
     return { answer, receivedAt, startedAt, jitter, token, adopted: false, usedAt: receivedAt }
   }
 
