@@ -48,6 +48,8 @@ export async function measure({ pid, port, script, seconds, connections = 64 }) 
     `-c${connections}`,
     `-d${seconds}s`,
     '--latency',
+    '--timeout',
+    '20s',
     '-s',
     script,
     `http://127.0.0.1:${port}/`,

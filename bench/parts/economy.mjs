@@ -14,12 +14,12 @@ import { startUpstream } from '../lib/upstream-process.mjs'
 import { peers } from '../peers/index.mjs'
 import { jitterOf } from '../../dist/cache/jitter.js'
 
-const STATIONS = 500
+const STATIONS = 400
 const TTL_SECONDS = 10
 const STALE_SECONDS = 30
 const LATENCY_MS = 80
 const LIMIT = 50
-const WARM_MS = 12_500
+const WARM_MS = TTL_SECONDS * 1_000
 const RATES = [120, 300]
 const LIMITS = [0, LIMIT]
 const FILTERS = { 'random filters': filteredTarget, '6 fixed filters': fixedTarget }

@@ -14,7 +14,7 @@ const WARM_SECONDS = 2
 const TTL_SECONDS = 7_200
 
 /** Requests per CPU second, `{ [load]: { [name]: [a number a round] } }`; null where a server has no such answer. */
-export async function measureHotPath({ names, loads, rounds, seconds, say }) {
+export async function measureHotPath({ names, loads, rounds, seconds, warmSeconds = WARM_SECONDS, say }) {
   const upstream = await startUpstream()
   const about = { upstreamPort: upstream.port, ttlSeconds: TTL_SECONDS, staleSeconds: TTL_SECONDS }
   const results = {}
@@ -25,7 +25,7 @@ export async function measureHotPath({ names, loads, rounds, seconds, say }) {
       for (const load of loads) {
         const requests = await requestsFor(load, server.port)
         const row = ((results[load] ??= {})[name] ??= [])
-        if (requests !== null) row.push(await perCpuSecond(server, requests, seconds))
+        if (requests !== null) row.push(await perCpuSecond(server, requests, { seconds, warmSeconds }))
       }
       await server.stop()
     }
@@ -34,9 +34,9 @@ export async function measureHotPath({ names, loads, rounds, seconds, say }) {
   return results
 }
 
-async function perCpuSecond({ pid, port }, requests, seconds) {
+async function perCpuSecond({ pid, port }, requests, { seconds, warmSeconds }) {
   const load = { pid, port, script: wrkScript(requests) }
-  await warm({ ...load, requestCount: requests.length, leastSeconds: WARM_SECONDS })
+  await warm({ ...load, requestCount: requests.length, leastSeconds: warmSeconds })
   const { perCpuSecond } = await measure({ ...load, seconds })
   return perCpuSecond
 }
