@@ -27,9 +27,9 @@ requirePrograms()
 const options = readOptions(process.argv.slice(2))
 useLoadCore()
 const asked = (part) => options.only === null || options.only.includes(part)
-const own = ['raw', 'proxy', 'raw-again']
+const own = new Set(['raw', 'proxy', 'raw-again'])
 const names = present(
-  Object.keys(peers).filter((name) => own.includes(name) || (options.peers?.includes(name) ?? true)),
+  Object.keys(peers).filter((name) => own.has(name) || (options.peers?.includes(name) ?? true)),
   say,
 )
 

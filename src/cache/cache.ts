@@ -13,7 +13,7 @@ import { SharedFlight } from './shared-flight.ts'
 import type { Flight } from './single-flight.ts'
 import { SingleFlight } from './single-flight.ts'
 import type { Held } from './store.ts'
-import { Store } from './store.ts'
+import { Store, wholeMs } from './store.ts'
 
 export type { Found }
 
@@ -109,7 +109,7 @@ export class Cache {
   get(id: string, leaving?: () => AbortSignal): Found | Promise<Found> {
     this.#lookups++
     const held = this.#store.get(id)
-    if (held !== undefined) held.usedAt = this.#parts.clock.now()
+    if (held !== undefined) held.usedAt = wholeMs(this.#parts.clock.now())
     if (held !== undefined && this.#freshness.overdueMs(held) <= 0) return this.#found('hit', held)
     return this.#notFresh(id, held, leaving)
   }
@@ -195,9 +195,9 @@ export class Cache {
 
   async #load(id: string, call: Call, token: string): Promise<Held> {
     const { load, clock, random } = this.#parts
-    const startedAt = clock.now()
+    const startedAt = wholeMs(clock.now())
     const answer = new Answer(await load(id, call))
-    const receivedAt = clock.now()
+    const receivedAt = wholeMs(clock.now())
     const jitter = jitterOf(random())
     return { answer, receivedAt, startedAt, jitter, token, adopted: false, usedAt: receivedAt }
   }
