@@ -17,4 +17,4 @@ app.get(
     response.send(Buffer.from(await answer.body.arrayBuffer()))
   },
 )
-app.listen(Number(process.env.PORT), '127.0.0.1')
+app.listen(Number(process.env.PORT), '127.0.0.1').keepAliveTimeout = 72_000

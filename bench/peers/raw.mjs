@@ -2,7 +2,7 @@
 import { createServer } from 'node:http'
 import { gzipped, headers, plain } from './fixed-answer.mjs'
 
-createServer((request, response) => {
+createServer({ keepAliveTimeout: 72_000 }, (request, response) => {
   if (request.headers['if-none-match'] !== undefined) {
     response.writeHead(304, headers).end()
   } else if (request.headers['accept-encoding'] === 'gzip') {
