@@ -20,7 +20,12 @@ import { start } from './parts/start.mjs'
 import { peers, present } from './peers/index.mjs'
 
 /** The loads of the first part, as the command line calls them. */
-const HOT = { hits: 'hits', filters: 'filters', gzip: 'gzip', 304: 'not modified' }
+const HOT = [
+  ['hits', 'hits'],
+  ['filters', 'filters'],
+  ['gzip', 'gzip'],
+  ['304', 'not modified'],
+]
 const OTHERS = { misses, economy, memory, pauses, start }
 
 requirePrograms()
@@ -33,9 +38,7 @@ const names = present(
   say,
 )
 
-const loads = Object.keys(HOT)
-  .filter(asked)
-  .map((load) => HOT[load])
+const loads = HOT.filter(([name]) => asked(name)).map(([, load]) => load)
 const tables = {}
 if (loads.length > 0) show('hot path', await hotPath({ ...options, names, loads, say }))
 for (const [name, part] of Object.entries(OTHERS)) {

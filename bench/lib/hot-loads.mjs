@@ -9,7 +9,7 @@ const FILTERED_TARGETS = 8_000
 const KINDS = {
   hits: () => plainTargets(TARGETS).map((target) => ({ target })),
   filters: () => filteredTargets(FILTERED_TARGETS).map((target) => ({ target })),
-  gzip: () => plainTargets(TARGETS).map((target) => ({ target, headers: { 'Accept-Encoding': 'gzip' } })),
+  gzip: () => plainTargets(TARGETS).map((target) => ({ target, headers: { 'accept-encoding': 'gzip' } })),
   'not modified': async (port) => {
     const tags = new Map()
     for (const target of new Set(plainTargets(TARGETS))) {
@@ -21,7 +21,7 @@ const KINDS = {
     }
     return plainTargets(TARGETS).map((target) => ({
       target,
-      headers: { 'If-None-Match': tags.get(target) },
+      headers: { 'if-none-match': tags.get(target) },
     }))
   },
 }

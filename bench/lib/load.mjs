@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { cpuSeconds, LOAD_CORE } from './process.mjs'
+import { cpuSeconds, endWithUs, LOAD_CORE } from './process.mjs'
 
 const run = promisify(execFile)
 const folder = mkdtempSync(join(tmpdir(), 'bench-'))
@@ -40,7 +40,7 @@ end
 /** Requests per server CPU second over so many seconds, and the latency of 99 in 100 in ms. */
 export async function measure({ pid, port, script, seconds, connections = 64 }) {
   const before = cpuSeconds(pid)
-  const { stdout } = await run('taskset', [
+  const load = run('taskset', [
     '-c',
     LOAD_CORE,
     'wrk',
@@ -54,11 +54,14 @@ export async function measure({ pid, port, script, seconds, connections = 64 }) 
     script,
     `http://127.0.0.1:${port}/`,
   ])
+  endWithUs(load.child)
+  const { stdout } = await load
   const cpu = cpuSeconds(pid) - before
   const requests = Number(/(\d+) requests in/.exec(stdout)?.[1])
   const refused = Number(/Non-2xx or 3xx responses: (\d+)/.exec(stdout)?.[1] ?? 0)
   const broken = /Socket errors: .*/.exec(stdout)?.[0] ?? null
   if (refused > 0 || broken !== null) throw new Error(`${refused} refused, ${broken ?? 'none broken'}`)
+  if (!(requests > connections)) throw new Error(`${requests} requests in all`)
   return {
     requests,
     perCpuSecond: requests / cpu,

@@ -15,9 +15,15 @@ const STOP_LIMIT_MS = 15_000
 const running = new Set()
 
 process.on('exit', () => {
-  for (const child of running) child.kill('SIGKILL')
+  for (const child of running) child.kill('SIGTERM') // SIGKILL would orphan the workers of nginx
 })
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1))
+
+/** No child outlives the benchmarks, however they end. */
+export function endWithUs(child) {
+  running.add(child)
+  child.once('exit', () => running.delete(child))
+}
 
 /** Where the program is, or null. Debian keeps daemons where not everybody looks. */
 export function programPath(name) {
@@ -55,8 +61,7 @@ export async function startServer(command, args, { env = {}, probe, cwd, core = 
     cwd,
     stdio: ['ignore', err, err, ...(ipc ? ['ipc'] : [])],
   })
-  running.add(child)
-  child.once('exit', () => running.delete(child))
+  endWithUs(child)
   for (let tries = 0; !(await answers(probe)); tries++) {
     if (child.exitCode !== null) throw new Error(`${command} ${args.join(' ')} ended with ${child.exitCode}`)
     if (tries > 400) throw new Error(`${command} ${args.join(' ')} does not answer`)

@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { SERVER_CORE } from '../lib/process.mjs'
+import { endWithUs, SERVER_CORE } from '../lib/process.mjs'
 import { table } from '../lib/stats.mjs'
 
 const run = promisify(execFile)
@@ -48,6 +48,8 @@ async function hold(stations) {
   const flags = ['--expose-gc', '--max-old-space-size=12000']
   const env = { ...process.env, STATIONS: String(stations), RENDER: stations <= MOST_RENDERED ? '1' : '' }
   const command = ['-c', SERVER_CORE, process.execPath, ...flags, HOLD]
-  const { stdout } = await run('taskset', command, { env })
+  const held = run('taskset', command, { env })
+  endWithUs(held.child)
+  const { stdout } = await held
   return JSON.parse(stdout)
 }

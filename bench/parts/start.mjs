@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as wait } from 'node:timers/promises'
-import { freePort, SERVER_CORE } from '../lib/process.mjs'
+import { endWithUs, freePort, SERVER_CORE } from '../lib/process.mjs'
 import { spread, table } from '../lib/stats.mjs'
 import { startUpstream } from '../lib/upstream-process.mjs'
 import { probe, PROXY_FILE, proxyEnv } from '../peers/index.mjs'
@@ -24,6 +24,7 @@ export async function start({ quick, rounds, say }) {
       env,
       stdio: 'ignore',
     })
+    endWithUs(child)
     await Promise.all([
       firstAnswer(`http://127.0.0.1:${adminPort}/livez`).then((at) => ms.livez.push(at - startedAt)),
       firstAnswer(probe(port)).then((at) => ms.route.push(at - startedAt)),
