@@ -4,13 +4,14 @@
  * A station's calls depend on nothing but its own requests, so a sample is enough: ranks spread evenly over the
  * logarithm of the popularity, each standing for its neighbours. For each, requests come to the replicas as Poisson
  * processes of their own, and only those matter that miss a memory: the first to a replica after its copy has had its
- * time. That is simulated, by the rules of the service: a copy is fresh for TTL x jitter (0.9 to 1); a replica that
+ * time. That is simulated, by the rules of the service: a copy is fresh for TTL x jitter (0.9 to 1, mostly near 1); a replica that
  * misses takes a fresh copy from the shared tier with what is left of its time, or else calls. Beside the calls stands
  * the formula that they should obey: a renewal process, 1 / (T + 1 / rate) a second for each cache that calls by
  * itself. Latency is nil, so the leases have nothing to do here: what they are for is measured by bench/replicas.mjs.
  *
- * Usage: node bench/fleet.mjs
+ * Usage: npm run build && node bench/fleet.mjs
  */
+import { jitterOf } from '../dist/cache/jitter.js'
 import { randomNumbers } from './lib/stations.mjs'
 
 const STATIONS = 10_000_000
@@ -23,11 +24,11 @@ const RANKS = 240
 const CYCLES = 4_000
 /** A look, then as a rule a token, an account, two looks at refusals, and the publication. */
 const COMMANDS_PER_CALL = 6
-const MEAN_JITTER = 0.95
+const MEAN_JITTER = 0.985
 
 const random = randomNumbers(11)
 const exponential = (mean) => -Math.log(1 - random()) * mean
-const freshFor = () => TTL_S * (1 - 0.1 * random())
+const freshFor = () => TTL_S * jitterOf(random())
 
 /** Ranks, each with the number of stations that it stands for. */
 function sample() {

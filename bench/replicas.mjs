@@ -10,6 +10,7 @@ import { once } from 'node:events'
 import { setTimeout as wait } from 'node:timers/promises'
 import { decodeAvailability } from '../dist/availability/decode.js'
 import { Cache } from '../dist/cache/cache.js'
+import { jitterOf } from '../dist/cache/jitter.js'
 import { LEASE_MS } from '../dist/cache/shared.js'
 import { systemClock } from '../dist/clock.js'
 import { redisUrl } from '../dist/config-redis.js'
@@ -49,7 +50,7 @@ function leastCalls(requests) {
   let calls = 0
   for (const { at, id } of requests) {
     if (at < (freshUntil.get(id) ?? 0)) continue
-    freshUntil.set(id, at + TTL_MS * (1 - 0.1 * random()))
+    freshUntil.set(id, at + TTL_MS * jitterOf(random()))
     calls++
   }
   return calls

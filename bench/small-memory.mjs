@@ -13,7 +13,7 @@ import { fileURLToPath } from 'node:url'
 import { Pool } from 'undici'
 import { memoryCgroup } from './lib/memory-limit.mjs'
 import { freePort } from './lib/process.mjs'
-import { randomNumbers, targetOf } from './lib/stations.mjs'
+import { filteredTarget, randomNumbers } from './lib/stations.mjs'
 
 const MB = 2 ** 20
 const MARGIN = 0.95
@@ -153,7 +153,7 @@ async function client(seed, until, result) {
       const station = Math.floor(STATIONS * random() ** 2) // a few that everybody asks for, and all others now and then
       const headers = random() < 0.5 ? { 'accept-encoding': 'gzip' } : {}
       const { statusCode, body } = await pool.request({
-        path: targetOf(station, random),
+        path: filteredTarget(random, station),
         method: 'GET',
         headers,
       })

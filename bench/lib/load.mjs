@@ -1,28 +1,33 @@
-/** Load by wrk on core 1: counts requests and errors against the server's CPU time. */
+/** Load by wrk on a core of its own: requests and errors, against the server's CPU time, and latencies. */
 import { execFile } from 'node:child_process'
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { cpuSeconds } from './process.mjs'
+import { cpuSeconds, endWithUs, LOAD_CORE } from './process.mjs'
 
 const run = promisify(execFile)
 const folder = mkdtempSync(join(tmpdir(), 'bench-'))
+process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
 
-/** A wrk script that goes through the targets given, each with the headers given, from a random start. */
-export function wrkScript(name, targets, headers = {}) {
-  const file = join(folder, `${name}.lua`)
-  const set = Object.entries(headers).map(
-    ([header, value]) => `wrk.headers[${JSON.stringify(header)}] = ${JSON.stringify(value)}`,
+let scripts = 0
+
+/** A wrk script that goes through the requests given: `{ target, headers }`, over and over. */
+export function wrkScript(requests) {
+  const file = join(folder, `${scripts++}.lua`)
+  const text = JSON.stringify
+  const table = (headers) =>
+    Object.entries(headers)
+      .map(([name, value]) => `[${text(name)}] = ${text(value)}`)
+      .join(', ')
+  const list = requests.map(
+    ({ target, headers = {} }) => `  wrk.format('GET', ${text(target)}, {${table(headers)}}),`,
   )
-  const list = targets.map((target) => `  wrk.format('GET', ${JSON.stringify(target)}),`).join('\n')
   writeFileSync(
     file,
-    `${set.join('\n')}
-local requests
-function init() requests = {\n${list}\n} end
+    `local requests
+function init() requests = {\n${list.join('\n')}\n} end
 local at = 0
-function setup(thread) thread:set('seed', os.time()) end
 request = function()
   at = at % #requests + 1
   return requests[at]
@@ -32,23 +37,48 @@ end
   return file
 }
 
-/** Requests per server CPU second over so many seconds with 64 connections. */
-export async function measure({ pid, port, script, seconds }) {
+/** Requests per server CPU second over so many seconds, and the latency of 99 in 100 in ms. */
+export async function measure({ pid, port, script, seconds, connections = 64 }) {
   const before = cpuSeconds(pid)
-  const { stdout } = await run('taskset', [
+  const load = run('taskset', [
     '-c',
-    '1',
+    LOAD_CORE,
     'wrk',
     '-t1',
-    '-c64',
+    `-c${connections}`,
     `-d${seconds}s`,
+    '--latency',
+    '--timeout',
+    '20s',
     '-s',
     script,
     `http://127.0.0.1:${port}/`,
   ])
+  endWithUs(load.child)
+  const { stdout } = await load
   const cpu = cpuSeconds(pid) - before
   const requests = Number(/(\d+) requests in/.exec(stdout)?.[1])
   const refused = Number(/Non-2xx or 3xx responses: (\d+)/.exec(stdout)?.[1] ?? 0)
   const broken = /Socket errors: .*/.exec(stdout)?.[0] ?? null
-  return { perCpuSecond: requests / cpu, perSecond: requests / seconds, requests, refused, broken }
+  if (refused > 0 || broken !== null) throw new Error(`${refused} refused, ${broken ?? 'none broken'}`)
+  if (!(requests > connections)) throw new Error(`${requests} requests in all`)
+  return {
+    requests,
+    perCpuSecond: requests / cpu,
+    perSecond: requests / seconds,
+    p99Ms: milliseconds(/99%\s+(\S+)/.exec(stdout)?.[1] ?? ''),
+  }
+}
+
+/** Every request at least once, so that what can be kept is kept, and code that is hot is compiled. */
+export async function warm({ requestCount, leastSeconds, ...load }) {
+  const first = await measure({ ...load, seconds: leastSeconds })
+  const missing = Math.ceil((1.1 * requestCount) / first.perSecond)
+  if (first.requests < requestCount) await measure({ ...load, seconds: Math.min(missing, 15) })
+}
+
+/** wrk writes `850.00us`, `3.21ms`, `1.05s`. */
+function milliseconds(text) {
+  const [, number = 'NaN', unit = 'ms'] = /^([\d.]+)(us|ms|s)$/.exec(text) ?? []
+  return Number(number) * { us: 0.001, ms: 1, s: 1000 }[unit]
 }

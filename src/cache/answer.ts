@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { gzipSync } from 'node:zlib'
 import type { Outline } from '../availability/filter.ts'
 import { EVERYTHING, filterAvailability, isOpen, outlineOf, survivors } from '../availability/filter.ts'
@@ -9,8 +9,11 @@ import { renderXml } from '../availability/xml.ts'
 
 /** A body ready to be sent, in one content coding. */
 export interface Rendering {
-  readonly body: string | Buffer
-  /** How a string becomes bytes: Latin-1 where that is the same as UTF-8, for Node writes it together with the head. */
+  readonly body: string
+  /**
+   * How it becomes bytes: Latin-1 where that is the same as UTF-8, and for compressed bytes, one a character. Node
+   * writes a string together with the head and a buffer beside it, and a buffer takes 200 bytes of memory more.
+   */
   readonly encoding: 'latin1' | 'utf8'
   /** Bytes on the wire. */
   readonly length: number
@@ -25,12 +28,24 @@ interface Variant {
   gzip: Rendering | null
 }
 
+/** What requests have had made of an answer. */
+interface Made {
+  /** Null until the first filter. */
+  outline: Outline | null
+  readonly variants: Map<string, Variant>
+}
+
 /** Most variants kept with one answer; the oldest goes. Random filters give at most 18 for a real station. */
 export const MAX_VARIANTS = 32
 
-/** What an entry costs beside its texts: objects, map and list slots, measured by bench/memory. */
-const ENTRY_BYTES = 400
-const VARIANT_BYTES = 300
+/**
+ * What things take beside their texts, in bytes (bench/parts/memory.mjs, V8 on 64 bits): an entry with its places in map
+ * and list 260, and 50 more once the process is 24 days old (wholeMs); a variant 210 to 360, the first 460, for it brings
+ * the map; its compressed form 120.
+ */
+const ENTRY_BYTES = 310
+const VARIANT_BYTES = 330
+const GZIP_BYTES = 120
 
 /**
  * Upstream's unfiltered answer for a station, and all that was made of it: each rendering is made once, kept
@@ -46,14 +61,13 @@ export class Answer {
   /** Told when `bytes` has grown. */
   onGrowth: ((answer: Answer) => void) | null = null
   readonly #json: string
-  #outline: Outline | null = null
-  #variants: Map<string, Variant> | null = null
+  #made: Made | null = null
 
   constructor(availability: Availability) {
     this.id = availability.chargingAvailability
     this.isEmpty = availability.connectors.length === 0
     this.#json = renderJson(availability)
-    this.bytes = ENTRY_BYTES + stringBytes(this.#json)
+    this.bytes = ENTRY_BYTES + stringBytes(this.id) + stringBytes(this.#json)
   }
 
   /** The unfiltered answer as JSON text. */
@@ -70,22 +84,22 @@ export class Answer {
   }
 
   #variant(filter: Filter, format: Format): Variant {
-    const kept = this.#survivors(filter)
+    const made = (this.#made ??= { outline: null, variants: new Map() })
+    const kept = isOpen(filter) ? EVERYTHING : survivors(this.#outline(made), filter)
     const key = format + kept
-    const known = this.#variants?.get(key)
+    const known = made.variants.get(key)
     if (known !== undefined) return known
-    const made: Variant = { plain: identity(this.#write(filter, format, kept)), gzip: null }
-    this.#keep(key, made)
-    return made
+    const variant: Variant = { plain: identity(this.#write(filter, format, kept)), gzip: null }
+    this.#keep(made.variants, key, variant)
+    return variant
   }
 
-  #survivors(filter: Filter): string {
-    if (isOpen(filter)) return EVERYTHING
-    if (this.#outline === null) {
-      this.#outline = outlineOf(this.#parse())
-      this.#grow(outlineBytes(this.#outline))
+  #outline(made: Made): Outline {
+    if (made.outline === null) {
+      made.outline = outlineOf(this.#parse())
+      this.#grow(outlineBytes(made.outline))
     }
-    return survivors(this.#outline, filter)
+    return made.outline
   }
 
   #write(filter: Filter, format: Format, kept: string): string {
@@ -95,27 +109,27 @@ export class Answer {
     return text === this.#json ? this.#json : text // a bound that takes nothing away needs no second copy
   }
 
-  #keep(key: string, variant: Variant): void {
-    const variants = (this.#variants ??= new Map())
+  #keep(variants: Map<string, Variant>, key: string, variant: Variant): void {
     for (const [oldest, { plain, gzip }] of variants) {
       if (variants.size < MAX_VARIANTS) break
       variants.delete(oldest)
-      this.#grow(-this.#variantBytes(plain) - (gzip?.length ?? 0))
+      this.#grow(-this.#variantBytes(plain) - (gzip === null ? 0 : gzipBytes(gzip)))
     }
     variants.set(key, variant)
     this.#grow(this.#variantBytes(variant.plain))
   }
 
   #compress(plain: Rendering): Rendering {
-    const body = exactly(gzipSync(plain.body))
-    this.#grow(body.length)
+    const body = gzipSync(plain.body).toString('latin1')
     const etag = `${plain.etag.slice(0, -1)}-gzip"`
-    return { body, encoding: 'latin1', length: body.length, etag, gzipped: true }
+    const gzip: Rendering = { body, encoding: 'latin1', length: body.length, etag, gzipped: true }
+    this.#grow(gzipBytes(gzip))
+    return gzip
   }
 
   /** The whole answer in JSON shares its text with the answer itself. */
   #variantBytes({ body }: Rendering): number {
-    return VARIANT_BYTES + (body === this.#json ? 0 : stringBytes(String(body)))
+    return VARIANT_BYTES + (body === this.#json ? 0 : stringBytes(body))
   }
 
   #parse(): Availability {
@@ -129,17 +143,15 @@ export class Answer {
 }
 
 function identity(body: string): Rendering {
-  const hash = createHash('sha256').update(body).digest('base64url').slice(0, 22)
+  // Bytes first: the slice of a longer text would keep all of it alive.
+  const digest = hash('sha256', body, 'buffer').toString('base64url', 0, 16)
   const length = Buffer.byteLength(body)
   const encoding = length === body.length ? 'latin1' : 'utf8'
-  return { body, encoding, length, etag: `"${hash}"`, gzipped: false }
+  return { body, encoding, length, etag: `"${digest}"`, gzipped: false }
 }
 
-/** The bytes alone: what zlib returns is a view of a 16 KB buffer, which would stay alive with it, uncounted. */
-function exactly(bytes: Buffer): Buffer {
-  const copy = Buffer.allocUnsafeSlow(bytes.length)
-  bytes.copy(copy)
-  return copy
+function gzipBytes({ length }: Rendering): number {
+  return GZIP_BYTES + length
 }
 
 /** V8 keeps a string in one byte a character while all are Latin-1, else in two. */

@@ -3,13 +3,14 @@ import { asServiceError, prefersOldAnswer, ServiceError } from '../errors.ts'
 import { Answer } from './answer.ts'
 import type { Found } from './found.ts'
 import { Freshness } from './freshness.ts'
+import { jitterOf } from './jitter.ts'
 import type { CacheOptions, CacheParts } from './parts.ts'
 import { Setbacks } from './setbacks.ts'
 import { SharedFlight } from './shared-flight.ts'
 import type { Flight } from './single-flight.ts'
 import { SingleFlight } from './single-flight.ts'
 import type { Held } from './store.ts'
-import { Store } from './store.ts'
+import { Store, wholeMs } from './store.ts'
 
 export type { CacheOptions, CacheParts, Found }
 
@@ -19,9 +20,6 @@ const TOO_MANY_WAITERS = new ServiceError('UpstreamUnavailable', {
   reason: 'too many callers wait for this station',
   retryAfterMs: 1_000,
 })
-
-/** An entry's TTL is shortened by up to this part, so that entries stored together expire apart. */
-const JITTER = 0.1
 
 /**
  * The memory of answers: one call upstream for a station at a time, one unfiltered answer kept, its freshness
@@ -97,7 +95,7 @@ export class Cache {
   get(id: string, leaving?: () => AbortSignal): Found | Promise<Found> {
     this.#lookups++
     const held = this.#store.get(id)
-    if (held !== undefined) held.usedAt = this.#parts.clock.now()
+    if (held !== undefined) held.usedAt = wholeMs(this.#parts.clock.now())
     if (held !== undefined && this.#freshness.overdueMs(held) <= 0) return this.#found('hit', held)
     return this.#notFresh(id, held, leaving)
   }
@@ -186,10 +184,10 @@ export class Cache {
 
   async #load(id: string, call: Call, token: string): Promise<Held> {
     const { load, clock, random } = this.#parts
-    const startedAt = clock.now()
+    const startedAt = wholeMs(clock.now())
     const answer = new Answer(await load(id, call))
-    const receivedAt = clock.now()
-    const jitter = 1 - JITTER * random()
+    const receivedAt = wholeMs(clock.now())
+    const jitter = jitterOf(random())
     return { answer, receivedAt, startedAt, jitter, token, adopted: false, usedAt: receivedAt }
   }
 

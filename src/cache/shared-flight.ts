@@ -10,6 +10,7 @@ import { OthersSetback } from './setbacks.ts'
 import type { SharedAnswer, SharedTier } from './shared.ts'
 import { RENEW_EVERY_MS } from './shared.ts'
 import type { Held } from './store.ts'
+import { wholeMs } from './store.ts'
 
 export interface SharedFlightParts {
   readonly tier: SharedTier
@@ -124,8 +125,8 @@ export class SharedFlight {
     try {
       const answer = new Answer(decodeAvailability(json, id))
       const now = this.#parts.clock.now()
-      const [receivedAt, startedAt] = [now - ageMs, now - startedAgoMs]
-      return { answer, receivedAt, startedAt, jitter, token, adopted: true, usedAt: now }
+      const [receivedAt, startedAt] = [wholeMs(now - ageMs), wholeMs(now - startedAgoMs)]
+      return { answer, receivedAt, startedAt, jitter, token, adopted: true, usedAt: wholeMs(now) }
     } catch {
       return null
     }
