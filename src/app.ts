@@ -87,6 +87,7 @@ export async function createApp(config: Config, surroundings: Surroundings): Pro
       corsOrigins: config.corsOrigins,
       accessLog: config.log.access,
       openapi: surroundings.openapi,
+      docs: config.docs,
       isDraining: () => health.phase === 'draining',
     },
     { cache: answers.cache, observer },

@@ -15,6 +15,8 @@ export interface Config {
   readonly public: { readonly host: string; readonly port: number }
   readonly admin: { readonly host: string; readonly port: number }
   readonly corsOrigins: '*' | readonly string[]
+  /** Whether the API reference is served. */
+  readonly docs: boolean
   readonly cache: {
     readonly ttlMs: number
     readonly staleWhileRevalidateMs: number
@@ -132,6 +134,7 @@ function assemble(values: Required<Values>, apiKey: Config['apiKey'], environmen
     public: { host: v.HOST, port: v.PORT },
     admin: { host: v.ADMIN_HOST, port: v.ADMIN_PORT },
     corsOrigins: v.CORS_ORIGINS,
+    docs: v.DOCS,
     cache: {
       ttlMs: v.CACHE_TTL,
       staleWhileRevalidateMs: v.CACHE_STALE_WHILE_REVALIDATE,

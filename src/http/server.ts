@@ -11,6 +11,7 @@ import type { Observer, RequestResult } from '../observer.ts'
 import { availabilityRoute, isAvailabilityPath } from './availability-route.ts'
 import type { CorsOrigins } from './cors.ts'
 import { corsOptions } from './cors.ts'
+import { docsRoutes, isDocsPath } from './docs-routes.ts'
 import { earlyAnswers } from './early-answers.ts'
 import { ClientLeft } from './leaving.ts'
 import { ownRoutes } from './own-routes.ts'
@@ -38,6 +39,8 @@ export interface PublicServerOptions {
   readonly accessLog: boolean
   /** The text of openapi.yaml, served as it is. */
   readonly openapi: string
+  /** Whether the API reference is served at /docs. */
+  readonly docs: boolean
   /** While true, every answer ends its connection, so that clients move to another replica. */
   readonly isDraining: () => boolean
 }
@@ -109,6 +112,7 @@ async function everythingElse(
   options: PublicServerOptions,
   report: Report,
 ): Promise<void> {
+  const isGetOnly = (target: string) => isAvailabilityPath(target) || (options.docs && isDocsPath(target))
   scope.addHook('onRequest', (request, reply, done) => {
     request.startedAt = performance.now()
     request.trackingId = trackingIdOf(request.headers['tracking-id'])
@@ -125,8 +129,7 @@ async function everythingElse(
   scope.addHook('onRequest', (request, reply, done) => {
     checkRequest(request.raw, reply.raw)
     // Here rather than in the handler, which runs only once the body has been read and has been found to be of use.
-    if (request.is404)
-      throw new ServiceError(isAvailabilityPath(request.url) ? 'MethodNotAllowed' : 'NotFound')
+    if (request.is404) throw new ServiceError(isGetOnly(request.url) ? 'MethodNotAllowed' : 'NotFound')
     done()
   })
   scope.addHook('onResponse', (request, reply, done) => {
@@ -134,6 +137,7 @@ async function everythingElse(
     done()
   })
   ownRoutes(scope, options.openapi)
+  if (options.docs) docsRoutes(scope)
   scope.setNotFoundHandler(() => {
     throw new ServiceError('NotFound')
   })
