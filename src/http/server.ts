@@ -56,6 +56,9 @@ const HEADERS_TIMEOUT_MS = 10_000
 /** Longer than load balancers keep idle connections (60 s as a rule), so that it is they who close. */
 const KEEP_ALIVE_TIMEOUT_MS = 72_000
 
+/** Openapi.yaml's type is in no table of what is worth compressing. */
+const COMPRESSIBLE = /^(text\/|application\/(json|xml|yaml))/
+
 /** The door: Fastify in, Fastify out. Every answer leaves by it in the documented shape, with CORS headers. */
 export async function publicServer(
   options: PublicServerOptions,
@@ -125,7 +128,7 @@ async function everythingElse(
     done()
   })
   await scope.register(cors, corsOptions(options.corsOrigins))
-  await scope.register(compress, { encodings: ['gzip'] })
+  await scope.register(compress, { encodings: ['gzip'], customTypes: COMPRESSIBLE })
   scope.addHook('onRequest', (request, reply, done) => {
     checkRequest(request.raw, reply.raw)
     // Here rather than in the handler, which runs only once the body has been read and has been found to be of use.
