@@ -1,6 +1,11 @@
+import { execFile } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import type { Test } from 'tap'
 import t from 'tap'
 import { Answer } from '../src/cache/answer.ts'
+import { asXml, clientFor, freePoints, revalidated, withCommas } from './client/client.ts'
 import type { AskOptions } from './support/ask.ts'
 import { ask, pathFor } from './support/ask.ts'
 import type { Media, Operation, Parameter } from './support/contract.ts'
@@ -77,16 +82,14 @@ const writes =
     return { status, headers, text: body }
   }
 
-/** A defect of our own in how one station is rendered. */
-async function withDefect(service: Service, { path, ...request }: Request, t: Test): Promise<Seen> {
-  const { render } = Answer.prototype
+/** A defect of our own: nothing can be rendered. */
+async function withDefect(service: Service, request: Request, t: Test): Promise<Seen> {
   t.intercept(Answer.prototype, 'render', {
-    value(this: Answer, ...args: Parameters<Answer['render']>) {
-      if (this.id === 'defect') throw new TypeError('a defect')
-      return render.apply(this, args)
+    value() {
+      throw new TypeError('a defect')
     },
   })
-  return asks()(service, { ...request, path: path.replace(ID, 'defect') })
+  return asks()(service, request)
 }
 
 const failing = answerStatus(500)
@@ -263,7 +266,7 @@ function requestWith(operation: Operated, { in: place, name }: Parameter, value:
   const query = new URLSearchParams({ chargingAvailability: ID, ...(place === 'query' && { [name]: text }) })
   const path = operation.path.replace('{ext}', place === 'path' ? text : 'json')
   const { method } = operation
-  return { path: `${path}?${query}`, method, headers: place === 'header' ? { [name]: text } : {} }
+  return { path: `${path}?${query.toString()}`, method, headers: place === 'header' ? { [name]: text } : {} }
 }
 
 await t.test('every example of a parameter is accepted', async (t) => {
@@ -300,3 +303,66 @@ await t.test(
     t.equal(upstream.calls.length, 0)
   },
 )
+
+await t.test('a client generated from the document', async (t) => {
+  const root = fileURLToPath(new URL('../', import.meta.url))
+  /** What a program prints; one that is not content rejects. */
+  const run = async (program: string, ...args: string[]) =>
+    (await promisify(execFile)(program, args, { cwd: root })).stdout
+
+  await t.test('has the types of today’s document', async (t) => {
+    const committed = await readFile(`${root}test/client/api.d.ts`, 'utf8')
+    const made = await run(process.execPath, 'scripts/openapi-types.mjs')
+    t.equal(committed, made, 'npm run openapi:types')
+  })
+
+  await t.test('compiles, and the mistakes in it are told', async (t) => {
+    t.equal(await run('node_modules/.bin/tsc', '-p', 'test/client'), '')
+  })
+
+  await t.test('calls the service, with nothing but its base URL', async (t) => {
+    const { proxy, upstream } = await startService(t)
+    const types = ['IEC62196Type2Outlet', 'Tesla']
+    for (const client of [clientFor(proxy.url), withCommas(proxy.url)]) {
+      const { free, trackingId } = await freePoints(client, 'a', types)
+      t.strictSame(free, [1])
+      t.match(trackingId, /^[a-zA-Z0-9-]+$/)
+      t.strictSame((await freePoints(client, 'a', ['Tesla'])).free, [])
+    }
+    t.equal(upstream.calls.length, 1)
+  })
+
+  await t.test('sends arrays in both ways that are accepted', async (t) => {
+    const asked: string[] = []
+    const listen = async (request: globalThis.Request) => {
+      asked.push(new URL(request.url).search)
+      return Response.json({ connectors: [], chargingAvailability: 'a' })
+    }
+    await freePoints(clientFor('http://proxy.example', listen), 'a', ['A', 'B'])
+    await freePoints(withCommas('http://proxy.example', listen), 'a', ['A', 'B'])
+    const [repeated, commas] = asked
+    t.equal(repeated, '?chargingAvailability=a&connectorSet=A&connectorSet=B&minPowerKW=11')
+    t.equal(commas, '?chargingAvailability=a&connectorSet=A,B&minPowerKW=11')
+  })
+
+  await t.test('reads errors by their type, in both formats', async (t) => {
+    const { proxy } = await startService(t, { script: answerStatus(500) })
+    const client = clientFor(proxy.url)
+    t.match(await freePoints(client, '', []), { code: 'MissingParameter', status: 400 })
+    t.match(await freePoints(client, 'a', []), { code: 'UpstreamFailed', status: 502 })
+    const { data, error } = await asXml(client, 'a')
+    t.equal(data, undefined)
+    t.match(error, /<code>UpstreamFailed<\/code>/)
+  })
+
+  await t.test('reads XML as text, and asks whether what it has still holds', async (t) => {
+    const { proxy } = await startService(t)
+    const client = clientFor(proxy.url)
+    const { data, response } = await asXml(client, 'a')
+    t.match(data, /<response><chargingAvailability>a</)
+    t.equal(response.headers.get('content-type'), 'application/xml; charset=utf-8')
+    const { status, headers } = await revalidated(client, 'a', '*')
+    t.equal(status, 304)
+    t.equal(headers.get('tracking-id'), 'client-1')
+  })
+})
