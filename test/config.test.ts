@@ -63,6 +63,7 @@ const DEFAULTS: Record<string, string | null> = {
   UPSTREAM_MAX_CONNECTIONS: '16',
   UPSTREAM_LIMIT_SHARE: '1/1',
   REDIS_URL: null,
+  DOCS: 'true',
   DRAIN_TIMEOUT: '10s',
   DRAIN_DELAY: '0',
   LOG_LEVEL: 'info',
@@ -80,6 +81,7 @@ await t.test('defaults', async (t) => {
       public: { host: '0.0.0.0', port: 8080 },
       admin: { host: '127.0.0.1', port: 8081 },
       corsOrigins: '*',
+      docs: true,
       cache: {
         ttlMs: 30_000,
         staleWhileRevalidateMs: 30_000,
