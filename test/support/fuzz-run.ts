@@ -4,7 +4,8 @@ import { XMLValidator } from 'fast-xml-parser'
 import type { WireAnswer } from './ask.ts'
 import { ask, pathFor } from './ask.ts'
 import { contract, violations } from './contract.ts'
-import { anyBody, anyQuery, anyRequest, isValidQuery } from './fuzz.ts'
+import type { Recipe } from './fuzz.ts'
+import { anyQuery, anyRecipe, anyRequest, bodyBy, isValidQuery } from './fuzz.ts'
 import { doorFaults } from './problem.ts'
 import type { Proxy } from './proxy.ts'
 import { startProxy } from './proxy.ts'
@@ -47,7 +48,7 @@ function hostility<T>(
 export const HOSTILITIES: Record<string, Hostility> = {
   queries: hostility(fc.tuple(anyQuery, fc.constantFrom('json', 'xml')), checkQuery),
   requests: hostility(anyRequest, checkRequest),
-  bodies: hostility(anyBody, checkBody),
+  bodies: hostility(anyRecipe, checkBody),
 }
 
 /** Runs one kind; rejects with the seed and the smallest case that breaks a promise. */
@@ -130,14 +131,14 @@ function mustBeProblem(status: number, headers: Record<string, string>, body: st
 let nextId = 0
 
 /** Good answers keep the circuit closed, whatever comes between them. */
-async function checkBody(bodyFor: (id: string) => Buffer, { proxy, upstream }: Target): Promise<void> {
+async function checkBody(recipe: Recipe, { proxy, upstream }: Target): Promise<void> {
   upstream.script = answerStation
   for (let i = 0; i < 2; i++) {
     const { status } = await ask(proxy.url, pathFor(`chargingAvailability=good-${nextId++}`))
     must('a right answer is served', status === 200, status)
   }
   const id = `f-${nextId++}`
-  const sent = bodyFor(id)
+  const sent = bodyBy(recipe, id)
   upstream.script = sendBody(sent)
   const json = await ask(proxy.url, pathFor(`chargingAvailability=${id}`))
   must('an answer or UpstreamFailed', json.status === 200 || json.status === 502, json.text)
@@ -162,7 +163,7 @@ function isAnswer(bytes: Buffer, id: string): boolean {
   const isRecord = (it: unknown): it is Record<string, unknown> =>
     typeof it === 'object' && it !== null && !Array.isArray(it)
   try {
-    const body: unknown = JSON.parse(bytes.toString('utf8'))
+    const body: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
     if (!isRecord(body) || body['chargingAvailability'] !== id || !Array.isArray(body['connectors']))
       return false
     const connectors = body['connectors'] as unknown[]

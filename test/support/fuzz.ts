@@ -322,19 +322,27 @@ function changed(root: unknown, [at, how, by]: Change): unknown {
   return visit(root)
 }
 
-/** What upstream sends for an id: a right answer with changes in its structure, its bytes, its length and its depth. */
-export const anyBody: fc.Arbitrary<(id: string) => Buffer> = fc
-  .record({
-    changes: fc.array(change, { maxLength: 3 }),
-    flip: fc.option(fc.tuple(fc.nat({ max: 600 }), fc.integer({ min: 0, max: 255 })), { freq: 3 }),
-    cut: fc.option(fc.nat({ max: 500 }), { freq: 4 }),
-    depth: fc.constantFrom(0, 0, 0, 0, 20, 40, 20_000),
-  })
-  .map(({ changes, flip, cut, depth }) => (station: string) => {
-    const whole = changes.reduce<unknown>(changed, referenceStation(station))
-    const text = JSON.stringify(whole) ?? 'null'
-    const deep = depth === 0 ? text : text.replace(/\}$/, `,"deep":${'['.repeat(depth)}${']'.repeat(depth)}}`)
-    const bytes = Buffer.from(deep)
-    if (flip !== null && flip[0] < bytes.length) bytes[flip[0]] = flip[1]
-    return cut === null ? bytes : bytes.subarray(0, cut)
-  })
+/** What is done to a right answer: changes in its structure, a byte, its length and its depth. */
+export interface Recipe {
+  readonly changes: readonly Change[]
+  readonly flip: readonly [at: number, byte: number] | null
+  readonly cut: number | null
+  readonly depth: number
+}
+
+export const anyRecipe: fc.Arbitrary<Recipe> = fc.record({
+  changes: fc.array(change, { maxLength: 3 }),
+  flip: fc.option(fc.tuple(fc.nat({ max: 600 }), fc.integer({ min: 0, max: 255 })), { freq: 3 }),
+  cut: fc.option(fc.nat({ max: 500 }), { freq: 4 }),
+  depth: fc.constantFrom(0, 0, 0, 0, 20, 40, 20_000),
+})
+
+/** What upstream sends for an id by this recipe. */
+export function bodyBy({ changes, flip, cut, depth }: Recipe, id: string): Buffer {
+  const whole = changes.reduce<unknown>(changed, referenceStation(id))
+  const text = JSON.stringify(whole) ?? 'null'
+  const deep = depth === 0 ? text : text.replace(/\}$/, `,"deep":${'['.repeat(depth)}${']'.repeat(depth)}}`)
+  const bytes = Buffer.from(deep)
+  if (flip !== null && flip[0] < bytes.length) bytes[flip[0]] = flip[1]
+  return cut === null ? bytes : bytes.subarray(0, cut)
+}
