@@ -133,9 +133,9 @@ export function isValidQuery(query: string): boolean {
   const ids = all('chargingAvailability')
   const [station = ''] = ids
   const fits = station.length >= 1 && station.length <= 128
-  if (ids.length !== 1 || !fits || [...station].some(isControl)) return false
+  if (ids.length !== 1 || !fits || Array.from(station).some(isControl)) return false
   const names = all('connectorSet').flatMap((value) => value.split(','))
-  if (!names.every((name) => name.length <= 64 && [...name].every(isLetterOrDigit))) return false
+  if (!names.every((name) => name.length <= 64 && Array.from(name).every(isLetterOrDigit))) return false
   const bounds = [all('minPowerKW'), all('maxPowerKW')]
   if (bounds.some((values) => values.length > 1)) return false
   const [min, max] = bounds.map(([text]) => (text === undefined ? null : decimal(text)))
@@ -151,7 +151,8 @@ function bytesOf(text: string): number[] | null {
     if (character !== '%') bytes.push(character === '+' ? 0x20 : character.charCodeAt(0))
     else {
       const digits = text.slice(i + 1, i + 3).toLowerCase()
-      if (digits.length < 2 || ![...digits].every((digit) => '0123456789abcdef'.includes(digit))) return null
+      if (digits.length < 2 || !Array.from(digits).every((digit) => '0123456789abcdef'.includes(digit)))
+        return null
       bytes.push(Number.parseInt(digits, 16))
       i += 2
     }
@@ -179,7 +180,7 @@ function isLetterOrDigit(character: string): boolean {
 
 /** NaN for what is no finite, non-negative decimal number. */
 function decimal(text: string): number {
-  const isDigits = (part: string) => [...part].every((digit) => digit >= '0' && digit <= '9')
+  const isDigits = (part: string) => Array.from(part).every((digit) => digit >= '0' && digit <= '9')
   const [mantissa = '', exponent, ...more] = text.toLowerCase().split('e')
   const [whole = '', fraction = '', ...dots] = mantissa.split('.')
   const power = exponent?.replace(/^[+-]/, '')
