@@ -58,7 +58,12 @@ const ajv = new Ajv2020({ allErrors: true })
 addFormats.default(ajv)
 ajv.addVocabulary(['xml', 'example'])
 
-const xml = new XMLParser({ ignoreDeclaration: true, ignoreAttributes: false, parseTagValue: false })
+const xml = new XMLParser({
+  ignoreDeclaration: true,
+  ignoreAttributes: false,
+  parseTagValue: false,
+  trimValues: false,
+})
 
 const DECIMAL = /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/
 
@@ -187,7 +192,8 @@ function read(mediaType: string, schema: Schema, body: string): unknown {
   if (mediaType !== 'application/xml') return body
   const wellFormed = XMLValidator.validate(body)
   if (wellFormed !== true) throw new Error(wellFormed.err.msg)
-  const root = xml.parse(body) as Record<string, unknown>
+  const unindented = body.replace(/>\n\s*</g, '><') // as examples are
+  const root = xml.parse(unindented) as Record<string, unknown>
   const name = schema.xml?.name ?? ''
   if (!(name in root)) throw new Error(`root element is ${Object.keys(root).join()}, not ${name}`)
   return shape(root[name], schema)
