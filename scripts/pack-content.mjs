@@ -13,7 +13,7 @@ const REQUIRED = [
   'dist/main.js',
 ]
 const BELONGS =
-  /^(?:[A-Z]+\.md|LICENSE|\.env\.example|openapi\.yaml|package\.json|docs\/[a-z-]+\.md|dist\/[\w./-]+\.(?:js|js\.map|html|css|svg))$/
+  /^(?:[A-Z]+\.md|LICENSE|\.env\.example|openapi\.yaml|package\.json|docs\/[a-z-]+\.md|dist\/[\w./-]+\.(?:js|js\.map|html|css|svg)|dist\/http\/docs\/[\w.-]+-?(?:LICENSE|NOTICE)\.txt)$/
 
 /** What is wrong with a package of these files, a line each. */
 export function packFaults(paths) {

@@ -90,6 +90,7 @@ export async function createApp(config: Config, surroundings: Surroundings): Pro
       corsOrigins: config.corsOrigins,
       accessLog: config.log.access,
       openapi: surroundings.openapi,
+      docs: config.docs,
       isDraining: () => health.phase === 'draining',
     },
     { cache: answers.cache, clients, clock: systemClock, observer },

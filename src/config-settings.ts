@@ -151,6 +151,7 @@ export const SETTINGS = {
     null,
     'the shared tier, a Redis or Valkey: replicas share answers, flights, limits and quota, and lose only the sharing when it is away',
   ),
+  DOCS: setting(flag, 'true', 'the API reference at `/docs` of the public listener'),
   DRAIN_DELAY: setting(
     duration(0, 600_000),
     '0',

@@ -27,6 +27,8 @@ export interface Config {
     /** Addresses and networks (CIDR) whose X-Forwarded-For is believed. */
     readonly trustedProxies: readonly string[]
   }
+  /** Whether the API reference is served. */
+  readonly docs: boolean
   readonly cache: {
     readonly ttlMs: number
     readonly staleWhileRevalidateMs: number
@@ -138,6 +140,7 @@ function assemble(
       maxInFlight: v.CLIENT_MAX_IN_FLIGHT,
       trustedProxies: values.TRUSTED_PROXIES ?? [],
     },
+    docs: v.DOCS,
     cache: {
       ttlMs: v.CACHE_TTL,
       staleWhileRevalidateMs: v.CACHE_STALE_WHILE_REVALIDATE,

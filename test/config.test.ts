@@ -68,6 +68,7 @@ const DEFAULTS: Record<string, string | null> = {
   UPSTREAM_MAX_CONNECTIONS: '16',
   UPSTREAM_LIMIT_SHARE: '1/1',
   REDIS_URL: null,
+  DOCS: 'true',
   DRAIN_TIMEOUT: '10s',
   DRAIN_DELAY: '0',
   LOG_LEVEL: 'info',
@@ -87,6 +88,7 @@ await t.test('defaults', async (t) => {
       corsOrigins: '*',
       clients: null,
       access: { perSecond: 0, maxInFlight: 0, trustedProxies: [] },
+      docs: true,
       cache: {
         ttlMs: 30_000,
         staleWhileRevalidateMs: 30_000,

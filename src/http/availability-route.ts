@@ -67,7 +67,8 @@ export function availabilityRoute(
       request.result = it.result
       const fields = answerFields(it, request.trackingId, corsFor(request.raw.headers.origin))
       if (options.isDraining()) fields.push('connection', 'close')
-      send(request.raw, reply.hijack().raw, renderingFor(request.raw, it, query, format), format, fields)
+      const rendering = renderingFor(request.raw, it, query, format) // before hijack: what throws is answered
+      send(request.raw, reply.hijack().raw, rendering, format, fields)
       report(request, reply)
     }
     return found instanceof Promise ? found.then(answer) : answer(found)

@@ -15,6 +15,7 @@ import { availabilityRoute, isAvailabilityPath } from './availability-route.ts'
 import { begin } from './begin.ts'
 import type { CorsOrigins } from './cors.ts'
 import { corsOptions } from './cors.ts'
+import { docsRoutes, isDocsPath } from './docs-routes.ts'
 import { earlyAnswers } from './early-answers.ts'
 import { limitInFlight } from './in-flight.ts'
 import { ClientLeft } from './leaving.ts'
@@ -46,6 +47,8 @@ export interface PublicServerOptions extends AdmissionOptions {
   readonly accessLog: boolean
   /** The text of openapi.yaml, served as it is. */
   readonly openapi: string
+  /** Whether the API reference is served at /docs. */
+  readonly docs: boolean
   /** While true, every answer ends its connection, so that clients move to another replica. */
   readonly isDraining: () => boolean
   /** Addresses and networks (CIDR) whose X-Forwarded-For is believed. */
@@ -62,6 +65,9 @@ const REQUEST_TIMEOUT_MS = 30_000
 const HEADERS_TIMEOUT_MS = 10_000
 /** Longer than load balancers keep idle connections (60 s as a rule), so that it is they who close. */
 const KEEP_ALIVE_TIMEOUT_MS = 72_000
+
+/** Openapi.yaml's type is in no table of what is worth compressing. */
+const COMPRESSIBLE = /^(text\/|application\/(json|xml|yaml))/
 
 /** The door: Fastify in, Fastify out. Every answer leaves by it in the documented shape, with CORS headers. */
 export async function publicServer(
@@ -124,6 +130,7 @@ async function everythingElse(
   options: PublicServerOptions,
   report: Report,
 ): Promise<void> {
+  const isGetOnly = (target: string) => isAvailabilityPath(target) || (options.docs && isDocsPath(target))
   scope.addHook('onRequest', (request, reply, done) => {
     begin(request)
     if (options.isDraining()) reply.header('connection', 'close')
@@ -135,12 +142,11 @@ async function everythingElse(
     done()
   })
   await scope.register(cors, corsOptions(options.corsOrigins))
-  await scope.register(compress, { encodings: ['gzip'] })
+  await scope.register(compress, { encodings: ['gzip'], customTypes: COMPRESSIBLE })
   scope.addHook('onRequest', (request, reply, done) => {
     checkRequest(request.raw, reply.raw)
     // Here rather than in the handler, which runs only once the body has been read and has been found to be of use.
-    if (request.is404)
-      throw new ServiceError(isAvailabilityPath(request.url) ? 'MethodNotAllowed' : 'NotFound')
+    if (request.is404) throw new ServiceError(isGetOnly(request.url) ? 'MethodNotAllowed' : 'NotFound')
     done()
   })
   scope.addHook('onResponse', (request, reply, done) => {
@@ -148,6 +154,7 @@ async function everythingElse(
     done()
   })
   ownRoutes(scope, options.openapi)
+  if (options.docs) docsRoutes(scope)
   scope.setNotFoundHandler(() => {
     throw new ServiceError('NotFound')
   })

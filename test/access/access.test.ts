@@ -323,6 +323,7 @@ async function door(
       corsOrigins: '*',
       accessLog: false,
       openapi: '',
+      docs: false,
       isDraining: () => false,
       ...options,
     },

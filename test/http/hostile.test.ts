@@ -1,6 +1,7 @@
 import { connect } from 'node:net'
 import t from 'tap'
 import { expectedJson } from '../support/expected.ts'
+import { fuzz, HOSTILITIES, startTarget } from '../support/fuzz-run.ts'
 import { doorFaults, problemFaults } from '../support/problem.ts'
 import type { RawAnswer } from '../support/raw-http.ts'
 import { exchange } from '../support/raw-http.ts'
@@ -244,6 +245,16 @@ await t.test('on one connection', async (t) => {
     const { text } = await exchange(port, wrong + kept('one') + get('/nothing'))
     t.same(statuses(text), [400, 200, 404])
   })
+})
+
+await t.test('at random, with fixed seeds; more of the same is `npm run fuzz`', async (t) => {
+  const target = await startTarget()
+  t.teardown(() => target.stop())
+  for (const name of Object.keys(HOSTILITIES)) {
+    await t.test(name, async (t) => {
+      await t.resolves(fuzz(target, name, { seed: 42, numRuns: 60 }))
+    })
+  }
 })
 
 /** What follows the interim answers (100), as the checks want it. */

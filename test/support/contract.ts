@@ -19,6 +19,7 @@ export interface Schema {
   readonly properties?: Record<string, Schema>
   readonly items?: Schema
   readonly xml?: { readonly name?: string; readonly wrapped?: boolean }
+  readonly examples?: readonly unknown[]
 }
 
 export interface Media {
@@ -32,17 +33,23 @@ export interface Response {
   readonly content?: Record<string, Media>
 }
 
+export interface Parameter extends Media {
+  readonly name: string
+  readonly in: 'path' | 'query' | 'header'
+}
+
 export interface Operation {
   readonly operationId: string
-  readonly parameters?: readonly (Media & { readonly name: string })[]
+  readonly parameters?: readonly Parameter[]
   readonly responses: Record<string, Response>
 }
 
 /** openapi.yaml, with every reference replaced by what it refers to. */
 export interface Contract {
-  readonly paths: Record<string, Record<'get' | 'options', Operation | undefined>>
+  readonly paths: Record<string, Record<(typeof METHODS)[number], Operation | undefined>>
 }
 
+const METHODS = ['get', 'options'] as const
 const MIRRORED = '/search/2/chargingAvailability.{ext}'
 /** What the HTTP layer says before it knows of any path. */
 const BEFORE_ROUTING = [400, 408, 431]
@@ -51,7 +58,12 @@ const ajv = new Ajv2020({ allErrors: true })
 addFormats.default(ajv)
 ajv.addVocabulary(['xml', 'example'])
 
-const xml = new XMLParser({ ignoreDeclaration: true, ignoreAttributes: false, parseTagValue: false })
+const xml = new XMLParser({
+  ignoreDeclaration: true,
+  ignoreAttributes: false,
+  parseTagValue: false,
+  trimValues: false,
+})
 
 const DECIMAL = /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/
 
@@ -64,6 +76,37 @@ export function contract(): Contract {
     for (const schema of schemasOf(loaded)) ajv.compile(schema)
   }
   return loaded
+}
+
+/** Every operation of the document, with its method and the template of its path. */
+export function operations(): (Operation & { readonly method: string; readonly path: string })[] {
+  return Object.entries(contract().paths).flatMap(([path, item]) =>
+    METHODS.flatMap((name) => {
+      const operation = item[name]
+      return operation === undefined ? [] : [{ ...operation, path, method: name.toUpperCase() }]
+    }),
+  )
+}
+
+/** Every body in the document: of which operation and status, in which media type. */
+export function* documentedBodies() {
+  for (const { operationId, responses } of operations()) {
+    for (const [status, { content = {} }] of Object.entries(responses)) {
+      for (const [mediaType, media] of Object.entries(content))
+        yield { operationId, status, mediaType, media }
+    }
+  }
+}
+
+/** The examples that something carries, or its schema, each with a name. */
+export function examplesOf({ example, examples = {}, schema }: Media): [name: string, value: unknown][] {
+  const named = Object.entries(examples).map(([name, { value }]): [string, unknown] => [name, value])
+  const inSchema = (schema.examples ?? []).map((value, index): [string, unknown] => [`${index}`, value])
+  return [
+    ...(example === undefined ? [] : [['example', example] as [string, unknown]]),
+    ...named,
+    ...inSchema,
+  ]
 }
 
 function schemasOf({ paths }: Contract): Schema[] {
@@ -92,14 +135,15 @@ export function bodyFaults(mediaType: string, schema: Schema, body: string): str
   }
 }
 
-/** What the document says of such an answer. What it has no operation for is refused as the mirrored route refuses. */
+/** What the document says of such an answer. What it has no operation for is refused as all of the service refuses. */
 function documented({ method, path, status }: Answer): Response | undefined {
   const { paths } = contract()
   const [target = ''] = path.split('?', 1)
   const template = Object.keys(paths).find((candidate) => fits(candidate, target))
-  const operation = template && paths[template]?.[method.toLowerCase() as 'get']
+  const item = template === undefined ? undefined : paths[template]
+  const operation = item?.[method.toLowerCase() as 'get']
   if (operation) return operation.responses[status]
-  const refusals = [...BEFORE_ROUTING, template === MIRRORED ? 405 : 404]
+  const refusals = [...BEFORE_ROUTING, item?.get?.responses[405] ? 405 : 404]
   return refusals.includes(status) ? paths[MIRRORED]?.get?.responses[status] : undefined
 }
 
@@ -148,7 +192,8 @@ function read(mediaType: string, schema: Schema, body: string): unknown {
   if (mediaType !== 'application/xml') return body
   const wellFormed = XMLValidator.validate(body)
   if (wellFormed !== true) throw new Error(wellFormed.err.msg)
-  const root = xml.parse(body) as Record<string, unknown>
+  const unindented = body.replace(/>\n\s*</g, '><') // as examples are
+  const root = xml.parse(unindented) as Record<string, unknown>
   const name = schema.xml?.name ?? ''
   if (!(name in root)) throw new Error(`root element is ${Object.keys(root).join()}, not ${name}`)
   return shape(root[name], schema)

@@ -16,8 +16,9 @@ export async function build(): Promise<string> {
   for (const name of ['package.json', 'openapi.yaml', 'node_modules']) {
     symlinkSync(join(root, name), join(dir, name))
   }
-  const tsc = join(root, 'node_modules/.bin/tsc')
-  await promisify(execFile)(tsc, ['-p', join(root, 'tsconfig.build.json'), '--outDir', join(dir, 'dist')])
+  const tsc = join(root, 'node_modules/typescript/bin/tsc')
+  const args = [tsc, '-p', join(root, 'tsconfig.build.json'), '--outDir', join(dir, 'dist')]
+  await promisify(execFile)(process.execPath, args, { env: {} }) // without the loaders that the tests run in
   return dir
 }
 
