@@ -10,6 +10,7 @@ import type { AskOptions } from './support/ask.ts'
 import { ask, pathFor } from './support/ask.ts'
 import type { Media, Operation, Parameter } from './support/contract.ts'
 import { examplesOf, operations, violations } from './support/contract.ts'
+import { TSC } from './support/process.ts'
 import { exchange } from './support/raw-http.ts'
 import { answerStation, answerStatus, sendJson } from './support/scripted-upstream.ts'
 import { silence } from './support/scripts.ts'
@@ -310,9 +311,9 @@ await t.test(
 
 await t.test('a client generated from the document', async (t) => {
   const root = fileURLToPath(new URL('../', import.meta.url))
-  /** What a script prints, run without the loaders that the tests run in; one that is not content rejects. */
+  /** What a script prints; one that is not content rejects. */
   const run = async (...args: string[]) =>
-    (await promisify(execFile)(process.execPath, args, { cwd: root, env: {} })).stdout
+    (await promisify(execFile)(process.execPath, args, { cwd: root })).stdout
 
   await t.test('has the types of today’s document', async (t) => {
     const committed = await readFile(`${root}test/client/api.d.ts`, 'utf8')
@@ -321,7 +322,7 @@ await t.test('a client generated from the document', async (t) => {
   })
 
   await t.test('compiles, and the mistakes in it are told', async (t) => {
-    t.equal(await run('node_modules/typescript/bin/tsc', '-p', 'test/client'), '')
+    t.equal(await run(TSC, '-p', 'test/client'), '')
   })
 
   await t.test('calls the service, with nothing but its base URL', async (t) => {

@@ -55,14 +55,12 @@ export const HOSTILITIES: Record<string, Hostility> = {
 export async function fuzz(
   target: Target,
   name: string,
-  options: { readonly seed: number; readonly numRuns: number; readonly endsAtMs?: number },
+  { seed, numRuns }: { readonly seed: number; readonly numRuns: number },
 ): Promise<void> {
   const { arbitrary, check } = HOSTILITIES[name] as Hostility
-  const { seed, numRuns, endsAtMs } = options
-  const left = endsAtMs === undefined ? {} : { interruptAfterTimeLimit: Math.max(1, endsAtMs - Date.now()) }
   await fc.assert(
     fc.asyncProperty(arbitrary, (input) => check(input, target)),
-    { seed, numRuns, ...left },
+    { seed, numRuns },
   )
 }
 
