@@ -14,6 +14,8 @@ export interface Filter {
   readonly maxPowerKW: number | null
 }
 
+type Parameter = 'chargingAvailability' | 'connectorSet' | 'minPowerKW' | 'maxPowerKW'
+
 /** Longest accepted id, in UTF-16 units. Real ids are UUIDs, 15-digit numbers and base64url of 22. */
 export const MAX_ID_LENGTH = 128
 /** Longest accepted connector type name. */
@@ -22,6 +24,7 @@ export const MAX_TYPE_LENGTH = 64
 const TYPE_NAME = new RegExp(`^[A-Za-z0-9]{1,${MAX_TYPE_LENGTH}}$`)
 const CONTROL_CHARACTER = /\p{Cc}/u
 const DECIMAL = /^(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/
+const ENCODED = /[%+\u0080-\u00ff]/
 const RAW_BYTE = /[\u0080-\u00ff]/g
 
 /**
@@ -30,10 +33,10 @@ const RAW_BYTE = /[\u0080-\u00ff]/g
  */
 export function parseQuery(raw: string): Query {
   const parameters = decode(raw)
-  const id = parseId(parameters.getAll('chargingAvailability'))
-  const types = parseTypes(parameters.getAll('connectorSet'))
-  const minPowerKW = parsePower('minPowerKW', parameters.getAll('minPowerKW'))
-  const maxPowerKW = parsePower('maxPowerKW', parameters.getAll('maxPowerKW'))
+  const id = parseId(parameters.chargingAvailability)
+  const types = parseTypes(parameters.connectorSet)
+  const minPowerKW = parsePower('minPowerKW', parameters.minPowerKW)
+  const maxPowerKW = parsePower('maxPowerKW', parameters.maxPowerKW)
   if (minPowerKW !== null && maxPowerKW !== null && minPowerKW > maxPowerKW) {
     throw invalidParameter('minPowerKW', "must not be greater than 'maxPowerKW'")
   }
@@ -41,17 +44,32 @@ export function parseQuery(raw: string): Query {
 }
 
 /**
- * URLSearchParams never fails: it reads bad percent-encoding as text and bad UTF-8 as U+FFFD, and so
- * could make one id of two. Therefore the whole query is decoded strictly once before.
+ * All values of the parameters that we know, in order. URLSearchParams would never fail: it reads bad percent-encoding
+ * as text and bad UTF-8 as U+FFFD, and so could make one id of two. It also takes three times as long.
  */
-function decode(raw: string): URLSearchParams {
-  const escaped = raw.replace(RAW_BYTE, percentEncodeByte)
+function decode(raw: string): Record<Parameter, string[]> {
+  const values: Record<Parameter, string[]> = {
+    chargingAvailability: [],
+    connectorSet: [],
+    minPowerKW: [],
+    maxPowerKW: [],
+  }
+  for (const part of raw.split('&')) {
+    const end = part.indexOf('=')
+    const name = textOf(end === -1 ? part : part.slice(0, end))
+    const value = end === -1 ? '' : textOf(part.slice(end + 1))
+    if (Object.hasOwn(values, name)) values[name as Parameter].push(value)
+  }
+  return values
+}
+
+function textOf(encoded: string): string {
+  if (!ENCODED.test(encoded)) return encoded
   try {
-    decodeURIComponent(escaped)
+    return decodeURIComponent(encoded.replaceAll('+', ' ').replace(RAW_BYTE, percentEncodeByte))
   } catch {
     throw malformedRequest('The query is not valid percent-encoded UTF-8')
   }
-  return new URLSearchParams(`&${escaped}`)
 }
 
 /** Node hands bytes over 0x7f of the request line on as Latin-1 characters. */
