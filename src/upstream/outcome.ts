@@ -1,4 +1,4 @@
-import errors from 'undici/lib/core/errors.js'
+import { errors } from 'undici'
 import { ServiceError } from '../errors.ts'
 import type { RefusalKind } from './upstream-error.ts'
 import { UpstreamError } from './upstream-error.ts'

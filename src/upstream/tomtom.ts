@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Dispatcher } from 'undici'
-import Pool from 'undici/lib/dispatcher/pool.js'
+import { Pool } from 'undici'
 import { decodeAvailability } from '../availability/decode.ts'
 import type { Availability, Source } from '../availability/model.ts'
 import type { Clock } from '../clock.ts'
