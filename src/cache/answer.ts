@@ -35,8 +35,11 @@ interface Made {
   readonly variants: Map<string, Variant>
 }
 
-/** Most variants kept with one answer; the oldest goes. Random filters give at most 18 for a real station. */
-export const MAX_VARIANTS = 32
+/**
+ * Most variants kept with one answer; the oldest goes. Random filters in both formats give about 50 for the station of
+ * bench/lib/stations.mjs; with room for fewer than there are, every other request would render anew.
+ */
+export const MAX_VARIANTS = 64
 
 /**
  * What things take beside their texts, in bytes (bench/parts/memory.mjs, V8 on 64 bits): an entry with its places in map

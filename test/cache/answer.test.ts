@@ -223,16 +223,16 @@ await t.test('the bytes', async (t) => {
     'are what a recount of all that is held says, whatever was rendered and dropped',
     async (t) => {
       const anyRequest = fc.record({
-        filter: fc.oneof(anyFilter, fc.integer({ min: 1, max: 60 }).map(from)),
+        filter: fc.oneof(anyFilter, fc.integer({ min: 1, max: 120 }).map(from)),
         format: fc.constantFrom(...FORMATS),
         gzip: fc.boolean(),
       })
-      const stations = fc.oneof(anyStation, fc.constant(ladder(60)))
+      const stations = fc.oneof(anyStation, fc.constant(ladder(120)))
       let dropped = 0
       fc.assert(
         fc.property(
           stations,
-          fc.array(anyRequest, { maxLength: 100, size: 'max' }),
+          fc.array(anyRequest, { maxLength: 250, size: 'max' }),
           (availability, requests) => {
             const outline = outlineOf(availability)
             const answer = new Answer(availability)
