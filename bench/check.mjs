@@ -10,8 +10,8 @@ import { useLoadCore } from './lib/process.mjs'
 import { median, ratios, spread, table } from './lib/stats.mjs'
 import { measureHotPath } from './parts/hot-path.mjs'
 
-/** The least that is accepted, as parts of what raw node:http does. */
-const FLOORS = { hits: 0.67, filters: 0.58, gzip: 0.65 }
+/** The least that is accepted, as parts of what raw node:http does: 10 % under the table of docs/benchmarks.md. */
+const FLOORS = { hits: 0.61, filters: 0.46, gzip: 0.66 }
 const TOLERATED_NOISE = 0.1
 
 requirePrograms()
