@@ -47,7 +47,7 @@ interface Mirrored {
 
 /**
  * Registers `GET /search/2/chargingAvailability.{json|xml}`. The route's scope has hooks only for admission.ts, and
- * an answer that is held is written without a promise: both are what a hit costs (bench/hot-path.mjs).
+ * an answer that is held is written without a promise: both are what a hit costs (bench/parts/hot-path.mjs).
  */
 export function availabilityRoute(
   app: FastifyInstance,

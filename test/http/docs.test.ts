@@ -1,17 +1,13 @@
-import { mkdirSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
-import { chromium } from 'playwright-core'
 import type { Test } from 'tap'
 import t from 'tap'
 import { DOCS_FILES } from '../../src/http/docs-files.ts'
 import { ask } from '../support/ask.ts'
-import { lacking } from '../support/needs.ts'
+import { ARTEFACTS, NO_BROWSER, startBrowser } from '../support/browser.ts'
 import { doorFaults, problemFaults } from '../support/problem.ts'
 import type { Service } from '../support/service.ts'
 import { startService } from '../support/service.ts'
 
-const ARTEFACTS = fileURLToPath(new URL('../../artefacts/', import.meta.url))
 const PATHS = DOCS_FILES.map(({ path }) => path)
 const MOST_BYTES = 2_000_000
 
@@ -84,17 +80,10 @@ await t.test('the files of the API reference', async (t) => {
   })
 })
 
-const skip = lacking('/usr/bin/chromium')
+const skip = NO_BROWSER
 let browser: Browser | null = null
 t.before(async () => {
-  if (skip !== false) return
-  mkdirSync(ARTEFACTS, { recursive: true })
-  const switches = ['headless', 'no-sandbox', 'disable-gpu', 'disable-quic', 'no-first-run']
-  switches.push('disable-background-networking', 'disable-component-update', 'disable-sync')
-  browser = await chromium.launch({
-    executablePath: '/usr/bin/chromium',
-    args: switches.map((name) => `--${name}`),
-  })
+  if (skip === false) browser = await startBrowser()
 })
 t.teardown(() => browser?.close())
 

@@ -1,17 +1,13 @@
-import { mkdirSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
-import { chromium } from 'playwright-core'
 import type { Test } from 'tap'
 import t from 'tap'
-import { lacking } from '../support/needs.ts'
+import { ARTEFACTS, NO_BROWSER, startBrowser } from '../support/browser.ts'
 import { answerStation, answerStatus } from '../support/scripted-upstream.ts'
 import { chosen } from '../support/scripts.ts'
 import type { Service } from '../support/service.ts'
 import { startService } from '../support/service.ts'
 import { connector, level, station } from '../support/stations.ts'
 
-const ARTEFACTS = fileURLToPath(new URL('../../artefacts/', import.meta.url))
 const DESKTOP = { width: 1280, height: 900 }
 const PHONE = { width: 390, height: 844 }
 
@@ -28,17 +24,10 @@ const script = chosen(({ id }) => {
   return (_call, response) => void response.end(JSON.stringify(station(id, ...connectors)))
 })
 
-const skip = lacking('/usr/bin/chromium')
+const skip = NO_BROWSER
 let browser: Browser | null = null
 t.before(async () => {
-  if (skip !== false) return
-  mkdirSync(ARTEFACTS, { recursive: true })
-  const switches = ['headless', 'no-sandbox', 'disable-gpu', 'disable-quic', 'no-first-run']
-  switches.push('disable-background-networking', 'disable-component-update', 'disable-sync')
-  browser = await chromium.launch({
-    executablePath: '/usr/bin/chromium',
-    args: switches.map((name) => `--${name}`),
-  })
+  if (skip === false) browser = await startBrowser()
 })
 t.teardown(() => browser?.close())
 

@@ -1,14 +1,10 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Browser, Page } from 'playwright-core'
-import { chromium } from 'playwright-core'
 import t from 'tap'
-import { lacking } from '../support/needs.ts'
+import { NO_BROWSER, startBrowser } from '../support/browser.ts'
 import { startProxy } from '../support/proxy.ts'
 import { answerStatus, ScriptedUpstream } from '../support/scripted-upstream.ts'
-
-/** Flags for a headless Chromium that talks to nobody but us. */
-const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-background-networking']
 
 /** An empty page on an origin of its own. */
 async function somePage(browser: Browser, close: (end: () => Promise<unknown>) => void): Promise<Page> {
@@ -23,10 +19,10 @@ async function somePage(browser: Browser, close: (end: () => Promise<unknown>) =
   return page
 }
 
-await t.test('a page on another origin', { skip: lacking('/usr/bin/chromium') }, async (t) => {
+await t.test('a page on another origin', { skip: NO_BROWSER }, async (t) => {
   const upstream = await ScriptedUpstream.start()
   const proxy = await startProxy(upstream.origin)
-  const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: FLAGS })
+  const browser = await startBrowser()
   const ends: (() => Promise<unknown>)[] = []
   const page = await somePage(browser, (end) => ends.push(end))
   t.teardown(async () => {
