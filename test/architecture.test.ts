@@ -43,12 +43,15 @@ const ROOMS: Record<string, { readonly values: readonly string[]; readonly types
     values: ['secret', 'access'],
     types: ['http', 'availability', 'cache', 'upstream', 'ops', 'redis', 'clock', 'errors', 'observer'],
   },
-  http: { values: ['availability', 'clock', 'errors', 'observer', 'schemaless'], types: ['cache'] },
+  http: {
+    values: ['availability', 'clock', 'errors', 'observer', 'schemaless', 'web-page'],
+    types: ['cache'],
+  },
   cache: { values: ['availability', 'clock', 'errors', 'observer'] },
   access: { values: ['watched-file', 'clock', 'observer'] },
   upstream: { values: ['availability', 'secret', 'watched-file', 'clock', 'errors', 'observer'] },
   redis: { values: ['clock', 'errors', 'observer'], types: ['cache', 'upstream'] },
-  ops: { values: ['clock', 'errors', 'observer', 'schemaless'] },
+  ops: { values: ['clock', 'errors', 'observer', 'schemaless', 'web-page'] },
   availability: { values: ['errors'] },
   simulator: { values: [] },
   clock: { values: [] },
@@ -57,6 +60,7 @@ const ROOMS: Record<string, { readonly values: readonly string[]; readonly types
   errors: { values: [] },
   observer: { values: [] },
   schemaless: { values: [] },
+  'web-page': { values: [] },
 }
 
 /** The only package that the pure heart needs: it reads hostile JSON. */

@@ -4,6 +4,8 @@ import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { promisify } from 'node:util'
 import { gunzip, gzip } from 'node:zlib'
+import type { PageEnding } from '../web-page.ts'
+import { PAGE_TYPES } from '../web-page.ts'
 
 /** A file's bytes in one content coding. */
 export interface Coded {
@@ -19,14 +21,6 @@ export interface DocsFile {
   /** Read when it is asked for first, and kept compressed. */
   readonly read: (coding: 'gzip' | 'identity') => Promise<Coded>
 }
-
-const TYPES = {
-  html: 'text/html; charset=utf-8',
-  css: 'text/css; charset=utf-8',
-  js: 'text/javascript; charset=utf-8',
-  svg: 'image/svg+xml',
-} as const
-type Ending = keyof typeof TYPES
 
 const OWN = new URL('./docs/', import.meta.url)
 const compress = promisify<Buffer, { level: number }, Buffer>(gzip)
@@ -48,11 +42,11 @@ function renderer(name: string): string | URL {
   return existsSync(built) ? built : createRequire(import.meta.url).resolve(`swagger-ui-dist/${name}`)
 }
 
-function file(path: string, ending: Ending, where: () => string | URL): DocsFile {
+function file(path: string, ending: PageEnding, where: () => string | URL): DocsFile {
   let compressed: Promise<Coded> | null = null
   return {
     path,
-    type: TYPES[ending],
+    type: PAGE_TYPES[ending],
     async read(coding) {
       compressed ??= readCompressed(where()).catch((error: unknown) => {
         compressed = null // the next one tries again

@@ -3,21 +3,10 @@ import { matchesEtag } from './conditional.ts'
 import { wantsGzip } from './content-coding.ts'
 import type { DocsFile } from './docs-files.ts'
 import { DOCS_FILES } from './docs-files.ts'
+import { ownFilesOnly } from '../web-page.ts'
 
-/**
- * Nothing from anywhere else, nothing evaluated, no script and no style in the document itself. The renderer's icons
- * are `data:` images in its style sheet; "try it" asks this origin and no other.
- */
-export const DOCS_SECURITY_POLICY = [
-  "default-src 'none'",
-  "script-src 'self'",
-  "style-src 'self'",
-  "img-src 'self' data:",
-  "connect-src 'self'",
-  "base-uri 'none'",
-  "form-action 'none'",
-  "frame-ancestors 'none'",
-].join('; ')
+/** The renderer's icons are `data:` images in its style sheet; "try it" asks this origin and no other. */
+export const DOCS_SECURITY_POLICY = ownFilesOnly({ images: "'self' data:" })
 
 const HEADERS = {
   'content-security-policy': DOCS_SECURITY_POLICY,

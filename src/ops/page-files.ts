@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import type { PageEnding } from '../web-page.ts'
+import { PAGE_TYPES } from '../web-page.ts'
 
 /** A file of the status page, as it is served. */
 export interface PageFile {
@@ -8,14 +10,6 @@ export interface PageFile {
   /** Read once, when it is asked for first. */
   readonly read: () => Buffer
 }
-
-const TYPES = {
-  html: 'text/html; charset=utf-8',
-  css: 'text/css; charset=utf-8',
-  js: 'text/javascript; charset=utf-8',
-  svg: 'image/svg+xml',
-} as const
-type Ending = keyof typeof TYPES
 
 const OWN = new URL('./page/', import.meta.url)
 const { resolve } = createRequire(import.meta.url)
@@ -41,12 +35,14 @@ const OWN_FILES = [
 /** All that the page consists of, each under a path of its own: no folder is served. */
 export const PAGE_FILES: readonly PageFile[] = [
   file('/', 'html', () => new URL('index.html', OWN)),
-  ...OWN_FILES.map((name) => file(`/page/${name}`, name.split('.')[1] as Ending, () => new URL(name, OWN))),
+  ...OWN_FILES.map((name) =>
+    file(`/page/${name}`, name.split('.')[1] as PageEnding, () => new URL(name, OWN)),
+  ),
   file('/page/uplot.css', 'css', () => resolve('uplot/dist/uPlot.min.css')),
   file('/page/uplot.js', 'js', () => resolve('uplot/dist/uPlot.iife.min.js')),
 ]
 
-function file(path: string, ending: Ending, where: () => string | URL): PageFile {
+function file(path: string, ending: PageEnding, where: () => string | URL): PageFile {
   let content: Buffer | null = null
-  return { path, type: TYPES[ending], read: () => (content ??= readFileSync(where())) }
+  return { path, type: PAGE_TYPES[ending], read: () => (content ??= readFileSync(where())) }
 }
