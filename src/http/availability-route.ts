@@ -1,9 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { FastifyInstance } from 'fastify'
-import { LRUCache } from 'lru-cache'
 import type { Format } from '../availability/model.ts'
 import type { Query } from '../availability/query.ts'
-import { parseQuery } from '../availability/query.ts'
+import { QueryMemo } from '../availability/query-memo.ts'
 import type { Rendering } from '../cache/answer.ts'
 import type { Found } from '../cache/cache.ts'
 import { invalidParameter, ServiceError } from '../errors.ts'
@@ -40,6 +39,9 @@ export interface RouteParts {
   readonly report: Report
 }
 
+/** Ways to ask that are remembered: key, filter and their order, whatever the station. */
+const MAX_REMEMBERED = 5_000
+
 interface Mirrored {
   /** The query as it came: its rules are ours, not those of the framework's parser. */
   Querystring: { raw: string }
@@ -55,11 +57,12 @@ export function availabilityRoute(
   { lookUp, report }: RouteParts,
 ): void {
   const corsFor = corsFields(options.corsOrigins)
+  const queries = new QueryMemo(MAX_REMEMBERED)
   app.get<Mirrored>(ROUTE, (request, reply) => {
     begin(request)
     checkRequest(request.raw, reply.raw)
     const format = (request.format = formatOf(request.url))
-    const query = readQuery(request.query.raw)
+    const query = queries.read(request.query.raw)
     request.station = query.id
     request.result = 'error' // until something is found
     const found = lookUp(query.id, () => leaving(reply), request.limitedAs)
@@ -83,18 +86,6 @@ function formatOf(target: string): Format {
   const ext = PATH.exec(target)?.[1]
   if (ext === 'json' || ext === 'xml') return ext
   throw ext === undefined ? new ServiceError('NotFound') : invalidParameter('ext', "must be 'json' or 'xml'")
-}
-
-/** Frontends ask the same again and again; what was valid once need not be read twice. */
-const known = new LRUCache<string, Query>({ max: 5_000 })
-const LONGEST_KNOWN = 512
-
-function readQuery(raw: string): Query {
-  const before = known.get(raw)
-  if (before !== undefined) return before
-  const query = parseQuery(raw)
-  if (raw.length <= LONGEST_KNOWN) known.set(raw, query)
-  return query
 }
 
 function renderingFor(
