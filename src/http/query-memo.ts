@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
-import type { Filter, Query } from './query.ts'
-import { MAX_ID_LENGTH, parseQuery } from './query.ts'
+import type { Filter, Query } from '../availability/query.ts'
+import { MAX_ID_LENGTH, parseQuery } from '../availability/query.ts'
 
 /** A station whose spelling has no rules of its own: nothing in it is encoded, and nothing is too long. */
 const STATION = new RegExp(`(?:^|&)chargingAvailability=([A-Za-z0-9_-]{1,${MAX_ID_LENGTH}})(?=&|$)`)

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import t from 'tap'
 import { MAX_ID_LENGTH, parseQuery } from '../../src/availability/query.ts'
-import { QueryMemo } from '../../src/availability/query-memo.ts'
+import { QueryMemo } from '../../src/http/query-memo.ts'
 
 /** What reading gives: the query, or the code and reason of its refusal. */
 function outcome(read: (raw: string) => unknown, raw: string): unknown {
