@@ -12,7 +12,7 @@ export class ClientLeft extends Error {
 export function leaving(reply: FastifyReply): AbortSignal {
   const controller = new AbortController()
   reply.raw.once('close', () => {
-    controller.abort(new ClientLeft())
+    if (!reply.raw.writableFinished) controller.abort(new ClientLeft()) // an error's trace costs 40 µs
   })
   return controller.signal
 }

@@ -124,10 +124,14 @@ async function refusal(response: Dispatcher.ResponseData, clock: Clock): Promise
 
 /** Whether the key is in what would be passed on, as it is or percent-encoded, whatever escapes it came in. */
 function tells(availability: Availability, key: string): boolean {
-  const decoded = JSON.stringify(availability).replace(/%[0-9a-f]{2}/gi, (escape) =>
+  const text = JSON.stringify(availability)
+  return (text.includes('%') ? decodePercent(text) : text).includes(inJson(key))
+}
+
+function decodePercent(text: string): string {
+  return text.replace(/%[0-9a-f]{2}/gi, (escape) =>
     inJson(String.fromCharCode(Number.parseInt(escape.slice(1), 16))),
   )
-  return decoded.includes(inJson(key))
 }
 
 /** A text as it stands within JSON. */
