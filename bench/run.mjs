@@ -1,8 +1,8 @@
 /**
  * Runs the benchmarks and prints their tables as Markdown:
  *
- *   npm run bench -- [--quick] [--only hits,filters,gzip,304,misses,economy,memory,pauses,start] [--peers nginx,varnish]
- *                    [--rounds 3] [--seconds 3] [--write]
+ *   npm run bench -- [--quick] [--only hits,filters,gzip,304,misses,economy,memory,pauses,page,start]
+ *                    [--peers nginx,varnish] [--rounds 3] [--seconds 3] [--write]
  *
  * All of it takes about 25 minutes, --quick about 5. --write puts each table into docs/benchmarks.md, between the marks
  * that bear its name. What a peer needs and this machine lacks is said, and the others go on.
@@ -15,6 +15,7 @@ import { economy } from './parts/economy.mjs'
 import { hotPath } from './parts/hot-path.mjs'
 import { memory } from './parts/memory.mjs'
 import { misses } from './parts/misses.mjs'
+import { page } from './parts/page.mjs'
 import { pauses } from './parts/pauses.mjs'
 import { start } from './parts/start.mjs'
 import { peers, present } from './peers/index.mjs'
@@ -26,7 +27,7 @@ const HOT = [
   ['gzip', 'gzip'],
   ['304', 'not modified'],
 ]
-const OTHERS = { misses, economy, memory, pauses, start }
+const OTHERS = { misses, economy, memory, pauses, page, start }
 
 requirePrograms()
 const options = readOptions(process.argv.slice(2))

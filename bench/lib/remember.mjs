@@ -1,0 +1,69 @@
+/**
+ * Fills all that the status page remembers, in a process of its own, and measures what it takes. Needs --expose-gc.
+ * Prints one JSON object: memory in bytes, time for each request in ns.
+ */
+import { Status } from '../../dist/ops/status.js'
+
+const HOUR = 3_600_000
+const REQUESTS = 3_000_000
+const LONG = 'x'.repeat(1_000)
+
+let now = Date.UTC(2026, 0, 1)
+const clock = { now: () => now, wall: () => now }
+const quota = { limit: 100_000, remaining: 100_000, resetAtMs: now + 24 * HOUR }
+const gauges = {
+  cache: () => ({ entries: 1, bytes: 1 }),
+  upstream: () => ({ inFlight: 0, queued: 0, circuit: 'closed', callsPerSecond: 5 }),
+  quota: () => quota,
+  effectiveTtlMs: () => 30_000,
+  sharedTierUp: () => null,
+}
+const options = {
+  version: '0',
+  nodeVersion: process.version,
+  cache: { ttlMs: 30_000, maxEntries: 1, maxBytes: 1 },
+  upstream: { quota: { per: 'day' } },
+}
+
+const before = measured()
+const status = new Status(options, { gauges, health: { phase: 'ready' }, clock })
+for (let second = 0; second < 24 * 3_600; second++) {
+  now += 1_000
+  quota.remaining--
+  status.observer.lookedUp('miss', null)
+  status.observer.upstreamAnswered('server_error', 0.08)
+  status.observer.requestAnswered('json', 502, 'error', 0.08)
+  fail(second, 'UpstreamFailed', 502)
+  fail(second, 'InvalidParameter', 400)
+}
+const bytes = measured() - before
+
+const startedAt = performance.now()
+for (let i = 0; i < REQUESTS; i++) {
+  if (i % 10 === 0) now++ // ten requests a millisecond
+  status.observer.lookedUp('hit', 1)
+  status.observer.requestAnswered('json', 200, 'hit', 0.001)
+}
+const nsPerRequest = (1e6 * (performance.now() - startedAt)) / REQUESTS
+console.log(
+  JSON.stringify({ bytes, nsPerRequest, told: JSON.stringify(status.report({ second: 0 })).length }),
+)
+
+/** A thousand failures and two hundred refusals are kept, each with texts of its own. */
+function fail(number, code, statusCode) {
+  status.observer.requestFailed({
+    trackingId: `00112233-4455-6677-8899-${String(number).padStart(12, '0')}`,
+    traceId: `${number}`.padStart(32, '0'),
+    station: `00112233-4455-6677-8899-${String(number).padStart(12, '1')}`,
+    code,
+    status: statusCode,
+    reason: `${number}: ${LONG}`,
+    cause: new Error(`${number}: ${LONG}`),
+  })
+}
+
+function measured() {
+  for (let i = 0; i < 3; i++) globalThis.gc()
+  const { heapUsed, external, arrayBuffers } = process.memoryUsage()
+  return heapUsed + external + arrayBuffers
+}
