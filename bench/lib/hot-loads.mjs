@@ -2,7 +2,7 @@
 import { filteredTargets, plainTargets } from './stations.mjs'
 
 const TARGETS = 5_000
-/** More than the proxy remembers having read, so that it reads every query anew; caches by URL hold them all. */
+/** With twice as many spellings of filters as the proxy remembers; caches by URL hold them all. */
 const FILTERED_TARGETS = 8_000
 
 /** Requests for a server on that port; the last kind must ask it first for the tags it gives out. */

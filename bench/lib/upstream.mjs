@@ -1,7 +1,6 @@
 /**
- * The upstream of the benchmarks: any station, filtered, after
- * UPSTREAM_LATENCY ms; above UPSTREAM_LIMIT calls in any second 429. `Cache-Control: no-cache`, as TomTom says.
- * `/calls` tells how many came and how many of them were refused.
+ * The upstream of the benchmarks: any station, filtered, after UPSTREAM_LATENCY ms; above UPSTREAM_LIMIT calls in any
+ * second 429. `Cache-Control: no-cache`, as TomTom says. `/calls` tells how many came and how many of them were refused.
  */
 import { createServer } from 'node:http'
 import { gzipSync } from 'node:zlib'
@@ -17,7 +16,8 @@ const count = { calls: 0, refused: 0 }
 /** When the calls of the last second were let through. */
 const accepted = []
 
-createServer((request, response) => {
+// Idle connections outlive the caches' own limits, so that none is closed under a request.
+createServer({ keepAliveTimeout: 72_000 }, (request, response) => {
   if (request.url === '/calls') {
     response.end(JSON.stringify(count))
     return

@@ -17,17 +17,18 @@ const TTL_SECONDS = 7_200
 export async function measureHotPath({ names, loads, rounds, seconds, warmSeconds = WARM_SECONDS, say }) {
   const upstream = await startUpstream()
   const about = { upstreamPort: upstream.port, ttlSeconds: TTL_SECONDS, staleSeconds: TTL_SECONDS }
-  const results = {}
+  const results = Object.fromEntries(
+    loads.map((load) => [load, Object.fromEntries(names.map((name) => [name, []]))]),
+  )
   for (let round = 0; round < rounds; round++) {
     for (const name of names) {
       say(`hot path: round ${round + 1} of ${rounds}, ${name}`)
       const server = await peers[name].start(about)
       for (const load of loads) {
         const requests = await requestsFor(load, server.port)
-        const row = ((results[load] ??= {})[name] ??= [])
         if (requests === null) continue
         try {
-          row.push(await perCpuSecond(server, requests, { seconds, warmSeconds }))
+          results[load][name].push(await perCpuSecond(server, requests, { seconds, warmSeconds }))
         } catch (error) {
           if (name === 'raw' || name === 'proxy') throw error
           say(`${name} failed on ${load}: ${error.message}`)

@@ -23,7 +23,7 @@ export async function page({ quick, say }) {
   say('page: its polls')
   const { usPerRequest, whole, poll, bodyBytes } = await polled(quick ? QUICK_POLLS : POLLS)
   const percent = (part, of) => `${((100 * part) / of).toFixed(2)} %`
-  return table(
+  const rows = table(
     ['the status page', '', 'of the server’s core'],
     [
       [
@@ -44,6 +44,7 @@ export async function page({ quick, say }) {
       ['a page’s first, with all the history there is', `${whole.toFixed(0)} µs`, ''],
     ],
   )
+  return `All that is remembered is full.\n\n${rows}`
 }
 
 async function remembered() {

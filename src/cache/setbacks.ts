@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache'
 import type { Clock } from '../clock.ts'
 import type { ErrorCode } from '../errors.ts'
 import { ServiceError } from '../errors.ts'
+import { ownText } from '../own-text.ts'
 
 export interface SetbacksOptions {
   /** How long upstream's refusal of an id (400, 404) is remembered, in ms; 0 forgets at once. */
@@ -72,7 +73,7 @@ export class Setbacks {
     const isFailure = FAILURES.has(error.code)
     if (!isFailure && !REFUSALS.has(error.code)) return
     const until = this.#options.clock.now() + this.msAfter(id, error)
-    this.#setbacks.set(id, { error, until, failures: isFailure ? this.#failures(id) + 1 : 0 })
+    this.#setbacks.set(ownText(id), { error, until, failures: isFailure ? this.#failures(id) + 1 : 0 })
   }
 
   clear(id: string): void {

@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts'
 import type { Observer, RequestFailure } from '../observer.ts'
+import { ownText } from '../own-text.ts'
 import { isClientError } from './history.ts'
 
 /** A request that ended in an error, as it is remembered. */
@@ -22,8 +23,8 @@ export interface Failure {
 export const FAILURES_KEPT = 1_000
 export const REFUSALS_KEPT = 200
 
-/** A text of this many characters tells enough; memory is bounded by it. */
-const LONGEST_TEXT = 300
+/** A text of this many characters tells enough, and the log has all of it; memory is bounded by it (bench/parts/page.mjs). */
+const LONGEST_TEXT = 200
 
 /** The requests that failed last, and beside them those that clients got wrong: neither pushes the other out. */
 export class Failures {
@@ -85,12 +86,16 @@ function remembered(failure: RequestFailure, at: number): Omit<Failure, 'number'
   const { trackingId, traceId, station, code, status, reason, cause } = failure
   return {
     at,
-    trackingId,
-    traceId: traceId ?? null,
-    station: station ?? null,
+    trackingId: ownText(trackingId),
+    traceId: kept(traceId),
+    station: kept(station),
     code,
     status,
-    reason: reason === undefined ? null : reason.slice(0, LONGEST_TEXT),
-    cause: cause instanceof Error ? cause.message.slice(0, LONGEST_TEXT) : null,
+    reason: kept(reason),
+    cause: cause instanceof Error ? kept(cause.message) : null,
   }
+}
+
+function kept(text: string | undefined): string | null {
+  return text === undefined ? null : ownText(text.slice(0, LONGEST_TEXT))
 }
