@@ -141,6 +141,8 @@ const SCENES: Record<string, Scene> = {
   'getDocs 200 example': { act: asks() },
   'getDocs 304': { act: asksTwice },
   'getDocs 404 NotFound': { env: { DOCS: 'false' }, act: asks() },
+  'getHealth 405 MethodNotAllowed': { act: asks(() => ({ method: 'POST' })) },
+  'getOpenApi 405 MethodNotAllowed': { act: asks(() => ({ method: 'POST' })) },
   'getDocs 405 MethodNotAllowed': { act: asks(() => ({ method: 'POST' })) },
   '* 400 InvalidParameter': { act: writes('no colon\r\n\r\n') },
   '* 431 HeadersTooLarge': { act: asks(() => ({ headers: { 'x-note': 'x'.repeat(20_000) } })) },

@@ -1,8 +1,8 @@
 import { negotiate } from '@fastify/accept-negotiator'
 import { LRUCache } from 'lru-cache'
 
-/** From this size on a body is compressed for those who ask; below, gzip makes it larger as a rule. */
-const GZIP_FROM_BYTES = 1024
+/** From this size on a body is compressed for those who ask; small ones gain little. */
+const GZIP_FROM_BYTES = 1_000
 
 /** Browsers and SDKs send a handful of different headers. */
 const known = new LRUCache<string, boolean>({ max: 200 })

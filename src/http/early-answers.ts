@@ -1,12 +1,14 @@
-import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
-import type { Format } from '../availability/model.ts'
 import { malformedRequest, ServiceError } from '../errors.ts'
 import type { Observer } from '../observer.ts'
 import type { CorsOrigins } from './cors.ts'
 import { corsHeaders } from './cors.ts'
 import { CONTENT_TYPE, errorFormat, problemHeaders, renderProblem } from './problem.ts'
+import type { Head, ParserError } from './raw-head.ts'
+import { rawHead } from './raw-head.ts'
+import { pathOf } from './report.ts'
 import { trackingIdOf } from './tracking-id.ts'
 
 /**
@@ -15,28 +17,38 @@ import { trackingIdOf } from './tracking-id.ts'
  */
 export interface EarlyAnswers {
   /** For the server's `clientError`. */
-  readonly refuseBytes: (error: NodeJS.ErrnoException, socket: Socket) => void
+  readonly refuseBytes: (error: ParserError, socket: Socket) => void
   /** For the server's `connect`. */
-  readonly refuseTunnel: (socket: Socket) => void
+  readonly refuseTunnel: (request: IncomingMessage, socket: Socket) => void
   /** For a target that the router cannot decode. */
   readonly refuseTarget: (request: IncomingMessage, response: ServerResponse) => void
+}
+
+export interface EarlyAnswersOptions {
+  readonly corsOrigins: CorsOrigins
+  readonly accessLog: boolean
 }
 
 type Socketed = Socket & { readonly _httpMessage?: ServerResponse | null }
 
 export function earlyAnswers(
-  origins: CorsOrigins,
-  observer: Pick<Observer, 'requestFailed' | 'requestAnswered'>,
+  { corsOrigins, accessLog }: EarlyAnswersOptions,
+  observer: Pick<Observer, 'requestFailed' | 'requestAnswered' | 'accessed'>,
 ): EarlyAnswers {
   /** The answer to an error, of which the observer is told. */
-  const answer = (error: ServiceError, format: Format, { origin, ...headers }: IncomingHttpHeaders = {}) => {
+  const answer = (error: ServiceError, { method, target, headers }: Head) => {
     const trackingId = trackingIdOf(headers['tracking-id'])
+    const format = errorFormat(target)
     const { code, status, reason = error.detail } = error
     observer.requestFailed({ trackingId, code, status, reason, cause: undefined })
     observer.requestAnswered('none', status, 'none', 0)
+    if (accessLog) {
+      const path = target.startsWith('/') ? pathOf(target) : '' // another form may hold credentials
+      observer.accessed({ trackingId, method, path, status, result: 'none', ms: 0 })
+    }
     const body = renderProblem(error, format)
     const fields = {
-      ...corsHeaders(origins, origin),
+      ...corsHeaders(corsOrigins, headers.origin),
       ...problemHeaders(error),
       'content-type': CONTENT_TYPE[format],
       'content-length': String(Buffer.byteLength(body)),
@@ -47,29 +59,34 @@ export function earlyAnswers(
     return { fields, body }
   }
 
-  const writeTo = (socket: Socket, error: ServiceError) => {
+  const writeTo = (socket: Socket, error: ServiceError, head: Head) => {
     if (!socket.writable) return
-    const { fields, body } = answer(error, 'json')
-    const head = { date: new Date().toUTCString(), ...fields }
-    const lines = Object.entries(head).map(([name, value]) => `${name}: ${value}\r\n`)
+    const { fields, body } = answer(error, head)
+    const lines = Object.entries({ date: new Date().toUTCString(), ...fields }).map(
+      ([name, value]) => `${name}: ${value}\r\n`,
+    )
     socket.end(`HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? ''}\r\n${lines.join('')}\r\n${body}`)
   }
 
   return {
     refuseBytes(parserError, socket) {
       if (parserError.code === 'ECONNRESET') socket.destroy()
-      else afterAnswers(socket, () => writeTo(socket, refusalOf(parserError)))
+      else afterAnswers(socket, () => writeTo(socket, refusalOf(parserError), rawHead(parserError)))
     },
-    refuseTunnel(socket) {
+    refuseTunnel(request, socket) {
       socket.on('error', () => socket.destroy()) // Node has let go of it: nobody else would hear
-      writeTo(socket, new ServiceError('MethodNotAllowed'))
+      writeTo(socket, new ServiceError('MethodNotAllowed'), headOf(request))
     },
     refuseTarget(request, response) {
       const error = malformedRequest('The target of the request cannot be decoded')
-      const { fields, body } = answer(error, errorFormat(request.url ?? ''), request.headers)
+      const { fields, body } = answer(error, headOf(request))
       response.writeHead(error.status, fields).end(body)
     },
   }
+}
+
+function headOf({ method = '', url = '', headers }: IncomingMessage): Head {
+  return { method, target: url, headers }
 }
 
 /** Requests that came before on the same connection have their answers first, or theirs would be taken for this. */
@@ -79,7 +96,7 @@ function afterAnswers(socket: Socketed, action: () => void): void {
   else current.once('finish', () => afterAnswers(socket, action))
 }
 
-function refusalOf(parserError: NodeJS.ErrnoException): ServiceError {
+function refusalOf(parserError: ParserError): ServiceError {
   const reason = parserError.code ?? parserError.message
   if (parserError.code === 'HPE_HEADER_OVERFLOW') return new ServiceError('HeadersTooLarge', { reason })
   if (parserError.code === 'ERR_HTTP_REQUEST_TIMEOUT') return new ServiceError('RequestTimeout', { reason })

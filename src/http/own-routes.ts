@@ -1,5 +1,12 @@
 import type { FastifyInstance } from 'fastify'
 
+const PATHS = new Set(['/healthz', '/openapi.yaml'])
+
+/** Whether a target names what the public listener serves beside the mirrored route and the API reference. */
+export function isOwnPath(target: string): boolean {
+  return PATHS.has(target.split(/[?#]/, 1)[0] ?? '')
+}
+
 /** What the public listener serves beside the mirrored route. */
 export function ownRoutes(app: FastifyInstance, openapi: string): void {
   app.get('/healthz', { exposeHeadRoute: true }, async () => ({ status: 'ok' }))

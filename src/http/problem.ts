@@ -1,6 +1,7 @@
 import type { Format } from '../availability/model.ts'
 import { textElement } from '../availability/xml.ts'
 import type { ServiceError } from '../errors.ts'
+import { ALLOWED_METHODS } from './cors.ts'
 
 export const CONTENT_TYPE: Record<Format, string> = {
   json: 'application/json; charset=utf-8',
@@ -17,16 +18,21 @@ export function errorFormat(target: string): Format {
 export function renderProblem(error: ServiceError, format: Format): string {
   const { code, message, detail, status } = error
   if (format === 'xml') {
-    const detailed = `${textElement('code', code)}${textElement('message', detail)}`
-    return `<ErrorEvResponse>${textElement('message', message)}<detailedError>${detailed}</detailedError></ErrorEvResponse>`
+    const detailed = `${sentence('code', code)}${sentence('message', detail)}`
+    return `<ErrorEvResponse>${sentence('message', message)}<detailedError>${detailed}</detailedError></ErrorEvResponse>`
   }
   return JSON.stringify({ message, detailedError: { code, message: detail }, httpStatusCode: String(status) })
+}
+
+/** With apostrophes as the reference prints them: in a text XML asks for no other spelling. */
+function sentence(name: string, text: string): string {
+  return textElement(name, text).replaceAll('&apos;', "'")
 }
 
 /** Headers of an error's answer beside its type and those that every answer has. */
 export function problemHeaders(error: ServiceError): Record<string, string> {
   const headers: Record<string, string> = { 'cache-control': 'no-store' }
-  if (error.code === 'MethodNotAllowed') headers['allow'] = 'GET, OPTIONS'
+  if (error.code === 'MethodNotAllowed') headers['allow'] = ALLOWED_METHODS
   if (error.retryAfterMs !== undefined) headers['retry-after'] = retryAfterSeconds(error.retryAfterMs)
   return headers
 }

@@ -27,7 +27,7 @@ export function marksOf({
   return { trackingId, ...(traceId !== null && { traceId }), ...(client !== null && { client }) }
 }
 
-/** Without the query, for that may hold a key. */
-function pathOf(target: string): string {
-  return target.split('?', 1)[0] ?? ''
+/** Without the query, for that may hold a key; nor what looks like one, for whoever slips writes `&` for `?`. */
+export function pathOf(target: string): string {
+  return target.split(/[?&;=#]/, 1)[0] ?? ''
 }

@@ -19,7 +19,7 @@ import { docsRoutes, isDocsPath } from './docs-routes.ts'
 import { earlyAnswers } from './early-answers.ts'
 import { limitInFlight } from './in-flight.ts'
 import { ClientLeft } from './leaving.ts'
-import { ownRoutes } from './own-routes.ts'
+import { isOwnPath, ownRoutes } from './own-routes.ts'
 import { refuse } from './refusal.ts'
 import type { Report } from './report.ts'
 import { reporter } from './report.ts'
@@ -75,7 +75,7 @@ export async function publicServer(
   parts: PublicServerParts,
 ): Promise<FastifyInstance> {
   const { observer } = parts
-  const early = earlyAnswers(options.corsOrigins, observer)
+  const early = earlyAnswers(options, observer)
   const app = fastify({
     ...SCHEMALESS,
     logger: false,
@@ -98,7 +98,7 @@ export async function publicServer(
       early.refuseTarget(request.raw, reply.raw)
     },
   })
-  app.server.on('connect', (_request, socket: Socket) => early.refuseTunnel(socket))
+  app.server.on('connect', (request, socket: Socket) => early.refuseTunnel(request, socket))
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
 
   app.decorateRequest('trackingId', '')
@@ -130,7 +130,8 @@ async function everythingElse(
   options: PublicServerOptions,
   report: Report,
 ): Promise<void> {
-  const isGetOnly = (target: string) => isAvailabilityPath(target) || (options.docs && isDocsPath(target))
+  const isPath = (target: string) =>
+    isAvailabilityPath(target) || isOwnPath(target) || (options.docs && isDocsPath(target))
   scope.addHook('onRequest', (request, reply, done) => {
     begin(request)
     if (options.isDraining()) reply.header('connection', 'close')
@@ -146,7 +147,7 @@ async function everythingElse(
   scope.addHook('onRequest', (request, reply, done) => {
     checkRequest(request.raw, reply.raw)
     // Here rather than in the handler, which runs only once the body has been read and has been found to be of use.
-    if (request.is404) throw new ServiceError(isGetOnly(request.url) ? 'MethodNotAllowed' : 'NotFound')
+    if (request.is404) throw new ServiceError(isPath(request.url) ? 'MethodNotAllowed' : 'NotFound')
     done()
   })
   scope.addHook('onResponse', (request, reply, done) => {

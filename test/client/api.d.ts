@@ -713,6 +713,7 @@ export interface operations {
                 };
             };
             400: components["responses"]["MalformedRequest"];
+            405: components["responses"]["MethodNotAllowedHere"];
             408: components["responses"]["RequestTimeout"];
             431: components["responses"]["HeadersTooLarge"];
         };
@@ -744,6 +745,7 @@ export interface operations {
                 };
             };
             400: components["responses"]["MalformedRequest"];
+            405: components["responses"]["MethodNotAllowedHere"];
             408: components["responses"]["RequestTimeout"];
             431: components["responses"]["HeadersTooLarge"];
         };

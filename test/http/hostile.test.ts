@@ -37,6 +37,13 @@ const REFUSED: readonly Case[] = [
   ['two Host headers in HTTP/1.0', `GET ${TARGET} HTTP/1.0\r\n${HOST}${HOST}\r\n`],
   // Where does it end? (RFC 9112, 6 and 11.2)
   ['both lengths', get(TARGET, 'Content-Length: 5\r\nTransfer-Encoding: chunked\r\n') + '0\r\n\r\n'],
+  [
+    'both lengths, for XML',
+    get(XML_TARGET, 'Content-Length: 5\r\nTransfer-Encoding: chunked\r\n') + '0\r\n\r\n',
+    400,
+    'InvalidParameter',
+    'xml',
+  ],
   ['two lengths', get(TARGET, 'Content-Length: 0\r\nContent-Length: 5\r\n') + 'abcde'],
   ['a list of lengths', get(TARGET, 'Content-Length: 5, 5\r\n') + 'abcde'],
   ['a negative length', get(TARGET, 'Content-Length: -1\r\n')],
@@ -51,6 +58,7 @@ const REFUSED: readonly Case[] = [
   // How is it written? (RFC 9112, 2.2 and 5)
   ['a folded header', get(TARGET, `X-Note: a\r\n ${CANARY}\r\n`)],
   ['a header without a colon', get(TARGET, `${CANARY}\r\n`)],
+  ['a header without a colon, for XML', get(XML_TARGET, `${CANARY}\r\n`), 400, 'InvalidParameter', 'xml'],
   ['a header without a name', get(TARGET, `: ${CANARY}\r\n`)],
   ['bare line feeds', get(TARGET).replaceAll('\r\n', '\n')],
   ['bare carriage returns', get(TARGET).replaceAll('\r\n', '\r') + '\r\n\r\n'],
@@ -60,6 +68,7 @@ const REFUSED: readonly Case[] = [
   ['a space in the target', get(`${TARGET} b`)],
   ['no target', `GET HTTP/1.1\r\n${HOST}${CLOSE}\r\n`],
   ['an unknown method', get(TARGET).replace('GET', 'FROB')],
+  ['an unknown method, for XML', get(XML_TARGET).replace('GET', 'FROB'), 400, 'InvalidParameter', 'xml'],
   ['a method in lower case', get(TARGET).replace('GET', 'get')],
   ['an unknown version', get(TARGET).replace('HTTP/1.1', 'HTTP/3.7')],
   ['the preface of HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'],
@@ -83,6 +92,13 @@ const REFUSED: readonly Case[] = [
   ['backslashes', get(`\\search\\2${TARGET}`)],
   // How much of it is there?
   ['a header of 20 KB', get(TARGET, `X-Note: ${CANARY.repeat(3_000)}\r\n`), 431, 'HeadersTooLarge'],
+  [
+    'a header of 20 KB, for XML',
+    get(XML_TARGET, `X-Note: ${CANARY.repeat(3_000)}\r\n`),
+    431,
+    'HeadersTooLarge',
+    'xml',
+  ],
   [
     'headers of 20 KB together',
     get(TARGET, `X-Note: ${CANARY.repeat(20)}\r\n`.repeat(130)),
@@ -199,6 +215,23 @@ await t.test('on one connection', async (t) => {
   const { port } = proxy.addresses.public
   const bad = `${CANARY}\r\n\r\n`
 
+  await t.test('each refusal has the format of its own request', async (t) => {
+    const asXml = (request: string) => request.replace('.json', '.xml')
+    const badHeader = kept('one').replace(HOST, `${HOST}Bad Header\r\n`)
+    const badMethod = kept('one').replace('GET', 'FROB')
+    const badLength = kept('one').replace(HOST, `${HOST}Content-Length: x\r\n`)
+    for (const wrong of [badHeader, badMethod, badLength]) {
+      for (const [before, then, type] of [
+        [kept('one'), asXml(wrong), 'application/xml'],
+        [asXml(kept('one')), wrong, 'application/json'],
+      ] as const) {
+        const { text } = await exchange(port, before + then)
+        t.same(statuses(text), [200, 400])
+        t.match(text.slice(text.lastIndexOf('HTTP/1.1 ')), `content-type: ${type}`)
+      }
+    }
+  })
+
   await t.test('requests sent together are answered in order', async (t) => {
     const { text } = await exchange(port, kept('one') + kept('two') + get(TARGET))
     t.same(statuses(text), [200, 200, 200])
@@ -255,6 +288,40 @@ await t.test('at random, with fixed seeds; more of the same is `npm run fuzz`', 
       await t.resolves(fuzz(target, name, { seed: 42, numRuns: 60 }))
     })
   }
+})
+
+await t.test('what is no request still tells whose it was', async (t) => {
+  const { proxy } = await startService(t, {
+    env: { CORS_ORIGINS: 'https://app.example', ACCESS_LOG: 'true' },
+  })
+  const { port } = proxy.addresses.public
+  const path = '/search/2/chargingAvailability.json'
+  const marks = (id: string, origin = 'https://app.example') => `Origin: ${origin}\r\ntracking-id:${id} \r\n`
+  const send = async (bytes: string) => finalAnswer(await exchange(port, bytes))
+  for (const [name, status, bytes] of [
+    ['a bad header', 400, (headers: string) => get(`${path}?x`, `${headers}Bad Header\r\n`)],
+    ['a tunnel', 405, (headers: string) => `CONNECT evil.example:443 HTTP/1.1\r\n${HOST}${headers}\r\n`],
+    ['a target that cannot be decoded', 400, (headers: string) => get(`/%zz?x`, headers)],
+  ] as const) {
+    const id = name.replaceAll(' ', '-')
+    const { headers } = await send(bytes(marks(id)))
+    t.equal(headers['access-control-allow-origin'], 'https://app.example', `${name}: CORS`)
+    t.equal(headers['tracking-id'], id, `${name}: its Tracking-ID`)
+    const accessed = proxy.logs.filter(
+      (line) => line['msg'] === 'request answered' && line['trackingId'] === id,
+    )
+    t.same(
+      accessed.map((line) => line['status']),
+      [status],
+      `${name}: a line of the access log`,
+    )
+
+    const stranger = await send(bytes(marks('not valid', 'https://evil.example')))
+    t.equal(stranger.headers['access-control-allow-origin'], undefined, `${name}: not for others`)
+    t.match(stranger.headers['tracking-id'], /^[0-9a-f-]{36}$/, `${name}: a fresh Tracking-ID`)
+  }
+  const paths = proxy.logs.map((line) => line['path']).filter((at) => at !== undefined)
+  t.same([...new Set(paths)], [path, '', '/%zz'], 'paths without a query')
 })
 
 /** What follows the interim answers (100), as the checks want it. */

@@ -241,14 +241,14 @@ await t.test('gzip', async (t) => {
     t.equal(headers['content-encoding'], undefined)
   })
 
-  await t.test('begins at 1024 bytes of body at the latest', async (t) => {
-    for (const bytes of [1_023, 1_024, 1_025]) {
+  await t.test('begins at a kilobyte of body, however one counts', async (t) => {
+    for (const bytes of [999, 1_000, 1_023, 1_024, 1_025]) {
       const { get } = await startService(t, { script: stationOfSize(bytes) })
       const plain = await get('chargingAvailability=a')
       const asked = await get('chargingAvailability=a', { headers: { 'accept-encoding': 'gzip' } })
       t.equal(plain.body.length, bytes)
       t.equal(asked.text, plain.text)
-      if (bytes >= 1_024) t.equal(asked.headers['content-encoding'], 'gzip', `${bytes} bytes`)
+      t.equal(asked.headers['content-encoding'], bytes < 1_000 ? undefined : 'gzip', `${bytes} bytes`)
       t.equal(
         asked.headers.etag === plain.headers.etag,
         asked.headers['content-encoding'] === undefined,
@@ -467,6 +467,13 @@ await t.test('methods', async (t) => {
         const answer = await get('chargingAvailability=a', { method, ext: format })
         t.same(problemFaults(answer, { status: 405, code: 'MethodNotAllowed', format }), [], method)
       }
+    }
+  })
+
+  await t.test('at the paths of our own too', async (t) => {
+    for (const path of ['/healthz', '/openapi.yaml']) {
+      const answer = await ask(path, { method: 'POST' })
+      t.same(problemFaults(answer, { status: 405, code: 'MethodNotAllowed' }), [], path)
     }
   })
 
