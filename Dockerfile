@@ -7,8 +7,10 @@ COPY package.json package-lock.json .npmrc ./
 RUN npm ci
 COPY tsconfig.json tsconfig.build.json ./
 COPY scripts/clean.mjs scripts/copy-page.mjs scripts/
+COPY openapi.yaml ./
 COPY src src
-RUN npm run build
+# Whoever builds may have a umask of 077; the user that runs it has to read it all the same.
+RUN npm run build && chmod -R a+rX,go-w dist package.json openapi.yaml
 
 # What the service needs at run time, and nothing else.
 FROM node:${NODE_MAJOR}-bookworm-slim AS dependencies
@@ -31,7 +33,7 @@ ENV NODE_ENV=production \
 WORKDIR /app
 COPY --from=dependencies /app/node_modules node_modules
 COPY --from=build /app/dist dist
-COPY package.json openapi.yaml ./
+COPY --from=build /app/package.json /app/openapi.yaml ./
 # Nothing is ever written: the files belong to root, and the root filesystem may be read-only.
 USER node
 EXPOSE 8080

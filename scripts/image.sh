@@ -6,11 +6,12 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-version=$(node -p 'require("./package.json").version')
+version=$(sed -n 's/^  "version": "\(.*\)",$/\1/p' package.json)
 revision=$(git rev-parse HEAD)
 [ -z "$(git status --porcelain)" ] || revision="$revision-modified"
 epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
-created=$(node -p 'new Date(process.argv[1] * 1000).toISOString()' "$epoch")
+iso=+%Y-%m-%dT%H:%M:%SZ
+created=$(date -u -d "@$epoch" "$iso" 2>/dev/null || date -u -r "$epoch" "$iso") # GNU's, BSD's
 name=${1:-ev-availability-proxy:$version}
 [ $# -eq 0 ] || shift
 

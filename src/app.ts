@@ -10,7 +10,7 @@ import { LEASE_MS } from './cache/shared.ts'
 import type { Clock } from './clock.ts'
 import { systemClock } from './clock.ts'
 import type { Config } from './config.ts'
-import { drain } from './http/drain.ts'
+import { drainable } from './http/drain.ts'
 import { publicServer } from './http/server.ts'
 import type { Gauges, Observer } from './observer.ts'
 import { broadcast } from './observer.ts'
@@ -104,6 +104,7 @@ export async function createApp(config: Config, surroundings: Surroundings): Pro
     redact: (text) => redact(text, secrets()),
   })
 
+  const [drainOpen, drainAdmin] = [drainable(open), drainable(admin)]
   return {
     log,
     async start() {
@@ -116,11 +117,11 @@ export async function createApp(config: Config, surroundings: Surroundings): Pro
     },
     stop: once(async () => {
       health.draining()
-      await drain(open, config.drain, systemClock)
+      await drainOpen(config.drain, systemClock)
       apiKey.stop()
       clients?.stop()
       await answers.close()
-      await drain(admin, { delayMs: 0, timeoutMs: 0 }, systemClock)
+      await drainAdmin({ delayMs: 0, timeoutMs: 0 }, systemClock)
     }),
   }
 }

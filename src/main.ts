@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs'
 import closeWithGrace from 'close-with-grace'
-import { createApp } from './app.ts'
 import { ConfigError, loadConfig } from './config.ts'
 import type { Config } from './config.ts'
 
@@ -8,6 +7,7 @@ import type { Config } from './config.ts'
 const EXIT_CONFIG = 78
 /** The hard stop of a drain comes first; this is the net below it. */
 const STOP_MARGIN_MS = 1_000
+const SIGNALS = ['SIGTERM', 'SIGINT'] as const
 
 const packageFile = (name: string) => readFileSync(new URL(`../${name}`, import.meta.url), 'utf8')
 
@@ -21,7 +21,11 @@ function configOrExit(): Config {
   }
 }
 
+/** Until there is something to finish. The first process of a container has no default for signals: they would be lost. */
+const exitAtOnce = () => process.exit(0)
+for (const signal of SIGNALS) process.once(signal, exitAtOnce)
 const config = configOrExit()
+const { createApp } = await import('./app.ts') // most of the start is loading it, and signals are heard meanwhile
 const { version } = JSON.parse(packageFile('package.json')) as { version: string }
 const app = await createApp(config, {
   version,
@@ -37,6 +41,7 @@ closeWithGrace({ delay: config.drain.timeoutMs + STOP_MARGIN_MS, logger: false }
   await app.stop()
   app.log.info('stopped')
 })
+for (const signal of SIGNALS) process.off(signal, exitAtOnce)
 
 const addresses = await app.start()
 app.log.info({ version, ...addresses, settings: config.effective }, 'started')

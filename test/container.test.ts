@@ -123,7 +123,7 @@ await t.test('the image', async (t) => {
     t.strictSame(all('COPY', final), [
       '--from=dependencies /app/node_modules node_modules',
       '--from=build /app/dist dist',
-      'package.json openapi.yaml ./',
+      '--from=build /app/package.json /app/openapi.yaml ./',
     ])
   })
 

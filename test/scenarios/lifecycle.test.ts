@@ -1,6 +1,7 @@
+import { once } from 'node:events'
 import { rmSync } from 'node:fs'
 import { Agent, get } from 'node:http'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import type { Test } from 'tap'
 import t from 'tap'
@@ -151,6 +152,50 @@ await t.test('SIGTERM', async (t) => {
     },
   )
 
+  await t.test('16 clients that ask again and again on connections they keep: no error', async (t) => {
+    const { service, url } = await start(t)
+    let [answered, wereToldToLeave] = [0, 0]
+    const client = async (number: number) => {
+      const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+      for (let last = false; !last; answered++) {
+        last = await asksAndLeaves(`${url}${pathFor('chargingAvailability=a')}`, agent)
+        await new Promise((resolve) => setTimeout(resolve, (number * 7 + answered) % 40))
+      }
+      wereToldToLeave++
+      agent.destroy()
+    }
+    const clients = Promise.all(Array.from({ length: 16 }, (_, number) => client(number)))
+    await until('all are at it', () => answered > 64)
+    service.child.kill('SIGTERM')
+    await t.resolves(clients)
+    t.equal(wereToldToLeave, 16)
+    t.equal(await service.exited, 0)
+  })
+
+  await t.test('a connection on which nothing ever came holds up nothing', async (t) => {
+    const { service, url } = await start(t)
+    const { hostname, port } = new URL(url)
+    const silent = connect(Number(port), hostname)
+    await once(silent, 'connect')
+    t.equal((await ask(url, '/healthz')).status, 200, 'it has been accepted')
+    const before = performance.now()
+    service.child.kill('SIGTERM')
+    t.equal(await service.exited, 0)
+    t.ok(performance.now() - before < 3_000, 'long before DRAIN_TIMEOUT')
+    silent.destroy()
+  })
+
+  await t.test('one that comes while it starts ends it as well', async (t) => {
+    for (const afterMs of [100, 200, 400]) {
+      const service = launch(t, { ...SETTINGS, TOMTOM_BASE_URL: 'http://127.0.0.1:9' })
+      await new Promise((resolve) => setTimeout(resolve, afterMs))
+      service.child.kill('SIGTERM')
+      // Before Node has come to run anything there is nobody to hear it: then the kernel ends the process.
+      t.ok([0, 'SIGTERM'].includes((await service.exited) ?? ''), `after ${afterMs} ms`)
+      t.equal(service.stderr, '')
+    }
+  })
+
   await t.test('a second one ends it at once', async (t) => {
     const barrier = new Barrier()
     const { service, upstream, url } = await start(t, { DRAIN_TIMEOUT: '1m' }, held(barrier))
@@ -250,6 +295,15 @@ await t.test('a setting that looks like ours and is none is a warning', async (t
   t.equal(warnings.length, 1)
   t.match(JSON.stringify(warnings), 'CACHE_TTTL')
 })
+
+/** Whether the answer says that the connection ends. */
+function asksAndLeaves(url: string, agent: Agent): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    get(url, { agent }, (response) => {
+      response.resume().on('end', () => resolve(response.headers.connection === 'close'))
+    }).on('error', reject)
+  })
+}
 
 function keptAlive(url: string, agent: Agent): Promise<number | undefined> {
   return new Promise((resolve, reject) => {
