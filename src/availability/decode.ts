@@ -14,7 +14,8 @@ export const MAX_DEPTH = 32
 export function decodeAvailability(text: string, id: string): Availability {
   const body = parseBody(text)
   if (!isObject(body)) throw notAnAnswer('the body is not an object')
-  if (body['chargingAvailability'] !== id) throw notAnAnswer('the body is not about the id that was asked')
+  if (typeof body['chargingAvailability'] !== 'string') throw notAnAnswer('the body names no id')
+  if (body['chargingAvailability'] !== id) throw new AnotherStationError()
   if (!Array.isArray(body['connectors'])) throw notAnAnswer('connectors is not an array')
   if (!body['connectors'].every(isConnector)) throw notAnAnswer('a connector has no type or no availability')
   if (isDeeperThan(body, MAX_DEPTH)) throw notAnAnswer(`the body is nested deeper than ${MAX_DEPTH}`)
@@ -50,6 +51,14 @@ function isDeeperThan(value: object, limit: number): boolean {
 
 function isContainer(value: unknown): value is object {
   return typeof value === 'object' && value !== null
+}
+
+/** Upstream answered, and well, for an id that it spells in another way. */
+export class AnotherStationError extends ServiceError {
+  constructor() {
+    super('UpstreamFailed', { reason: 'not an answer: the body is not about the id that was asked' })
+    Object.freeze(this)
+  }
 }
 
 function notAnAnswer(reason: string): ServiceError {

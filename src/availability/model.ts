@@ -37,6 +37,8 @@ export interface Call {
   readonly background: boolean
   /** An answer for this station is held, old as it may be. */
   readonly held: boolean
+  /** It is to see whether upstream is back: it is not tried again. */
+  readonly isProbe?: boolean
   /** Time for the attempt in ms, when it is less than the whole. */
   readonly timeoutMs?: number
 }

@@ -29,12 +29,9 @@ export class Freshness {
     return Math.max(0, this.#clock.now() - held.receivedAt)
   }
 
-  /** The TTL in force for this entry; a stretched one holds for stations without connectors as well. */
+  /** The TTL in force for this entry; what stretches it leaves stations without connectors alone. */
   ttlMs({ answer, jitter }: Held): number {
-    const { ttlMs, emptyTtlMs } = this.#options
-    const effectiveMs = this.#effectiveTtlMs()
-    if (!answer.isEmpty) return effectiveMs * jitter
-    return (effectiveMs > ttlMs ? Math.max(effectiveMs, emptyTtlMs) : emptyTtlMs) * jitter
+    return (answer.isEmpty ? this.#options.emptyTtlMs : this.#effectiveTtlMs()) * jitter
   }
 
   /** The age, and what is left of the TTL; negative once it is over. */

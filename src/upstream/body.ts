@@ -1,6 +1,6 @@
 import { gunzipSync } from 'node:zlib'
-import type { Dispatcher } from 'undici'
 import { ServiceError } from '../errors.ts'
+import type { Response } from './exchange.ts'
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
@@ -11,7 +11,7 @@ export const MAX_BODY_BYTES = 1024 * 1024
  * The body as text, decompressed within bounds: a bomb ends at the limit, not in memory.
  * @throws ServiceError UpstreamFailed for a coding or an encoding that is not what it says
  */
-export async function readText(response: Dispatcher.ResponseData): Promise<string> {
+export async function readText(response: Response): Promise<string> {
   const coding = String(response.headers['content-encoding'] ?? 'identity').toLowerCase()
   const wire = Buffer.from(await response.body.arrayBuffer())
   return decodeUtf8(decompress(wire, coding))
@@ -19,8 +19,8 @@ export async function readText(response: Dispatcher.ResponseData): Promise<strin
 
 /** At once: handing a kilobyte to a worker thread costs five times as much, and a megabyte takes 2 ms. */
 function decompress(wire: Buffer, coding: string): Buffer {
-  if (coding === 'identity') return wire
-  if (coding !== 'gzip') throw unreadable('the content coding was not asked for')
+  if (coding === 'identity' || coding === '') return wire
+  if (coding !== 'gzip' && coding !== 'x-gzip') throw unreadable('the content coding was not asked for')
   try {
     return gunzipSync(wire, { maxOutputLength: MAX_BODY_BYTES })
   } catch (cause) {

@@ -85,7 +85,7 @@ export function withBreaker(inner: Source, { clock, observer }: BreakerParts): B
       else afterCall(verdict, openingsBefore)
     }
     try {
-      const availability = await inner(id, call)
+      const availability = await inner(id, isProbe ? { ...call, isProbe } : call)
       report('alive')
       return availability
     } catch (error) {

@@ -129,7 +129,7 @@ export function withCoolDown(
     const role = refusals === null ? admit(key) : await admitAmong(refusals, key)
     const startedAt = clock.now()
     try {
-      const availability = await inner(id, call)
+      const availability = await inner(id, role === 'probe' ? { ...call, isProbe: true } : call)
       accepted(key, startedAt)
       return availability
     } catch (error) {

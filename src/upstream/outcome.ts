@@ -1,4 +1,5 @@
 import { errors } from 'undici'
+import { AnotherStationError } from '../availability/decode.ts'
 import { ServiceError } from '../errors.ts'
 import type { RefusalKind } from './upstream-error.ts'
 import { UpstreamError } from './upstream-error.ts'
@@ -31,20 +32,34 @@ export function isDefect(thrown: unknown): boolean {
   return thrown instanceof TypeError || thrown instanceof RangeError || thrown instanceof ReferenceError
 }
 
-/** Anything that was thrown during an attempt, as what it means. */
-export function upstreamErrorOf(thrown: unknown): UpstreamError {
+/** Anything that was thrown during an attempt, as what it means; `sent` says whether the request had left. */
+export function upstreamErrorOf(thrown: unknown, sent = true): UpstreamError {
   if (thrown instanceof UpstreamError) return thrown
   if (thrown instanceof ServiceError) {
-    return new UpstreamError('invalid', { reason: thrown.reason ?? thrown.message, cause: thrown.cause })
+    const reason = thrown.reason ?? thrown.message
+    return new UpstreamError('invalid', {
+      reason,
+      cause: thrown.cause,
+      isWell: thrown instanceof AnotherStationError,
+    })
   }
   if (thrown instanceof errors.ConnectTimeoutError) {
     return new UpstreamError('timeout', { reason: 'upstream could not be connected to in time', sent: false })
   }
-  if (isTimeout(thrown)) return new UpstreamError('timeout', { reason: 'upstream did not answer in time' })
+  if (isTimeout(thrown)) {
+    const reason = sent ? 'upstream did not answer in time' : 'no connection to upstream was free in time'
+    return new UpstreamError('timeout', { reason, sent })
+  }
   if (thrown instanceof errors.ResponseExceededMaxSizeError) {
     return new UpstreamError('invalid', { reason: 'not an answer: the body is larger than allowed' })
   }
-  return networkError(thrown)
+  if (isNoHttp(thrown)) {
+    return new UpstreamError('invalid', {
+      reason: 'not an answer: what came is no valid HTTP',
+      cause: thrown,
+    })
+  }
+  return networkError(thrown, sent)
 }
 
 /** Codes of a connection that was there and broke; with any other there never was one. */
@@ -53,18 +68,24 @@ const BROKEN = new Set([
   'EPIPE',
   'UND_ERR_SOCKET',
   'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
-  'UND_ERR_HEADERS_OVERFLOW',
+  'HPE_INVALID_EOF_STATE', // it ended in the middle of a message
 ])
 
-function networkError(cause: unknown): UpstreamError {
+/** Upstream did answer; the same call again would hardly be answered better. */
+function isNoHttp(thrown: unknown): boolean {
+  if (thrown instanceof errors.HeadersOverflowError) return true
+  return thrown instanceof errors.HTTPParserError && !BROKEN.has(thrown.code)
+}
+
+function networkError(cause: unknown, sent: boolean): UpstreamError {
   const { code } = cause as NodeJS.ErrnoException
-  const broken = cause instanceof errors.HTTPParserError || BROKEN.has(code ?? '')
+  const broken = BROKEN.has(code ?? '')
   const reason = broken ? 'the connection to upstream broke' : 'no connection to upstream'
   return new UpstreamError('network', {
     reason: `${reason} (${code ?? 'unknown'})`,
     cause,
     broken,
-    sent: broken,
+    sent: broken && sent,
   })
 }
 

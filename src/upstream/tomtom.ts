@@ -6,6 +6,8 @@ import type { Availability, Source } from '../availability/model.ts'
 import type { Clock } from '../clock.ts'
 import type { Observer } from '../observer.ts'
 import { MAX_BODY_BYTES, readText } from './body.ts'
+import type { Response } from './exchange.ts'
+import { exchange, noting } from './exchange.ts'
 import { isDefect, outcomeOfStatus, refusalKind, upstreamErrorOf } from './outcome.ts'
 import { parseRetryAfter } from './retry-after.ts'
 import { UpstreamError } from './upstream-error.ts'
@@ -40,6 +42,8 @@ const PATH = '/search/2/chargingAvailability.json'
 const CONNECT_TIMEOUT_MS = 2_000
 /** Connections are renewed after this, so that a change in DNS is followed. */
 const CONNECTION_TTL_MS = 300_000
+/** So long the body of a refusal is waited for; until it is there, calls for other stations would go on. */
+const EXPLANATION_MS = 250
 /** A shorter key could be part of an honest answer. */
 const RECOGNISABLE_KEY_LENGTH = 8
 
@@ -57,6 +61,7 @@ export function tomtom(options: TomTomOptions, parts: TomTomParts): TomTom {
     maxResponseSize: MAX_BODY_BYTES,
     clientTtl: CONNECTION_TTL_MS,
   })
+  const dispatcher = noting(pool)
   let inFlight = 0
 
   const source: Source = async (id, call) => {
@@ -64,7 +69,7 @@ export function tomtom(options: TomTomOptions, parts: TomTomParts): TomTom {
     const seconds = () => (clock.now() - startedAt) / 1000
     inFlight++
     try {
-      const availability = await ask(pool, id, call.timeoutMs ?? options.timeoutMs, options.userAgent, parts)
+      const availability = await ask(dispatcher, id, { ...options, ...call }, parts)
       observer.upstreamAnswered(availability.connectors.length === 0 ? 'empty' : 'ok', seconds())
       return availability
     } catch (thrown) {
@@ -80,15 +85,14 @@ export function tomtom(options: TomTomOptions, parts: TomTomParts): TomTom {
 }
 
 async function ask(
-  pool: Pool,
+  dispatcher: Dispatcher,
   id: string,
-  timeoutMs: number,
-  userAgent: string,
+  { timeoutMs, userAgent }: Pick<TomTomOptions, 'timeoutMs' | 'userAgent'>,
   parts: TomTomParts,
 ): Promise<Availability> {
   const key = parts.apiKey()
-  const response = await pool.request({
-    method: 'GET',
+  const request = {
+    method: 'GET' as const,
     path: `${PATH}?key=${encodeURIComponent(key)}&chargingAvailability=${encodeURIComponent(id)}`,
     headers: {
       accept: 'application/json',
@@ -96,8 +100,8 @@ async function ask(
       'user-agent': userAgent,
       'tracking-id': randomUUID(),
     },
-    signal: AbortSignal.timeout(Math.ceil(timeoutMs)),
-  })
+  }
+  const response = await exchange(dispatcher, request, timeoutMs)
   if (response.statusCode !== 200) throw await refusal(response, parts.clock)
   const text = await readText(response)
   const availability = decodeAvailability(text, id)
@@ -108,11 +112,11 @@ async function ask(
 }
 
 /** What a status other than 200 says. Bodies of errors come in many shapes; they are read, never passed on. */
-async function refusal(response: Dispatcher.ResponseData, clock: Clock): Promise<UpstreamError> {
+async function refusal(response: Response, clock: Clock): Promise<UpstreamError> {
   const { statusCode, headers, body } = response
   const outcome = outcomeOfStatus(statusCode)
   const explains = outcome === 'refused' || outcome === 'throttled'
-  const text = explains ? await readText(response).catch(() => '') : ''
+  const text = explains ? await explanation(response, clock) : ''
   if (!explains) void body.dump({ limit: MAX_BODY_BYTES }).catch(() => {})
   return new UpstreamError(outcome, {
     reason: `upstream answered ${statusCode}`,
@@ -120,6 +124,14 @@ async function refusal(response: Dispatcher.ResponseData, clock: Clock): Promise
     retryAfterMs: parseRetryAfter(headers['retry-after']?.toString(), clock.wall()),
     refusal: refusalKind(statusCode, text),
   })
+}
+
+/** The body of a refusal; empty if it does not come soon or cannot be read, for the status alone tells what counts. */
+async function explanation(response: Response, clock: Clock): Promise<string> {
+  const waitNoLonger = clock.after(EXPLANATION_MS, () => response.body.destroy())
+  const text = await readText(response).catch(() => '')
+  waitNoLonger()
+  return text
 }
 
 /** Whether the key is in what would be passed on, as it is or percent-encoded, whatever escapes it came in. */

@@ -15,6 +15,8 @@ export interface UpstreamErrorOptions {
   readonly refusal?: RefusalKind
   /** The connection broke after it was made. */
   readonly broken?: boolean
+  /** Upstream is well, though it has no answer for this id. */
+  readonly isWell?: boolean
   /** Whether upstream can have seen the request; true unless no connection came about. */
   readonly sent?: boolean
 }
@@ -30,6 +32,8 @@ export class UpstreamError extends ServiceError {
   readonly sent: boolean
   /** Whether the same call, sent again at once, may well succeed: a broken connection, or a 502, 503, 504. */
   readonly isTransient: boolean
+  /** Whether upstream is well all the same: it blames the request, or answers for another id. */
+  readonly isWell: boolean
 
   constructor(outcome: UpstreamError['outcome'], options: UpstreamErrorOptions) {
     const { reason, cause, retryAfterMs, upstreamStatus } = options
@@ -40,6 +44,8 @@ export class UpstreamError extends ServiceError {
     this.refusal = options.refusal ?? 'unclear'
     this.sent = options.sent ?? true
     this.isTransient = options.broken === true || TRANSIENT_STATUSES.has(upstreamStatus)
+    this.isWell =
+      options.isWell ?? (upstreamStatus !== undefined && upstreamStatus >= 400 && upstreamStatus < 500)
     Object.freeze(this)
   }
 }
@@ -59,17 +65,8 @@ const CODE_OF: Record<UpstreamError['outcome'], ErrorCode> = {
 /** What an error says of upstream's health: the one predicate that the circuit breaker asks. */
 export function verdictOn(error: unknown): 'alive' | 'failing' | 'unknown' {
   if (!(error instanceof UpstreamError)) return 'unknown' // it was never sent
-  switch (error.outcome) {
-    case 'bad_request':
-    case 'not_found':
-      return 'alive'
-    case 'throttled':
-    case 'refused':
-      return 'unknown' // the gateway speaks, not what is behind it; the cool-down sees to that
-    case 'server_error':
-    case 'invalid':
-    case 'timeout':
-    case 'network':
-      return 'failing'
-  }
+  // The gateway speaks, not what is behind it; the cool-down sees to that.
+  if (error.outcome === 'throttled' || error.outcome === 'refused') return 'unknown'
+  // Else a client that asks for odd ids could open the circuit for everybody.
+  return error.isWell ? 'alive' : 'failing'
 }

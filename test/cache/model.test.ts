@@ -301,8 +301,7 @@ class Life {
   }
 
   #freshMs({ empty }: CallEntry): number {
-    if (!empty) return this.#ttlMs
-    return this.#ttlMs > ttlMs ? Math.max(this.#ttlMs, emptyTtlMs) : emptyTtlMs
+    return empty ? emptyTtlMs : this.#ttlMs
   }
 
   #count(what: string): void {

@@ -1,7 +1,9 @@
 import t from 'tap'
+import { AnotherStationError } from '../../src/availability/decode.ts'
 import type { Refusal } from '../../src/observer.ts'
 import { withBreaker } from '../../src/upstream/breaker.ts'
 import { withCoolDown } from '../../src/upstream/cool-down.ts'
+import { upstreamErrorOf } from '../../src/upstream/outcome.ts'
 import type { RefusalKind } from '../../src/upstream/upstream-error.ts'
 import { TestClock } from '../support/clock.ts'
 import { answering, CALLER, ended, failing, failure, keptBack, ScriptedSource, watch } from './doubles.ts'
@@ -45,6 +47,9 @@ const ENDS: readonly [name: string, how: () => unknown, says: Verdict][] = [
   ['404', () => failure('not_found'), 'alive'],
   ['500', () => failure('server_error'), 'failing'],
   ['no answer for the id', () => failure('invalid'), 'failing'],
+  ['an answer for another id', () => upstreamErrorOf(new AnotherStationError()), 'alive'],
+  ['another 4xx', () => failure('invalid', { upstreamStatus: 414 }), 'alive'],
+  ['a redirect', () => failure('invalid', { upstreamStatus: 302 }), 'failing'],
   ['a timeout', () => failure('timeout'), 'failing'],
   ['a broken connection', () => failure('network', { broken: true }), 'failing'],
   ['no connection', () => failure('network', { sent: false }), 'failing'],
@@ -147,6 +152,7 @@ await t.test('a half-open circuit', async (t) => {
     const calls = Array.from({ length: 10 }, call)
     await clock.advance(0)
     t.equal(inner.sent.length, 6)
+    t.equal(inner.last.call.isProbe, true, 'which is not tried again')
     t.equal(state(), 'half_open')
     t.strictSame(
       calls.map(({ state }) => state),

@@ -30,6 +30,15 @@ function retried(random = 0.5) {
 
 const status = (upstreamStatus: number) => () => failure('server_error', { upstreamStatus })
 
+await t.test('a call that is to see whether upstream is back is not tried again', async (t) => {
+  for (const error of [broken, status(503)]) {
+    const { inner, source } = retried()
+    inner.always = failing(error)
+    t.match(await ended(source('a', { ...CALLER, isProbe: true })), { state: 'UpstreamFailed' })
+    t.equal(inner.sent.length, 1)
+  }
+})
+
 await t.test('a call is tried once more', async (t) => {
   for (const [name, error, again] of [
     ['after a broken connection', broken, true],

@@ -15,6 +15,7 @@ import type { Script, UpstreamCall } from '../support/scripted-upstream.ts'
 import { answerStation, answerStatus, Barrier, ScriptedUpstream } from '../support/scripted-upstream.ts'
 import { selfSigned } from '../support/self-signed.ts'
 import { referenceStation } from '../support/stations.ts'
+import { silence } from '../support/scripts.ts'
 import { until } from '../support/until.ts'
 import { CALLER } from './doubles.ts'
 
@@ -172,7 +173,9 @@ await t.test('an answer', async (t) => {
     ['plain', send(ANSWER)],
     ['gzip', send(gzipSync(ANSWER), GZIP)],
     ['the coding in capitals', send(gzipSync(ANSWER), { 'content-encoding': 'GZIP' })],
+    ['the coding by its old name', send(gzipSync(ANSWER), { 'content-encoding': 'x-gzip' })],
     ['said to be identity', send(ANSWER, { 'content-encoding': 'identity' })],
+    ['of a coding without a name', send(ANSWER, { 'content-encoding': '' })],
     ['of another content type', send(ANSWER, { 'content-type': 'text/html' })],
     ['with a byte order mark', send(`\ufeff${ANSWER}`)],
     ['of 1 MiB', send(answerOf(MIB))],
@@ -389,11 +392,6 @@ await t.test('a connection', async (t) => {
       'breaks off between the chunks',
       (socket) => socket.end(`${HEAD}transfer-encoding: chunked\r\n\r\n${chunk(ANSWER)}`),
     ],
-    [
-      'brings a chunk that is none',
-      (socket) => socket.end(`${HEAD}transfer-encoding: chunked\r\n\r\nxyz\r\n`),
-    ],
-    ['brings no HTTP', (socket) => socket.end('SSH-2.0-OpenSSH_9.6\r\n')],
   ]
   for (const [name, misbehave] of broken) {
     await t.test(`that ${name}: UpstreamFailed, and the same call may well succeed`, async (t) => {
@@ -408,6 +406,22 @@ await t.test('a connection', async (t) => {
       })
       t.match(told, [{ outcome: 'network' }])
       t.equal(inFlight(), 0)
+    })
+  }
+
+  for (const [name, misbehave] of [
+    [
+      'a chunk that is none',
+      (socket) => void socket.write(`${HEAD}transfer-encoding: chunked\r\n\r\nxyz\r\n`),
+    ],
+    ['no HTTP', (socket) => void socket.write('SSH-2.0-OpenSSH_9.6\r\n')],
+    ['a length that is none', (socket) => void socket.write(`${HEAD}content-length: abc\r\n\r\n`)],
+    ['a head of 40 KB', (socket) => void socket.write(`${HEAD}x-a: ${'a'.repeat(40_000)}\r\n\r\n`)],
+  ] as readonly (readonly [string, (socket: Socket) => void])[]) {
+    await t.test(`that brings ${name}: no answer, and asking again would not help`, async (t) => {
+      const { fail, told } = await raw(t, misbehave)
+      t.match(await fail(), { outcome: 'invalid', code: 'UpstreamFailed', isTransient: false, sent: true })
+      t.match(told, [{ outcome: 'invalid' }])
     })
   }
 
@@ -513,6 +527,46 @@ await t.test('the deadline', async (t) => {
       t.equal(inFlight(), 0)
     })
   }
+
+  await t.test('ends a call that waits for a connection, and upstream knows nothing of it', async (t) => {
+    const { fail, upstream, inFlight } = await scripted(t, silence, { timeoutMs: 300, maxConnections: 1 })
+    const startedAt = performance.now()
+    const ends = await Promise.all(['a', 'b', 'c'].map((id) => fail(id)))
+    t.ok(performance.now() - startedAt < 800)
+    t.same(
+      ends.map(({ outcome, sent }) => [outcome, sent]),
+      [
+        ['timeout', true],
+        ['timeout', false],
+        ['timeout', false],
+      ],
+    )
+    t.equal(inFlight(), 0)
+    t.equal(upstream.calls.length, 1)
+  })
+
+  await t.test('ends a call whose connection does not come about', async (t) => {
+    const server = createServer((socket) => socket.on('error', () => {})) // takes it, and never shakes hands
+    const port = await listening(t, server)
+    const { fail } = asking(t, `https://localhost:${port}`, { timeoutMs: 250 })
+    const startedAt = performance.now()
+    t.match(await fail(), { outcome: 'timeout', code: 'UpstreamTimeout', sent: false })
+    const took = performance.now() - startedAt
+    t.ok(took > 240 && took < 700, `${took} ms`)
+  })
+
+  await t.test('is not waited for where a refusal has told what counts', async (t) => {
+    const { fail } = await scripted(
+      t,
+      (_call, response) => {
+        response.writeHead(429, { 'retry-after': '30' }).write('{')
+      },
+      { timeoutMs: 5_000 },
+    )
+    const startedAt = performance.now()
+    t.match(await fail(), { outcome: 'throttled', retryAfterMs: 30_000 })
+    t.ok(performance.now() - startedAt < 2_000)
+  })
 
   await t.test('is shorter for a call that has less time', async (t) => {
     const { fail } = await raw(t, () => {}, { timeoutMs: 5_000 })
