@@ -30,7 +30,7 @@ const cache = new Cache(
     staleIfErrorMs: 0,
     softTimeoutMs: 800,
     flightTimeoutMs: 60_000,
-    maxEntries: Math.ceil(stations / 0.9) + 1, // a tenth is kept for stations without connectors
+    maxEntries: stations,
     maxBytes: 2 ** 40,
   },
   {

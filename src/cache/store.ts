@@ -33,32 +33,31 @@ export interface StoreOptions {
   readonly onEviction: () => void
 }
 
-/** Stations without connectors may take this part of the room: made-up ids must not push real stations out. */
+/** Stations without connectors may take this part of the room, and no more: made-up ids push no real stations out. */
 const EMPTY_SHARE = 0.1
 
-/** What is held, bounded by count and by measured bytes; the least recently used leaves first. */
+/**
+ * What is held, bounded by count and by measured bytes; the least recently used leaves first. Stations without
+ * connectors have a list of their own, within the same bounds: what they do not use is there for the others.
+ */
 export class Store {
+  readonly #options: StoreOptions
   readonly #stations: LRUCache<string, Held>
   readonly #empties: LRUCache<string, Held>
-  readonly #onEviction: () => void
 
-  constructor({ maxEntries, maxBytes, onEviction }: StoreOptions) {
-    const emptyEntries = Math.floor(maxEntries * EMPTY_SHARE)
-    const emptyBytes = Math.floor(maxBytes * EMPTY_SHARE)
-    const split = emptyEntries > 0 && emptyBytes > 0
-    this.#stations = split
-      ? lru(maxEntries - emptyEntries, maxBytes - emptyBytes, onEviction)
-      : lru(maxEntries, maxBytes, onEviction)
-    this.#onEviction = onEviction
-    this.#empties = split ? lru(emptyEntries, emptyBytes, onEviction) : this.#stations
+  constructor(options: StoreOptions) {
+    const { maxEntries, maxBytes, onEviction } = options
+    this.#options = options
+    this.#stations = lru(maxEntries, maxBytes, onEviction)
+    this.#empties = lru(shareOf(maxEntries), shareOf(maxBytes), onEviction)
   }
 
   get entries(): number {
-    return this.#sum((cache) => cache.size)
+    return this.#stations.size + this.#empties.size
   }
 
   get bytes(): number {
-    return this.#sum((cache) => cache.calculatedSize)
+    return this.#stations.calculatedSize + this.#empties.calculatedSize
   }
 
   /** The stations with connectors, the most recently used first. */
@@ -81,7 +80,7 @@ export class Store {
     const present = this.peek(id)
     if (present !== undefined && present.startedAt > held.startedAt) return
     const [home, other] = isEmpty ? [this.#empties, this.#stations] : [this.#stations, this.#empties]
-    if (other !== home) other.delete(id)
+    other.delete(id)
     held.answer.onGrowth = this.#resize
     this.#set(home, held)
   }
@@ -97,12 +96,22 @@ export class Store {
   #set(home: LRUCache<string, Held>, held: Held): void {
     const { id, bytes } = held.answer
     home.set(id, held, { size: bytes })
-    if (!home.has(id)) this.#onEviction()
+    this.#makeRoom(home === this.#stations ? 1 : 0)
+    if (!home.has(id)) this.#options.onEviction()
   }
 
-  #sum(measure: (cache: LRUCache<string, Held>) => number): number {
-    return measure(this.#stations) + (this.#empties === this.#stations ? 0 : measure(this.#empties))
+  /** Stations leave first, but for the `newest` of them: the others are few, and keep made-up ids from being calls. */
+  #makeRoom(newest: number): void {
+    const { maxEntries, maxBytes } = this.#options
+    while (this.entries > maxEntries || this.bytes > maxBytes) {
+      const list = this.#stations.size > newest ? this.#stations : this.#empties
+      if (list.pop() === undefined) return
+    }
   }
+}
+
+function shareOf(room: number): number {
+  return Math.max(1, Math.floor(room * EMPTY_SHARE))
 }
 
 function lru(max: number, maxSize: number, onEviction: () => void): LRUCache<string, Held> {

@@ -169,10 +169,23 @@ await t.test('for want of room', async (t) => {
 
   await t.test('stations without connectors push out no others', async (t) => {
     const { store } = storeOf({ maxEntries: 100 })
-    for (let i = 0; i < 90; i++) store.put(known(`station-${i}`))
+    for (let i = 0; i < 100; i++) store.put(known(`station-${i}`))
     for (let i = 0; i < 1_000; i++) store.put(unknown(`made-up-${i}`))
-    for (let i = 0; i < 90; i++) t.ok(store.get(`station-${i}`))
+    for (let i = 10; i < 100; i++) t.ok(store.get(`station-${i}`))
     t.equal(store.entries, 100)
+  })
+
+  await t.test('nor do they keep room that they do not need', async (t) => {
+    for (const maxEntries of [1, 2, 10, 20, 100]) {
+      const { store, evictions } = storeOf({ maxEntries })
+      for (let i = 0; i < maxEntries; i++) store.put(known(`station-${i}`))
+      t.equal(store.entries, maxEntries)
+      t.equal(evictions(), 0)
+      store.put(unknown('made-up'))
+      t.ok(store.get('made-up'), 'and yet one of them is held')
+      t.equal(store.entries, maxEntries)
+      t.equal(evictions(), 1)
+    }
   })
 
   await t.test('where there is no room to share out they are held like others', async (t) => {
