@@ -119,7 +119,7 @@ export const SETTINGS = {
   ),
   CACHE_MAX_ENTRIES: setting(count(1, 10_000_000), '100000', 'most stations held'),
   CACHE_MAX_BYTES: setting(
-    size(64 * 2 ** 10, 64 * 2 ** 30),
+    size(2 ** 10, 64 * 2 ** 30),
     '256MB',
     'most memory that answers take, renderings included',
   ),

@@ -72,9 +72,9 @@ export class ConfigError extends Error {
 }
 
 /** Prefixes that only this service's settings have: an unknown name behind one is most likely a slip. */
-const OUR_PREFIX = /^(TOMTOM|CACHE|UPSTREAM|CORS|CLIENT|TRUSTED|ADMIN|DRAIN|ACCESS|REDIS)_/
-/** Kubernetes sets such variables for every service it knows. */
-const KUBERNETES_SERVICE = /_(SERVICE|PORT)(_|$)/
+const OUR_PREFIX = /^(TOMTOM|CACHE|UPSTREAM|CORS|CLIENT|TRUSTED|ADMIN|DRAIN|ACCESS|LOG|REDIS)_/
+/** What Kubernetes sets for every service it knows, as `NAME=value`. */
+const KUBERNETES_SERVICE = /_SERVICE_(HOST|PORT)[_=]|_PORT_\d+_(TCP|UDP|SCTP)[_=]|_PORT=(tcp|udp|sctp):/
 
 /**
  * The configuration that the environment asks for. `readFile` reads a secret's file.
@@ -178,11 +178,10 @@ function effective(environment: Environment): Record<string, string> {
 }
 
 function unknownSettings(environment: Environment): string[] {
-  return Object.keys(environment)
-    .filter(
-      (name) => OUR_PREFIX.test(name) && !KUBERNETES_SERVICE.test(name) && !Object.hasOwn(SETTINGS, name),
-    )
-    .map((name) => `${name} is not a setting of this service`)
+  return Object.entries(environment)
+    .filter(([name]) => OUR_PREFIX.test(name) && !Object.hasOwn(SETTINGS, name))
+    .filter(([name, value]) => !KUBERNETES_SERVICE.test(`${name}=${value}`))
+    .map(([name]) => `${name} is not a setting of this service`)
 }
 
 function deepFreeze<T extends object>(value: T): T {

@@ -475,7 +475,7 @@ const BOUNDS: Record<string, { good: readonly string[]; bad: readonly string[] }
   CACHE_EMPTY_TTL: { good: ['0', '24h'], bad: ['86400001ms'] },
   CACHE_MAX_TTL: { good: ['0', '744h'], bad: ['2678400001ms'] },
   CACHE_MAX_ENTRIES: { good: ['1', '10000000'], bad: ['0', '10000001'] },
-  CACHE_MAX_BYTES: { good: ['64KB', '65536', '64GB'], bad: ['65535', '65GB', '68719476737'] },
+  CACHE_MAX_BYTES: { good: ['1KB', '1024', '64GB'], bad: ['1023', '65GB', '68719476737'] },
   UPSTREAM_TIMEOUT: { good: ['10ms', '300s'], bad: ['9ms', '0', '300001ms'] },
   UPSTREAM_SOFT_TIMEOUT: { good: ['0', '5m'], bad: ['300001ms'] },
   UPSTREAM_MAX_QPS: { good: ['0', '0.000001', '100000'], bad: ['-1', '100000.000001'] },
@@ -507,7 +507,7 @@ await t.test('mistakes', async (t) => {
       `TOMTOM_BASE_URL: expected ${SETTINGS.TOMTOM_BASE_URL.expects}, got "ftp://x"`,
       'PORT: expected a port from 0 (chosen by the system) to 65535, got "70000"',
       'CACHE_TTL: expected a duration from 0 to 24h, such as 500ms, 30s, 5m or 1h, got "30"',
-      'CACHE_MAX_BYTES: expected a size from 65536 bytes to 64GB, such as 512KB, 256MB or 1GB, got "much"',
+      'CACHE_MAX_BYTES: expected a size from 1024 bytes to 64GB, such as 512KB, 256MB or 1GB, got "much"',
       'ACCESS_LOG: expected true or false, got "yes"',
       'TOMTOM_API_KEY or TOMTOM_API_KEY_FILE: expected one of them, got neither',
     ])
@@ -734,6 +734,9 @@ await t.test('unknown variables', async (t) => {
       ADMIN_PORTS: '1',
       DRAIN_: '1',
       ACCESS_LOGS: '',
+      LOG_LVL: 'debug',
+      CACHE_PORT: '6379',
+      UPSTREAM_SERVICE: 'x',
     })
     t.strictSame(
       warnings,
@@ -745,6 +748,9 @@ await t.test('unknown variables', async (t) => {
         'ADMIN_PORTS',
         'DRAIN_',
         'ACCESS_LOGS',
+        'LOG_LVL',
+        'CACHE_PORT',
+        'UPSTREAM_SERVICE',
       ].map((name) => `${name} is not a setting of this service`),
     )
   })
