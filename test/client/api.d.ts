@@ -251,6 +251,23 @@ export interface components {
             };
             content: {
                 "application/json": components["schemas"]["Error"];
+                "application/xml": components["schemas"]["ErrorXml"];
+            };
+        };
+        /** @description The request is not well formed. */
+        MalformedRequestHere: {
+            headers: {
+                "Cache-Control": components["headers"]["NoStore"];
+                "Tracking-ID": components["headers"]["TrackingID"];
+                Vary: components["headers"]["Vary"];
+                "X-Content-Type-Options": components["headers"]["NoSniff"];
+                "Access-Control-Allow-Origin": components["headers"]["AllowOrigin"];
+                "Access-Control-Allow-Credentials": components["headers"]["AllowCredentials"];
+                "Access-Control-Expose-Headers": components["headers"]["ExposeHeaders"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Error"];
             };
         };
         /** @description The deployment gives its clients keys, and this request has none, more than one, or one that is not known. */
@@ -377,6 +394,23 @@ export interface components {
         };
         /** @description The request line and the headers are too large. The connection is closed. */
         HeadersTooLarge: {
+            headers: {
+                "Cache-Control": components["headers"]["NoStore"];
+                "Tracking-ID": components["headers"]["TrackingID"];
+                Vary: components["headers"]["Vary"];
+                "X-Content-Type-Options": components["headers"]["NoSniff"];
+                "Access-Control-Allow-Origin": components["headers"]["AllowOrigin"];
+                "Access-Control-Allow-Credentials": components["headers"]["AllowCredentials"];
+                "Access-Control-Expose-Headers": components["headers"]["ExposeHeaders"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Error"];
+                "application/xml": components["schemas"]["ErrorXml"];
+            };
+        };
+        /** @description The request line and the headers are too large. The connection is closed. */
+        HeadersTooLargeHere: {
             headers: {
                 "Cache-Control": components["headers"]["NoStore"];
                 "Tracking-ID": components["headers"]["TrackingID"];
@@ -712,10 +746,10 @@ export interface operations {
                     "application/json": components["schemas"]["Health"];
                 };
             };
-            400: components["responses"]["MalformedRequest"];
+            400: components["responses"]["MalformedRequestHere"];
             405: components["responses"]["MethodNotAllowedHere"];
             408: components["responses"]["RequestTimeout"];
-            431: components["responses"]["HeadersTooLarge"];
+            431: components["responses"]["HeadersTooLargeHere"];
         };
     };
     getOpenApi: {
@@ -744,10 +778,10 @@ export interface operations {
                     "application/yaml": string;
                 };
             };
-            400: components["responses"]["MalformedRequest"];
+            400: components["responses"]["MalformedRequestHere"];
             405: components["responses"]["MethodNotAllowedHere"];
             408: components["responses"]["RequestTimeout"];
-            431: components["responses"]["HeadersTooLarge"];
+            431: components["responses"]["HeadersTooLargeHere"];
         };
     };
     getDocs: {
@@ -802,11 +836,11 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["MalformedRequest"];
+            400: components["responses"]["MalformedRequestHere"];
             404: components["responses"]["NoSuchPath"];
             405: components["responses"]["MethodNotAllowedHere"];
             408: components["responses"]["RequestTimeout"];
-            431: components["responses"]["HeadersTooLarge"];
+            431: components["responses"]["HeadersTooLargeHere"];
         };
     };
 }
