@@ -1,12 +1,10 @@
 import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import type { DestinationStream, Logger } from 'pino'
-import type { Clients } from './access/clients.ts'
 import { openClients } from './access/clients.ts'
+import { openAnswers } from './app-answers.ts'
 import { parseQuery } from './availability/query.ts'
-import type { Found } from './cache/cache.ts'
-import { Cache } from './cache/cache.ts'
-import { LEASE_MS } from './cache/shared.ts'
+import type { Cache, Found } from './cache/cache.ts'
 import type { Clock } from './clock.ts'
 import { systemClock } from './clock.ts'
 import type { Config } from './config.ts'
@@ -21,16 +19,7 @@ import { createLogger, redact } from './ops/logger.ts'
 import { createMetrics } from './ops/metrics.ts'
 import type { StationAnswer, Stations } from './ops/status-routes.ts'
 import { Status } from './ops/status.ts'
-import type { RedisTier } from './redis/shared-tier.ts'
-import { openRedisTier } from './redis/shared-tier.ts'
-import type { ApiKey } from './upstream/api-key.ts'
 import { openApiKey } from './upstream/api-key.ts'
-import { Budget } from './upstream/budget.ts'
-import { guarded } from './upstream/guarded.ts'
-import type { Usage } from './upstream/pacing.ts'
-import { pace } from './upstream/pacing.ts'
-import { SharedBudget } from './upstream/shared-budget.ts'
-import { tomtom } from './upstream/tomtom.ts'
 
 /** What the process brings; everything else the app makes itself. */
 export interface Surroundings {
@@ -57,9 +46,6 @@ export interface App {
   stop(): Promise<void>
 }
 
-/** A flight may outlive the deadlines of what it waits for by this: it is the net below them. */
-const FLIGHT_MARGIN_MS = 50
-
 /** What all parts share. */
 interface Common {
   readonly config: Config
@@ -81,8 +67,11 @@ export async function createApp(config: Config, surroundings: Surroundings): Pro
   const clients = config.clients && openClients(config.clients, common)
   const secrets = () => [apiKey.known(), clients?.known() ?? [], config.redis?.password ?? []].flat()
   const log = openLog(common, secrets)
-  const answers = await openAnswers(common, apiKey, clients)
-  const { metrics, status } = openOps(common, answers.gauges, health)
+  const userAgent = `ev-availability-proxy/${surroundings.version}`
+  const answers = await openAnswers({ ...common, apiKey, userAgent })
+  const isLimited = config.access.perSecond > 0 || config.access.maxInFlight > 0
+  const access = () => ({ clients: clients && clients.names(), isLimited })
+  const { metrics, status } = openOps(common, { ...answers.gauges, access }, health)
 
   const open = await publicServer(
     {
@@ -133,79 +122,6 @@ function openLog({ config, surroundings, listeners }: Common, secrets: () => rea
   return log
 }
 
-/** The cache, and behind it upstream in its sleeves and what replicas share. */
-async function openAnswers(common: Common, apiKey: ApiKey, clients: Clients | null) {
-  const { config, surroundings, clock, observer } = common
-  const shared = config.redis && (await openRedisTier(config.redis, { leaseMs: LEASE_MS, clock, observer }))
-  const { source, inFlight, close } = tomtom(
-    { ...config.upstream, userAgent: `ev-availability-proxy/${surroundings.version}` },
-    { apiKey: apiKey.current, observer, clock },
-  )
-  const quota = openQuota(common, shared, () => cache)
-  const sleeves = guarded(
-    { ...config.upstream, share: config.upstream.limitShare },
-    {
-      source,
-      quota,
-      tokens: shared && shared.tokens,
-      refusals: shared && shared.refusals,
-      apiKey: apiKey.current,
-      clock,
-      observer,
-      random: Math.random,
-    },
-  )
-  const isLimited = config.access.perSecond > 0 || config.access.maxInFlight > 0
-  const effectiveTtlMs = quota?.pacing.ttlMs ?? (() => config.cache.ttlMs)
-  const cache: Cache = new Cache(
-    { ...config.cache, ...config.upstream, flightTimeoutMs: flightTimeoutMs(config) },
-    {
-      load: sleeves.source,
-      observer,
-      clock,
-      random: Math.random,
-      effectiveTtlMs,
-      shared: shared && { tier: shared.answers, observer },
-    },
-  )
-  const gauges: Gauges = {
-    access: () => ({ clients: clients && clients.names(), isLimited }),
-    cache: () => ({ entries: cache.entries, bytes: cache.bytes }),
-    upstream: () => ({
-      inFlight: inFlight(),
-      queued: sleeves.queued(),
-      circuit: sleeves.circuit(),
-      callsPerSecond: config.upstream.perSecond || null,
-    }),
-    quota: () => quota?.budget ?? null,
-    effectiveTtlMs,
-    sharedTierUp: () => shared && shared.isUp(),
-  }
-  return {
-    cache,
-    gauges,
-    async close() {
-      await close()
-      quota?.close()
-      shared?.close()
-    },
-  }
-}
-
-/** Null without a quota. With the shared tier its account is there for all replicas. */
-function openQuota({ config, clock, listeners }: Common, shared: RedisTier | null, usage: () => Usage) {
-  const { quota: limits, limitShare: share } = config.upstream
-  if (limits === null) return null
-  if (shared === null) {
-    const budget = new Budget(limits, clock, share)
-    return { budget, pacing: pace(config.cache, { budget, usage, clock }), close: () => {} }
-  }
-  const budget = new SharedBudget(limits, { ledger: shared.ledger, clock, share })
-  listeners.push({ sharedTierChanged: (up) => up && budget.start() })
-  budget.start()
-  return { budget, pacing: pace(config.cache, { budget, usage, clock }), close: () => budget.stop() }
-}
-
 function openOps({ config, surroundings, clock, listeners }: Common, gauges: Gauges, health: Health) {
   const { version, nodeVersion, residentBytes } = surroundings
   const metrics = createMetrics(gauges, surroundings)
@@ -243,8 +159,4 @@ function lookUp(cache: Cache): Stations {
 
 function shown({ answer, ageMs, ttlMs }: Pick<Found, 'answer' | 'ageMs' | 'ttlMs'>): StationAnswer {
   return { json: answer.json, ageMs, ttlMs }
-}
-
-function flightTimeoutMs({ upstream }: Config): number {
-  return upstream.queueTimeoutMs + upstream.timeoutMs + FLIGHT_MARGIN_MS
 }

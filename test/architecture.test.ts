@@ -68,11 +68,11 @@ const ROOMS: Record<string, { readonly values: readonly string[]; readonly types
 const HEART_IMPORT = 'secure-json-parse'
 const MAX_LINES = 250
 
-/** The room of a file: its folder, or itself; `config.ts` and `config-*.ts` are one. */
+/** The room of a file: its folder, or itself; `app.ts` and `app-*.ts` are one, and so are those of `config`. */
 function roomOf(path: string): string {
   const [, first = '', ...deeper] = path.split('/')
   if (deeper.length > 0) return first
-  return first.replace(/\.ts$/, '').replace(/^config-.+$/, 'config')
+  return first.replace(/\.ts$/, '').replace(/^(app|config)-.+$/, '$1')
 }
 
 const COMMENT = /\/\*[\s\S]*?\*\/|\/\/.*/
