@@ -532,7 +532,7 @@ await t.test('the deadline', async (t) => {
     const { fail, upstream, inFlight } = await scripted(t, silence, { timeoutMs: 300, maxConnections: 1 })
     const startedAt = performance.now()
     const ends = await Promise.all(['a', 'b', 'c'].map((id) => fail(id)))
-    t.ok(performance.now() - startedAt < 800)
+    t.ok(performance.now() - startedAt < 2_000)
     t.same(
       ends.map(({ outcome, sent }) => [outcome, sent]),
       [
@@ -552,7 +552,7 @@ await t.test('the deadline', async (t) => {
     const startedAt = performance.now()
     t.match(await fail(), { outcome: 'timeout', code: 'UpstreamTimeout', sent: false })
     const took = performance.now() - startedAt
-    t.ok(took > 240 && took < 700, `${took} ms`)
+    t.ok(took > 240 && took < 950, `${took} ms: by itself undici gives up after a second`)
   })
 
   await t.test('is not waited for where a refusal has told what counts', async (t) => {
