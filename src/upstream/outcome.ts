@@ -78,15 +78,11 @@ function isNoHttp(thrown: unknown): boolean {
 }
 
 function networkError(cause: unknown, sent: boolean): UpstreamError {
-  const { code } = cause as NodeJS.ErrnoException
-  const broken = BROKEN.has(code ?? '')
-  const reason = broken ? 'the connection to upstream broke' : 'no connection to upstream'
-  return new UpstreamError('network', {
-    reason: `${reason} (${code ?? 'unknown'})`,
-    cause,
-    broken,
-    sent: broken && sent,
-  })
+  const { code = 'unknown' } = cause as NodeJS.ErrnoException
+  const broken = BROKEN.has(code)
+  const what = sent ? 'the call to upstream was cut off' : 'no connection to upstream' // the former when we stop
+  const reason = `${broken ? 'the connection to upstream broke' : what} (${code})`
+  return new UpstreamError('network', { reason, cause, broken, sent })
 }
 
 function isTimeout(thrown: unknown): boolean {

@@ -92,7 +92,7 @@ export function broken(): UpstreamError {
 
 /** Nobody listened: upstream cannot have seen the call. */
 export function unreached(): UpstreamError {
-  return upstreamErrorOf(Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }))
+  return upstreamErrorOf(Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }), false)
 }
 
 /** A call that one of our own limits kept back. */

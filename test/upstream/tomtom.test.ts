@@ -6,7 +6,6 @@ import type { Test } from 'tap'
 import t from 'tap'
 import { errors } from 'undici'
 import { systemClock } from '../../src/clock.ts'
-import { asServiceError } from '../../src/errors.ts'
 import type { UpstreamOutcome } from '../../src/observer.ts'
 import { upstreamErrorOf } from '../../src/upstream/outcome.ts'
 import { tomtom } from '../../src/upstream/tomtom.ts'
@@ -607,9 +606,9 @@ await t.test('close', async (t) => {
     await upstream.arrived(1)
     t.equal(inFlight(), 1)
     await close()
-    t.equal((await call).code, 'UpstreamFailed')
+    t.match(await call, { code: 'UpstreamFailed', reason: /was cut off/, sent: true, isTransient: false })
     t.equal(inFlight(), 0)
-    t.equal(asServiceError(await fail()).code, 'UpstreamFailed', 'and nothing is sent afterwards')
+    t.match(await fail(), { code: 'UpstreamFailed', sent: false }, 'and nothing is sent afterwards')
     t.equal(upstream.calls.length, 1)
   })
 })
