@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { parse, parseAllDocuments } from 'yaml'
 import { SETTINGS } from '../src/config.ts'
+import { schemaFaults } from './support/dashboard-schema.ts'
 import { readExposition } from './support/exposition.ts'
 import { lacking } from './support/needs.ts'
 import { startService } from './support/service.ts'
@@ -268,6 +269,13 @@ await t.test('the dashboard', async (t) => {
     t.notHas(dashboard, { __inputs: [] })
     const today = new Set(['row', 'stat', 'timeseries', 'state-timeline', 'table'])
     for (const { type, title } of dashboard.panels) t.ok(today.has(type), `${title}: ${type}`)
+  })
+
+  await t.test('fits the schema that Grafana publishes', async (t) => {
+    t.equal(await schemaFaults(dashboard), '')
+    const panel = panels.find(({ type }) => type === 'timeseries')
+    const slipped = { ...panel, options: { legend: { displayMode: 'lst' } } }
+    t.match(await schemaFaults({ ...dashboard, panels: [slipped] }), /lst/, 'a slip would be told')
   })
 
   await t.test('has rows for what one wants to know', async (t) => {
