@@ -48,6 +48,7 @@ export class RedisLedger implements Ledger {
         spentAlone.periodEndsAtMs,
         known.spent,
         known.periodEndsAtMs,
+        spentAlone.told,
         ...order.periodEnds,
       ],
     )

@@ -108,8 +108,8 @@ return string.format('%.3f', wait)
  * KEYS: the account. ARGV: limit; calls released at the start of a period; what to do: 'none', 'take' or 'give'; the
  * part of what remains that a rationed call leaves, or '' for one that is not; the period to give back to; the
  * replica; what it spent alone, and in which period; what it knows to be spent, and in which period, should the account
- * have been lost; when periods end. Gives the wait in ms (0 unless a call could not
- * be taken), what is spent, what is released, and when the period ends.
+ * have been lost; how much of what it spent alone it has told before; when periods end. Gives the wait in ms (0 unless a
+ * call could not be taken), what is spent, what is released, and when the period ends.
  *
  * The same rules as Budget's, which says what they are for.
  */
@@ -122,13 +122,14 @@ local function field(name) return tonumber(redis.call('HGET', KEYS[1], name) or 
 local ends, spent, released, at = field('ends'), field('spent'), field('released'), field('at')
 if now >= ends then
   redis.call('DEL', KEYS[1])
-  for i = #ARGV, 11, -1 do
+  for i = #ARGV, 12, -1 do
     if tonumber(ARGV[i]) > now then ends = tonumber(ARGV[i]) end
   end
   spent, released, at = 0, tonumber(ARGV[2]), now
   if tonumber(ARGV[10]) == ends then
     spent = tonumber(ARGV[9])
     released = math.min(released, limit - spent)
+    redis.call('HSET', KEYS[1], 'remembered', 1)
     if ARGV[8] == ARGV[10] then redis.call('HSET', KEYS[1], 'alone:' .. ARGV[6], ARGV[7]) end
   end
 end
@@ -137,7 +138,8 @@ if now > at then
   at = now
 end
 if tonumber(ARGV[8]) == ends then
-  local told = field('alone:' .. ARGV[6])
+  local told = redis.call('HGET', KEYS[1], 'alone:' .. ARGV[6])
+  if not told then told = redis.call('HGET', KEYS[1], 'remembered') and ARGV[11] or 0 end
   spent = spent + ARGV[7] - told
   released = math.max(0, released - ARGV[7] + told)
   redis.call('HSET', KEYS[1], 'alone:' .. ARGV[6], ARGV[7])

@@ -17,8 +17,11 @@ export interface Order {
     | { readonly kind: 'give back'; readonly periodEndsAtMs: number }
   /** What this replica has last heard of the account, should that have been lost. */
   readonly known: { readonly spent: number; readonly periodEndsAtMs: number }
-  /** What this replica has spent by itself in all of a period. Told again and again, it counts once. */
-  readonly spentAlone: { readonly calls: number; readonly periodEndsAtMs: number }
+  /**
+   * What this replica has spent by itself in all of a period. Told again and again, it counts once. Of that it has `told`
+   * so much: should the account have been lost, the others remember that part.
+   */
+  readonly spentAlone: { readonly calls: number; readonly told: number; readonly periodEndsAtMs: number }
 }
 
 /** The account of all replicas. */
@@ -44,7 +47,7 @@ export class SharedBudget implements Purse {
   readonly #clock: Pick<Clock, 'wall' | 'after'>
   /** What is known of all replicas' spending; the purse itself while the ledger is away. */
   readonly #own: Budget
-  #spentAlone = { calls: 0, periodEndsAtMs: 0 }
+  #spentAlone: Order['spentAlone'] = { calls: 0, told: 0, periodEndsAtMs: 0 }
   #stop: () => void = () => {}
 
   constructor(
@@ -112,6 +115,7 @@ export class SharedBudget implements Purse {
   async #settle(change: Order['change']): Promise<number | null> {
     if (!this.#ledger.isUp) return null
     const { limit, per } = this.#options
+    const spentAlone = this.#spentAlone
     const settled = await this.#ledger.settle({
       limit,
       per,
@@ -119,16 +123,23 @@ export class SharedBudget implements Purse {
       initial: initiallyReleased(limit),
       periodEnds: this.#periodEnds(),
       known: { spent: this.spent, periodEndsAtMs: this.resetAtMs },
-      spentAlone: this.#spentAlone,
+      spentAlone,
     })
     if (settled === null) return null
+    this.#noteTold(spentAlone)
     this.#own.learn(settled)
     return settled.waitMs
   }
 
   #countAlone(calls: number, periodEndsAtMs: number): void {
-    const before = this.#spentAlone.periodEndsAtMs === periodEndsAtMs ? this.#spentAlone.calls : 0
-    this.#spentAlone = { calls: before + calls, periodEndsAtMs }
+    const present = this.#spentAlone
+    const before = present.periodEndsAtMs === periodEndsAtMs ? present : { calls: 0, told: 0 }
+    this.#spentAlone = { calls: before.calls + calls, told: before.told, periodEndsAtMs }
+  }
+
+  #noteTold({ calls, periodEndsAtMs }: Order['spentAlone']): void {
+    if (this.#spentAlone.periodEndsAtMs === periodEndsAtMs)
+      this.#spentAlone = { ...this.#spentAlone, told: calls }
   }
 
   #periodEnds(): number[] {

@@ -158,6 +158,32 @@ await t.test('the quota', { skip: NO_REDIS }, async (t) => {
     t.equal(await spend(replica(tiers[1] as RedisTier)), LIMIT - 17)
   })
 
+  await t.test('also what others spent alone and have told, and that once', async (t) => {
+    const { tiers, server } = await three(t)
+    const [one, two] = tiers.map((tier) => replica(tier)) as [Replica, Replica]
+    two.way.isCut = true
+    await spend(two, 5)
+    two.way.isCut = false
+    await spend(two, 1)
+    await spend(one, 1)
+    t.equal(one.budget.spent, 7, 'one has heard of it')
+    await server.cli('FLUSHALL')
+    await spend(one, 1)
+    await spend(two, 1)
+    t.equal(two.budget.spent, 9)
+    one.budget.start()
+    await until('one has heard of it', () => one.budget.spent === 9)
+    one.budget.stop()
+
+    two.way.isCut = true
+    await spend(two, 2)
+    two.way.isCut = false
+    await server.cli('FLUSHALL')
+    await spend(one, 1)
+    await spend(two, 1)
+    t.equal(two.budget.spent, 13, 'what has not been told yet counts')
+  })
+
   await t.test('a call that was not sent is given back, wherever it was taken', async (t) => {
     const { tiers } = await three(t)
     const one = replica(tiers[0] as RedisTier)
@@ -201,7 +227,7 @@ await t.test('the quota', { skip: NO_REDIS }, async (t) => {
       periodEnds: [end - 86_400_000, end, end + 86_400_000],
       change: { kind: 'take', leave: null },
       known: { spent: 0, periodEndsAtMs: 0 },
-      spentAlone: { calls: 0, periodEndsAtMs: 0 },
+      spentAlone: { calls: 0, told: 0, periodEndsAtMs: 0 },
     } as const
     t.match(await ledger.settle(order), { waitMs: 0, spent: 1, resetAtMs: end })
     const refused = await ledger.settle(order)
