@@ -21,7 +21,7 @@ function configOrExit(): Config {
   }
 }
 
-/** Until there is something to finish. The first process of a container has no default for signals: they would be lost. */
+/** Until there is something to finish. A container's first process has no default for signals: they would be lost. */
 const exitAtOnce = () => process.exit(0)
 for (const signal of SIGNALS) process.once(signal, exitAtOnce)
 const config = configOrExit()

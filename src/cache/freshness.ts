@@ -2,8 +2,6 @@ import type { Clock } from '../clock.ts'
 import type { Held } from './store.ts'
 
 export interface FreshnessOptions {
-  /** Fresh time in ms; 0 keeps nothing at all and still coalesces. */
-  readonly ttlMs: number
   /** Fresh time of stations without connectors, and how long upstream's 400 and 404 are remembered. */
   readonly emptyTtlMs: number
   /** Beyond the TTL: old at once, one refresh in the background. */

@@ -5,6 +5,8 @@ import type { FreshnessOptions } from './freshness.ts'
 import type { SharedFlightParts } from './shared-flight.ts'
 
 export interface CacheOptions extends FreshnessOptions {
+  /** Fresh time in ms; 0 keeps nothing at all and still coalesces. */
+  readonly ttlMs: number
   /** An old answer is better than waiting longer than this. */
   readonly softTimeoutMs: number
   /** Hard end of a flight, whatever its source does. */

@@ -33,7 +33,7 @@ export interface StoreOptions {
   readonly onEviction: () => void
 }
 
-/** Stations without connectors may take this part of the room, and no more: made-up ids push no real stations out. */
+/** Stations without connectors may take this part of the room: made-up ids push no more real stations out than that. */
 const EMPTY_SHARE = 0.1
 
 /**

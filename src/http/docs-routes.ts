@@ -3,6 +3,7 @@ import { matchesEtag } from './conditional.ts'
 import { wantsGzip } from './content-coding.ts'
 import type { DocsFile } from './docs-files.ts'
 import { DOCS_FILES } from './docs-files.ts'
+import { pathOf } from './target.ts'
 import { ownFilesOnly } from '../web-page.ts'
 
 /** The renderer's icons are `data:` images in its style sheet; "try it" asks this origin and no other. */
@@ -22,7 +23,7 @@ const LARGE = Number.POSITIVE_INFINITY
 
 /** Whether a target names the API reference or one of its files. */
 export function isDocsPath(target: string): boolean {
-  return PATHS.has(target.split(/[?#]/, 1)[0] ?? '')
+  return PATHS.has(pathOf(target))
 }
 
 /** The API reference: a page that draws openapi.yaml, from files that are read when they are asked for first. */

@@ -8,7 +8,7 @@ import { corsHeaders } from './cors.ts'
 import { CONTENT_TYPE, errorFormat, problemHeaders, renderProblem } from './problem.ts'
 import type { Head, ParserError } from './raw-head.ts'
 import { rawHead } from './raw-head.ts'
-import { pathOf } from './report.ts'
+import { loggedPath } from './target.ts'
 import { trackingIdOf } from './tracking-id.ts'
 
 /**
@@ -43,8 +43,7 @@ export function earlyAnswers(
     observer.requestFailed({ trackingId, code, status, reason, cause: undefined })
     observer.requestAnswered('none', status, 'none', 0)
     if (accessLog) {
-      const path = target.startsWith('/') ? pathOf(target) : '' // another form may hold credentials
-      observer.accessed({ trackingId, method, path, status, result: 'none', ms: 0 })
+      observer.accessed({ trackingId, method, path: loggedPath(target), status, result: 'none', ms: 0 })
     }
     const body = renderProblem(error, format)
     const fields = {

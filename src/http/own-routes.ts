@@ -1,10 +1,11 @@
 import type { FastifyInstance } from 'fastify'
+import { pathOf } from './target.ts'
 
 const PATHS = new Set(['/healthz', '/openapi.yaml'])
 
 /** Whether a target names what the public listener serves beside the mirrored route and the API reference. */
 export function isOwnPath(target: string): boolean {
-  return PATHS.has(target.split(/[?#]/, 1)[0] ?? '')
+  return PATHS.has(pathOf(target))
 }
 
 /** What the public listener serves beside the mirrored route. */

@@ -2,6 +2,7 @@ import type { Format } from '../availability/model.ts'
 import { textElement } from '../availability/xml.ts'
 import type { ServiceError } from '../errors.ts'
 import { ALLOWED_METHODS } from './cors.ts'
+import { pathOf } from './target.ts'
 
 export const CONTENT_TYPE: Record<Format, string> = {
   json: 'application/json; charset=utf-8',
@@ -10,8 +11,7 @@ export const CONTENT_TYPE: Record<Format, string> = {
 
 /** The format that a target's ending asks for; JSON where it asks for none. */
 export function errorFormat(target: string): Format {
-  const [path = ''] = target.split('?', 1)
-  return path.endsWith('.xml') ? 'xml' : 'json'
+  return pathOf(target).endsWith('.xml') ? 'xml' : 'json'
 }
 
 /** An error's body in the shape that the endpoint's reference documents. It repeats nothing of the request. */

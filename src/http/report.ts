@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Access, Observer } from '../observer.ts'
+import { loggedPath } from './target.ts'
 import { traceIdOf } from './trace-context.ts'
 
 /** Tells the observer of an answer that is being sent. */
@@ -13,7 +14,7 @@ export function reporter(observer: Observer, accessLog: boolean): Report {
     observer.requestAnswered(format, status, result, ms / 1000)
     if (!accessLog) return
     const { method, url } = request
-    observer.accessed({ ...marksOf(request), method, path: pathOf(url), status, result, ms })
+    observer.accessed({ ...marksOf(request), method, path: loggedPath(url), status, result, ms })
   }
 }
 
@@ -25,9 +26,4 @@ export function marksOf({
 }: FastifyRequest): Pick<Access, 'trackingId' | 'traceId' | 'client'> {
   const traceId = traceIdOf(headers.traceparent)
   return { trackingId, ...(traceId !== null && { traceId }), ...(client !== null && { client }) }
-}
-
-/** Without the query, for that may hold a key; nor what looks like one, for whoever slips writes `&` for `?`. */
-export function pathOf(target: string): string {
-  return target.split(/[?&;=#]/, 1)[0] ?? ''
 }

@@ -1,4 +1,3 @@
-import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import compress from '@fastify/compress'
 import cors from '@fastify/cors'
@@ -24,6 +23,7 @@ import { refuse } from './refusal.ts'
 import type { Report } from './report.ts'
 import { reporter } from './report.ts'
 import { checkRequest } from './request-rules.ts'
+import { originForm } from './target.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -92,7 +92,7 @@ export async function publicServer(
     },
     // A path's ending may be as long as the parser lets it be, and still is a wrong format rather than no route.
     routerOptions: { maxParamLength: 65_536, querystringParser: (raw) => ({ raw }) },
-    rewriteUrl: targetPath,
+    rewriteUrl: ({ url = '/' }) => originForm(url),
     clientErrorHandler: early.refuseBytes,
     frameworkErrors: (_error, request, reply) => {
       early.refuseTarget(request.raw, reply.raw)
@@ -159,10 +159,4 @@ async function everythingElse(
   scope.setNotFoundHandler(() => {
     throw new ServiceError('NotFound')
   })
-}
-
-/** The target in origin form; a proxy-style absolute one (RFC 9112, 3.2.2) counts by its path alone. */
-function targetPath({ url = '/' }: IncomingMessage): string {
-  const target = url.replace(/^https?:\/\/[^/?#]*/i, '')
-  return target.startsWith('/') ? target : `/${target}`
 }

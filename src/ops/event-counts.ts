@@ -20,7 +20,10 @@ const RESULTS: readonly RequestResult[] = [...CACHE_RESULTS, 'none']
 /** The client of a request without a key that is known; no client has this name. */
 export const NOBODY = 'none'
 
-/** How often everything happened, and how long it took: every label value from the start, so that no rate misses its first step. */
+/**
+ * How often everything happened, and how long it took. Every label value is there from the start, so that a rate never
+ * misses its first step.
+ */
 export class EventCounts {
   readonly requests = new Tally<string>(
     FORMATS.flatMap((format) => STATUSES.map((status) => formatAndStatus(format, status))),

@@ -23,7 +23,7 @@ export interface Failure {
 export const FAILURES_KEPT = 1_000
 export const REFUSALS_KEPT = 200
 
-/** A text of this many characters tells enough, and the log has all of it; memory is bounded by it (bench/parts/page.mjs). */
+/** A text of this many characters tells enough, and the log has all of it. Memory is bounded by it: bench/parts/page.mjs. */
 const LONGEST_TEXT = 200
 
 /** The requests that failed last, and beside them those that clients got wrong: neither pushes the other out. */

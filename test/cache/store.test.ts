@@ -167,7 +167,16 @@ await t.test('for want of room', async (t) => {
     t.equal(store.get('a'), undefined)
   })
 
-  await t.test('stations without connectors push out no others', async (t) => {
+  await t.test('stations without connectors push out no others while a tenth is free', async (t) => {
+    const { store, evictions } = storeOf({ maxEntries: 100 })
+    for (let i = 0; i < 90; i++) store.put(known(`station-${i}`))
+    for (let i = 0; i < 1_000; i++) store.put(unknown(`made-up-${i}`))
+    for (let i = 0; i < 90; i++) t.ok(store.get(`station-${i}`))
+    t.equal(evictions(), 990, 'each other')
+    t.equal(store.entries, 100)
+  })
+
+  await t.test('and no more than a tenth where there is no room to spare', async (t) => {
     const { store } = storeOf({ maxEntries: 100 })
     for (let i = 0; i < 100; i++) store.put(known(`station-${i}`))
     for (let i = 0; i < 1_000; i++) store.put(unknown(`made-up-${i}`))
