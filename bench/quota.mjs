@@ -7,9 +7,9 @@
  */
 import { Cache } from '../dist/cache/cache.js'
 import { ServiceError } from '../dist/errors.js'
-import { Budget } from '../dist/upstream/budget.js'
-import { pace } from '../dist/upstream/pacing.js'
-import { withQuota } from '../dist/upstream/quota.js'
+import { Budget } from '../dist/upstream/state/quota-ledger.js'
+import { pace } from '../dist/upstream/pacing/pacer.js'
+import { withQuota } from '../dist/upstream/policies/quota.js'
 import { randomNumbers, STATIONS, zipf } from './lib/stations.mjs'
 
 const DAY = 86_400_000

@@ -6,7 +6,7 @@ import { createRequire } from 'node:module'
 const { resolve } = createRequire(import.meta.url)
 const dist = (path) => new URL(`../dist/${path}`, import.meta.url)
 
-for (const folder of ['ops/page/', 'http/docs/']) {
+for (const folder of ['ops/status/page/', 'http/docs/']) {
   cpSync(new URL(`../src/${folder}`, import.meta.url), dist(folder), { recursive: true })
 }
 for (const name of ['swagger-ui.css', 'swagger-ui-bundle.js', 'swagger-ui-bundle.js.LICENSE.txt']) {

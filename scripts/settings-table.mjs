@@ -1,6 +1,6 @@
 // Writes the table of settings into README.md from the one in src/config-settings.ts (needs a build): npm run docs:settings
 import { readFileSync, writeFileSync } from 'node:fs'
-import { SETTINGS } from '../dist/config.js'
+import { SETTINGS } from '../dist/config/load.js'
 
 const readme = new URL('../README.md', import.meta.url)
 const cell = (preset) => (preset === null ? '–' : `\`${preset}\``)

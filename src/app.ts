@@ -1,28 +1,28 @@
 import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import type { DestinationStream, Logger } from 'pino'
-import { openClients } from './access/clients.ts'
-import { openAnswers } from './app-answers.ts'
+import { openClients } from './clients/clients.ts'
+import { createCacheStack } from './app-cache.ts'
 import { parseQuery } from './availability/query.ts'
-import type { Cache, Found } from './cache/cache.ts'
-import type { Clock } from './clock.ts'
-import { systemClock } from './clock.ts'
-import type { Config } from './config.ts'
-import { drainable } from './http/drain.ts'
-import { publicServer } from './http/server.ts'
-import type { Gauges, Observer } from './observer.ts'
-import { broadcast } from './observer.ts'
-import { adminServer } from './ops/admin-server.ts'
-import { eventLog } from './ops/event-log.ts'
+import type { Cache, LookupResult } from './cache/cache.ts'
+import type { Clock } from './lib/clock.ts'
+import { systemClock } from './lib/clock.ts'
+import type { Config } from './config/load.ts'
+import { createDrain } from './http/drain.ts'
+import { createPublicServer } from './http/server.ts'
+import type { Gauges, Observer } from './events.ts'
+import { broadcast } from './events.ts'
+import { createAdminServer } from './ops/admin-server.ts'
+import { createEventLog } from './ops/log/event-log.ts'
 import { Health } from './ops/health.ts'
-import { createLogger, redact } from './ops/logger.ts'
-import { createMetrics } from './ops/metrics.ts'
-import type { StationAnswer, Stations } from './ops/status-routes.ts'
-import { Status } from './ops/status.ts'
-import { openApiKey } from './upstream/api-key.ts'
+import { createLogger, redact } from './ops/log/logger.ts'
+import { createMetrics } from './ops/metrics/metrics.ts'
+import type { InspectedStation, StationInspector } from './ops/status/status-routes.ts'
+import { Status } from './ops/status/status.ts'
+import { openApiKey } from './upstream/tomtom/api-key.ts'
 
 /** What the process brings; everything else the app makes itself. */
-export interface Surroundings {
+export interface RuntimeInfo {
   readonly version: string
   readonly nodeVersion: string
   /** The text of openapi.yaml. */
@@ -47,9 +47,9 @@ export interface App {
 }
 
 /** What all parts share. */
-interface Common {
+interface SharedDeps {
   readonly config: Config
-  readonly surroundings: Surroundings
+  readonly runtime: RuntimeInfo
   readonly clock: Clock
   readonly observer: Observer
   /** Whoever is in here hears the observer from then on. */
@@ -57,23 +57,23 @@ interface Common {
 }
 
 /** The composition root: builds the parts and fits them together. */
-export async function createApp(config: Config, surroundings: Surroundings): Promise<App> {
+export async function createApp(config: Config, surroundings: RuntimeInfo): Promise<App> {
   const listeners: Partial<Observer>[] = []
   const observer = broadcast(listeners)
-  const common: Common = { config, surroundings, clock: systemClock, observer, listeners }
+  const common: SharedDeps = { config, runtime: surroundings, clock: systemClock, observer, listeners }
   const health = new Health()
 
   const apiKey = openApiKey(config.apiKey, common)
   const clients = config.clients && openClients(config.clients, common)
-  const secrets = () => [apiKey.known(), clients?.known() ?? [], config.redis?.password ?? []].flat()
+  const secrets = () => [apiKey.secrets(), clients?.secrets() ?? [], config.redis?.password ?? []].flat()
   const log = openLog(common, secrets)
   const userAgent = `ev-availability-proxy/${surroundings.version}`
-  const answers = await openAnswers({ ...common, apiKey, userAgent })
+  const answers = await createCacheStack({ ...common, apiKey, userAgent })
   const isLimited = config.access.perSecond > 0 || config.access.maxInFlight > 0
   const access = () => ({ clients: clients && clients.names(), isLimited })
   const { metrics, status } = openOps(common, { ...answers.gauges, access }, health)
 
-  const open = await publicServer(
+  const open = await createPublicServer(
     {
       ...config.access,
       corsOrigins: config.corsOrigins,
@@ -84,16 +84,16 @@ export async function createApp(config: Config, surroundings: Surroundings): Pro
     },
     { cache: answers.cache, clients, clock: systemClock, observer },
   )
-  const admin = adminServer({
+  const admin = createAdminServer({
     health,
     metrics,
     circuit: () => answers.gauges.upstream().circuit,
     status,
-    stations: lookUp(answers.cache),
+    inspector: lookUp(answers.cache),
     redact: (text) => redact(text, secrets()),
   })
 
-  const [drainOpen, drainAdmin] = [drainable(open), drainable(admin)]
+  const [drainOpen, drainAdmin] = [createDrain(open), createDrain(admin)]
   return {
     log,
     async start() {
@@ -101,11 +101,11 @@ export async function createApp(config: Config, surroundings: Surroundings): Pro
         admin: await listen(admin, config.admin),
         public: await listen(open, config.public),
       }
-      health.opened()
+      health.markReady()
       return addresses
     },
     stop: once(async () => {
-      health.draining()
+      health.markDraining()
       await drainOpen(config.drain, systemClock)
       apiKey.stop()
       clients?.stop()
@@ -115,14 +115,21 @@ export async function createApp(config: Config, surroundings: Surroundings): Pro
   }
 }
 
-function openLog({ config, surroundings, listeners }: Common, secrets: () => readonly string[]): Logger {
+function openLog(
+  { config, runtime: surroundings, listeners }: SharedDeps,
+  secrets: () => readonly string[],
+): Logger {
   const { logDestination: destination } = surroundings
   const log = createLogger({ level: config.log.level, secrets, ...(destination && { destination }) })
-  listeners.push(eventLog(log))
+  listeners.push(createEventLog(log))
   return log
 }
 
-function openOps({ config, surroundings, clock, listeners }: Common, gauges: Gauges, health: Health) {
+function openOps(
+  { config, runtime: surroundings, clock, listeners }: SharedDeps,
+  gauges: Gauges,
+  health: Health,
+) {
   const { version, nodeVersion, residentBytes } = surroundings
   const metrics = createMetrics(gauges, surroundings)
   const status = new Status(
@@ -144,7 +151,7 @@ function once(action: () => Promise<void>): () => Promise<void> {
 }
 
 /** The cache, as the status page's look-up box asks it: by the rules that hold for clients. */
-function lookUp(cache: Cache): Stations {
+function lookUp(cache: Cache): StationInspector {
   return {
     peek(id) {
       const held = cache.peek(id)
@@ -157,6 +164,6 @@ function lookUp(cache: Cache): Stations {
   }
 }
 
-function shown({ answer, ageMs, ttlMs }: Pick<Found, 'answer' | 'ageMs' | 'ttlMs'>): StationAnswer {
+function shown({ answer, ageMs, ttlMs }: Pick<LookupResult, 'answer' | 'ageMs' | 'ttlMs'>): InspectedStation {
   return { json: answer.json, ageMs, ttlMs }
 }

@@ -107,6 +107,6 @@ export function asServiceError(error: unknown): ServiceError {
  * Whether an old answer is better than this error: nobody could say what is true now.
  * A 400 or 404 of upstream is an answer about this id, and a client's wrong request stays wrong.
  */
-export function prefersOldAnswer(error: ServiceError): boolean {
+export function allowsStaleFallback(error: ServiceError): boolean {
   return error.status === 429 || error.status >= 500
 }

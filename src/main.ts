@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import closeWithGrace from 'close-with-grace'
-import { ConfigError, loadConfig } from './config.ts'
-import type { Config } from './config.ts'
+import { ConfigError, loadConfig } from './config/load.ts'
+import type { Config } from './config/load.ts'
 
 /** EX_CONFIG of sysexits.h: the environment asks for something that cannot be. */
 const EXIT_CONFIG = 78

@@ -5,10 +5,10 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { parse, parseAllDocuments } from 'yaml'
-import { SETTINGS } from '../src/config.ts'
+import { SETTINGS } from '../src/config/load.ts'
 import { schemaFaults } from './support/dashboard-schema.ts'
 import { readExposition } from './support/exposition.ts'
-import { lacking } from './support/needs.ts'
+import { lacking } from './support/requirements.ts'
 import { startService } from './support/service.ts'
 
 const root = new URL('../', import.meta.url)
@@ -389,7 +389,7 @@ await t.test('docker compose --profile observability', async (t) => {
       scraped.flatMap(({ names }) => names),
       Object.keys(compose.services).filter((name) => name.startsWith('proxy')),
     )
-    for (const { port } of scraped) t.equal(String(port), SETTINGS.ADMIN_PORT.preset)
+    for (const { port } of scraped) t.equal(String(port), SETTINGS.ADMIN_PORT.default)
   })
 
   await t.test('has Grafana find Prometheus and the dashboard', async (t) => {
@@ -492,8 +492,8 @@ await t.test('the Kubernetes example', async (t) => {
 
   await t.test('probes and scrapes the admin port, and offers the other alone', async (t) => {
     const port = (name: string) => container.ports.find((one) => one.name === name)?.containerPort
-    t.equal(String(port('http')), SETTINGS.PORT.preset)
-    t.equal(String(port('admin')), SETTINGS.ADMIN_PORT.preset)
+    t.equal(String(port('http')), SETTINGS.PORT.default)
+    t.equal(String(port('admin')), SETTINGS.ADMIN_PORT.default)
     t.strictSame(container.startupProbe.httpGet, { path: '/livez', port: 'admin' })
     t.strictSame(container.livenessProbe.httpGet, { path: '/livez', port: 'admin' })
     t.strictSame(container.readinessProbe.httpGet, { path: '/readyz', port: 'admin' })

@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { ErrorCode } from '../src/errors.ts'
 import { ServiceError } from '../src/errors.ts'
-import { renderProblem } from '../src/http/problem.ts'
+import { renderError } from '../src/http/error-body.ts'
 import type { Answer } from './support/contract.ts'
 import { bodyFaults, documentedBodies, examplesOf, operations, violations } from './support/contract.ts'
 
@@ -90,7 +90,7 @@ function refusal(code: string, path = JSON_PATH, method = 'GET'): Answer {
     ...(status === 405 && { allow: 'GET, OPTIONS' }),
     ...((status === 429 || status === 503) && { 'retry-after': '5' }),
   }
-  return { method, path, status, headers, body: renderProblem(new ServiceError(code as ErrorCode), format) }
+  return { method, path, status, headers, body: renderError(new ServiceError(code as ErrorCode), format) }
 }
 
 function withHeaders(answer: Answer, headers: Answer['headers']): Answer {

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import t from 'tap'
-import { SETTINGS } from '../src/config.ts'
+import { SETTINGS } from '../src/config/load.ts'
 import { STATUS_OF } from '../src/errors.ts'
 
 const root = new URL('../', import.meta.url)
@@ -12,7 +12,7 @@ await t.test(
   async (t) => {
     const section = /<!-- settings -->([^]*)<!-- \/settings -->/.exec(readme)?.[1] ?? ''
     const rows = section.split('\n').filter((line) => line.startsWith('| `'))
-    const expected = Object.entries(SETTINGS).map(([name, { preset, meaning }]) => {
+    const expected = Object.entries(SETTINGS).map(([name, { default: preset, description: meaning }]) => {
       return `| \`${name}\` | ${preset === null ? '–' : `\`${preset}\``} | ${meaning} |`
     })
     t.strictSame(rows, expected)

@@ -147,7 +147,7 @@ await t.test('the package has what it needs and nothing else', async (t) => {
       'SECURITY.md',
       'dist/main.js',
       'dist/main.js.map',
-      'dist/ops/page/index.html',
+      'dist/ops/status/page/index.html',
       'docs/operating.md',
       'openapi.yaml',
       'package.json',

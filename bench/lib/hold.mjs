@@ -7,7 +7,7 @@ import { setImmediate } from 'node:timers/promises'
 import { decodeAvailability } from '../../dist/availability/decode.js'
 import { parseQuery } from '../../dist/availability/query.js'
 import { Cache } from '../../dist/cache/cache.js'
-import { systemClock } from '../../dist/clock.js'
+import { systemClock } from '../../dist/lib/clock.js'
 import { stationBody, stationId } from './stations.mjs'
 
 const stations = Number(process.env.STATIONS)

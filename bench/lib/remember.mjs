@@ -2,7 +2,7 @@
  * Fills all that the status page remembers, in a process of its own, and measures what it takes. Needs --expose-gc.
  * Prints one JSON object: memory in bytes, time for each request in ns.
  */
-import { Status } from '../../dist/ops/status.js'
+import { Status } from '../../dist/ops/status/status.js'
 
 const HOUR = 3_600_000
 const REQUESTS = 3_000_000

@@ -9,15 +9,15 @@ import type { Filter } from './query.ts'
  * answer, so counting `current` and `total` again from the rows that stay is our reading of it.
  */
 export function filterAvailability(availability: Availability, filter: Filter): Availability {
-  if (isOpen(filter)) return availability
+  if (isUnfiltered(filter)) return availability
   const connectors = availability.connectors.flatMap((connector) => filterConnector(connector, filter))
   return { ...availability, connectors }
 }
 
 /** What a filter looks at, and no more: each connector's type and the powers of its rows, in kW. */
-export type Outline = readonly { readonly type: string; readonly powers: readonly number[] }[]
+export type FilterIndex = readonly { readonly type: string; readonly powers: readonly number[] }[]
 
-export function outlineOf(availability: Availability): Outline {
+export function indexOf(availability: Availability): FilterIndex {
   return availability.connectors.map((connector) => ({
     type: connector.type,
     powers: rowsOf(connector).map(powerOf),
@@ -25,14 +25,14 @@ export function outlineOf(availability: Availability): Outline {
 }
 
 /** The answer as it came. */
-export const EVERYTHING = ''
+export const UNFILTERED = ''
 
 /**
  * What survives the filter, as a short text: equal for two filters only if both give the same answer for this
  * station. A power bound makes the counts be made again, and so differs from none even if no row falls.
  */
-export function survivors(outline: Outline, filter: Filter): string {
-  if (isOpen(filter)) return EVERYTHING
+export function variantKey(outline: FilterIndex, filter: Filter): string {
+  if (isUnfiltered(filter)) return UNFILTERED
   const bounded = isBounded(filter)
   let kept = ''
   let whole = !bounded
@@ -41,7 +41,7 @@ export function survivors(outline: Outline, filter: Filter): string {
     kept += rows === '' ? '-' : rows
     whole &&= rows !== ''
   }
-  return whole ? EVERYTHING : kept
+  return whole ? UNFILTERED : kept
 }
 
 /** A digit a row, 1 for those that stay; empty when none does. */
@@ -83,7 +83,7 @@ function countOf(row: unknown, name: string): number {
 }
 
 /** Whether the filter keeps everything whatever the station. */
-export function isOpen(filter: Filter): boolean {
+export function isUnfiltered(filter: Filter): boolean {
   return filter.types === null && !isBounded(filter)
 }
 

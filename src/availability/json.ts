@@ -1,4 +1,4 @@
-import { formatDouble } from './double.ts'
+import { formatDouble } from './number.ts'
 import type { Availability } from './model.ts'
 
 /** A power as JSON.stringify writes it. Within a string every quote is escaped, so no text can look like this. */

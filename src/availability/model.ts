@@ -31,24 +31,6 @@ export type Format = 'json' | 'xml'
 /** The states in which a charging point can be, in the order of the reference. */
 export const COUNTS = ['available', 'occupied', 'reserved', 'unknown', 'outOfService'] as const
 
-/** What the one who asks wants the call to know. */
-export interface Call {
-  /** Nobody waits for it with empty hands: it gives way, and is refused rather than queued. */
-  readonly background: boolean
-  /** An answer for this station is held, old as it may be. */
-  readonly held: boolean
-  /** It is to see whether upstream is back: it is not tried again. */
-  readonly isProbe?: boolean
-  /** Time for the attempt in ms, when it is less than the whole. */
-  readonly timeoutMs?: number
-}
-
-/**
- * The contract that carries the upstream side: TomTom, what is wrapped around it, and doubles in tests.
- * Rejects with a ServiceError.
- */
-export type Source = (id: string, call: Call) => Promise<Availability>
-
 /** The perPowerLevel rows of a connector; none when upstream sent no array. */
 export function rowsOf(connector: Connector): readonly unknown[] {
   const rows = connector.availability.perPowerLevel

@@ -1,4 +1,4 @@
-import { formatDouble } from './double.ts'
+import { formatDouble } from './number.ts'
 import type { Availability } from './model.ts'
 import { isObject } from './model.ts'
 

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import { gzipSync } from 'node:zlib'
-import type { Outline } from '../availability/filter.ts'
-import { EVERYTHING, filterAvailability, isOpen, outlineOf, survivors } from '../availability/filter.ts'
+import type { FilterIndex } from '../availability/filter.ts'
+import { UNFILTERED, filterAvailability, isUnfiltered, indexOf, variantKey } from '../availability/filter.ts'
 import { renderJson } from '../availability/json.ts'
 import type { Availability, Format } from '../availability/model.ts'
 import type { Filter } from '../availability/query.ts'
@@ -29,9 +29,9 @@ interface Variant {
 }
 
 /** What requests have had made of an answer. */
-interface Made {
+interface RenderCache {
   /** Null until the first filter. */
-  outline: Outline | null
+  outline: FilterIndex | null
   readonly variants: Map<string, Variant>
 }
 
@@ -64,7 +64,7 @@ export class Answer {
   /** Told when `bytes` has grown. */
   onGrowth: ((answer: Answer) => void) | null = null
   readonly #json: string
-  #made: Made | null = null
+  #made: RenderCache | null = null
 
   constructor(availability: Availability) {
     this.id = availability.chargingAvailability
@@ -88,7 +88,7 @@ export class Answer {
 
   #variant(filter: Filter, format: Format): Variant {
     const made = (this.#made ??= { outline: null, variants: new Map() })
-    const kept = isOpen(filter) ? EVERYTHING : survivors(this.#outline(made), filter)
+    const kept = isUnfiltered(filter) ? UNFILTERED : variantKey(this.#outline(made), filter)
     const key = format + kept
     const known = made.variants.get(key)
     if (known !== undefined) return known
@@ -97,17 +97,17 @@ export class Answer {
     return variant
   }
 
-  #outline(made: Made): Outline {
+  #outline(made: RenderCache): FilterIndex {
     if (made.outline === null) {
-      made.outline = outlineOf(this.#parse())
+      made.outline = indexOf(this.#parse())
       this.#grow(outlineBytes(made.outline))
     }
     return made.outline
   }
 
   #write(filter: Filter, format: Format, kept: string): string {
-    if (format === 'json' && kept === EVERYTHING) return this.#json
-    const left = kept === EVERYTHING ? this.#parse() : filterAvailability(this.#parse(), filter)
+    if (format === 'json' && kept === UNFILTERED) return this.#json
+    const left = kept === UNFILTERED ? this.#parse() : filterAvailability(this.#parse(), filter)
     const text = format === 'json' ? renderJson(left) : renderXml(left)
     return text === this.#json ? this.#json : text // a bound that takes nothing away needs no second copy
   }
@@ -162,6 +162,6 @@ function stringBytes(text: string): number {
   return /[\u0100-\uffff]/.test(text) ? text.length * 2 : text.length
 }
 
-function outlineBytes(outline: Outline): number {
+function outlineBytes(outline: FilterIndex): number {
   return outline.reduce((sum, { powers }) => sum + 120 + powers.length * 16, 64)
 }

@@ -1,18 +1,18 @@
-import type { Call } from '../availability/model.ts'
-import { asServiceError, prefersOldAnswer, ServiceError } from '../errors.ts'
+import type { LoadOptions } from '../source.ts'
+import { asServiceError, allowsStaleFallback, ServiceError } from '../errors.ts'
 import { Answer } from './answer.ts'
-import type { Found } from './found.ts'
+import type { LookupResult } from './found.ts'
 import { Freshness } from './freshness.ts'
-import { jitterOf } from './jitter.ts'
-import type { CacheOptions, CacheParts } from './parts.ts'
-import { Setbacks } from './setbacks.ts'
-import { SharedFlight } from './shared-flight.ts'
+import { ttlFactor } from './jitter.ts'
+import type { CacheOptions, CacheDeps } from './parts.ts'
+import { NegativeCache } from './negative-cache.ts'
+import { SharedLoader } from './shared-loader.ts'
 import type { Flight } from './single-flight.ts'
 import { SingleFlight } from './single-flight.ts'
-import type { Held } from './store.ts'
-import { Store, wholeMs } from './store.ts'
+import type { CacheEntry } from './entry-store.ts'
+import { EntryStore, floorMs } from './entry-store.ts'
 
-export type { CacheOptions, CacheParts, Found }
+export type { CacheOptions, CacheDeps, LookupResult }
 
 /** So many callers may wait for one station; the next is told to come back. */
 export const MAX_WAITERS = 10_000
@@ -27,25 +27,25 @@ const TOO_MANY_WAITERS = new ServiceError('UpstreamUnavailable', {
  */
 export class Cache {
   readonly #options: CacheOptions
-  readonly #parts: CacheParts
-  readonly #store: Store
-  readonly #flights: SingleFlight<Held>
-  readonly #setbacks: Setbacks
+  readonly #parts: CacheDeps
+  readonly #store: EntryStore
+  readonly #flights: SingleFlight<CacheEntry>
+  readonly #setbacks: NegativeCache
   readonly #freshness: Freshness
-  readonly #shared: SharedFlight | null
+  readonly #shared: SharedLoader | null
   #lookups = 0
 
-  constructor(options: CacheOptions, parts: CacheParts) {
+  constructor(options: CacheOptions, parts: CacheDeps) {
     this.#options = options
     this.#parts = parts
-    this.#store = new Store({ ...options, onEviction: () => parts.observer.evicted() })
+    this.#store = new EntryStore({ ...options, onEviction: () => parts.observer.evicted() })
     this.#flights = new SingleFlight({
       deadlineMs: options.flightTimeoutMs,
       after: (ms, callback) => parts.clock.after(ms, callback),
       timeoutError: () => new ServiceError('UpstreamTimeout', { reason: 'the flight reached its deadline' }),
     })
     const refusalMs = options.ttlMs === 0 ? 0 : options.emptyTtlMs
-    this.#setbacks = new Setbacks({ refusalMs, clock: parts.clock })
+    this.#setbacks = new NegativeCache({ negativeTtlMs: refusalMs, clock: parts.clock })
     this.#freshness = new Freshness(options, parts.clock, parts.effectiveTtlMs)
     this.#shared = this.#openShared()
   }
@@ -65,8 +65,8 @@ export class Cache {
   }
 
   /** Settles when the call under way for a station ends; undefined if there is none. */
-  underWay(id: string): Promise<unknown> | undefined {
-    return this.#flights.underWay(id)?.result
+  inFlight(id: string): Promise<unknown> | undefined {
+    return this.#flights.inFlight(id)?.result
   }
 
   /** Lookups since the start. */
@@ -77,11 +77,11 @@ export class Cache {
   /** How long ago each station held was asked for last, in ms, the most recent first. */
   *sinceLastUse(): Iterable<number> {
     const now = this.#parts.clock.now()
-    for (const { usedAt } of this.#store.recent()) yield now - usedAt
+    for (const { lastUsedAt: usedAt } of this.#store.recent()) yield now - usedAt
   }
 
   /** What is held for a station, at no cost: no call, no lookup that counts, no use that keeps it longer. */
-  peek(id: string): Pick<Found, 'answer' | 'ageMs' | 'ttlMs'> | null {
+  peek(id: string): Pick<LookupResult, 'answer' | 'ageMs' | 'ttlMs'> | null {
     const held = this.#store.peek(id)
     return held === undefined ? null : { answer: held.answer, ...this.#freshness.of(held) }
   }
@@ -92,23 +92,23 @@ export class Cache {
    * throws, before anything is called, counts like an error of the call.
    * @throws ServiceError, thrown or as the rejection
    */
-  get(id: string, leaving?: () => AbortSignal): Found | Promise<Found> {
+  get(id: string, leaving?: () => AbortSignal): LookupResult | Promise<LookupResult> {
     this.#lookups++
     const held = this.#store.get(id)
-    if (held !== undefined) held.usedAt = wholeMs(this.#parts.clock.now())
-    if (held !== undefined && this.#freshness.overdueMs(held) <= 0) return this.#found('hit', held)
+    if (held !== undefined) held.lastUsedAt = floorMs(this.#parts.clock.now())
+    if (held !== undefined && this.#freshness.staleForMs(held) <= 0) return this.#found('hit', held)
     return this.#notFresh(id, held, leaving)
   }
 
   #notFresh(
     id: string,
-    held: Held | undefined,
+    held: CacheEntry | undefined,
     leaving: (() => AbortSignal) | undefined,
-  ): Found | Promise<Found> {
-    const setback = this.#setbacks.of(id)
+  ): LookupResult | Promise<LookupResult> {
+    const setback = this.#setbacks.get(id)
     if (setback !== null) return this.#oldOr(setback, held)
 
-    if (held !== undefined && this.#freshness.mayServeWhileRefreshing(held)) {
+    if (held !== undefined && this.#freshness.mayServeWhileRevalidating(held)) {
       this.#refresh(held)
       return this.#found('stale', held)
     }
@@ -116,15 +116,19 @@ export class Cache {
   }
 
   /** Nobody waits for a refresh; a flight under way is as good as one of its own. */
-  #refresh(held: Held): void {
+  #refresh(held: CacheEntry): void {
     const { id } = held.answer
-    if (this.#flights.underWay(id) === undefined) this.#launch(id, held, true)
+    if (this.#flights.inFlight(id) === undefined) this.#launch(id, held, true)
   }
 
-  async #wait(id: string, held: Held | undefined, leaving: (() => AbortSignal) | undefined): Promise<Found> {
-    const joined = this.#flights.underWay(id)
+  async #wait(
+    id: string,
+    held: CacheEntry | undefined,
+    leaving: (() => AbortSignal) | undefined,
+  ): Promise<LookupResult> {
+    const joined = this.#flights.inFlight(id)
     let signal: AbortSignal | undefined
-    let landed: Held | null
+    let landed: CacheEntry | null
     try {
       signal = leaving?.()
       const flight = joined ?? this.#launch(id, held, false)
@@ -135,40 +139,42 @@ export class Cache {
       this.#parts.observer.lookedUp(joined === undefined ? 'miss' : 'coalesced', null)
       throw error
     }
-    if (landed === null) return this.#found('stale', held as Held)
+    if (landed === null) return this.#found('stale', held as CacheEntry)
     // What another replica had may be old: it is as good as if it had been held from the start.
-    if (landed.adopted && this.#freshness.overdueMs(landed) > 0) {
+    if (landed.fromPeer && this.#freshness.staleForMs(landed) > 0) {
       const same = signal
       return this.#notFresh(id, landed, same && (() => same))
     }
-    const ownResult = landed.adopted ? 'hit' : 'miss'
+    const ownResult = landed.fromPeer ? 'hit' : 'miss'
     return this.#found(joined === undefined ? ownResult : 'coalesced', landed, {
-      expired: held !== undefined,
+      wasExpired: held !== undefined,
     })
   }
 
   /** The flight's answer; null once waiting is worse than the old answer that is held. */
   #fetchedOrTooSlow(
-    flight: Flight<Held>,
-    held: Held | undefined,
+    flight: Flight<CacheEntry>,
+    held: CacheEntry | undefined,
     signal: AbortSignal | undefined,
-  ): Promise<Held | null> {
+  ): Promise<CacheEntry | null> {
     const fetched = this.#flights.wait(flight, signal)
-    if (held === undefined || !this.#freshness.mayServeOld(held)) return fetched
+    if (held === undefined || !this.#freshness.mayServeStale(held)) return fetched
     return new Promise((resolve, reject) => {
       const stopWaiting = this.#parts.clock.after(this.#options.softTimeoutMs, () => {
-        if (this.#freshness.mayServeOld(held)) resolve(null)
+        if (this.#freshness.mayServeStale(held)) resolve(null)
       })
       fetched.finally(stopWaiting).then(resolve, reject)
     })
   }
 
-  #launch(id: string, held: Held | undefined, background: boolean): Flight<Held> {
-    const load = (token: string) => this.#load(id, { background, held: held !== undefined }, token)
-    const fetch = async (): Promise<Held> => {
-      const landed = await (this.#shared?.fly({ id, held, background, load }) ?? load(''))
+  #launch(id: string, held: CacheEntry | undefined, background: boolean): Flight<CacheEntry> {
+    const load = (token: string) =>
+      this.#load(id, { lowPriority: background, hasStale: held !== undefined }, token)
+    const fetch = async (): Promise<CacheEntry> => {
+      const landed = await (this.#shared?.load({ id, entry: held, lowPriority: background, load }) ??
+        load(''))
       // A refusal in force is that of a later call: this one outlived its deadline.
-      if (this.#options.ttlMs > 0 && !this.#setbacks.isRefused(id)) this.#store.put(landed)
+      if (this.#options.ttlMs > 0 && !this.#setbacks.hasNegative(id)) this.#store.put(landed)
       return landed
     }
     const flight = this.#flights.start(id, fetch, (error) => {
@@ -182,29 +188,29 @@ export class Cache {
     return flight
   }
 
-  async #load(id: string, call: Call, token: string): Promise<Held> {
+  async #load(id: string, call: LoadOptions, token: string): Promise<CacheEntry> {
     const { load, clock, random } = this.#parts
-    const startedAt = wholeMs(clock.now())
+    const startedAt = floorMs(clock.now())
     const answer = new Answer(await load(id, call))
-    const receivedAt = wholeMs(clock.now())
-    const jitter = jitterOf(random())
-    return { answer, receivedAt, startedAt, jitter, token, adopted: false, usedAt: receivedAt }
+    const receivedAt = floorMs(clock.now())
+    const jitter = ttlFactor(random())
+    return { answer, receivedAt, startedAt, jitter, version: token, fromPeer: false, lastUsedAt: receivedAt }
   }
 
   /** An old answer in place of the error, if one is held that is young enough and better. */
-  #oldOr(error: ServiceError, held: Held | undefined): Found {
-    if (held !== undefined && prefersOldAnswer(error) && this.#freshness.mayServeOld(held)) {
-      return this.#found('stale_error', held, { insteadOf: error })
+  #oldOr(error: ServiceError, held: CacheEntry | undefined): LookupResult {
+    if (held !== undefined && allowsStaleFallback(error) && this.#freshness.mayServeStale(held)) {
+      return this.#found('stale_error', held, { staleReason: error })
     }
     this.#parts.observer.lookedUp('error', null)
     throw error
   }
 
   #found(
-    result: Found['result'],
-    held: Held,
-    how: Partial<Pick<Found, 'expired' | 'insteadOf'>> = {},
-  ): Found {
+    result: LookupResult['result'],
+    held: CacheEntry,
+    how: Partial<Pick<LookupResult, 'wasExpired' | 'staleReason'>> = {},
+  ): LookupResult {
     const { ageMs, ttlMs } = this.#freshness.of(held)
     this.#parts.observer.lookedUp(result, ageMs / 1000)
     return {
@@ -212,18 +218,18 @@ export class Cache {
       result,
       ageMs,
       ttlMs,
-      expired: how.expired ?? false,
-      stored: this.#options.ttlMs > 0,
-      insteadOf: how.insteadOf ?? null,
+      wasExpired: how.wasExpired ?? false,
+      isStored: this.#options.ttlMs > 0,
+      staleReason: how.staleReason ?? null,
     }
   }
 
   /** With a TTL of 0 nothing may be kept, so there is nothing that replicas could hand to each other. */
-  #openShared(): SharedFlight | null {
+  #openShared(): SharedLoader | null {
     const { shared, clock, random } = this.#parts
     if (!shared || this.#options.ttlMs === 0) return null
     const deadlineMs = this.#options.flightTimeoutMs
     const [freshness, setbacks] = [this.#freshness, this.#setbacks]
-    return new SharedFlight({ ...shared, clock, random, deadlineMs, freshness, setbacks })
+    return new SharedLoader({ ...shared, clock, random, deadlineMs, freshness, negativeCache: setbacks })
   }
 }

@@ -1,9 +1,9 @@
 import type { ServiceError } from '../errors.ts'
-import type { CacheResult } from '../observer.ts'
+import type { CacheResult } from '../events.ts'
 import type { Answer } from './answer.ts'
 
 /** What a lookup found, and how. */
-export interface Found {
+export interface LookupResult {
   readonly answer: Answer
   readonly result: Exclude<CacheResult, 'error'>
   /** Since upstream answered. */
@@ -11,9 +11,9 @@ export interface Found {
   /** What is left of the fresh time; negative for an old answer. */
   readonly ttlMs: number
   /** Upstream was asked although an answer was held, for that had expired. */
-  readonly expired: boolean
+  readonly wasExpired: boolean
   /** Whether the cache keeps the answer. */
-  readonly stored: boolean
+  readonly isStored: boolean
   /** The error in whose place an old answer is served. */
-  readonly insteadOf: ServiceError | null
+  readonly staleReason: ServiceError | null
 }

@@ -1,5 +1,5 @@
-import type { Clock } from '../clock.ts'
-import type { Held } from './store.ts'
+import type { Clock } from '../lib/clock.ts'
+import type { CacheEntry } from './entry-store.ts'
 
 export interface FreshnessOptions {
   /** Fresh time of stations without connectors, and how long upstream's 400 and 404 are remembered. */
@@ -23,36 +23,36 @@ export class Freshness {
   }
 
   /** Since upstream answered. */
-  ageMs(held: Held): number {
+  ageMs(held: CacheEntry): number {
     return Math.max(0, this.#clock.now() - held.receivedAt)
   }
 
   /** The TTL in force for this entry; what stretches it leaves stations without connectors alone. */
-  ttlMs({ answer, jitter }: Held): number {
+  ttlMs({ answer, jitter }: CacheEntry): number {
     return (answer.isEmpty ? this.#options.emptyTtlMs : this.#effectiveTtlMs()) * jitter
   }
 
   /** The age, and what is left of the TTL; negative once it is over. */
-  of(held: Held): { readonly ageMs: number; readonly ttlMs: number } {
+  of(held: CacheEntry): { readonly ageMs: number; readonly ttlMs: number } {
     const ageMs = this.ageMs(held)
     return { ageMs, ttlMs: this.ttlMs(held) - ageMs }
   }
 
   /** How long the answer has been past its fresh time; 0 and less is fresh. */
-  overdueMs(held: Held): number {
+  staleForMs(held: CacheEntry): number {
     return this.ageMs(held) - this.ttlMs(held)
   }
 
-  mayServeWhileRefreshing(held: Held): boolean {
-    return this.overdueMs(held) <= this.#options.staleWhileRevalidateMs
+  mayServeWhileRevalidating(held: CacheEntry): boolean {
+    return this.staleForMs(held) <= this.#options.staleWhileRevalidateMs
   }
 
-  mayServeOld(held: Held): boolean {
-    return this.overdueMs(held) <= this.#longestStaleMs()
+  mayServeStale(held: CacheEntry): boolean {
+    return this.staleForMs(held) <= this.#longestStaleMs()
   }
 
   /** How long after its receipt the answer is of no use to anyone. */
-  lifeMs(held: Held): number {
+  maxAgeMs(held: CacheEntry): number {
     return this.ttlMs(held) + this.#longestStaleMs()
   }
 

@@ -8,6 +8,6 @@ const MEAN = 0.015
  * exponential, for among all with this mean that is the one that spreads most.
  * @param random from 0 up to, not including, 1
  */
-export function jitterOf(random: number): number {
+export function ttlFactor(random: number): number {
   return 1 - Math.min(MOST, -MEAN * Math.log(1 - random))
 }

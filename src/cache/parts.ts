@@ -1,8 +1,8 @@
-import type { Source } from '../availability/model.ts'
-import type { Clock } from '../clock.ts'
-import type { Observer } from '../observer.ts'
+import type { Source } from '../source.ts'
+import type { Clock } from '../lib/clock.ts'
+import type { Observer } from '../events.ts'
 import type { FreshnessOptions } from './freshness.ts'
-import type { SharedFlightParts } from './shared-flight.ts'
+import type { SharedLoaderDeps } from './shared-loader.ts'
 
 export interface CacheOptions extends FreshnessOptions {
   /** Fresh time in ms; 0 keeps nothing at all and still coalesces. */
@@ -15,7 +15,7 @@ export interface CacheOptions extends FreshnessOptions {
   readonly maxBytes: number
 }
 
-export interface CacheParts {
+export interface CacheDeps {
   readonly load: Source
   readonly observer: Pick<Observer, 'lookedUp' | 'evicted'>
   readonly clock: Clock
@@ -24,5 +24,5 @@ export interface CacheParts {
   /** The TTL in force, in ms: `ttlMs`, or more while a quota must be made to last. */
   readonly effectiveTtlMs: () => number
   /** Null without a shared tier. */
-  readonly shared?: Pick<SharedFlightParts, 'tier' | 'observer'> | null
+  readonly shared?: Pick<SharedLoaderDeps, 'store' | 'observer'> | null
 }

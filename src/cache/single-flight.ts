@@ -34,7 +34,7 @@ export class SingleFlight<T> {
   }
 
   /** The flight under way for the key, if there is one. */
-  underWay(key: string): Flight<T> | undefined {
+  inFlight(key: string): Flight<T> | undefined {
     return this.#flights.get(key)
   }
 

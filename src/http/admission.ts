@@ -1,14 +1,14 @@
 import { isIP } from 'node:net'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { LRUCache } from 'lru-cache'
-import type { Clock } from '../clock.ts'
+import type { Clock } from '../lib/clock.ts'
 import { ServiceError } from '../errors.ts'
-import type { Observer } from '../observer.ts'
-import { begin } from './begin.ts'
+import type { Observer } from '../events.ts'
+import { initRequest } from './request-context.ts'
 import type { ClientNames } from './client-key.ts'
 import { clientOf } from './client-key.ts'
-import { MOST_WINDOWS, rateWindows } from './rate-windows.ts'
-import { checkRequest } from './request-rules.ts'
+import { MAX_WINDOWS, createFixedWindowStore } from './fixed-window-store.ts'
+import { validateRequest } from './validate-request.ts'
 
 export interface AdmissionOptions {
   /** Requests of one client within a second, which begins with the first of them; 0 is no limit. */
@@ -17,11 +17,11 @@ export interface AdmissionOptions {
   readonly maxInFlight: number
 }
 
-export interface AdmissionParts {
+export interface AdmissionDeps {
   /** Null: whoever asks is answered, and told from others by address. */
   readonly clients: ClientNames | null
   readonly clock: Pick<Clock, 'now'>
-  readonly observer: Pick<Observer, 'clientAsked' | 'clientLimited'>
+  readonly observer: Pick<Observer, 'clientIdentified' | 'clientLimited'>
 }
 
 const WINDOW_MS = 1_000
@@ -30,20 +30,20 @@ const WINDOW_MS = 1_000
  * Hooks for a scope's routes: who asks must have a key, and keep to a limit. The key comes first, so that a stranger
  * learns nothing, not even which parameters are right. Without keys and limits there is no hook and no cost.
  */
-export async function admission(
+export async function registerAdmission(
   scope: FastifyInstance,
   { perSecond, maxInFlight }: AdmissionOptions,
-  { clients, clock, observer }: AdmissionParts,
+  { clients, clock, observer }: AdmissionDeps,
 ): Promise<void> {
   if (clients === null && perSecond === 0 && maxInFlight === 0) return
   const { default: rateLimit, normalizeIP } = await import('@fastify/rate-limit')
 
   // Half a hit's time for an IPv6 address, and clients send more than one request.
-  const clientByAddress = new LRUCache<string, string>({ max: MOST_WINDOWS })
+  const clientByAddress = new LRUCache<string, string>({ max: MAX_WINDOWS })
 
   scope.addHook<{ Querystring: { raw: string } }>('onRequest', (request, reply, done) => {
-    begin(request)
-    checkRequest(request.raw, reply.raw)
+    initRequest(request)
+    validateRequest(request.raw, reply.raw)
     if (clients === null) {
       const address = addressOf(request)
       let client = clientByAddress.get(address)
@@ -60,7 +60,7 @@ export async function admission(
     try {
       return (name = clientOf(raw, clients as ClientNames))
     } finally {
-      observer.clientAsked(name)
+      observer.clientIdentified(name)
     }
   }
 
@@ -68,7 +68,7 @@ export async function admission(
   await scope.register(rateLimit, {
     max: perSecond,
     timeWindow: WINDOW_MS,
-    store: rateWindows(clock),
+    store: createFixedWindowStore(clock),
     keyGenerator: (request) => request.limitedAs,
     errorResponseBuilder: (_request, { ttl }) => {
       observer.clientLimited('rate')

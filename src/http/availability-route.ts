@@ -3,20 +3,20 @@ import type { FastifyInstance } from 'fastify'
 import type { Format } from '../availability/model.ts'
 import type { Query } from '../availability/query.ts'
 import type { Rendering } from '../cache/answer.ts'
-import type { Found } from '../cache/cache.ts'
+import type { LookupResult } from '../cache/cache.ts'
 import { invalidParameter, ServiceError } from '../errors.ts'
-import { begin } from './begin.ts'
+import { initRequest } from './request-context.ts'
 import { cacheStatus } from './cache-status.ts'
-import { matchesEtag } from './conditional.ts'
+import { matchesEtag } from './etag.ts'
 import { wantsGzip } from './content-coding.ts'
 import type { CorsOrigins } from './cors.ts'
 import { corsFields } from './cors.ts'
-import type { LookUp } from './in-flight.ts'
-import { leaving } from './leaving.ts'
-import { CONTENT_TYPE } from './problem.ts'
-import { QueryMemo } from './query-memo.ts'
-import type { Report } from './report.ts'
-import { checkRequest } from './request-rules.ts'
+import type { CacheGet } from './concurrency-limit.ts'
+import { abortOnDisconnect } from './client-disconnect.ts'
+import { CONTENT_TYPE } from './error-body.ts'
+import { QueryCache } from './query-cache.ts'
+import type { LogRequest } from './request-log.ts'
+import { validateRequest } from './validate-request.ts'
 
 /** The mirrored route; what follows the dot is the format, which a client may get wrong. */
 const ROUTE = '/search/2/chargingAvailability.:ext'
@@ -33,10 +33,10 @@ export interface RouteOptions {
   readonly isDraining: () => boolean
 }
 
-export interface RouteParts {
-  readonly lookUp: LookUp
+export interface RouteDeps {
+  readonly cacheGet: CacheGet
   /** Told of every answer. */
-  readonly report: Report
+  readonly logRequest: LogRequest
 }
 
 /** Ways to ask that are remembered: key, filter and their order, whatever the station. */
@@ -54,19 +54,19 @@ interface Mirrored {
 export function availabilityRoute(
   app: FastifyInstance,
   options: RouteOptions,
-  { lookUp, report }: RouteParts,
+  { cacheGet: lookUp, logRequest: report }: RouteDeps,
 ): void {
   const corsFor = corsFields(options.corsOrigins)
-  const queries = new QueryMemo(MAX_REMEMBERED)
+  const queries = new QueryCache(MAX_REMEMBERED)
   app.get<Mirrored>(ROUTE, (request, reply) => {
-    begin(request)
-    checkRequest(request.raw, reply.raw)
+    initRequest(request)
+    validateRequest(request.raw, reply.raw)
     const format = (request.format = formatOf(request.url))
     const query = queries.read(request.query.raw)
     request.station = query.id
     request.result = 'error' // until something is found
-    const found = lookUp(query.id, () => leaving(reply), request.limitedAs)
-    const answer = (it: Found) => {
+    const found = lookUp(query.id, () => abortOnDisconnect(reply), request.limitedAs)
+    const answer = (it: LookupResult) => {
       request.result = it.result
       const fields = answerFields(it, request.trackingId, corsFor(request.raw.headers.origin))
       if (options.isDraining()) fields.push('connection', 'close')
@@ -90,7 +90,7 @@ function formatOf(target: string): Format {
 
 function renderingFor(
   { headers }: IncomingMessage,
-  { answer }: Found,
+  { answer }: LookupResult,
   query: Query,
   format: Format,
 ): Rendering {
@@ -99,7 +99,7 @@ function renderingFor(
 }
 
 /** What a 200 and a 304 have in common, as the flat list that writeHead takes. */
-function answerFields(found: Found, trackingId: string, cors: readonly string[]): string[] {
+function answerFields(found: LookupResult, trackingId: string, cors: readonly string[]): string[] {
   const age = String(Math.floor(found.ageMs / 1000))
   const own = ['cache-control', 'no-cache', 'age', age, 'cache-status', cacheStatus(found)]
   own.push('tracking-id', trackingId, 'x-content-type-options', 'nosniff', ...cors)

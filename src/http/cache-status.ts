@@ -1,4 +1,4 @@
-import type { Found } from '../cache/cache.ts'
+import type { LookupResult } from '../cache/cache.ts'
 
 const CACHE = 'ev-availability-proxy'
 
@@ -6,7 +6,13 @@ const CACHE = 'ev-availability-proxy'
  * How the cache came to its answer (RFC 9211): `hit` and `fwd` exclude each other, `ttl` is in whole seconds and
  * negative for an old answer, whose `detail` is the error that it stands in for. No `key`: that is the id.
  */
-export function cacheStatus({ result, ttlMs, expired, stored, insteadOf }: Found): string {
+export function cacheStatus({
+  result,
+  ttlMs,
+  wasExpired: expired,
+  isStored: stored,
+  staleReason: insteadOf,
+}: LookupResult): string {
   const forwarded = expired ? 'fwd=stale' : 'fwd=uri-miss'
   switch (result) {
     case 'hit':

@@ -4,8 +4,8 @@ import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { promisify } from 'node:util'
 import { gunzip, gzip } from 'node:zlib'
-import type { PageEnding } from '../web-page.ts'
-import { PAGE_TYPES } from '../web-page.ts'
+import type { Extension } from '../lib/static-page.ts'
+import { MIME_TYPES } from '../lib/static-page.ts'
 
 /** A file's bytes in one content coding. */
 export interface Coded {
@@ -42,11 +42,11 @@ function renderer(name: string): string | URL {
   return existsSync(built) ? built : createRequire(import.meta.url).resolve(`swagger-ui-dist/${name}`)
 }
 
-function file(path: string, ending: PageEnding, where: () => string | URL): DocsFile {
+function file(path: string, ending: Extension, where: () => string | URL): DocsFile {
   let compressed: Promise<Coded> | null = null
   return {
     path,
-    type: PAGE_TYPES[ending],
+    type: MIME_TYPES[ending],
     async read(coding) {
       compressed ??= readCompressed(where()).catch((error: unknown) => {
         compressed = null // the next one tries again

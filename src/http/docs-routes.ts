@@ -1,13 +1,13 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { matchesEtag } from './conditional.ts'
+import { matchesEtag } from './etag.ts'
 import { wantsGzip } from './content-coding.ts'
 import type { DocsFile } from './docs-files.ts'
 import { DOCS_FILES } from './docs-files.ts'
-import { pathOf } from './target.ts'
-import { ownFilesOnly } from '../web-page.ts'
+import { pathOf } from './request-target.ts'
+import { selfOnlyCsp } from '../lib/static-page.ts'
 
 /** The renderer's icons are `data:` images in its style sheet; "try it" asks this origin and no other. */
-export const DOCS_SECURITY_POLICY = ownFilesOnly({ images: "'self' data:" })
+export const DOCS_SECURITY_POLICY = selfOnlyCsp({ images: "'self' data:" })
 
 const HEADERS = {
   'content-security-policy': DOCS_SECURITY_POLICY,

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
-import type { Clock } from '../clock.ts'
+import type { Clock } from '../lib/clock.ts'
 
 export interface DrainOptions {
   /** How long to go on answering, not ready and with `Connection: close`, before the listener closes. */
@@ -24,7 +24,7 @@ const GRACE_MS = 250
  * they become so. Without that, a keep-alive client holds the close for over a minute. To be called before the server
  * listens, for it must know every connection.
  */
-export function drainable(app: FastifyInstance): Drain {
+export function createDrain(app: FastifyInstance): Drain {
   const { server } = app
   const connections = new Set<Socket>()
   server.on('connection', (socket: Socket) => {

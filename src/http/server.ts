@@ -6,24 +6,24 @@ import fastify from 'fastify'
 import type { Format } from '../availability/model.ts'
 import type { Cache } from '../cache/cache.ts'
 import { ServiceError } from '../errors.ts'
-import type { Observer, RequestResult } from '../observer.ts'
-import type { AdmissionOptions, AdmissionParts } from './admission.ts'
-import { admission } from './admission.ts'
-import { SCHEMALESS } from '../schemaless.ts'
+import type { Observer, RequestResult } from '../events.ts'
+import type { AdmissionOptions, AdmissionDeps } from './admission.ts'
+import { registerAdmission } from './admission.ts'
+import { NO_SCHEMA_COMPILERS } from '../lib/fastify-options.ts'
 import { availabilityRoute, isAvailabilityPath } from './availability-route.ts'
-import { begin } from './begin.ts'
+import { initRequest } from './request-context.ts'
 import type { CorsOrigins } from './cors.ts'
 import { corsOptions } from './cors.ts'
 import { docsRoutes, isDocsPath } from './docs-routes.ts'
-import { earlyAnswers } from './early-answers.ts'
-import { limitInFlight } from './in-flight.ts'
-import { ClientLeft } from './leaving.ts'
-import { isOwnPath, ownRoutes } from './own-routes.ts'
-import { refuse } from './refusal.ts'
-import type { Report } from './report.ts'
-import { reporter } from './report.ts'
-import { checkRequest } from './request-rules.ts'
-import { originForm } from './target.ts'
+import { createProtocolErrorHandlers } from './protocol-errors.ts'
+import { limitConcurrency } from './concurrency-limit.ts'
+import { ClientDisconnectedError } from './client-disconnect.ts'
+import { isServicePath, serviceRoutes } from './service-routes.ts'
+import { sendError } from './error-handler.ts'
+import type { LogRequest } from './request-log.ts'
+import { createRequestLogger } from './request-log.ts'
+import { validateRequest } from './validate-request.ts'
+import { originForm } from './request-target.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -55,8 +55,8 @@ export interface PublicServerOptions extends AdmissionOptions {
   readonly trustedProxies: readonly string[]
 }
 
-export interface PublicServerParts extends AdmissionParts {
-  readonly cache: Pick<Cache, 'get' | 'underWay'>
+export interface PublicServerDeps extends AdmissionDeps {
+  readonly cache: Pick<Cache, 'get' | 'inFlight'>
   readonly observer: Observer
 }
 
@@ -70,14 +70,14 @@ const KEEP_ALIVE_TIMEOUT_MS = 72_000
 const COMPRESSIBLE = /^(text\/|application\/(json|xml|yaml))/
 
 /** The door: Fastify in, Fastify out. Every answer leaves by it in the documented shape, with CORS headers. */
-export async function publicServer(
+export async function createPublicServer(
   options: PublicServerOptions,
-  parts: PublicServerParts,
+  parts: PublicServerDeps,
 ): Promise<FastifyInstance> {
   const { observer } = parts
-  const early = earlyAnswers(options, observer)
+  const early = createProtocolErrorHandlers(options, observer)
   const app = fastify({
-    ...SCHEMALESS,
+    ...NO_SCHEMA_COMPILERS,
     logger: false,
     trustProxy: options.trustedProxies.length > 0 && [...options.trustedProxies],
     bodyLimit: 1024,
@@ -93,12 +93,12 @@ export async function publicServer(
     // A path's ending may be as long as the parser lets it be, and still is a wrong format rather than no route.
     routerOptions: { maxParamLength: 65_536, querystringParser: (raw) => ({ raw }) },
     rewriteUrl: ({ url = '/' }) => originForm(url),
-    clientErrorHandler: early.refuseBytes,
+    clientErrorHandler: early.onClientError,
     frameworkErrors: (_error, request, reply) => {
-      early.refuseTarget(request.raw, reply.raw)
+      early.onUndecodableUrl(request.raw, reply.raw)
     },
   })
-  app.server.on('connect', (request, socket: Socket) => early.refuseTunnel(request, socket))
+  app.server.on('connect', (request, socket: Socket) => early.onConnect(request, socket))
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
 
   app.decorateRequest('trackingId', '')
@@ -108,18 +108,21 @@ export async function publicServer(
   app.decorateRequest('startedAt', 0)
   app.decorateRequest('client', null)
   app.decorateRequest('limitedAs', '')
-  const report = reporter(observer, options.accessLog)
+  const report = createRequestLogger(observer, options.accessLog)
   await app.register(async (scope) => {
-    await admission(scope, options, parts)
-    availabilityRoute(scope, options, { lookUp: limitInFlight(options.maxInFlight, parts), report })
+    await registerAdmission(scope, options, parts)
+    availabilityRoute(scope, options, {
+      cacheGet: limitConcurrency(options.maxInFlight, parts),
+      logRequest: report,
+    })
     scope.setErrorHandler((thrown, request, reply) => {
-      refuse(thrown, request, reply, options, observer)
-      if (!(thrown instanceof ClientLeft)) report(request, reply)
+      sendError(thrown, request, reply, options, observer)
+      if (!(thrown instanceof ClientDisconnectedError)) report(request, reply)
     })
   })
   await app.register(async (scope) => {
     await everythingElse(scope, options, report)
-    scope.setErrorHandler((thrown, request, reply) => refuse(thrown, request, reply, options, observer))
+    scope.setErrorHandler((thrown, request, reply) => sendError(thrown, request, reply, options, observer))
   })
   return app
 }
@@ -128,12 +131,12 @@ export async function publicServer(
 async function everythingElse(
   scope: FastifyInstance,
   options: PublicServerOptions,
-  report: Report,
+  report: LogRequest,
 ): Promise<void> {
   const isPath = (target: string) =>
-    isAvailabilityPath(target) || isOwnPath(target) || (options.docs && isDocsPath(target))
+    isAvailabilityPath(target) || isServicePath(target) || (options.docs && isDocsPath(target))
   scope.addHook('onRequest', (request, reply, done) => {
-    begin(request)
+    initRequest(request)
     if (options.isDraining()) reply.header('connection', 'close')
     reply.headers({
       'tracking-id': request.trackingId,
@@ -145,7 +148,7 @@ async function everythingElse(
   await scope.register(cors, corsOptions(options.corsOrigins))
   await scope.register(compress, { encodings: ['gzip'], customTypes: COMPRESSIBLE })
   scope.addHook('onRequest', (request, reply, done) => {
-    checkRequest(request.raw, reply.raw)
+    validateRequest(request.raw, reply.raw)
     // Here rather than in the handler, which runs only once the body has been read and has been found to be of use.
     if (request.is404) throw new ServiceError(isPath(request.url) ? 'MethodNotAllowed' : 'NotFound')
     done()
@@ -154,7 +157,7 @@ async function everythingElse(
     report(request, reply)
     done()
   })
-  ownRoutes(scope, options.openapi)
+  serviceRoutes(scope, options.openapi)
   if (options.docs) docsRoutes(scope)
   scope.setNotFoundHandler(() => {
     throw new ServiceError('NotFound')

@@ -1,13 +1,13 @@
 import type { FastifyInstance } from 'fastify'
 import fastify from 'fastify'
-import type { CircuitState } from '../observer.ts'
-import { SCHEMALESS } from '../schemaless.ts'
+import type { CircuitState } from '../events.ts'
+import { NO_SCHEMA_COMPILERS } from '../lib/fastify-options.ts'
 import type { Health } from './health.ts'
-import type { Metrics } from './metrics.ts'
-import type { StatusRouteParts } from './status-routes.ts'
-import { statusRoutes } from './status-routes.ts'
+import type { Metrics } from './metrics/metrics.ts'
+import type { StatusRouteDeps } from './status/status-routes.ts'
+import { statusRoutes } from './status/status-routes.ts'
 
-export interface AdminParts extends StatusRouteParts {
+export interface AdminServerDeps extends StatusRouteDeps {
   readonly health: Health
   readonly metrics: Metrics
   /** A detail of /readyz: upstream's health is no condition of being ready. */
@@ -15,8 +15,8 @@ export interface AdminParts extends StatusRouteParts {
 }
 
 /** The listener for those who run the service: probes, metrics and the status page, nothing for clients. */
-export function adminServer({ health, metrics, circuit, ...status }: AdminParts): FastifyInstance {
-  const app = fastify({ ...SCHEMALESS, logger: false, bodyLimit: 1024, return503OnClosing: false })
+export function createAdminServer({ health, metrics, circuit, ...status }: AdminServerDeps): FastifyInstance {
+  const app = fastify({ ...NO_SCHEMA_COMPILERS, logger: false, bodyLimit: 1024, return503OnClosing: false })
 
   app.get('/livez', async () => ({ status: 'ok' }))
 

@@ -14,11 +14,11 @@ export class Health {
     return this.#phase === 'ready'
   }
 
-  opened(): void {
+  markReady(): void {
     if (this.#phase === 'starting') this.#phase = 'ready'
   }
 
-  draining(): void {
+  markDraining(): void {
     this.#phase = 'draining'
   }
 }

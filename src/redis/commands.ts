@@ -1,12 +1,12 @@
-import type { Clock } from '../clock.ts'
-import type { Observer } from '../observer.ts'
-import type { Client } from './connect.ts'
-import { createClient } from './connect.ts'
-import { Gate } from './gate.ts'
-import { TIMED_OUT } from './reason.ts'
+import type { Clock } from '../lib/clock.ts'
+import type { Observer } from '../events.ts'
+import type { Client } from './client.ts'
+import { createClient } from './client.ts'
+import { RedisBreaker } from './breaker.ts'
+import { TIMED_OUT } from './errors.ts'
 import type { Script } from './scripts.ts'
 import { SCRIPTS } from './scripts.ts'
-import type { RedisTarget } from './target.ts'
+import type { RedisConfig } from '../config/redis-url.ts'
 
 export type Argument = string | number
 
@@ -16,9 +16,9 @@ export const PREFIX = 'evproxy:1:'
 /** A start waits no longer than this for the first attempt to connect. */
 const LONGEST_OPENING_MS = 1_500
 
-export interface CommandsParts {
+export interface CommandsDeps {
   readonly clock: Pick<Clock, 'after'>
-  readonly observer: Pick<Observer, 'sharedTierChanged'>
+  readonly observer: Pick<Observer, 'sharedCacheChanged'>
 }
 
 type Method = (...args: readonly Argument[]) => Promise<unknown>
@@ -26,11 +26,11 @@ type Method = (...args: readonly Argument[]) => Promise<unknown>
 /** Commands to Redis, all of them through one gate. */
 export class Commands {
   readonly #client: Client
-  readonly #gate: Gate
+  readonly #gate: RedisBreaker
 
-  private constructor(client: Client, { clock, observer }: CommandsParts) {
+  private constructor(client: Client, { clock, observer }: CommandsDeps) {
     this.#client = client
-    this.#gate = new Gate({
+    this.#gate = new RedisBreaker({
       probe: () => client.set(`${PREFIX}probe`, 1, 'PX', 1_000),
       reconnect: () => {
         if (client.status === 'ready') client.disconnect(true)
@@ -41,26 +41,26 @@ export class Commands {
     for (const { name, keys, lua } of SCRIPTS) client.defineCommand(name, { numberOfKeys: keys, lua })
     client.on('ready', () => void this.#gate.probe())
     client.on('error', (error: unknown) => {
-      this.#gate.failed(error)
+      this.#gate.reportFailure(error)
     })
     client.on('close', () => {
-      this.#gate.failed(new Error('the connection was closed'))
+      this.#gate.reportFailure(new Error('the connection was closed'))
     })
   }
 
   /** Waits for the first attempt to connect, but not for long: the service does without. */
-  static async open(target: RedisTarget, parts: CommandsParts): Promise<Commands> {
+  static async open(target: RedisConfig, parts: CommandsDeps): Promise<Commands> {
     const client = await createClient(target)
     const commands = new Commands(client, parts)
     const connected = client.connect().then(
       () => commands.#gate.probe(),
       (error: unknown) => {
-        commands.#gate.failed(error)
+        commands.#gate.reportFailure(error)
       },
     )
     const inTime = new Promise<void>((resolve) => void parts.clock.after(LONGEST_OPENING_MS, resolve))
     await Promise.race([connected, inTime])
-    if (!commands.#gate.isSettled) commands.#gate.failed(new Error(TIMED_OUT))
+    if (!commands.#gate.isSettled) commands.#gate.reportFailure(new Error(TIMED_OUT))
     return commands
   }
 

@@ -1,26 +1,30 @@
 import { randomUUID } from 'node:crypto'
-import type { Account } from '../upstream/budget.ts'
-import type { Bucket, SharedTokens } from '../upstream/rate-limit.ts'
-import type { Ledger, Order } from '../upstream/shared-budget.ts'
+import type { QuotaUsage } from '../upstream/state/quota-ledger.ts'
+import type { TokenBucketOptions, TokenStore } from '../upstream/policies/rate-limit.ts'
+import type { QuotaStore, QuotaUpdate } from '../upstream/state/shared-quota.ts'
 import type { Commands } from './commands.ts'
-import { SETTLE, TAKE_TOKEN } from './scripts.ts'
+import { QUOTA_UPDATE, TAKE_TOKEN } from './scripts.ts'
 
 /** One bucket of tokens for all replicas, on the server's clock. */
-export class RedisTokens implements SharedTokens {
+export class RedisTokenStore implements TokenStore {
   readonly #commands: Commands
 
   constructor(commands: Commands) {
     this.#commands = commands
   }
 
-  async take({ count, roundTripMs }: Bucket, leave: number, maxWaitMs: number): Promise<number | null> {
+  async take(
+    { count, roundTripMs }: TokenBucketOptions,
+    leave: number,
+    maxWaitMs: number,
+  ): Promise<number | null> {
     const reply = await this.#commands.script(TAKE_TOKEN, ['tokens'], [count, roundTripMs, leave, maxWaitMs])
     return reply === undefined ? null : Number(reply)
   }
 }
 
 /** One account for all replicas, on the server's clock; it outlives every one of them. */
-export class RedisLedger implements Ledger {
+export class RedisQuotaStore implements QuotaStore {
   readonly #commands: Commands
   readonly #replica = randomUUID()
 
@@ -32,10 +36,10 @@ export class RedisLedger implements Ledger {
     return this.#commands.isUp
   }
 
-  async settle(order: Order): Promise<(Account & { readonly waitMs: number }) | null> {
-    const { change, known, spentAlone } = order
+  async apply(order: QuotaUpdate): Promise<(QuotaUsage & { readonly waitMs: number }) | null> {
+    const { change, lastSeen: known, unreported: spentAlone } = order
     const reply = await this.#commands.script(
-      SETTLE,
+      QUOTA_UPDATE,
       [`quota:${order.per}`],
       [
         order.limit,
@@ -48,7 +52,7 @@ export class RedisLedger implements Ledger {
         spentAlone.periodEndsAtMs,
         known.spent,
         known.periodEndsAtMs,
-        spentAlone.told,
+        spentAlone.reported,
         ...order.periodEnds,
       ],
     )

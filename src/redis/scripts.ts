@@ -25,7 +25,7 @@ const HEADER = '^(%d+) (%d+) (%d+) (%S+) '
  * KEYS: answer, lease. ARGV: the token known, a new token, the lease in ms. Gives an answer of another token with the
  * present moment; or the lease, and whether what was there was no answer; or who has the lease, and for how long.
  */
-export const LOOK: Script = {
+export const LEASE_GET: Script = {
   name: 'evproxyLook',
   keys: 2,
   lua: `${NOW}
@@ -113,7 +113,7 @@ return string.format('%.3f', wait)
  *
  * The same rules as Budget's, which says what they are for.
  */
-export const SETTLE: Script = {
+export const QUOTA_UPDATE: Script = {
   name: 'evproxySettle',
   keys: 1,
   lua: `${NOW}
@@ -166,4 +166,4 @@ return {wait, spent, text(released), ends}
 `,
 }
 
-export const SCRIPTS: readonly Script[] = [LOOK, PUBLISH, RENEW, RELEASE, TAKE_TOKEN, SETTLE]
+export const SCRIPTS: readonly Script[] = [LEASE_GET, PUBLISH, RENEW, RELEASE, TAKE_TOKEN, QUOTA_UPDATE]

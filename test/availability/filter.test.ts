@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import t from 'tap'
-import { EVERYTHING, filterAvailability, outlineOf, survivors } from '../../src/availability/filter.ts'
+import { UNFILTERED, filterAvailability, indexOf, variantKey } from '../../src/availability/filter.ts'
 import type { Availability, Connector } from '../../src/availability/model.ts'
 import { COUNTS, isObject } from '../../src/availability/model.ts'
 import type { Filter } from '../../src/availability/query.ts'
@@ -21,7 +21,7 @@ function filtered(availability: Availability, filter: Filter): Availability {
 
 /** The powers that are left, connector by connector. */
 function powersLeft(availability: Availability, filter: Filter): unknown[] {
-  return outlineOf(filtered(availability, filter)).map(({ type, powers }) => [type, ...powers])
+  return indexOf(filtered(availability, filter)).map(({ type, powers }) => [type, ...powers])
 }
 
 /** A connector as upstream might send it, with whatever in its availability. */
@@ -334,7 +334,7 @@ await t.test('filtering twice is filtering once', async () => {
   )
 })
 
-const kept = (one: Availability, filter: Filter) => survivors(outlineOf(one), filter)
+const kept = (one: Availability, filter: Filter) => variantKey(indexOf(one), filter)
 
 const isBounded = ({ minPowerKW, maxPowerKW }: Filter) => minPowerKW !== null || maxPowerKW !== null
 
@@ -369,7 +369,7 @@ await t.test('survivors', async (t) => {
 
   await t.test('a bound that keeps all rows still counts again, and so differs from no filter', async (t) => {
     const one = referenceStation()
-    t.not(kept(one, power(0, null)), EVERYTHING)
+    t.not(kept(one, power(0, null)), UNFILTERED)
     t.equal(kept(one, power(0, null)), kept(one, power(null, 50)))
     t.equal(
       kept(one, power(0, null)),
@@ -380,12 +380,12 @@ await t.test('survivors', async (t) => {
   await t.test(
     'are EVERYTHING without a filter, with a set of all types, and for a station without connectors',
     async (t) => {
-      t.equal(kept(place, OPEN), EVERYTHING)
-      t.equal(kept(place, types('Type2', 'CCS', 'Rowless')), EVERYTHING)
-      t.equal(kept(place, types('Rowless', 'NoSuchType', 'CCS', 'Type2')), EVERYTHING)
-      t.not(kept(place, types('Type2', 'CCS')), EVERYTHING)
+      t.equal(kept(place, OPEN), UNFILTERED)
+      t.equal(kept(place, types('Type2', 'CCS', 'Rowless')), UNFILTERED)
+      t.equal(kept(place, types('Rowless', 'NoSuchType', 'CCS', 'Type2')), UNFILTERED)
+      t.not(kept(place, types('Type2', 'CCS')), UNFILTERED)
       for (const filter of [OPEN, types('A'), power(1, 2)])
-        t.equal(kept(station('empty'), filter), EVERYTHING)
+        t.equal(kept(station('empty'), filter), UNFILTERED)
     },
   )
 
@@ -395,7 +395,7 @@ await t.test('survivors', async (t) => {
         const changes =
           one.connectors.length > 0 &&
           (isBounded(filter) || one.connectors.some(({ type }) => filter.types?.has(type) === false))
-        return (kept(one, filter) === EVERYTHING) === !changes
+        return (kept(one, filter) === UNFILTERED) === !changes
       }),
       { numRuns: 1_000 },
     )
@@ -426,14 +426,12 @@ await t.test('survivors', async (t) => {
   })
 
   await t.test('look at types and powers alone', async (t) => {
-    t.strictSame(outlineOf(place), [
+    t.strictSame(indexOf(place), [
       { type: 'Type2', powers: [11, 22] },
       { type: 'CCS', powers: [50, 150, 350] },
       { type: 'Rowless', powers: [] },
     ])
-    const [outline] = outlineOf(
-      station('s', odd({ perPowerLevel: [null, { powerKW: '1' }, { powerKW: 1 }] })),
-    )
+    const [outline] = indexOf(station('s', odd({ perPowerLevel: [null, { powerKW: '1' }, { powerKW: 1 }] })))
     t.strictSame(outline?.powers, [Number.NaN, Number.NaN, 1])
   })
 })

@@ -1,7 +1,7 @@
 import { gunzipSync } from 'node:zlib'
 import * as fc from 'fast-check'
 import t from 'tap'
-import { outlineOf, survivors } from '../../src/availability/filter.ts'
+import { indexOf, variantKey } from '../../src/availability/filter.ts'
 import type { Availability } from '../../src/availability/model.ts'
 import type { Filter } from '../../src/availability/query.ts'
 import { parseQuery } from '../../src/availability/query.ts'
@@ -234,12 +234,12 @@ await t.test('the bytes', async (t) => {
           stations,
           fc.array(anyRequest, { maxLength: 250, size: 'max' }),
           (availability, requests) => {
-            const outline = outlineOf(availability)
+            const outline = indexOf(availability)
             const answer = new Answer(availability)
             const base = answer.bytes
             const held = new Map<string, Rendering[]>()
             for (const { filter, format, gzip } of requests) {
-              const key = `${format} ${survivors(outline, filter)}`
+              const key = `${format} ${variantKey(outline, filter)}`
               const rendering = answer.render(filter, format, gzip)
               const known = held.get(key)
               if (known === undefined && held.size === MAX_VARIANTS) {

@@ -2,7 +2,7 @@ import t from 'tap'
 import type { CacheOptions } from '../../src/cache/cache.ts'
 import { MAX_WAITERS } from '../../src/cache/cache.ts'
 import type { ErrorCode } from '../../src/errors.ts'
-import type { CacheResult } from '../../src/observer.ts'
+import type { CacheResult } from '../../src/events.ts'
 import { settled } from '../support/clock.ts'
 import { OPEN } from '../support/arbitraries.ts'
 import { connector, level } from '../support/stations.ts'
@@ -32,8 +32,8 @@ const hit = (call: number, ageMs: number): End => ({
   call,
   ageMs,
   ttlMs: ttlMs - ageMs,
-  expired: false,
-  stored: true,
+  wasExpired: false,
+  isStored: true,
   insteadOf: null,
 })
 const stale = (call: number, ageMs: number): End => ({ ...hit(call, ageMs), result: 'stale' })
@@ -42,12 +42,12 @@ const staleError = (call: number, ageMs: number, insteadOf: ErrorCode): End => (
   result: 'stale_error',
   insteadOf,
 })
-const fetched = (call: number, { expired }: { expired: boolean }): End => ({
+const fetched = (call: number, { wasExpired }: { wasExpired: boolean }): End => ({
   ...hit(call, 0),
   result: 'miss',
-  expired,
+  wasExpired,
 })
-const shared = (call: number, how: { expired: boolean }): End => ({
+const shared = (call: number, how: { wasExpired: boolean }): End => ({
   ...fetched(call, how),
   result: 'coalesced',
 })
@@ -118,7 +118,7 @@ await t.test('upstream answers', async (t) => {
     t.equal(lookup.ended, null)
     t.strictSame(made.source.last.call, { background: false, held: false })
     made.source.last.answer()
-    t.strictSame(await lookup.end, fetched(1, { expired: false }))
+    t.strictSame(await lookup.end, fetched(1, { wasExpired: false }))
   })
 
   for (const ageMs of [0, 1, FRESH - 1, FRESH]) {
@@ -150,7 +150,7 @@ await t.test('upstream answers', async (t) => {
       t.equal(lookup.ended, null)
       t.strictSame(made.source.last.call, { background: false, held: true })
       made.source.last.answer()
-      t.strictSame(await lookup.end, fetched(2, { expired: true }))
+      t.strictSame(await lookup.end, fetched(2, { wasExpired: true }))
       t.strictSame(await found(made), hit(2, 0))
       t.equal(made.source.calls.length, 2)
     })
@@ -234,7 +234,7 @@ for (const { thrown, code, backsOff } of TROUBLES) {
       await found(made)
       await made.clock.advance(1_000)
       made.source.answerAll()
-      t.strictSame(await found(made), fetched(3, { expired: true }))
+      t.strictSame(await found(made), fetched(3, { wasExpired: true }))
       t.strictSame(await found(made), hit(3, 0))
     })
   })
@@ -263,7 +263,7 @@ for (const code of ['InvalidParameter', 'NotFound'] as const) {
         t.equal(made.source.calls.length, 1)
         await made.clock.advance(1)
         made.source.answerAll()
-        t.strictSame(await found(made), fetched(2, { expired: false }))
+        t.strictSame(await found(made), fetched(2, { wasExpired: false }))
       },
     )
 
@@ -300,7 +300,7 @@ for (const code of ['InvalidParameter', 'NotFound'] as const) {
       made.source.failAll(code)
       await found(made)
       made.source.answerAll()
-      t.strictSame(await found(made, 'b'), fetched(2, { expired: false }))
+      t.strictSame(await found(made, 'b'), fetched(2, { wasExpired: false }))
     })
   })
 }
@@ -317,7 +317,7 @@ await t.test('an error is never an answer: 200, 500, 500, 404, 200', async (t) =
   t.equal(made.cache.entries, 1, 'the answer alone')
   await made.clock.advance(emptyTtlMs)
   made.source.answerAll()
-  t.strictSame(await found(made), fetched(5, { expired: true }))
+  t.strictSame(await found(made), fetched(5, { wasExpired: true }))
 })
 
 await t.test(
@@ -347,8 +347,8 @@ await t.test('one call at a time for a station', async (t) => {
     t.equal(made.source.calls.length, 1)
     made.source.last.answer()
     const [first, ...others] = await Promise.all(lookups.map(({ end }) => end))
-    t.strictSame(first, fetched(1, { expired: false }))
-    for (const end of others) t.strictSame(end, shared(1, { expired: false }))
+    t.strictSame(first, fetched(1, { wasExpired: false }))
+    for (const end of others) t.strictSame(end, shared(1, { wasExpired: false }))
   })
 
   await t.test('64 stale hits make one refresh, however long it takes', async (t) => {
@@ -370,7 +370,7 @@ await t.test('one call at a time for a station', async (t) => {
     await settled()
     t.equal(made.source.calls.length, 2)
     made.source.last.answer()
-    t.strictSame(await lookup.end, shared(2, { expired: true }))
+    t.strictSame(await lookup.end, shared(2, { wasExpired: true }))
   })
 
   await t.test('an error is shared by all who wait, each with the old answer if there is one', async (t) => {
@@ -428,7 +428,7 @@ await t.test('one call at a time for a station', async (t) => {
     const next = lookUp(made)
     await settled()
     made.source.call(2).answer()
-    t.strictSame(await next.end, fetched(2, { expired: false }))
+    t.strictSame(await next.end, fetched(2, { wasExpired: false }))
   })
 })
 
@@ -444,14 +444,14 @@ await t.test('so many may wait for one station, no more', async (t) => {
       t.match(error, { code: 'UpstreamUnavailable', retryAfterMs: 1_000 })
       const elsewhere = lookUp(made, 'b')
       made.source.last.answer()
-      t.strictSame(await elsewhere.end, fetched(2, { expired: false }), 'another station is not concerned')
+      t.strictSame(await elsewhere.end, fetched(2, { wasExpired: false }), 'another station is not concerned')
       first?.leave()
       await settled()
       const another = lookUp(made)
       t.strictSame(await found(made), { error: 'UpstreamUnavailable' })
       made.source.call(1).answer()
       const ends = await Promise.all([...others, last, another].map(({ end }) => end))
-      t.strictSame(ends[0], shared(1, { expired: false }))
+      t.strictSame(ends[0], shared(1, { wasExpired: false }))
       t.equal(ends.filter((end) => 'error' in end).length, 0)
       t.equal(made.source.calls.length, 2)
       t.equal(made.told.filter(({ result }) => result === 'error').length, 3)
@@ -472,7 +472,7 @@ await t.test('whoever leaves touches nobody else', async (t) => {
     first?.leave()
     t.strictSame(await first?.end, { error: 'left' })
     made.source.last.answer()
-    for (const { end } of others) t.strictSame(await end, shared(1, { expired: false }))
+    for (const { end } of others) t.strictSame(await end, shared(1, { wasExpired: false }))
     t.equal(made.source.calls.length, 1)
   })
 
@@ -518,7 +518,7 @@ await t.test('an old answer is better than waiting', async (t) => {
     const lookup = lookUp(made)
     await made.clock.advance(softTimeoutMs - 1)
     made.source.last.answer()
-    t.strictSame(await lookup.end, fetched(2, { expired: true }))
+    t.strictSame(await lookup.end, fetched(2, { wasExpired: true }))
     t.equal(made.clock.pending, 0)
 
     const other = await aged(ageMs)
@@ -564,7 +564,7 @@ await t.test('an old answer is better than waiting', async (t) => {
     await over.clock.advance(softTimeoutMs)
     t.equal(waits.ended, null)
     over.source.last.answer()
-    t.strictSame(await waits.end, fetched(2, { expired: true }))
+    t.strictSame(await waits.end, fetched(2, { wasExpired: true }))
 
     const failing = await aged(USABLE - softTimeoutMs + 1)
     const fails = lookUp(failing)
@@ -714,7 +714,7 @@ await t.test('with a TTL of 0', async (t) => {
       const made = rig(options)
       made.source.script = (call) => call.answer(connectors)
       for (const call of [1, 2, 3]) {
-        t.match(await found(made), { result: 'miss', call, stored: false, expired: false })
+        t.match(await found(made), { result: 'miss', call, isStored: false, wasExpired: false })
         t.equal(made.cache.entries, 0)
         t.equal(made.cache.bytes, 0)
       }
@@ -743,9 +743,9 @@ await t.test('with a TTL of 0', async (t) => {
     await settled()
     made.source.last.answer()
     const [first, ...others] = await Promise.all(lookups.map(({ end }) => end))
-    const notKept = { ttlMs: 0, stored: false }
-    t.strictSame(first, { ...fetched(1, { expired: false }), ...notKept })
-    for (const end of others) t.strictSame(end, { ...shared(1, { expired: false }), ...notKept })
+    const notKept = { ttlMs: 0, isStored: false }
+    t.strictSame(first, { ...fetched(1, { wasExpired: false }), ...notKept })
+    for (const end of others) t.strictSame(end, { ...shared(1, { wasExpired: false }), ...notKept })
     t.equal(made.source.calls.length, 1)
     made.source.failAll()
     await found(made)
@@ -900,7 +900,7 @@ await t.test('a late answer never replaces a newer one', async (t) => {
     await settled()
     t.equal(made.cache.flights, 1)
     made.source.call(2).answer()
-    t.strictSame(await second.end, fetched(2, { expired: false }))
+    t.strictSame(await second.end, fetched(2, { wasExpired: false }))
   })
 
   await t.test('with nothing newer it is welcome', async (t) => {
@@ -918,7 +918,8 @@ await t.test('memory is bounded', async (t) => {
     await settled()
     t.equal(made.cache.flights, 100)
     for (const call of made.source.calls) call.answer()
-    for (const [i, { end }] of lookups.entries()) t.strictSame(await end, fetched(i + 1, { expired: false }))
+    for (const [i, { end }] of lookups.entries())
+      t.strictSame(await end, fetched(i + 1, { wasExpired: false }))
     t.equal(made.cache.entries, 2)
     t.equal(made.evictions(), 98)
   })

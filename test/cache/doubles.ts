@@ -1,9 +1,10 @@
-import type { Availability, Call, Connector, Source } from '../../src/availability/model.ts'
-import type { CacheOptions, Found } from '../../src/cache/cache.ts'
+import type { Availability, Connector } from '../../src/availability/model.ts'
+import type { LoadOptions, Source } from '../../src/source.ts'
+import type { CacheOptions, LookupResult } from '../../src/cache/cache.ts'
 import { Cache } from '../../src/cache/cache.ts'
 import type { ErrorCode } from '../../src/errors.ts'
 import { ServiceError } from '../../src/errors.ts'
-import type { CacheResult } from '../../src/observer.ts'
+import type { CacheResult } from '../../src/events.ts'
 import { settled, TestClock } from '../support/clock.ts'
 import { connector, level } from '../support/stations.ts'
 
@@ -13,14 +14,14 @@ export class ScriptedCall {
   readonly number: number
   readonly id: string
   /** What the one who asked wanted the call to know. */
-  readonly call: Call
+  readonly call: LoadOptions
   readonly result: Promise<Availability>
   /** How it ended, if it did. */
   ended: 'answered' | 'failed' | null = null
   #resolve!: (availability: Availability) => void
   #reject!: (error: unknown) => void
 
-  constructor(number: number, id: string, call: Call) {
+  constructor(number: number, id: string, call: LoadOptions) {
     this.number = number
     this.id = id
     this.call = call
@@ -136,7 +137,7 @@ export function rig(options: Partial<CacheOptions> = {}, random: () => number = 
 
 /** A lookup's end in plain words: what it found, or the code of its error. */
 export type End =
-  | (Pick<Found, 'result' | 'ageMs' | 'ttlMs' | 'expired' | 'stored'> & {
+  | (Pick<LookupResult, 'result' | 'ageMs' | 'ttlMs' | 'wasExpired' | 'isStored'> & {
       /** The number of the call whose answer this is. */
       readonly call: number
       readonly insteadOf: ErrorCode | null
@@ -154,7 +155,7 @@ export interface Lookup {
 
 export function lookUp({ cache }: Pick<Rig, 'cache'>, id = 'a'): Lookup {
   const leaving = new AbortController()
-  const found = new Promise<Found>((resolve) => {
+  const found = new Promise<LookupResult>((resolve) => {
     resolve(cache.get(id, () => leaving.signal))
   })
   const end = found.then(inWords, (error: unknown) =>
@@ -181,9 +182,25 @@ export function callIn(json: string): number {
   return (JSON.parse(json) as { call: number }).call
 }
 
-function inWords({ answer, result, ageMs, ttlMs, expired, stored, insteadOf }: Found): End {
+function inWords({
+  answer,
+  result,
+  ageMs,
+  ttlMs,
+  wasExpired: expired,
+  isStored: stored,
+  staleReason: insteadOf,
+}: LookupResult): End {
   const call = callIn(answer.json)
-  return { result, call, ageMs, ttlMs, expired, stored, insteadOf: insteadOf?.code ?? null }
+  return {
+    result,
+    call,
+    ageMs,
+    ttlMs,
+    wasExpired: expired,
+    isStored: stored,
+    insteadOf: insteadOf?.code ?? null,
+  }
 }
 
 function codeOf(error: unknown): ErrorCode | 'not one of ours' {

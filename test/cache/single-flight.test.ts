@@ -24,7 +24,7 @@ function hangar() {
         }),
     )
   /** Joins as a caller does: what is under way, else a flight of its own. */
-  const ask = (key = 'a', signal?: AbortSignal) => flights.wait(flights.underWay(key) ?? start(key), signal)
+  const ask = (key = 'a', signal?: AbortSignal) => flights.wait(flights.inFlight(key) ?? start(key), signal)
   const call = (number: number) => calls[number - 1] as (typeof calls)[number]
   return { clock, flights, calls, call, start, ask }
 }
@@ -52,7 +52,7 @@ await t.test('one flight for a key', async (t) => {
     const { flights, calls, call, ask } = hangar()
     const asked = Array.from({ length: 100 }, () => ask())
     t.equal(calls.length, 1)
-    t.equal(flights.underWay('a')?.waiters, 100)
+    t.equal(flights.inFlight('a')?.waiters, 100)
     call(1).land()
     t.strictSame(new Set(await Promise.all(asked)), new Set(['result 1']))
   })
@@ -111,26 +111,26 @@ await t.test('leaving touches nobody else', async (t) => {
     void ask()
     const leaving = new AbortController()
     const follower = ask('a', leaving.signal)
-    t.equal(flights.underWay('a')?.waiters, 2)
+    t.equal(flights.inFlight('a')?.waiters, 2)
     leaving.abort(left)
     t.equal(await endByNow(follower), 'left', 'without the flight having ended')
-    t.equal(flights.underWay('a')?.waiters, 1)
+    t.equal(flights.inFlight('a')?.waiters, 1)
   })
 
   await t.test('who had left before asking hears so as well', async (t) => {
     const { flights, ask } = hangar()
     t.equal(await endOf(ask('a', AbortSignal.abort(left))), 'left')
-    t.equal(flights.underWay('a')?.waiters, 0)
+    t.equal(flights.inFlight('a')?.waiters, 0)
   })
 
   await t.test('all leave: the flight goes on, and who comes back finds it', async (t) => {
     const { flights, calls, call, ask } = hangar()
     const leaving = new AbortController()
     const asked = [ask('a', leaving.signal), ask('a', leaving.signal), ask('a', leaving.signal)]
-    const flight = flights.underWay('a')
+    const flight = flights.inFlight('a')
     leaving.abort(left)
     t.strictSame(await Promise.all(asked.map(endOf)), ['left', 'left', 'left'])
-    t.equal(flights.underWay('a'), flight)
+    t.equal(flights.inFlight('a'), flight)
     t.equal(flight?.waiters, 0)
     const again = ask()
     t.equal(calls.length, 1)
@@ -170,11 +170,11 @@ await t.test('the way out of the map', async (t) => {
       const { flights, calls, call, ask } = hangar()
       const seen: unknown[] = []
       const look = () => {
-        seen.push(flights.underWay('a'))
+        seen.push(flights.inFlight('a'))
         void ask().catch(() => {})
       }
       const flight = ask()
-      const first = flights.underWay('a')?.result.then(look, look)
+      const first = flights.inFlight('a')?.result.then(look, look)
       const second = flight.then(look, look)
       if (end === 'land') call(1).land()
       else call(1).crash(new Error('crash'))
@@ -193,7 +193,7 @@ await t.test('the way out of the map', async (t) => {
     const present = start()
     call(1).land()
     await settled()
-    t.equal(flights.underWay('a'), present, 'the late end of the first leaves the second in the air')
+    t.equal(flights.inFlight('a'), present, 'the late end of the first leaves the second in the air')
     call(2).land()
     t.equal(await present.result, 'result 2')
     t.equal(flights.size, 0)
@@ -205,7 +205,7 @@ await t.test('the end of a flight leaves another of its key alone, however that 
   const [first, second] = [start(), start()]
   call(1).land()
   t.equal(await first.result, 'result 1')
-  t.equal(flights.underWay('a'), second)
+  t.equal(flights.inFlight('a'), second)
 })
 
 await t.test('the deadline', async (t) => {

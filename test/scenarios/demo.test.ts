@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { lacking } from '../support/needs.ts'
+import { lacking } from '../support/requirements.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 

@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import type { Test } from 'tap'
 import t from 'tap'
-import { openApiKey } from '../../src/upstream/api-key.ts'
-import { READ_EVERY_MS } from '../../src/watched-file.ts'
+import { openApiKey } from '../../src/upstream/tomtom/api-key.ts'
+import { READ_EVERY_MS } from '../../src/lib/watched-file.ts'
 import type { WireAnswer } from '../support/ask.ts'
 import { ask, everythingOf, pathFor } from '../support/ask.ts'
 import { TestClock } from '../support/clock.ts'
@@ -277,7 +277,7 @@ await t.test('the key in a file', async (t) => {
     const heard: string[] = []
     const observer = {
       keyRotated: () => void heard.push('rotated'),
-      keyUnreadable: (reason: string) => void heard.push(reason),
+      keyReloadFailed: (reason: string) => void heard.push(reason),
     }
     const apiKey = openApiKey({ file }, { clock, observer })
     t.teardown(apiKey.stop)
@@ -297,7 +297,7 @@ await t.test('the key in a file', async (t) => {
     t.same(await afterChange('two\nlines\n'), { key: 'the-first-key', news: 0 }, 'two lines')
     t.same(await afterChange('the-second-key\n'), { key: 'the-second-key', news: 1 }, 'another key')
     t.same(await afterChange('the-second-key'), { key: 'the-second-key', news: 0 }, 'the same key')
-    t.same([...apiKey.known()], ['the-first-key', 'the-second-key'], 'both stay unspeakable')
+    t.same([...apiKey.secrets()], ['the-first-key', 'the-second-key'], 'both stay unspeakable')
     t.notMatch(heard.join(), /the-(first|second)-key|lines/)
   })
 })

@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { Browser } from 'playwright-core'
 import { chromium } from 'playwright-core'
-import { lacking } from './needs.ts'
+import { lacking } from './requirements.ts'
 
 const CHROMIUM = '/usr/bin/chromium'
 const SWITCHES = [

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { Addresses, App } from '../../src/app.ts'
 import { createApp } from '../../src/app.ts'
-import { loadConfig } from '../../src/config.ts'
+import { loadConfig } from '../../src/config/load.ts'
 
 /** The whole service in this process, on ports that the system chose. */
 export interface Proxy {

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { Test } from 'tap'
-import { lacking } from './needs.ts'
+import { lacking } from './requirements.ts'
 import { until } from './until.ts'
 
 const PROGRAM = process.env['REDIS_SERVER'] ?? 'redis-server'

@@ -1,6 +1,6 @@
-import type { SharedAnswer, SharedTier, Sight } from '../../src/cache/shared.ts'
-import { LEASE_MS } from '../../src/cache/shared.ts'
-import type { Clock } from '../../src/clock.ts'
+import type { SharedAnswer, SharedAnswerStore, LeaseResult } from '../../src/cache/shared-store.ts'
+import { LEASE_MS } from '../../src/cache/shared-store.ts'
+import type { Clock } from '../../src/lib/clock.ts'
 import type { ErrorCode } from '../../src/errors.ts'
 
 interface Kept {
@@ -11,7 +11,7 @@ interface Kept {
 }
 
 /** What a shared tier promises, in a few lines of memory: every replica in the process may have it. */
-export class SharedDouble implements SharedTier {
+export class SharedDouble implements SharedAnswerStore {
   isUp = true
   readonly #clock: Pick<Clock, 'now'>
   readonly #answers = new Map<string, Kept | 'corrupt'>()
@@ -21,11 +21,11 @@ export class SharedDouble implements SharedTier {
     this.#clock = clock
   }
 
-  async look(id: string, known: string, token: string): Promise<Sight> {
+  async leaseGet(id: string, known: string, token: string): Promise<LeaseResult> {
     if (!this.isUp) return { kind: 'failed' }
     const now = this.#clock.now()
     const kept = this.#answers.get(id)
-    if (kept !== undefined && kept !== 'corrupt' && kept.until > now && kept.answer.token !== known) {
+    if (kept !== undefined && kept !== 'corrupt' && kept.until > now && kept.answer.version !== known) {
       const [ageMs, startedAgoMs] = [Math.max(0, now - kept.receivedAt), Math.max(0, now - kept.startedAt)]
       return { kind: 'answer', answer: { ...kept.answer, ageMs, startedAgoMs } }
     }
@@ -45,7 +45,7 @@ export class SharedDouble implements SharedTier {
   publish(id: string, answer: SharedAnswer, lifeMs: number): void {
     if (!this.isUp) return
     const now = this.#clock.now()
-    if (this.#holds(id, answer.token)) this.#leases.delete(id)
+    if (this.#holds(id, answer.version)) this.#leases.delete(id)
     const [receivedAt, startedAt] = [now - answer.ageMs, now - answer.startedAgoMs]
     const present = this.#answers.get(id)
     if (present !== undefined && present !== 'corrupt' && present.startedAt > startedAt) return

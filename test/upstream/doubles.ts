@@ -1,20 +1,21 @@
-import type { Availability, Call, Source } from '../../src/availability/model.ts'
+import type { Availability } from '../../src/availability/model.ts'
+import type { LoadOptions, Source } from '../../src/source.ts'
 import { ServiceError } from '../../src/errors.ts'
-import { upstreamErrorOf } from '../../src/upstream/outcome.ts'
-import type { UpstreamErrorOptions } from '../../src/upstream/upstream-error.ts'
-import { UpstreamError } from '../../src/upstream/upstream-error.ts'
+import { upstreamErrorOf } from '../../src/upstream/tomtom/error.ts'
+import type { UpstreamErrorOptions } from '../../src/upstream/outcomes.ts'
+import { UpstreamError } from '../../src/upstream/outcomes.ts'
 import { settled } from '../support/clock.ts'
 import { referenceStation } from '../support/stations.ts'
 
 /** A caller who has nothing, one who holds an old answer, and a refresh that nobody waits for. */
-export const CALLER: Call = { background: false, held: false }
-export const HOLDER: Call = { background: false, held: true }
-export const REFRESH: Call = { background: true, held: true }
+export const CALLER: LoadOptions = { lowPriority: false, hasStale: false }
+export const HOLDER: LoadOptions = { lowPriority: false, hasStale: true }
+export const REFRESH: LoadOptions = { lowPriority: true, hasStale: true }
 
 /** A call that has reached the innermost Source, and waits to be told how it ends. */
 export interface Sent {
   readonly id: string
-  readonly call: Call
+  readonly call: LoadOptions
   /** When, on the test's clock. */
   readonly at: number
   answer(): Promise<void>

@@ -1,0 +1,161 @@
+import { isIP } from 'node:net'
+
+/**
+ * How a setting's text becomes a value. Each kind says what it expects, in words for the operator, and gives
+ * undefined for anything else.
+ */
+export interface SettingType<T> {
+  readonly expected: string
+  readonly parse: (text: string) => T | undefined
+  /** What may be shown of a text that holds a secret; absent where all of it may. */
+  readonly mask?: (text: string) => string
+  /** What is wrong with a text that must not be shown, in words that repeat nothing of it. */
+  readonly explain?: (text: string) => string
+}
+
+const UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const
+const UNIT_BYTES = { KB: 2 ** 10, MB: 2 ** 20, GB: 2 ** 30 } as const
+const PERIODS = ['day', 'month'] as const
+
+export interface Quota {
+  readonly limit: number
+  /** Calendar period in UTC. */
+  readonly per: (typeof PERIODS)[number]
+}
+
+export const port: SettingType<number> = {
+  expected: 'a port from 0 (chosen by the system) to 65535',
+  parse: (text) => wholeNumber(text, 0, 65_535),
+}
+
+export const host: SettingType<string> = {
+  expected: 'a host name or an IP address',
+  parse: (text) => (/^[A-Za-z0-9.:_-]{1,255}$/.test(text) ? text : undefined),
+}
+
+export const flag: SettingType<boolean> = {
+  expected: 'true or false',
+  parse: (text) => (text === 'true' ? true : text === 'false' ? false : undefined),
+}
+
+/** `500ms`, `30s`, `5m`, `1h` or `0`, in ms and within closed bounds. */
+export function duration(minMs: number, maxMs: number): SettingType<number> {
+  return {
+    expected: `a duration from ${spell(minMs)} to ${spell(maxMs)}, such as 500ms, 30s, 5m or 1h`,
+    parse: (text) => {
+      const [, amount, unit] = /^(\d{1,9})(ms|s|m|h)$/.exec(text) ?? []
+      const ms = text === '0' ? 0 : Number(amount) * UNIT_MS[unit as keyof typeof UNIT_MS]
+      return ms >= minMs && ms <= maxMs ? ms : undefined
+    },
+  }
+}
+
+export function count(min: number, max: number): SettingType<number> {
+  return { expected: `a whole number from ${min} to ${max}`, parse: (text) => wholeNumber(text, min, max) }
+}
+
+/** Calls a second; fractions are allowed, 0 stands for no limit. */
+export const rate: SettingType<number> = {
+  expected: 'a number of calls a second from 0 (no limit) to 100000, such as 5 or 0.5',
+  parse: (text) => {
+    const perSecond = /^\d{1,6}(\.\d{1,6})?$/.test(text) ? Number(text) : Number.NaN
+    return perSecond <= 100_000 ? perSecond : undefined
+  },
+}
+
+/** This replica's part of a whole, as a fraction. */
+export const share: SettingType<number> = {
+  expected: 'a fraction above 0 and up to 1, such as 1/3',
+  parse: (text) => {
+    const [, part, whole] = /^(\d{1,6})\/(\d{1,6})$/.exec(text) ?? []
+    const value = Number(part) / Number(whole)
+    return value > 0 && value <= 1 ? value : undefined
+  },
+}
+
+/** Bytes; KB, MB and GB are powers of 1024. */
+export function size(minBytes: number, maxBytes: number): SettingType<number> {
+  return {
+    expected: `a size from ${minBytes} bytes to ${maxBytes / UNIT_BYTES.GB}GB, such as 512KB, 256MB or 1GB`,
+    parse: (text) => {
+      const [, amount, unit] = /^(\d{1,12})(KB|MB|GB|B)?$/.exec(text) ?? []
+      const bytes = Number(amount) * (UNIT_BYTES[unit as keyof typeof UNIT_BYTES] ?? 1)
+      return bytes >= minBytes && bytes <= maxBytes ? bytes : undefined
+    },
+  }
+}
+
+export function oneOf<T extends string>(...choices: readonly T[]): SettingType<T> {
+  return {
+    expected: `one of ${choices.join(', ')}`,
+    parse: (text) => choices.find((choice) => choice === text),
+  }
+}
+
+/** An origin alone: what a path, a query or credentials would do there is never what was meant. */
+export const origin: SettingType<string> = {
+  expected:
+    'an http or https origin without credentials, path, query or fragment, such as https://api.tomtom.com',
+  parse: parseOrigin,
+}
+
+/** `*`, or origins separated by commas. */
+export const origins: SettingType<'*' | readonly string[]> = {
+  expected: '* or a comma-separated list of origins, such as https://app.example,https://www.example',
+  parse: (text) => {
+    if (text === '*') return '*'
+    const list = text.split(',').map((item) => parseOrigin(item.trim()))
+    return list.every((item) => item !== undefined) ? list : undefined
+  },
+}
+
+export const quota: SettingType<Quota> = {
+  expected: 'a number of calls per UTC day or month, such as 2500/day or 75000/month',
+  parse: (text) => {
+    const [, amount, period] = /^([1-9]\d{0,11})\/(\w+)$/.exec(text) ?? []
+    const per = PERIODS.find((known) => known === period)
+    return per === undefined ? undefined : { limit: Number(amount), per }
+  },
+}
+
+/**
+ * Addresses and networks, separated by commas. Not everything (`/0`): then everybody could choose the address that
+ * they are taken for.
+ */
+export const networks: SettingType<readonly string[]> = {
+  expected: 'a comma-separated list of IP addresses and networks, such as 10.0.0.0/8,fd00::/8',
+  parse: (text) => {
+    const list = text.split(',').map((item) => item.trim())
+    return list.every(isNetwork) ? list : undefined
+  },
+}
+
+export const path: SettingType<string> = {
+  expected: 'the path of a readable file',
+  parse: (text) => text,
+}
+
+function parseOrigin(text: string): string | undefined {
+  if (!/^https?:\/\//i.test(text) || !URL.canParse(text)) return undefined
+  const url = new URL(text)
+  const bare = url.pathname === '/' && url.search === '' && url.hash === '' && !/[@?#*]/.test(text)
+  return bare ? url.origin : undefined
+}
+
+function isNetwork(text: string): boolean {
+  const [address = '', bits, ...more] = text.split('/')
+  const family = isIP(address)
+  if (family === 0 || address.includes('%') || more.length > 0) return false
+  return bits === undefined || wholeNumber(bits, 1, family === 4 ? 32 : 128) !== undefined
+}
+
+function wholeNumber(text: string, min: number, max: number): number | undefined {
+  const number = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN
+  return number >= min && number <= max ? number : undefined
+}
+
+function spell(ms: number): string {
+  if (ms === 0) return '0'
+  const unit = (['h', 'm', 's'] as const).find((name) => ms % UNIT_MS[name] === 0) ?? 'ms'
+  return `${ms / UNIT_MS[unit]}${unit}`
+}

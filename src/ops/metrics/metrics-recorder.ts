@@ -1,0 +1,72 @@
+import type { FormatLabel, Observer, RequestResult } from '../../events.ts'
+import {
+  CACHE_RESULTS,
+  CLIENT_LIMITS,
+  FORMATS,
+  SHARED_RESULTS,
+  STATUSES,
+  UPSTREAM_OUTCOMES,
+} from '../../events.ts'
+import { Histogram, LabelledCounter } from './counters.ts'
+
+/** Seconds: what is held is answered in less than one millisecond, what upstream must answer in up to ten seconds. */
+const REQUEST_BUCKETS = [
+  0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+]
+const UPSTREAM_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+const AGE_BUCKETS = [1, 2.5, 5, 10, 20, 30, 45, 60, 120, 300, 600]
+
+const RESULTS: readonly RequestResult[] = [...CACHE_RESULTS, 'none']
+/** The client of a request without a key that is known; no client has this name. */
+export const NO_CLIENT = 'none'
+
+/**
+ * How often everything happened, and how long it took. Every label value is there from the start, so that a rate never
+ * misses its first step.
+ */
+export class MetricsRecorder {
+  readonly requests = new LabelledCounter<string>(
+    FORMATS.flatMap((format) => STATUSES.map((status) => formatAndStatus(format, status))),
+  )
+  readonly requestSeconds = new Map(RESULTS.map((result) => [result, new Histogram(REQUEST_BUCKETS)]))
+  readonly clients = new LabelledCounter<string>([])
+  readonly clientLimits = new LabelledCounter<string>(CLIENT_LIMITS)
+  readonly lookups = new LabelledCounter<string>(CACHE_RESULTS)
+  readonly ageSeconds = new Histogram(AGE_BUCKETS)
+  readonly sharedLookups = new LabelledCounter<string>(SHARED_RESULTS)
+  readonly attempts = new LabelledCounter<string>(UPSTREAM_OUTCOMES)
+  readonly attemptSeconds = new Histogram(UPSTREAM_BUCKETS)
+  evictions = 0
+
+  readonly observer: Partial<Observer> = {
+    requestAnswered: (format, status, result, seconds) => {
+      this.requests.add(formatAndStatus(format, status))
+      this.requestSeconds.get(result)?.observe(seconds)
+    },
+    clientIdentified: (name) => this.clients.add(name ?? NO_CLIENT),
+    clientLimited: (limit) => this.clientLimits.add(limit),
+    clientsChanged: (names) => this.clients.keep([...names, NO_CLIENT]),
+    lookedUp: (result, ageSeconds) => {
+      this.lookups.add(result)
+      if (ageSeconds !== null) this.ageSeconds.observe(ageSeconds)
+    },
+    evicted: () => {
+      this.evictions++
+    },
+    sharedCacheLookedUp: (result) => this.sharedLookups.add(result),
+    upstreamAnswered: (outcome, seconds) => {
+      this.attempts.add(outcome)
+      this.attemptSeconds.observe(seconds)
+    },
+  }
+}
+
+/** Two labels as one key of a flat map: a request counts at the price of one look-up. */
+function formatAndStatus(format: FormatLabel, status: number): string {
+  return `${format} ${status}`
+}
+
+export function formatAndStatusOf(key: string): { readonly format: string; readonly status: string } {
+  const [format = '', status = ''] = key.split(' ')
+  return { format, status }
+}

@@ -1,0 +1,41 @@
+import { gunzipSync } from 'node:zlib'
+import { ServiceError } from '../../errors.ts'
+import type { UpstreamResponse } from './send.ts'
+
+const utf8 = new TextDecoder('utf-8', { fatal: true })
+
+/** Largest body, on the wire (kept by undici's maxResponseSize) and again after decompression. */
+export const MAX_BODY_BYTES = 1024 * 1024
+
+/**
+ * The body as text, decompressed within bounds: a bomb ends at the limit, not in memory.
+ * @throws ServiceError UpstreamFailed for a coding or an encoding that is not what it says
+ */
+export async function readText(response: UpstreamResponse): Promise<string> {
+  const coding = String(response.headers['content-encoding'] ?? 'identity').toLowerCase()
+  const wire = Buffer.from(await response.body.arrayBuffer())
+  return decodeUtf8(decompress(wire, coding))
+}
+
+/** At once: handing a kilobyte to a worker thread costs five times as much, and a megabyte takes 2 ms. */
+function decompress(wire: Buffer, coding: string): Buffer {
+  if (coding === 'identity' || coding === '') return wire
+  if (coding !== 'gzip' && coding !== 'x-gzip') throw unreadable('the content coding was not asked for')
+  try {
+    return gunzipSync(wire, { maxOutputLength: MAX_BODY_BYTES })
+  } catch (cause) {
+    throw unreadable('the body does not decompress within the limit', cause)
+  }
+}
+
+function decodeUtf8(bytes: Buffer): string {
+  try {
+    return utf8.decode(bytes)
+  } catch (cause) {
+    throw unreadable('the body is not UTF-8', cause)
+  }
+}
+
+function unreadable(reason: string, cause?: unknown): ServiceError {
+  return new ServiceError('UpstreamFailed', { reason, cause })
+}

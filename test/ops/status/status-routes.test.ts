@@ -1,0 +1,354 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { setTimeout as wait } from 'node:timers/promises'
+import t from 'tap'
+import { CACHE_RESULTS, UPSTREAM_OUTCOMES } from '../../../src/events.ts'
+import { PAGE_FILES } from '../../../src/ops/status/page-files.ts'
+import type { StatusReport } from '../../../src/ops/status/status.ts'
+import { CONTENT_SECURITY_POLICY } from '../../../src/ops/status/status-routes.ts'
+import type { Fault } from '../../../src/simulator/fault-document.ts'
+import { startSimulator } from '../../../src/simulator/server.ts'
+import { readExposition } from '../../support/exposition.ts'
+import type { Proxy } from '../../support/proxy.ts'
+import { startProxy, TEST_KEY } from '../../support/proxy.ts'
+import { answerStation, answerStatus } from '../../support/scripted-upstream.ts'
+import { chosen } from '../../support/scripts.ts'
+import type { Service } from '../../support/service.ts'
+import { startService } from '../../support/service.ts'
+import { until } from '../../support/until.ts'
+
+async function statusOf({ adminUrl }: Proxy, since = ''): Promise<StatusReport> {
+  return (await fetch(`${adminUrl}/status?since=${since}`)).json() as Promise<StatusReport>
+}
+
+await t.test('/status', async (t) => {
+  await t.test('tells the state, the totals and the limits', async (t) => {
+    const service = await startService(t, { env: { UPSTREAM_QUOTA: '2500/day', UPSTREAM_MAX_QPS: '50' } })
+    for (const id of ['a', 'a', 'a', 'b']) await service.get(`chargingAvailability=${id}`)
+    const status = await statusOf(service.proxy)
+    t.match(status, {
+      version: '0.0.0-test',
+      phase: 'ready',
+      upstream: { circuit: 'closed', refusal: null, callsPerSecond: 50, inFlight: 0, queued: 0 },
+      totals: { lookups: 4, calls: 2, heldRatio: 0.5, callsSaved: 2, results: { hit: 2, miss: 2 } },
+      cache: { entries: 2, ttlMs: 30_000, effectiveTtlMs: 30_000 },
+      quota: { limit: 2_500, remaining: 2_498 },
+    })
+    t.ok(status.upstream.latency.p50Ms !== null && status.memory.heapUsedBytes > 0)
+  })
+
+  await t.test('knows no limits where none are set', async (t) => {
+    const { proxy } = await startService(t)
+    t.match(await statusOf(proxy), { quota: null, upstream: { callsPerSecond: null } })
+  })
+
+  await t.test('says that upstream refuses, and why', async (t) => {
+    const service = await startService(t, { script: answerStatus(403) })
+    await service.get('chargingAvailability=a')
+    const { upstream, now } = await statusOf(service.proxy)
+    t.match(upstream.refusal, { status: 403, diagnosis: /TOMTOM_API_KEY/ })
+    t.ok((upstream.refusal?.until ?? 0) > now)
+  })
+
+  await t.test('says that it drains', async (t) => {
+    const { proxy } = await startService(t, { env: { DRAIN_DELAY: '300ms' } })
+    const stopped = proxy.stop()
+    t.equal((await statusOf(proxy)).phase, 'draining')
+    await stopped
+  })
+
+  await t.test('tells a reader only what it does not have', async (t) => {
+    const service = await startService(t, { script: answerStatus(500) })
+    await service.get('chargingAvailability=a')
+    await service.get('minPowerKW=1')
+    const first = await statusOf(service.proxy)
+    t.equal(first.failures.length, 1)
+    t.equal(first.refused.length, 1)
+    const second = await statusOf(service.proxy, first.cursor)
+    t.strictSame([second.failures, second.refused], [[], []])
+    t.strictSame(second.counts, { failures: 1, refused: 1 })
+    t.ok(second.history.seconds.rows.length <= 1)
+  })
+
+  await t.test(
+    'keeps failures apart from what clients got wrong, and finds both by Tracking-ID',
+    async (t) => {
+      const service = await startService(t, { script: answerStatus(500) })
+      const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+      await service.get('chargingAvailability=a', { headers: { 'tracking-id': 'failed-1', traceparent } })
+      await service.get('chargingAvailability=a&minPowerKW=x', { headers: { 'tracking-id': 'wrong-1' } })
+      const { failures, refused } = await statusOf(service.proxy)
+      t.match(failures, [
+        { trackingId: 'failed-1', station: 'a', code: 'UpstreamFailed', reason: 'upstream answered 500' },
+      ])
+      t.match(refused, [{ trackingId: 'wrong-1', station: null, reason: /minPowerKW/ }])
+      const find = async (id: string) =>
+        JSON.parse((await service.askAdmin(`/status/requests?trackingId=${id}`)).text)
+      t.match(await find('failed-1'), { requests: [{ traceId: '0af7651916cd43dd8448eb211c80319c' }] })
+      t.match(await find('wrong-1'), { requests: [{ status: 400 }] })
+      t.strictSame(await find('nobody'), { requests: [] })
+      t.strictSame(JSON.parse((await service.askAdmin('/status/requests')).text), { requests: [] })
+    },
+  )
+
+  await t.test('never tells the key, not even if a client sends it as an id', async (t) => {
+    const service = await startService(t, { script: answerStatus(500) })
+    await service.get(`chargingAvailability=${TEST_KEY}`)
+    const { text } = await service.askAdmin('/status')
+    t.notMatch(text, TEST_KEY)
+    t.equal((JSON.parse(text) as StatusReport).failures[0]?.station, '[redacted]')
+  })
+})
+
+async function ask({ askAdmin }: Service, body: string, type = 'application/json') {
+  const { status, text } = await askAdmin('/status/station', {
+    method: 'POST',
+    body,
+    headers: { 'content-type': type },
+  })
+  return { ...(JSON.parse(text) as { answer?: unknown; error?: unknown }), status }
+}
+
+await t.test('the look-up', async (t) => {
+  const script = chosen(({ id }) => (id === 'failing' ? answerStatus(500) : answerStation))
+  const service = await startService(t, { script })
+  const peek = async (id: string) => {
+    const { text } = await service.askAdmin(`/status/station?id=${encodeURIComponent(id)}`)
+    return JSON.parse(text) as { answer: { ageMs: number; ttlMs: number; availability: unknown } | null }
+  }
+
+  await t.test('shows what is held, for nothing', async (t) => {
+    t.equal((await peek('a')).answer, null)
+    t.equal(service.upstream.calls.length, 0)
+    const told = JSON.parse((await service.get('chargingAvailability=a')).text) as unknown
+    const before = (await statusOf(service.proxy)).totals
+    const { answer } = await peek('a')
+    t.strictSame(answer?.availability, told)
+    t.ok((answer?.ageMs ?? -1) >= 0 && (answer?.ttlMs ?? 0) > 0)
+    t.strictSame((await statusOf(service.proxy)).totals, before, 'it is no lookup and no call')
+  })
+
+  await t.test('keeps nothing in use that nobody asks for', async (t) => {
+    const small = await startService(t, { env: { CACHE_MAX_ENTRIES: '2' } })
+    for (const id of ['a', 'b']) await small.get(`chargingAvailability=${id}`)
+    await small.askAdmin('/status/station?id=a')
+    await small.get('chargingAvailability=c')
+    t.match(
+      JSON.parse((await small.askAdmin('/status/station?id=a')).text),
+      { answer: null },
+      'the oldest has left',
+    )
+  })
+
+  await t.test('asks as a client would if it may', async (t) => {
+    const calls = service.upstream.calls.length
+    t.match(await ask(service, '{"id":"b"}'), {
+      status: 200,
+      answer: { availability: { chargingAvailability: 'b' } },
+    })
+    t.match(await ask(service, '{"id":"b"}'), { answer: { availability: {} } })
+    t.equal(service.upstream.calls.length, calls + 1)
+  })
+
+  await t.test('says what came of it instead', async (t) => {
+    t.match(await ask(service, '{"id":"failing"}'), {
+      answer: null,
+      error: { code: 'UpstreamFailed', status: 502, reason: 'upstream answered 500' },
+    })
+    for (const id of ['', 'x'.repeat(129), 'a\u0000b']) {
+      t.match(await ask(service, JSON.stringify({ id })), { answer: null, error: { status: 400 } })
+    }
+    const odd = ['=&%', 'a b+c', '<b>', '${x}', '\ud800']
+    for (const id of odd) t.match(await ask(service, JSON.stringify({ id })), { status: 200 }, id)
+  })
+
+  await t.test(
+    'costs a call only for JSON, which a page of another origin cannot send unasked',
+    async (t) => {
+      const calls = service.upstream.calls.length
+      for (const [body, type] of [
+        ['{"id":"c"}', 'text/plain'],
+        ['id=c', 'application/x-www-form-urlencoded'],
+        ['["c"]', 'application/json'],
+        ['{"id":1}', 'application/json'],
+        ['{', 'application/json'],
+      ] as const) {
+        t.match((await ask(service, body, type)).status, /^4\d\d$/, `${type} ${body}`)
+      }
+      t.equal(
+        (await service.askAdmin('/status/station', { method: 'OPTIONS' })).status,
+        404,
+        'no preflight is answered',
+      )
+      t.equal(service.upstream.calls.length, calls)
+    },
+  )
+})
+
+await t.test('the page', async (t) => {
+  const { askAdmin, ask: askPublic } = await startService(t)
+  for (const { path, type } of PAGE_FILES) {
+    await t.test(`${path} is served, and guarded`, async (t) => {
+      const { status, headers, body } = await askAdmin(path)
+      t.equal(status, 200)
+      t.equal(headers['content-type'], type)
+      t.ok(body.length > 0)
+      t.equal(headers['content-security-policy'], CONTENT_SECURITY_POLICY)
+      t.equal(headers['x-content-type-options'], 'nosniff')
+      t.equal((await askPublic(path)).status, 404, 'not to clients')
+    })
+  }
+
+  await t.test('allows nothing from elsewhere and nothing inline', async (t) => {
+    t.match(CONTENT_SECURITY_POLICY, /^default-src 'none';/)
+    t.notMatch(CONTENT_SECURITY_POLICY, /unsafe|\*|http|data:/)
+    const html = (await askAdmin('/')).text
+    t.notMatch(html, /<style|style=|\son\w+=|<script(?![^>]*\ssrc=)|\/\/(?!\/)/)
+  })
+
+  await t.test('is no way to any other file', async (t) => {
+    for (const path of [
+      '/page/',
+      '/page/package.json',
+      '/page/../status.ts',
+      '/page/%2e%2e/status.ts',
+      '/page/uplot',
+    ]) {
+      t.equal((await askAdmin(path)).status, 404, path)
+    }
+  })
+})
+
+/** Between two attempts of a call lies less than this. */
+const LONGEST_PAUSE_MS = 300
+
+const FAULTS: readonly Fault[] = [
+  { outcome: 'status', status: 500 },
+  { outcome: 'status', status: 503 },
+  { outcome: 'status', status: 400 },
+  { outcome: 'status', status: 404 },
+  { outcome: 'status', status: 429, retryAfter: 1 },
+  { outcome: 'status', status: 403, retryAfter: 1 },
+  { outcome: 'hang' },
+  { outcome: 'reset' },
+  { outcome: 'truncate' },
+  { outcome: 'html' },
+  { outcome: 'wrong-id' },
+  { outcome: 'null' },
+  { outcome: 'redirect' },
+  { latencyMs: 20 },
+]
+
+await t.test('whatever goes wrong, the numbers add up', async (t) => {
+  const seen = new Set<string>()
+  for (const fault of FAULTS) {
+    await t.test(JSON.stringify(fault), async (t) => {
+      const simulator = await startSimulator({ random: everyOther() })
+      const proxy = await startProxy(simulator.url, {
+        CACHE_TTL: '20ms',
+        CACHE_STALE_WHILE_REVALIDATE: '20ms',
+        CACHE_STALE_IF_ERROR: '200ms',
+        UPSTREAM_TIMEOUT: '1s',
+        UPSTREAM_SOFT_TIMEOUT: '40ms',
+        UPSTREAM_MAX_CONNECTIONS: '200',
+      })
+      t.teardown(async () => {
+        await proxy.stop()
+        await simulator.close()
+      })
+      const lookups = await storm(proxy, () => simulator.setFaults({ ...fault, probability: 0.5 }))
+      await quiet(proxy)
+
+      const metrics = readExposition(await (await fetch(`${proxy.adminUrl}/metrics`)).text())
+      const { totals } = await statusOf(proxy)
+      t.equal(totals.lookups, lookups, 'results add up to lookups')
+      const { timeout = 0, network = 0 } = totals.outcomes
+      const unseen = totals.calls - simulator.calls
+      t.ok(
+        unseen >= 0 && unseen <= timeout + network,
+        'outcomes add up to calls, but for those that never arrived',
+      )
+      for (const result of CACHE_RESULTS) {
+        t.equal(metrics.value('evproxy_cache_requests_total', { result }), totals.results[result], result)
+      }
+      for (const outcome of UPSTREAM_OUTCOMES) {
+        const count = totals.outcomes[outcome] ?? 0
+        t.equal(metrics.value('evproxy_upstream_requests_total', { outcome }), count, outcome)
+        if (count > 0) seen.add(outcome)
+      }
+    })
+  }
+  t.ok(seen.size >= 9, `many ways to fail were met: ${[...seen].join(', ')}`)
+})
+
+/** Resolves once no call is under way, nor one that waits for its second attempt. */
+async function quiet(proxy: Proxy): Promise<void> {
+  let calls = -1
+  await until('all calls are over', async () => {
+    const { upstream, totals } = await statusOf(proxy)
+    const isOver = upstream.inFlight === 0 && totals.calls === calls
+    calls = totals.calls
+    if (!isOver) await wait(LONGEST_PAUSE_MS)
+    return isOver
+  })
+}
+
+/** A fault with the probability of one half strikes every other call. */
+function everyOther(): () => number {
+  let calls = 0
+  return () => (calls++ % 2 === 0 ? 0 : 0.9)
+}
+
+/** Lookups by many at a time, the first of them before anything goes wrong. How many there were. */
+async function storm(proxy: Proxy, goWrong: () => void): Promise<number> {
+  const rounds = 4
+  const atOnce = 16
+  for (let round = 0; round < rounds; round++) {
+    const ids = Array.from({ length: atOnce }, (_, i) => `s${(i * 7 + round) % 12}`)
+    await Promise.all(ids.map(async (id) => (await proxy.get(`chargingAvailability=${id}`)).arrayBuffer()))
+    await (await proxy.get('chargingAvailability=a&minPowerKW=x')).arrayBuffer() // is no lookup
+    goWrong()
+  }
+  return rounds * atOnce
+}
+
+await t.test('a scrape and a /status under load hold nobody up', async (t) => {
+  const { proxy } = await startService(t, { env: { UPSTREAM_QUOTA: '2500/day' } })
+  const ids = Array.from({ length: 200 }, (_, i) => `s${i}`)
+  for (const id of ids) await (await proxy.get(`chargingAvailability=${id}`)).arrayBuffer()
+  await Promise.all(ids.map(async (_, i) => (await proxy.get(`minPowerKW=${i}`)).arrayBuffer()))
+
+  const over = new AbortController()
+  const load = Array.from({ length: 4 }, async (_, client) => {
+    for (let i = client; !over.signal.aborted; i++) {
+      await (await proxy.get(`chargingAvailability=s${i % 200}`)).arrayBuffer()
+    }
+  })
+  const heldUp = { '/metrics': [] as number[], '/status': [] as number[] }
+  for (let round = 0; round < 15; round++) {
+    for (const [path, longest] of Object.entries(heldUp))
+      longest.push(await longestDelay(proxy.adminUrl + path))
+  }
+  over.abort()
+  await Promise.all(load)
+  for (const [path, longest] of Object.entries(heldUp)) {
+    // What else this machine does can only add to it, so the shortest tells the most of the service.
+    const shortest = Math.min(...longest)
+    t.ok(shortest < 10, `${path}: ${longest.map((ms) => ms.toFixed(1)).join(', ')} ms`)
+  }
+})
+
+/**
+ * The longest time in ms for which the event loop stood still during a request. The loop is never idle under this
+ * load, so what it did not compute in was the machine's time for others, and does not count.
+ */
+async function longestDelay(url: string): Promise<number> {
+  const delay = monitorEventLoopDelay({ resolution: 1 })
+  const startedAt = performance.now()
+  const before = process.cpuUsage()
+  delay.enable()
+  await (await fetch(url)).text()
+  delay.disable()
+  const { user, system } = process.cpuUsage(before)
+  const ownShare = (user + system) / 1_000 / (performance.now() - startedAt)
+  return (delay.max / 1e6) * Math.min(1, ownShare)
+}
