@@ -11,7 +11,7 @@
  *
  * Usage: npm run build && node bench/fleet.mjs
  */
-import { jitterOf } from '../dist/cache/jitter.js'
+import { ttlFactor } from '../dist/cache/jitter.js'
 import { randomNumbers } from './lib/stations.mjs'
 
 const STATIONS = 10_000_000
@@ -28,7 +28,7 @@ const MEAN_JITTER = 0.985
 
 const random = randomNumbers(11)
 const exponential = (mean) => -Math.log(1 - random()) * mean
-const freshFor = () => TTL_S * jitterOf(random())
+const freshFor = () => TTL_S * ttlFactor(random())
 
 /** Ranks, each with the number of stations that it stands for. */
 function sample() {

@@ -7,8 +7,8 @@
  */
 import { Cache } from '../dist/cache/cache.js'
 import { ServiceError } from '../dist/errors.js'
-import { Budget } from '../dist/upstream/state/quota-ledger.js'
-import { pace } from '../dist/upstream/pacing/pacer.js'
+import { LocalQuota } from '../dist/upstream/state/quota-ledger.js'
+import { createPacer } from '../dist/upstream/pacing/pacer.js'
 import { withQuota } from '../dist/upstream/policies/quota.js'
 import { randomNumbers, STATIONS, zipf } from './lib/stations.mjs'
 
@@ -43,8 +43,8 @@ async function liveThrough(requests, { limit, paced, ttlMs }) {
     calls++
     return { connectors: [{ type: 'A', availability: {} }], chargingAvailability: id }
   }
-  const budget = new Budget({ limit, per: 'day' }, clock)
-  const pacing = pace({ ttlMs, maxTtlMs: MAX_TTL }, { budget, usage: () => cache, clock })
+  const budget = new LocalQuota({ limit, per: 'day' }, clock)
+  const pacing = createPacer({ ttlMs, maxTtlMs: MAX_TTL }, { budget, usage: () => cache, clock })
   const source = paced
     ? withQuota(upstream, budget, pacing, { quotaSpent() {} })
     : spendUntilGone(upstream, limit, clock)

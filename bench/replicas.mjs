@@ -10,15 +10,15 @@ import { once } from 'node:events'
 import { setTimeout as wait } from 'node:timers/promises'
 import { decodeAvailability } from '../dist/availability/decode.js'
 import { Cache } from '../dist/cache/cache.js'
-import { jitterOf } from '../dist/cache/jitter.js'
+import { ttlFactor } from '../dist/cache/jitter.js'
 import { LEASE_MS } from '../dist/cache/shared-store.js'
 import { systemClock } from '../dist/lib/clock.js'
 import { redisUrl } from '../dist/config/redis-url.js'
 import { broadcast } from '../dist/events.js'
-import { openRedisTier } from '../dist/redis/stores.js'
-import { Budget } from '../dist/upstream/state/quota-ledger.js'
-import { guarded } from '../dist/upstream/policies.js'
-import { SharedBudget } from '../dist/upstream/state/shared-quota.js'
+import { openRedisStores } from '../dist/redis/stores.js'
+import { LocalQuota } from '../dist/upstream/state/quota-ledger.js'
+import { withPolicies } from '../dist/upstream/policies.js'
+import { SharedQuota } from '../dist/upstream/state/shared-quota.js'
 import { freePort } from './lib/process.mjs'
 import { randomNumbers, stationBody, zipf } from './lib/stations.mjs'
 
@@ -50,7 +50,7 @@ function leastCalls(requests) {
   let calls = 0
   for (const { at, id } of requests) {
     if (at < (freshUntil.get(id) ?? 0)) continue
-    freshUntil.set(id, at + TTL_MS * jitterOf(random()))
+    freshUntil.set(id, at + TTL_MS * ttlFactor(random()))
     calls++
   }
   return calls
@@ -61,12 +61,12 @@ function sleeves(tier, source) {
   const limits = { limit: 1e9, per: 'month' }
   const parts = { clock: systemClock, observer: broadcast([]), apiKey: () => 'key', random: Math.random }
   const budget = tier
-    ? new SharedBudget(limits, { ledger: tier.ledger, clock: systemClock, share: 1 })
-    : new Budget(limits, systemClock)
+    ? new SharedQuota(limits, { ledger: tier.quota, clock: systemClock, share: 1 })
+    : new LocalQuota(limits, systemClock)
   const quota = { budget, pacing: { isRationing: () => false } }
-  const shared = { tokens: tier?.tokens ?? null, refusals: tier?.refusals ?? null }
+  const shared = { tokens: tier?.tokens ?? null, coolDowns: tier?.coolDowns ?? null }
   const options = { perSecond: 100_000, queueTimeoutMs: 1_000, timeoutMs: 3_000 }
-  return guarded(options, { ...parts, ...shared, source, quota }).source
+  return withPolicies(options, { ...parts, ...shared, source, quota }).source
 }
 
 function cacheOn(tier, upstream) {
@@ -92,8 +92,8 @@ function cacheOn(tier, upstream) {
 }
 
 async function open(url) {
-  const observer = { sharedTierChanged: (up, reason) => up || console.error(`Redis is away: ${reason}`) }
-  return openRedisTier(redisUrl.parse(url), { leaseMs: LEASE_MS, clock: systemClock, observer })
+  const observer = { sharedCacheChanged: (up, reason) => up || console.error(`Redis is away: ${reason}`) }
+  return openRedisStores(redisUrl.parse(url), { leaseMs: LEASE_MS, clock: systemClock, observer })
 }
 
 const load = async (id) => decodeAvailability(stationBody(id), id)

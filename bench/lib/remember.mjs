@@ -16,7 +16,7 @@ const gauges = {
   upstream: () => ({ inFlight: 0, queued: 0, circuit: 'closed', callsPerSecond: 5 }),
   quota: () => quota,
   effectiveTtlMs: () => 30_000,
-  sharedTierUp: () => null,
+  sharedCacheUp: () => null,
 }
 const options = {
   version: '0',

@@ -12,7 +12,7 @@ import { sendTo } from '../lib/open-loop.mjs'
 import { quantile, table } from '../lib/stats.mjs'
 import { startUpstream } from '../lib/upstream-process.mjs'
 import { peers } from '../peers/index.mjs'
-import { jitterOf } from '../../dist/cache/jitter.js'
+import { ttlFactor } from '../../dist/cache/jitter.js'
 
 const STATIONS = 400
 const TTL_SECONDS = 10
@@ -100,7 +100,7 @@ async function compare(variants, requests, limit) {
 
 function jitteredLeast(requests) {
   const random = randomNumbers(9)
-  const freshMs = () => TTL_SECONDS * 1_000 * jitterOf(random())
+  const freshMs = () => TTL_SECONDS * 1_000 * ttlFactor(random())
   return leastCalls(requests, { freshMs, latencyMs: LATENCY_MS, from: WARM_MS })
 }
 

@@ -48,6 +48,6 @@ export function withPolicies(options: UpstreamStackOptions, parts: UpstreamStack
   const charged = quota === null ? source : withQuota(source, quota.budget, quota.pacing, observer)
   const limited = withRateLimit(charged, options, clock, parts.tokens)
   const retried = withRetry(limited.source, options, parts)
-  const breaker = withBreaker(withCoolDown(retried, parts), parts)
+  const breaker = withBreaker(withCoolDown(retried, { ...parts, store: parts.coolDowns ?? null }), parts)
   return { source: breaker.source, queued: limited.queueLength, circuit: breaker.state }
 }

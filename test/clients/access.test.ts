@@ -38,10 +38,10 @@ await t.test('a list of clients', async (t) => {
       { name: 'web', key: WEB },
       { name: 'ios', key: IOS },
     ]
-    t.strictSame(parseClientPairs(KEYS), { clients: both, mistakes: [] })
-    t.strictSame(parseClientPairs(` web=${WEB} , ios=${IOS},`), { clients: both, mistakes: [] })
+    t.strictSame(parseClientPairs(KEYS), { clients: both, problems: [] })
+    t.strictSame(parseClientPairs(` web=${WEB} , ios=${IOS},`), { clients: both, problems: [] })
     const lines = `\ufeff# who may ask\n\nweb=${WEB}\r\n  # the app\n  ios=${IOS}  \n`
-    t.strictSame(parseClientLines(lines), { clients: both, mistakes: [] })
+    t.strictSame(parseClientLines(lines), { clients: both, problems: [] })
   })
 
   await t.test('has names of 1 to 32 characters, and none that the metrics use', async (t) => {

@@ -98,7 +98,7 @@ await t.test('a call is tried once more', async (t) => {
       await inner.last.fail(broken())
       await clock.advance(100)
       t.equal(inner.last.id, 'a')
-      t.strictSame(inner.last.call, { ...first, background: true, timeoutMs: TIMEOUT_MS - 1_000 - 20 })
+      t.strictSame(inner.last.call, { ...first, lowPriority: true, timeoutMs: TIMEOUT_MS - 1_000 - 20 })
     }
   })
 

@@ -14,7 +14,7 @@ const ANY_LOG_CALL = /\blog\.(?:trace|debug|info|warn|error|fatal)\(/g
 const CATALOGUE_ROW = /^\| `([^`]+)` \| (?:fatal|error|warn|info|debug|trace)/gm
 
 await t.test('the catalogue of messages', async (t) => {
-  const sources = ['src/ops/event-log.ts', 'src/main.ts'].map(read).join('\n')
+  const sources = ['src/ops/log/event-log.ts', 'src/main.ts'].map(read).join('\n')
   const inCode = [...sources.matchAll(LOG_CALL)].map(([, message]) => message)
   const inCatalogue = [...read('docs/logging.md').matchAll(CATALOGUE_ROW)].map(([, message]) => message)
 
