@@ -20,8 +20,7 @@ export interface CacheStackDeps {
   readonly config: Config
   readonly clock: Clock
   readonly observer: Observer
-  /** Whoever is in here hears the observer from then on. */
-  readonly listeners: Partial<Observer>[]
+  readonly subscribe: (listener: Partial<Observer>) => void
   readonly apiKey: ApiKey
   /** What upstream is told of us. */
   readonly userAgent: string
@@ -86,7 +85,7 @@ export async function createCacheStack(parts: CacheStackDeps) {
 
 /** Null without a quota. With the shared tier its account is there for all replicas. */
 function openQuota(
-  { config, clock, listeners }: CacheStackDeps,
+  { config, clock, subscribe }: CacheStackDeps,
   shared: RedisStores | null,
   usage: () => Usage,
 ) {
@@ -97,7 +96,7 @@ function openQuota(
     return { budget, pacing: createPacer(config.cache, { budget, usage, clock }), close: () => {} }
   }
   const budget = new SharedQuota(limits, { ledger: shared.quota, clock, share })
-  listeners.push({ sharedCacheChanged: (up) => up && budget.start() })
+  subscribe({ sharedCacheChanged: (up) => up && budget.start() })
   budget.start()
   return { budget, pacing: createPacer(config.cache, { budget, usage, clock }), close: () => budget.stop() }
 }

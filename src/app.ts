@@ -1,35 +1,36 @@
 import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import type { DestinationStream, Logger } from 'pino'
-import { openClients } from './clients/clients.ts'
 import { createCacheStack } from './app-cache.ts'
 import { parseQuery } from './availability/query.ts'
 import type { Cache, LookupResult } from './cache/cache.ts'
-import type { Clock } from './lib/clock.ts'
-import { systemClock } from './lib/clock.ts'
+import { openClients } from './clients/clients.ts'
+import type { Clients } from './clients/clients.ts'
 import type { Config } from './config/load.ts'
-import { createDrain } from './http/drain.ts'
-import { createPublicServer } from './http/server.ts'
 import type { Gauges, Observer } from './events.ts'
 import { broadcast } from './events.ts'
+import { createDrain } from './http/drain.ts'
+import { createPublicServer } from './http/server.ts'
+import type { Clock } from './lib/clock.ts'
+import { systemClock } from './lib/clock.ts'
 import { createAdminServer } from './ops/admin-server.ts'
-import { createEventLog } from './ops/log/event-log.ts'
 import { Health } from './ops/health.ts'
+import { createEventLog } from './ops/log/event-log.ts'
 import { createLogger, redact } from './ops/log/logger.ts'
 import { createMetrics } from './ops/metrics/metrics.ts'
 import type { InspectedStation, StationInspector } from './ops/status/status-routes.ts'
 import { Status } from './ops/status/status.ts'
 import { openApiKey } from './upstream/tomtom/api-key.ts'
 
-/** What the process brings; everything else the app makes itself. */
+/** What the app needs from the process. */
 export interface RuntimeInfo {
   readonly version: string
   readonly nodeVersion: string
   /** The text of openapi.yaml. */
   readonly openapi: string
-  /** Where log lines go; standard output when absent. */
+  /** Destination of log lines; standard output if absent. */
   readonly logDestination?: DestinationStream
-  /** Memory that the process takes, in bytes. */
+  /** Resident memory of the process, in bytes. */
   readonly residentBytes?: () => number
 }
 
@@ -42,106 +43,124 @@ export interface App {
   readonly log: Logger
   /** Opens both listeners. */
   start(): Promise<Addresses>
-  /** Lets traffic move away, finishes what is in flight and ends everything. Calling it again changes nothing. */
+  /** Drains, finishes requests in flight and closes everything. Idempotent. */
   stop(): Promise<void>
 }
 
-/** What all parts share. */
 interface SharedDeps {
   readonly config: Config
   readonly runtime: RuntimeInfo
   readonly clock: Clock
+  readonly health: Health
+  /** Emits events to all subscribers. */
   readonly observer: Observer
-  /** Whoever is in here hears the observer from then on. */
-  readonly listeners: Partial<Observer>[]
+  readonly subscribe: (listener: Partial<Observer>) => void
 }
 
-/** The composition root: builds the parts and fits them together. */
-export async function createApp(config: Config, surroundings: RuntimeInfo): Promise<App> {
-  const listeners: Partial<Observer>[] = []
-  const observer = broadcast(listeners)
-  const common: SharedDeps = { config, runtime: surroundings, clock: systemClock, observer, listeners }
-  const health = new Health()
-
-  const apiKey = openApiKey(config.apiKey, common)
-  const clients = config.clients && openClients(config.clients, common)
+/** The composition root: creates all components and connects them. */
+export async function createApp(config: Config, runtime: RuntimeInfo): Promise<App> {
+  const deps = createSharedDeps(config, runtime)
+  const { health, clock } = deps
+  const apiKey = openApiKey(config.apiKey, deps)
+  const clients = config.clients.keys && openClients(config.clients.keys, deps)
   const secrets = () => [apiKey.secrets(), clients?.secrets() ?? [], config.redis?.password ?? []].flat()
-  const log = openLog(common, secrets)
-  const userAgent = `ev-availability-proxy/${surroundings.version}`
-  const answers = await createCacheStack({ ...common, apiKey, userAgent })
-  const isLimited = config.access.perSecond > 0 || config.access.maxInFlight > 0
-  const access = () => ({ clients: clients && clients.names(), isLimited })
-  const { metrics, status } = openOps(common, { ...answers.gauges, access }, health)
-
-  const open = await createPublicServer(
-    {
-      ...config.access,
-      corsOrigins: config.corsOrigins,
-      accessLog: config.log.access,
-      openapi: surroundings.openapi,
-      docs: config.docs,
-      isDraining: () => health.phase === 'draining',
-    },
-    { cache: answers.cache, clients, clock: systemClock, observer },
-  )
-  const admin = createAdminServer({
-    health,
-    metrics,
-    circuit: () => answers.gauges.upstream().circuit,
-    status,
-    inspector: lookUp(answers.cache),
+  const log = createLog(deps, secrets)
+  const userAgent = `ev-availability-proxy/${runtime.version}`
+  const stack = await createCacheStack({ ...deps, apiKey, userAgent })
+  const publicServer = await createPublic(deps, stack.cache, clients)
+  const adminServer = createAdmin(deps, {
+    gauges: { ...stack.gauges, access: accessGauge(config, clients) },
+    inspector: stationInspector(stack.cache),
     redact: (text) => redact(text, secrets()),
   })
-
-  const [drainOpen, drainAdmin] = [createDrain(open), createDrain(admin)]
+  const [drainPublic, drainAdmin] = [createDrain(publicServer), createDrain(adminServer)]
   return {
     log,
     async start() {
-      const addresses = {
-        admin: await listen(admin, config.admin),
-        public: await listen(open, config.public),
-      }
+      const admin = await listen(adminServer, config.admin)
+      const addresses = { admin, public: await listen(publicServer, config.public) }
       health.markReady()
       return addresses
     },
     stop: once(async () => {
       health.markDraining()
-      await drainOpen(config.drain, systemClock)
+      await drainPublic(config.drain, clock)
       apiKey.stop()
       clients?.stop()
-      await answers.close()
-      await drainAdmin({ delayMs: 0, timeoutMs: 0 }, systemClock)
+      await stack.close()
+      await drainAdmin({ delayMs: 0, timeoutMs: 0 }, clock)
     }),
   }
 }
 
-function openLog(
-  { config, runtime: surroundings, listeners }: SharedDeps,
-  secrets: () => readonly string[],
-): Logger {
-  const { logDestination: destination } = surroundings
+function createSharedDeps(config: Config, runtime: RuntimeInfo): SharedDeps {
+  const listeners: Partial<Observer>[] = []
+  return {
+    config,
+    runtime,
+    clock: systemClock,
+    health: new Health(),
+    observer: broadcast(listeners),
+    subscribe: (listener) => void listeners.push(listener),
+  }
+}
+
+function createLog({ config, runtime, subscribe }: SharedDeps, secrets: () => readonly string[]): Logger {
+  const { logDestination: destination } = runtime
   const log = createLogger({ level: config.log.level, secrets, ...(destination && { destination }) })
-  listeners.push(createEventLog(log))
+  subscribe(createEventLog(log))
   return log
 }
 
-function openOps(
-  { config, runtime: surroundings, clock, listeners }: SharedDeps,
-  gauges: Gauges,
-  health: Health,
-) {
-  const { version, nodeVersion, residentBytes } = surroundings
-  const metrics = createMetrics(gauges, surroundings)
+function createPublic(
+  { config, runtime, clock, health, observer }: SharedDeps,
+  cache: Cache,
+  clients: Clients | null,
+): Promise<FastifyInstance> {
+  return createPublicServer(
+    {
+      perSecond: config.clients.perSecond,
+      maxInFlight: config.clients.maxInFlight,
+      trustedProxies: config.clients.trustedProxies ?? [],
+      corsOrigins: config.public.corsOrigins,
+      accessLog: config.log.access,
+      openapi: runtime.openapi,
+      docs: config.public.docs,
+      isDraining: () => health.phase === 'draining',
+    },
+    { cache, clients, clock, observer },
+  )
+}
+
+interface AdminDeps {
+  readonly gauges: Gauges
+  readonly inspector: StationInspector
+  readonly redact: (text: string) => string
+}
+
+function createAdmin(
+  { config, runtime, clock, health, subscribe }: SharedDeps,
+  { gauges, inspector, redact }: AdminDeps,
+): FastifyInstance {
+  const { version, nodeVersion, residentBytes } = runtime
+  const metrics = createMetrics(gauges, runtime)
   const status = new Status(
     { version, nodeVersion, cache: config.cache, upstream: config.upstream },
     { gauges, health, clock, ...(residentBytes && { residentBytes }) },
   )
-  listeners.push(metrics.observer, status.observer)
-  return { metrics, status }
+  subscribe(metrics.observer)
+  subscribe(status.observer)
+  const circuit = () => gauges.upstream().circuit
+  return createAdminServer({ health, metrics, circuit, status, inspector, redact })
 }
 
-async function listen(server: FastifyInstance, where: { host: string; port: number }): Promise<AddressInfo> {
-  await server.listen({ ...where }) // Fastify writes into what it is given
+function accessGauge({ clients: limits }: Config, clients: Clients | null): Gauges['access'] {
+  const isLimited = limits.perSecond > 0 || limits.maxInFlight > 0
+  return () => ({ clients: clients && clients.names(), isLimited })
+}
+
+async function listen(server: FastifyInstance, { host, port }: Config['admin']): Promise<AddressInfo> {
+  await server.listen({ host, port })
   return server.server.address() as AddressInfo
 }
 
@@ -150,20 +169,21 @@ function once(action: () => Promise<void>): () => Promise<void> {
   return () => (running ??= action())
 }
 
-/** The cache, as the status page's look-up box asks it: by the rules that hold for clients. */
-function lookUp(cache: Cache): StationInspector {
+/** Looks up stations for the status page, by the same rules as for clients. */
+function stationInspector(cache: Cache): StationInspector {
   return {
     peek(id) {
-      const held = cache.peek(id)
-      return held === null ? null : shown(held)
+      const entry = cache.peek(id)
+      return entry === null ? null : inspected(entry)
     },
     async ask(id) {
       const parameters = new URLSearchParams({ chargingAvailability: id })
-      return shown(await cache.get(parseQuery(parameters.toString()).id))
+      return inspected(await cache.get(parseQuery(parameters.toString()).id))
     },
   }
 }
 
-function shown({ answer, ageMs, ttlMs }: Pick<LookupResult, 'answer' | 'ageMs' | 'ttlMs'>): InspectedStation {
+function inspected(result: Pick<LookupResult, 'answer' | 'ageMs' | 'ttlMs'>): InspectedStation {
+  const { answer, ageMs, ttlMs } = result
   return { json: answer.json, ageMs, ttlMs }
 }

@@ -3,9 +3,9 @@ import closeWithGrace from 'close-with-grace'
 import { ConfigError, loadConfig } from './config/load.ts'
 import type { Config } from './config/load.ts'
 
-/** EX_CONFIG of sysexits.h: the environment asks for something that cannot be. */
+/** EX_CONFIG of sysexits.h: invalid configuration. */
 const EXIT_CONFIG = 78
-/** The hard stop of a drain comes first; this is the net below it. */
+/** DRAIN_TIMEOUT ends a drain; the process exits by force if the drain itself hangs for this much longer. */
 const STOP_MARGIN_MS = 1_000
 const SIGNALS = ['SIGTERM', 'SIGINT'] as const
 
@@ -21,11 +21,11 @@ function configOrExit(): Config {
   }
 }
 
-/** Until there is something to finish. A container's first process has no default for signals: they would be lost. */
+/** In force until the app exists. PID 1 of a container has no default signal handlers: signals would be lost. */
 const exitAtOnce = () => process.exit(0)
 for (const signal of SIGNALS) process.once(signal, exitAtOnce)
 const config = configOrExit()
-const { createApp } = await import('./app.ts') // most of the start is loading it, and signals are heard meanwhile
+const { createApp } = await import('./app.ts') // imported late: loading takes most of the start time, and signals are handled meanwhile
 const { version } = JSON.parse(packageFile('package.json')) as { version: string }
 const app = await createApp(config, {
   version,

@@ -5,12 +5,14 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { parse, parseAllDocuments } from 'yaml'
-import { SETTINGS } from '../src/config/load.ts'
+import { settingsIn } from '../src/config/schema.ts'
+import { SETTINGS } from '../src/config/settings.ts'
 import { schemaProblems } from './support/dashboard-schema.ts'
 import { readExposition } from './support/exposition.ts'
 import { missing } from './support/requirements.ts'
 import { startService } from './support/service.ts'
 
+const settings = new Map(settingsIn(SETTINGS).map((setting) => [setting.name, setting]))
 const root = new URL('../', import.meta.url)
 const path = (name: string) => fileURLToPath(new URL(name, root))
 const read = (name: string) => readFileSync(path(name), 'utf8')
@@ -391,7 +393,7 @@ await t.test('docker compose --profile observability', async (t) => {
       scraped.flatMap(({ names }) => names),
       Object.keys(compose.services).filter((name) => name.startsWith('proxy')),
     )
-    for (const { port } of scraped) t.equal(String(port), SETTINGS.ADMIN_PORT.default)
+    for (const { port } of scraped) t.equal(String(port), SETTINGS.admin.port.default)
   })
 
   await t.test('has Grafana find Prometheus and the dashboard', async (t) => {
@@ -483,8 +485,8 @@ await t.test('the Kubernetes example', async (t) => {
 
   await t.test('sets settings that there are, to values that they take', async (t) => {
     for (const [name, value] of Object.entries(env)) {
-      t.ok(name in SETTINGS, name)
-      t.not(SETTINGS[name as keyof typeof SETTINGS].parse(value), undefined, `${name}=${value}`)
+      t.ok(settings.has(name), name)
+      t.not(settings.get(name)?.parse(value), undefined, `${name}=${value}`)
     }
     const mount = container.volumeMounts[0]
     t.ok(env['TOMTOM_API_KEY_FILE']?.startsWith(`${mount?.mountPath}/`))
@@ -494,8 +496,8 @@ await t.test('the Kubernetes example', async (t) => {
 
   await t.test('probes and scrapes the admin port, and offers the other alone', async (t) => {
     const port = (name: string) => container.ports.find((one) => one.name === name)?.containerPort
-    t.equal(String(port('http')), SETTINGS.PORT.default)
-    t.equal(String(port('admin')), SETTINGS.ADMIN_PORT.default)
+    t.equal(String(port('http')), SETTINGS.public.port.default)
+    t.equal(String(port('admin')), SETTINGS.admin.port.default)
     t.strictSame(container.startupProbe.httpGet, { path: '/livez', port: 'admin' })
     t.strictSame(container.livenessProbe.httpGet, { path: '/livez', port: 'admin' })
     t.strictSame(container.readinessProbe.httpGet, { path: '/readyz', port: 'admin' })
@@ -505,8 +507,8 @@ await t.test('the Kubernetes example', async (t) => {
   })
 
   await t.test('drains for long enough, and is given the time', async (t) => {
-    const delayMs = SETTINGS.DRAIN_DELAY.parse(env['DRAIN_DELAY'] ?? '') ?? 0
-    const timeoutMs = SETTINGS.DRAIN_TIMEOUT.parse(env['DRAIN_TIMEOUT'] ?? '') ?? 0
+    const delayMs = SETTINGS.drain.delayMs.parse(env['DRAIN_DELAY'] ?? '') ?? 0
+    const timeoutMs = SETTINGS.drain.timeoutMs.parse(env['DRAIN_TIMEOUT'] ?? '') ?? 0
     const { periodSeconds, failureThreshold } = container.readinessProbe
     t.ok(delayMs > periodSeconds * failureThreshold * 1_000, 'until it counts as not ready')
     t.ok(timeoutMs > delayMs, 'the delay is part of it')
@@ -532,18 +534,13 @@ await t.test('operating.md', async (t) => {
     t.ok(examples.length > 0)
     for (const text of examples) {
       const { env = [] } = parse(text) as { env?: { name: string }[] }
-      for (const { name } of env) t.ok(name in SETTINGS, name)
+      for (const { name } of env) t.ok(settings.has(name), name)
     }
   })
 
   await t.test('names settings that there are', async (t) => {
     const ofCompose = [...read('docker-compose.yml').matchAll(/\$\{(\w+)/g)].map(([, name]) => name)
-    const known = new Set<string | undefined>([
-      ...Object.keys(SETTINGS),
-      ...ofCompose,
-      'REDIS_URL',
-      'NODE_OPTIONS',
-    ])
+    const known = new Set<string | undefined>([...settings.keys(), ...ofCompose, 'REDIS_URL', 'NODE_OPTIONS'])
     for (const [, name = ''] of operating.matchAll(/`([A-Z]+(?:_[A-Z]+)*_[A-Z]+)(?:=[^`]*)?`/g)) {
       t.ok(known.has(name), name)
     }

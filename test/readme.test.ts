@@ -1,23 +1,10 @@
 import { existsSync, readFileSync } from 'node:fs'
 import t from 'tap'
-import { SETTINGS } from '../src/config/load.ts'
 import { STATUS_OF } from '../src/errors.ts'
 
 const root = new URL('../', import.meta.url)
 const read = (name: string) => readFileSync(new URL(name, root), 'utf8')
 const readme = read('README.md')
-
-await t.test(
-  'the README has a row for every setting, with its default and its sentence, and no other',
-  async (t) => {
-    const section = /<!-- settings -->([^]*)<!-- \/settings -->/.exec(readme)?.[1] ?? ''
-    const rows = section.split('\n').filter((line) => line.startsWith('| `'))
-    const expected = Object.entries(SETTINGS).map(([name, { default: preset, description: meaning }]) => {
-      return `| \`${name}\` | ${preset === null ? '–' : `\`${preset}\``} | ${meaning} |`
-    })
-    t.strictSame(rows, expected)
-  },
-)
 
 await t.test('the README names every error code with its status', async (t) => {
   for (const [code, status] of Object.entries(STATUS_OF)) {

@@ -1,70 +1,67 @@
 import { createHmac, randomBytes } from 'node:crypto'
-import type { Clock } from '../lib/clock.ts'
-import type { Observer } from '../events.ts'
-import { watchFile } from '../lib/watched-file.ts'
 import type { ClientKey } from '../config/client-keys.ts'
-import { parseClientLines, formatProblems } from '../config/client-keys.ts'
+import { formatProblems, parseClientLines } from '../config/client-keys.ts'
+import type { Observer } from '../events.ts'
+import type { Clock } from '../lib/clock.ts'
+import type { SecretSource } from '../lib/secret.ts'
+import { watchFile } from '../lib/watched-file.ts'
 
-export type ClientsSetting = { readonly value: readonly ClientKey[] } | { readonly file: string }
-
-/** Who may ask, by the keys in force. */
+/** The clients whose keys are valid now. */
 export interface Clients {
-  /** The client whose key this is; null for nobody's. */
+  /** The client with this key; null if there is none. */
   readonly nameOf: (key: string) => string | null
-  /** Every client's name. */
   readonly names: () => readonly string[]
-  /** Keys in force, and the last that were: none of them may ever be shown. */
+  /** Valid and recently removed keys: all that must be redacted. */
   readonly secrets: () => readonly string[]
   readonly stop: () => void
 }
 
-/** So many keys that are no longer in force are still kept out of the log. */
-const RETIRED_KEPT = 200
+export interface ClientsDeps {
+  readonly clock: Pick<Clock, 'after'>
+  readonly observer: Pick<Observer, 'clientsChanged' | 'clientsReloadFailed'>
+}
+
+/** Number of removed keys that are still redacted. */
+const MAX_RETIRED = 200
 
 /**
- * The clients of a setting, or of a file that is read again every few seconds. A file that holds a mistake later
- * leaves the keys in force.
- * @throws Error when the file cannot be read at the start, or holds a mistake; it never repeats the content
+ * The clients of a list, or of a file that is reloaded when it changes. If the file becomes invalid, the keys in force
+ * stay.
+ * @throws Error when the file cannot be read at the start or is invalid; the message does not repeat its content
  */
-export function openClients(
-  setting: ClientsSetting,
-  parts: {
-    readonly clock: Pick<Clock, 'after'>
-    readonly observer: Pick<Observer, 'clientsChanged' | 'clientsReloadFailed'>
-  },
-): Clients {
-  const keys = new Keys()
-  const { nameOf, names, known } = keys
-  if ('value' in setting) {
-    keys.take(setting.value)
-    return { nameOf, names, secrets: known, stop: () => {} }
+export function openClients(source: SecretSource<readonly ClientKey[]>, deps: ClientsDeps): Clients {
+  const index = new KeyIndex()
+  const { nameOf, names, secrets } = index
+  if ('value' in source) {
+    index.replace(source.value)
+    return { nameOf, names, secrets, stop: () => {} }
   }
-  const { current, stop } = watchFile(setting.file, {
-    parse: parseLines,
+  const { current, stop } = watchFile(source.file, {
+    parse: parseFile,
     isSame: sameClients,
-    changed: (clients) => {
-      keys.take(clients)
-      parts.observer.clientsChanged(names())
+    onChange: (clients) => {
+      index.replace(clients)
+      deps.observer.clientsChanged(names())
     },
-    unusable: (reason) => parts.observer.clientsReloadFailed(reason),
-    clock: parts.clock,
+    onError: (reason) => deps.observer.clientsReloadFailed(reason),
+    clock: deps.clock,
   })
-  keys.take(current())
-  return { nameOf, names, secrets: known, stop }
+  index.replace(current())
+  return { nameOf, names, secrets, stop }
 }
 
 /**
- * Keys are looked up by a keyed digest rather than compared: how long it takes tells of a digest that nobody outside
- * this process can compute, and nothing of the keys.
+ * Finds a client by a keyed digest of its key instead of comparing keys: the timing of a lookup depends on a digest
+ * that cannot be computed outside this process, and leaks nothing about the keys.
  */
-class Keys {
-  readonly #processKey = randomBytes(32)
+class KeyIndex {
+  readonly #digestKey = randomBytes(32)
   #clients: readonly ClientKey[] = []
   #nameByDigest = new Map<string, string>()
   #retired: readonly string[] = []
 
-  take(clients: readonly ClientKey[]): void {
-    this.#retired = [...this.#retired, ...this.#clients.map(({ key }) => key)].slice(-RETIRED_KEPT)
+  replace(clients: readonly ClientKey[]): void {
+    this.#retired = [...this.#retired, ...this.#clients.map(({ key }) => key)].slice(-MAX_RETIRED)
     this.#clients = clients
     this.#nameByDigest = new Map(clients.map(({ name, key }) => [this.#digest(key), name]))
   }
@@ -73,18 +70,18 @@ class Keys {
 
   readonly names = (): readonly string[] => this.#clients.map(({ name }) => name)
 
-  readonly known = (): readonly string[] => [
+  readonly secrets = (): readonly string[] => [
     ...new Set([...this.#clients.map(({ key }) => key), ...this.#retired]),
   ]
 
   #digest(key: string): string {
-    return createHmac('sha256', this.#processKey).update(key).digest('base64')
+    return createHmac('sha256', this.#digestKey).update(key).digest('base64')
   }
 }
 
-function parseLines(text: string): readonly ClientKey[] {
-  const { clients, problems: mistakes } = parseClientLines(text)
-  if (mistakes.length > 0) throw new Error(`the file is no list of clients: ${formatProblems(mistakes)}`)
+function parseFile(text: string): readonly ClientKey[] {
+  const { clients, problems } = parseClientLines(text)
+  if (problems.length > 0) throw new Error(`invalid file of client keys: ${formatProblems(problems)}`)
   return clients
 }
 

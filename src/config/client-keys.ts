@@ -1,4 +1,6 @@
-/** A client that may ask: what the log and the metrics call it, and the key that it sends. */
+import type { SettingType } from './types.ts'
+
+/** A client of this service: its name in logs and metrics, and the key it sends. */
 export interface ClientKey {
   readonly name: string
   readonly key: string
@@ -6,58 +8,75 @@ export interface ClientKey {
 
 export interface ClientList {
   readonly clients: readonly ClientKey[]
-  /** What is wrong, entry by entry; none of it repeats a name or a key. */
+  /** Problems per entry, without repeating a name or key. */
   readonly problems: readonly string[]
 }
 
-/** Each is a label of a metric. */
+/** Each client is a label value of a metric. */
 export const MAX_CLIENTS = 100
 
-/** What the metrics call requests of nobody. */
+/** The metrics' label value for requests without a valid key. */
 const RESERVED_NAME = 'none'
+const MAX_LISTED_PROBLEMS = 10
 const NAME = /^[a-z0-9-]{1,32}$/
-/** What stands for itself in a URL (RFC 3986, 2.3): no client can get the encoding of its key wrong. */
+/** Unreserved characters (RFC 3986, 2.3): a key never needs encoding in a URL. */
 const KEY = /^[A-Za-z0-9._~-]{16,256}$/
 
-/** `name=key` pairs, separated by commas. */
-export function parseClientPairs(text: string): ClientList {
-  return readEntries('entry', text.split(','))
+export const clientKeys: SettingType<readonly ClientKey[]> = {
+  expected: 'name=key pairs, separated by commas',
+  parse: (text) => {
+    const { clients, problems } = parseClientPairs(text)
+    return problems.length > 0 ? undefined : clients
+  },
+  mask: () => '********',
+  explain: (text) => formatProblems(parseClientPairs(text).problems),
 }
 
-/** One `name=key` a line; blank lines and those that begin with `#` are skipped. */
+/** The problem of a file of client keys; null if it is valid. */
+export function validateClients(content: string): string | null {
+  const { problems } = parseClientLines(content)
+  return problems.length > 0 ? `expected one name=key a line in the file; ${formatProblems(problems)}` : null
+}
+
+/** Comma-separated `name=key` pairs. */
+export function parseClientPairs(text: string): ClientList {
+  return parseEntries('entry', text.split(','))
+}
+
+/** One `name=key` a line; blank lines and lines that begin with `#` are skipped. */
 export function parseClientLines(text: string): ClientList {
   const lines = text.split('\n').map((line) => line.trim())
-  return readEntries(
+  return parseEntries(
     'line',
     lines.map((line) => (line.startsWith('#') ? '' : line)),
   )
 }
 
-/** The mistakes as one text, of bounded length. */
-export function formatProblems(mistakes: readonly string[]): string {
-  const told = mistakes.slice(0, 10)
-  const more = mistakes.length - told.length
-  return [...told, ...(more > 0 ? [`${more} more mistakes`] : [])].join('; ')
+/** The problems as one text of bounded length. */
+export function formatProblems(problems: readonly string[]): string {
+  const listed = problems.slice(0, MAX_LISTED_PROBLEMS)
+  const more = problems.length - listed.length
+  return [...listed, ...(more > 0 ? [`${more} more problems`] : [])].join('; ')
 }
 
-function readEntries(unit: string, texts: readonly string[]): ClientList {
+function parseEntries(unit: string, texts: readonly string[]): ClientList {
   const keyOf = new Map<string, string>()
   const keys = new Set<string>()
-  const mistakes: string[] = []
+  const problems: string[] = []
   for (const [i, text] of texts.entries()) {
     const entry = text.trim()
     if (entry === '') continue
     const [name, key] = split(entry)
-    const faults = faultsOf(name, key)
-    if (keyOf.has(name)) faults.push('the name was used before')
-    if (key !== undefined && keys.has(key)) faults.push('the key was used before')
-    mistakes.push(...faults.map((fault) => `${unit} ${i + 1}: ${fault}`))
+    const found = problemsOf(name, key)
+    if (keyOf.has(name)) found.push('duplicate name')
+    if (key !== undefined && keys.has(key)) found.push('duplicate key')
+    problems.push(...found.map((problem) => `${unit} ${i + 1}: ${problem}`))
     keyOf.set(name, key ?? '')
     if (key !== undefined) keys.add(key)
   }
-  if (keyOf.size === 0) mistakes.push('there is no client')
-  if (keyOf.size > MAX_CLIENTS) mistakes.push(`there are more than ${MAX_CLIENTS} clients`)
-  return { clients: [...keyOf].map(([name, key]) => ({ name, key })), problems: mistakes }
+  if (keyOf.size === 0) problems.push('there is no client')
+  if (keyOf.size > MAX_CLIENTS) problems.push(`there are more than ${MAX_CLIENTS} clients`)
+  return { clients: [...keyOf].map(([name, key]) => ({ name, key })), problems }
 }
 
 function split(entry: string): [name: string, key?: string] {
@@ -65,11 +84,11 @@ function split(entry: string): [name: string, key?: string] {
   return at === -1 ? [entry] : [entry.slice(0, at), entry.slice(at + 1)]
 }
 
-function faultsOf(name: string, key: string | undefined): string[] {
+function problemsOf(name: string, key: string | undefined): string[] {
   if (key === undefined) return ['name=key is expected']
-  const faults: string[] = []
-  if (!NAME.test(name)) faults.push('a name is 1 to 32 of a-z, 0-9 and -')
-  if (name === RESERVED_NAME) faults.push('this name is what the metrics call requests of nobody')
-  if (!KEY.test(key)) faults.push('a key is 16 to 256 of A-Z, a-z, 0-9, - . _ and ~')
-  return faults
+  const problems: string[] = []
+  if (!NAME.test(name)) problems.push('a name is 1 to 32 of a-z, 0-9 and -')
+  if (name === RESERVED_NAME) problems.push('this name is reserved for requests without a valid key')
+  if (!KEY.test(key)) problems.push('a key is 16 to 256 of A-Z, a-z, 0-9, - . _ and ~')
+  return problems
 }

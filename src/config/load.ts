@@ -1,66 +1,19 @@
-import type { ClientKey } from './client-keys.ts'
-import { parseClientLines, formatProblems } from './client-keys.ts'
-import { resolveSecret, quote } from './secrets.ts'
-import type { SettingName, Values } from './settings.ts'
-import { secret, SETTINGS } from './settings.ts'
-import type { Quota } from './types.ts'
-import type { RedisConfig } from './redis-url.ts'
-import { parseSecret } from '../lib/secret.ts'
-
-export { SETTINGS }
+import { quote, resolveSecret } from './secrets.ts'
+import type { SecretDeps } from './secrets.ts'
+import type { Infer, Setting, SettingTree } from './schema.ts'
+import { isSetting, isValueOrFile, settingsIn } from './schema.ts'
+import { SETTINGS } from './settings.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
-/** The whole configuration, in the slices that the parts take. */
-export interface Config {
-  readonly apiKey: { readonly value: string } | { readonly file: string }
-  readonly public: { readonly host: string; readonly port: number }
-  readonly admin: { readonly host: string; readonly port: number }
-  readonly corsOrigins: '*' | readonly string[]
-  /** Who may ask; null for whoever asks. */
-  readonly clients: { readonly value: readonly ClientKey[] } | { readonly file: string } | null
-  readonly access: {
-    /** Requests a second of one client; 0 is no limit. */
-    readonly perSecond: number
-    /** Requests of one client that may wait for upstream at once; 0 is no limit. */
-    readonly maxInFlight: number
-    /** Addresses and networks (CIDR) whose X-Forwarded-For is believed. */
-    readonly trustedProxies: readonly string[]
-  }
-  /** Whether the API reference is served. */
-  readonly docs: boolean
-  readonly cache: {
-    readonly ttlMs: number
-    readonly staleWhileRevalidateMs: number
-    readonly staleIfErrorMs: number
-    readonly emptyTtlMs: number
-    readonly maxTtlMs: number
-    readonly maxEntries: number
-    readonly maxBytes: number
-  }
-  readonly upstream: {
-    readonly origin: string
-    readonly timeoutMs: number
-    readonly softTimeoutMs: number
-    readonly maxConnections: number
-    /** Calls a second; 0 is no limit. */
-    readonly perSecond: number
-    readonly queueTimeoutMs: number
-    readonly quota: Quota | null
-    /** This replica's part of both limits while nothing is shared, from 0 to 1. */
-    readonly limitShare: number
-  }
-  /** The shared tier; null without one. */
-  readonly redis: RedisConfig | null
-  readonly drain: { readonly delayMs: number; readonly timeoutMs: number }
-  readonly log: { readonly level: string; readonly access: boolean }
+export type Config = Infer<typeof SETTINGS> & {
   /** Every setting in force as text, secrets masked: for the start line of the log. */
   readonly effective: Readonly<Record<string, string>>
-  /** What is odd and yet no mistake. */
+  /** Probable mistakes that do not prevent the start. */
   readonly warnings: readonly string[]
 }
 
-/** All that is wrong with the environment, in one message. */
+/** All problems of an environment in one message. */
 export class ConfigError extends Error {
   readonly problems: readonly string[]
 
@@ -71,121 +24,74 @@ export class ConfigError extends Error {
   }
 }
 
-/** Prefixes that only this service's settings have: an unknown name behind one is most likely a slip. */
-const OUR_PREFIX = /^(TOMTOM|CACHE|UPSTREAM|CORS|CLIENT|TRUSTED|ADMIN|DRAIN|ACCESS|LOG|REDIS)_/
+/** Prefixes of this service's settings: an unknown variable with one of them is probably a typo. */
+const SETTING_PREFIX = /^(TOMTOM|CACHE|UPSTREAM|CORS|CLIENT|TRUSTED|ADMIN|DRAIN|ACCESS|LOG|REDIS)_/
 /** What Kubernetes sets for every service it knows, as `NAME=value`. */
 const KUBERNETES_SERVICE = /_SERVICE_(HOST|PORT)[_=]|_PORT_\d+_(TCP|UDP|SCTP)[_=]|_PORT=(tcp|udp|sctp):/
 
 /**
- * The configuration that the environment asks for. `readFile` reads a secret's file.
- * @throws ConfigError naming every mistake
+ * The frozen configuration of an environment. `readFile` reads the file of a secret.
+ * @throws ConfigError with every problem
  */
 export function loadConfig(environment: Environment, readFile: (path: string) => string): Config {
   const problems: string[] = []
-  const values = parseValues(environment, problems)
-  const given = (name: SettingName) => textOf(environment, name) !== null
-  const apiKey = resolveSecret('TOMTOM_API_KEY', { values, given, readFile, problems, faultOf: noKey })
-  const clients = resolveSecret('CLIENT_KEYS', { values, given, readFile, problems, faultOf: noClients })
-  if (apiKey === null && !given('TOMTOM_API_KEY') && !given('TOMTOM_API_KEY_FILE')) {
-    problems.push('TOMTOM_API_KEY or TOMTOM_API_KEY_FILE: expected one of them, got neither')
-  }
-  if (problems.length > 0 || apiKey === null) throw new ConfigError(problems)
-  return deepFreeze(assemble(values as Required<Values>, { apiKey, clients }, environment))
-}
-
-function noKey(content: string): string | null {
-  return parseSecret(content) === null ? `expected ${secret.expected} in the file, got something else` : null
-}
-
-function noClients(content: string): string | null {
-  const { problems: mistakes } = parseClientLines(content)
-  return mistakes.length > 0 ? `expected one name=key a line in the file; ${formatProblems(mistakes)}` : null
-}
-
-/** An empty variable is an unset one: compose files pass `${X:-}` on. */
-function textOf(environment: Environment, name: SettingName): string | null {
-  const text = environment[name]
-  return text === undefined || text === '' ? SETTINGS[name].default : text
-}
-
-function parseValues(environment: Environment, problems: string[]): Values {
-  const values: Record<string, unknown> = {}
-  for (const name of Object.keys(SETTINGS) as SettingName[]) {
-    const { parse, expected: expects, explain, isSecret } = SETTINGS[name]
-    const text = textOf(environment, name)
-    if (text === null) continue
-    values[name] = parse(text)
-    if (values[name] === undefined) {
-      const came = isSecret ? 'something else' : quote(text)
-      problems.push(`${name}: expected ${expects}, got ${came}${explain ? `; ${explain(text)}` : ''}`)
-    }
-  }
-  return values as Values
-}
-
-function assemble(
-  values: Required<Values>,
-  { apiKey, clients }: Pick<Config, 'apiKey' | 'clients'>,
-  environment: Environment,
-): Config {
-  const v = values as { [N in SettingName]: NonNullable<Values[N]> }
-  return {
-    apiKey,
-    public: { host: v.HOST, port: v.PORT },
-    admin: { host: v.ADMIN_HOST, port: v.ADMIN_PORT },
-    corsOrigins: v.CORS_ORIGINS,
-    clients,
-    access: {
-      perSecond: v.CLIENT_RATE_LIMIT,
-      maxInFlight: v.CLIENT_MAX_IN_FLIGHT,
-      trustedProxies: values.TRUSTED_PROXIES ?? [],
-    },
-    docs: v.DOCS,
-    cache: {
-      ttlMs: v.CACHE_TTL,
-      staleWhileRevalidateMs: v.CACHE_STALE_WHILE_REVALIDATE,
-      staleIfErrorMs: v.CACHE_STALE_IF_ERROR,
-      emptyTtlMs: v.CACHE_EMPTY_TTL,
-      maxTtlMs: v.CACHE_MAX_TTL,
-      maxEntries: v.CACHE_MAX_ENTRIES,
-      maxBytes: v.CACHE_MAX_BYTES,
-    },
-    upstream: {
-      origin: v.TOMTOM_BASE_URL,
-      timeoutMs: v.UPSTREAM_TIMEOUT,
-      softTimeoutMs: v.UPSTREAM_SOFT_TIMEOUT,
-      maxConnections: v.UPSTREAM_MAX_CONNECTIONS,
-      perSecond: v.UPSTREAM_MAX_QPS,
-      queueTimeoutMs: v.UPSTREAM_QUEUE_TIMEOUT,
-      quota: values.UPSTREAM_QUOTA ?? null,
-      limitShare: v.UPSTREAM_LIMIT_SHARE,
-    },
-    redis: values.REDIS_URL ?? null,
-    drain: { delayMs: v.DRAIN_DELAY, timeoutMs: v.DRAIN_TIMEOUT },
-    log: { level: v.LOG_LEVEL, access: v.ACCESS_LOG },
+  const values = readTree(SETTINGS, {
+    isSet: (setting) => textOf(environment, setting) !== null,
+    read: (setting) => readSetting(environment, setting, problems),
+    readFile,
+    problems,
+  })
+  if (problems.length > 0) throw new ConfigError(problems)
+  return deepFreeze({
+    ...(values as Infer<typeof SETTINGS>),
     effective: effective(environment),
     warnings: unknownSettings(environment),
-  }
+  })
+}
+
+function readTree(tree: SettingTree, deps: SecretDeps): unknown {
+  if (isSetting(tree)) return deps.read(tree)
+  if (isValueOrFile(tree)) return resolveSecret(tree, deps)
+  return Object.fromEntries(Object.entries(tree).map(([member, child]) => [member, readTree(child, deps)]))
+}
+
+/** The value of a setting; null if it is unset without a default, or invalid. */
+function readSetting<T>(environment: Environment, setting: Setting<T>, problems: string[]): T | null {
+  const { name, parse, expected, mask, explain } = setting
+  const text = textOf(environment, setting)
+  if (text === null) return null
+  const value = parse(text)
+  if (value !== undefined) return value
+  const received = mask === undefined ? quote(text) : 'something else'
+  problems.push(`${name}: expected ${expected}, got ${received}${explain ? `; ${explain(text)}` : ''}`)
+  return null
+}
+
+/** An empty variable counts as unset: compose files pass `${X:-}` on. */
+function textOf(environment: Environment, setting: Setting<unknown>): string | null {
+  const text = environment[setting.name]
+  return text === undefined || text === '' ? setting.default : text
 }
 
 function effective(environment: Environment): Record<string, string> {
-  const texts = (Object.keys(SETTINGS) as SettingName[]).map(
-    (name) => [name, textOf(environment, name)] as const,
-  )
-  return Object.fromEntries(
-    texts.flatMap(([name, text]) => (text === null ? [] : [[name, SETTINGS[name].mask?.(text) ?? text]])),
-  )
+  const shown = settingsIn(SETTINGS).flatMap((setting) => {
+    const text = textOf(environment, setting)
+    return text === null ? [] : [[setting.name, setting.mask?.(text) ?? text]]
+  })
+  return Object.fromEntries(shown)
 }
 
 function unknownSettings(environment: Environment): string[] {
+  const known = new Set(settingsIn(SETTINGS).map(({ name }) => name))
   return Object.entries(environment)
-    .filter(([name]) => OUR_PREFIX.test(name) && !Object.hasOwn(SETTINGS, name))
+    .filter(([name]) => SETTING_PREFIX.test(name) && !known.has(name))
     .filter(([name, value]) => !KUBERNETES_SERVICE.test(`${name}=${value}`))
     .map(([name]) => `${name} is not a setting of this service`)
 }
 
 function deepFreeze<T extends object>(value: T): T {
-  for (const member of Object.values(value))
+  for (const member of Object.values(value)) {
     if (typeof member === 'object' && member !== null) deepFreeze(member)
+  }
   return Object.freeze(value)
 }

@@ -1,14 +1,14 @@
 import type { SettingType } from './types.ts'
 
-/** Where Redis is, as REDIS_URL says it. */
+/** The connection that REDIS_URL describes. */
 export type RedisConfig = Endpoint & Topology
 
 interface Endpoint {
-  /** One server; or the sentinels, or the nodes of a cluster, of which one that answers is enough. */
+  /** One server, all sentinels, or the seed nodes of a cluster; one reachable host is enough. */
   readonly hosts: readonly { readonly host: string; readonly port: number }[]
-  /** TLS, verified against Node's trusted authorities. */
+  /** TLS, verified against Node's trusted certificate authorities. */
   readonly tls: boolean
-  /** Null stands for the default user. */
+  /** Null for the default user. */
   readonly username: string | null
   readonly password: string | null
 }
@@ -63,7 +63,7 @@ function parseHosts(list: string, defaultPort: number): RedisConfig['hosts'] | u
   return hosts.every(({ host, port }) => host !== '' && port > 0 && port <= 65_535) ? hosts : undefined
 }
 
-/** Null where nothing is written, undefined for what is no percent-encoding. */
+/** Null if absent, undefined for invalid percent-encoding. */
 function decode(text: string | undefined): string | null | undefined {
   if (text === undefined || text === '') return null
   try {

@@ -1,49 +1,65 @@
-import type { SettingName, Values } from './settings.ts'
-import { path } from './types.ts'
+import type { SecretSource } from '../lib/secret.ts'
+import { parseSecret } from '../lib/secret.ts'
+import type { Setting, ValueOrFile } from './schema.ts'
+import type { SettingType } from './types.ts'
 
-/** A setting for a secret that may come as a value, or in the file that `…_FILE` names. */
-type SecretName = 'TOMTOM_API_KEY' | 'CLIENT_KEYS'
+export const secret: SettingType<string> = {
+  expected: 'one line of visible ASCII characters',
+  parse: (text) => parseSecret(text) ?? undefined,
+  mask: () => '********',
+}
 
-interface Circumstances {
-  readonly values: Values
-  /** Whether the environment has a setting, good or not. */
-  readonly given: (name: SettingName) => boolean
+/** The problem of a file that should contain the API key; null if it is valid. */
+export function validateKey(content: string): string | null {
+  return parseSecret(content) === null ? `expected ${secret.expected} in the file, got something else` : null
+}
+
+export interface SecretDeps {
+  /** Whether the environment has a value for a setting, valid or not. */
+  readonly isSet: (setting: Setting<unknown>) => boolean
+  /** The parsed value; null if it is unset or invalid. */
+  readonly read: <T>(setting: Setting<T>) => T | null
   readonly readFile: (path: string) => string
+  /** Problems are added here. */
   readonly problems: string[]
-  /** What is wrong with a file's content, in words that repeat nothing of it; null if it is good. */
-  readonly faultOf: (content: string) => string | null
 }
 
-/** The one of both that is set and good; null without one. Mistakes are added to the problems. */
-export function resolveSecret<N extends SecretName>(
-  name: N,
-  { values, given, readFile, problems, faultOf }: Circumstances,
-): { readonly value: NonNullable<Values[N]> } | { readonly file: string } | null {
-  const { [name]: value, [`${name}_FILE` as const]: file } = values
-  if (given(name) && file !== undefined) problems.push(`${name} and ${name}_FILE: expected one, got both`)
-  else if (file !== undefined) {
-    const fault = faultOfFile(file, readFile, faultOf)
-    if (fault === null) return { file }
-    problems.push(`${name}_FILE: ${fault}`)
+/** The source of a secret: the value, or a file that was read once to validate it. Null if neither is set and valid. */
+export function resolveSecret<T>(
+  { value, file, validate, isRequired }: ValueOrFile<T, boolean>,
+  { isSet, read, readFile, problems }: SecretDeps,
+): SecretSource<T> | null {
+  const parsed = read(value)
+  const path = read(file)
+  if (isSet(value) && path !== null) problems.push(`${value.name} and ${file.name}: expected one, got both`)
+  else if (path !== null) {
+    const problem = validateFile(path, { readFile, validate, expected: file.expected })
+    if (problem === null) return { file: path }
+    problems.push(`${file.name}: ${problem}`)
+  } else if (isRequired && !isSet(value)) {
+    problems.push(`${value.name} or ${file.name}: expected one of them, got neither`)
   }
-  return value === undefined ? null : { value }
+  return parsed === null ? null : { value: parsed }
 }
 
-function faultOfFile(
-  file: string,
-  readFile: Circumstances['readFile'],
-  faultOf: Circumstances['faultOf'],
-): string | null {
+interface FileCheck {
+  readonly readFile: (path: string) => string
+  readonly validate: (content: string) => string | null
+  readonly expected: string
+}
+
+function validateFile(path: string, { readFile, validate, expected }: FileCheck): string | null {
   try {
-    return faultOf(readFile(file))
+    return validate(readFile(path))
   } catch (error) {
-    const why = (error as NodeJS.ErrnoException).code ?? 'an error'
-    return `expected ${path.expected}, got ${why} for ${/[/\\]/.test(file) ? quote(file) : 'a name without a slash'}`
+    const code = (error as NodeJS.ErrnoException).code ?? 'an error'
+    // A path without a slash may be a secret that was put into the wrong variable.
+    return `expected ${expected}, got ${code} for ${/[/\\]/.test(path) ? quote(path) : 'a name without a slash'}`
   }
 }
 
-/** What came, on one line, of bounded length, and without what a URL may hold that is nobody's business. */
+/** The received text on one line, cut, and without the parts of a URL that may hold a secret. */
 export function quote(text: string): string {
-  const shown = text.replace(/^(?=.*[?#]).*@.*$|^.*@/s, '…').replace(/[?#].*/s, '?…')
-  return JSON.stringify(shown.length > 80 ? `${shown.slice(0, 80)}…` : shown)
+  const safe = text.replace(/^(?=.*[?#]).*@.*$|^.*@/s, '…').replace(/[?#].*/s, '?…')
+  return JSON.stringify(safe.length > 80 ? `${safe.slice(0, 80)}…` : safe)
 }

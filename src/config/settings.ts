@@ -1,171 +1,119 @@
-import type { ClientKey } from './client-keys.ts'
-import { parseClientPairs, formatProblems } from './client-keys.ts'
+import { clientKeys, validateClients } from './client-keys.ts'
 import { redisUrl } from './redis-url.ts'
-import type { SettingType } from './types.ts'
-import {
-  count,
-  duration,
-  flag,
-  host,
-  networks,
-  oneOf,
-  origin,
-  origins,
-  path,
-  port,
-  quota,
-  rate,
-  share,
-  size,
-} from './types.ts'
-import { parseSecret } from '../lib/secret.ts'
+import { secret, validateKey } from './secrets.ts'
+import { optional, setting, valueOrFile } from './schema.ts'
+import * as types from './types.ts'
 
-const DAY = 24 * 3_600_000
+const MINUTE = 60_000
+const HOUR = 60 * MINUTE
+const DAY = 24 * HOUR
+const { count, duration, flag, oneOf, size } = types
 
-export const secret: SettingType<string> = {
-  expected: 'one line of visible ASCII characters',
-  parse: (text) => parseSecret(text) ?? undefined,
-  mask: () => '********',
-}
-
-const clientKeys: SettingType<readonly ClientKey[]> = {
-  expected: 'name=key pairs, separated by commas',
-  parse: (text) => {
-    const { clients, problems: mistakes } = parseClientPairs(text)
-    return mistakes.length > 0 ? undefined : clients
-  },
-  mask: () => '********',
-  explain: (text) => formatProblems(parseClientPairs(text).problems),
-}
-
-interface Setting<T> extends SettingType<T> {
-  /** As an operator would write it; null where nothing is preset. */
-  readonly default: string | null
-  readonly description: string
-  readonly isSecret: boolean
-}
-
-function setting<T>(kind: SettingType<T>, preset: string | null, meaning: string): Setting<T> {
-  return { ...kind, default: preset, description: meaning, isSecret: kind.mask !== undefined }
-}
-
-/** Every setting, once: name, kind with its bounds, default, sentence. README and .env.example are tested against it. */
+/**
+ * Every setting, declared once. The members are those of `Config`; names, defaults and descriptions are also the
+ * source of docs/configuration.md and .env.example (`npm run docs:settings`).
+ */
+// prettier-ignore
 export const SETTINGS = {
-  TOMTOM_API_KEY: setting(secret, null, "upstream's API key; this or TOMTOM_API_KEY_FILE is required"),
-  TOMTOM_API_KEY_FILE: setting(
-    path,
-    null,
-    'a file that holds the key (a Docker or Kubernetes secret); read again when it changes',
-  ),
-  TOMTOM_BASE_URL: setting(origin, 'https://api.tomtom.com', "upstream's origin"),
-  HOST: setting(host, '0.0.0.0', 'address of the public listener'),
-  PORT: setting(port, '8080', 'port of the public listener'),
-  ADMIN_HOST: setting(host, '127.0.0.1', 'address of the admin listener: metrics, probes, status'),
-  ADMIN_PORT: setting(port, '8081', 'port of the admin listener'),
-  CORS_ORIGINS: setting(
-    origins,
-    '*',
-    '`*`, or the origins whose pages may call (then reflected, with credentials)',
-  ),
-  CLIENT_KEYS: setting(
-    clientKeys,
-    null,
-    'who may ask, as `name=key,name=key`; clients send theirs in the parameter `key`. Without keys whoever asks is answered',
-  ),
-  CLIENT_KEYS_FILE: setting(
-    path,
-    null,
-    'a file with one `name=key` a line instead; read again when it changes',
-  ),
-  CLIENT_RATE_LIMIT: setting(
-    count(0, 100_000),
-    '0',
-    'requests a second of one client (of one address, without keys); `0` is no limit',
-  ),
-  CLIENT_MAX_IN_FLIGHT: setting(
-    count(0, 100_000),
-    '0',
-    'requests of one client (or address) that may wait for upstream at once; `0` is no limit',
-  ),
-  TRUSTED_PROXIES: setting(
-    networks,
-    null,
-    "addresses and networks (CIDR) whose `X-Forwarded-For` is believed; nobody's, when unset",
-  ),
-  CACHE_TTL: setting(
-    duration(0, DAY),
-    '30s',
-    'how long an answer is fresh; `0` keeps nothing at all and still coalesces',
-  ),
-  CACHE_STALE_WHILE_REVALIDATE: setting(
-    duration(0, DAY),
-    '30s',
-    'after that: old answers at once, while one refresh runs',
-  ),
-  CACHE_STALE_IF_ERROR: setting(
-    duration(0, DAY),
-    '5m',
-    'after the TTL: old answers rather than errors, while upstream fails',
-  ),
-  CACHE_EMPTY_TTL: setting(
-    duration(0, DAY),
-    '60s',
-    'the same as CACHE_TTL for stations without connectors, and for a 400 or 404 of upstream',
-  ),
-  CACHE_MAX_TTL: setting(
-    duration(0, 31 * DAY),
-    '5m',
-    'how far a quota may stretch CACHE_TTL to make the calls last',
-  ),
-  CACHE_MAX_ENTRIES: setting(count(1, 10_000_000), '100000', 'most stations held'),
-  CACHE_MAX_BYTES: setting(
-    size(2 ** 10, 64 * 2 ** 30),
-    '256MB',
-    'most memory that answers take, renderings included',
-  ),
-  UPSTREAM_TIMEOUT: setting(duration(10, 300_000), '3s', 'total deadline of a call upstream'),
-  UPSTREAM_SOFT_TIMEOUT: setting(
-    duration(0, 300_000),
-    '800ms',
-    'when an old answer is served instead of waiting',
-  ),
-  UPSTREAM_MAX_QPS: setting(rate, '5', 'calls a second; `0` is no limit'),
-  UPSTREAM_QUEUE_TIMEOUT: setting(
-    duration(0, 60_000),
-    '1s',
-    'longest wait for a place under UPSTREAM_MAX_QPS',
-  ),
-  UPSTREAM_QUOTA: setting(
-    quota,
-    null,
-    'calls per UTC day or month, such as `2500/day` or `75000/month`, made to last until the reset',
-  ),
-  UPSTREAM_MAX_CONNECTIONS: setting(count(1, 1_000), '16', 'sockets to upstream'),
-  UPSTREAM_LIMIT_SHARE: setting(
-    share,
-    '1/1',
-    "this replica's part of UPSTREAM_MAX_QPS and UPSTREAM_QUOTA while there is no shared tier, or it is away; `1/3` for one of three",
-  ),
-  REDIS_URL: setting(
-    redisUrl,
-    null,
-    'the shared tier, a Redis or Valkey: replicas share answers, flights, limits and quota, and lose only the sharing when it is away',
-  ),
-  DOCS: setting(flag, 'true', 'the API reference at `/docs` of the public listener'),
-  DRAIN_DELAY: setting(
-    duration(0, 600_000),
-    '0',
-    'how long to answer with ready = 503 and `Connection: close` before closing (Kubernetes: longer than the probe period)',
-  ),
-  DRAIN_TIMEOUT: setting(duration(0, 3_600_000), '10s', 'longest time from SIGTERM to exit'),
-  LOG_LEVEL: setting(
-    oneOf('fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'),
-    'info',
-    'least severe level that is logged',
-  ),
-  ACCESS_LOG: setting(flag, 'false', 'a log line for every request (errors are always logged)'),
+  apiKey: valueOrFile({
+    value: optional('TOMTOM_API_KEY', secret, 'put-your-own-tomtom-key-here',
+      'TomTom API key. Either this or TOMTOM_API_KEY_FILE is required.'),
+    file: optional('TOMTOM_API_KEY_FILE', types.path, '/run/secrets/tomtom_api_key',
+      'Path of a file that contains the API key, such as a Docker or Kubernetes secret; reloaded when it changes.'),
+    validate: validateKey,
+    isRequired: true,
+  }),
+  upstream: {
+    origin: setting('TOMTOM_BASE_URL', types.origin, 'https://api.tomtom.com',
+      'Origin of the upstream API.'),
+    timeoutMs: setting('UPSTREAM_TIMEOUT', duration(10, 5 * MINUTE), '3s',
+      'Total timeout of a call, its retry included.'),
+    softTimeoutMs: setting('UPSTREAM_SOFT_TIMEOUT', duration(0, 5 * MINUTE), '800ms',
+      'How long a request waits for upstream before it gets a stale answer, if there is one.'),
+    maxConnections: setting('UPSTREAM_MAX_CONNECTIONS', count(1, 1_000), '16',
+      'Maximum number of connections to upstream.'),
+    perSecond: setting('UPSTREAM_MAX_QPS', types.rate, '5',
+      'Maximum number of calls per second; `0` means no limit.'),
+    queueTimeoutMs: setting('UPSTREAM_QUEUE_TIMEOUT', duration(0, MINUTE), '1s',
+      'Maximum wait of a call for its turn under UPSTREAM_MAX_QPS.'),
+    quota: optional('UPSTREAM_QUOTA', types.quota, '2500/day',
+      'Maximum number of calls per UTC day or month, such as `2500/day` or `75000/month`; pacing makes them last until the reset.'),
+    limitShare: setting('UPSTREAM_LIMIT_SHARE', types.share, '1/1',
+      "This replica's share of UPSTREAM_MAX_QPS and UPSTREAM_QUOTA while Redis is not configured or not reachable; `1/3` for one of three replicas."),
+  },
+  cache: {
+    ttlMs: setting('CACHE_TTL', duration(0, DAY), '30s',
+      'How long an answer is fresh; `0` disables caching but still coalesces concurrent requests.'),
+    staleWhileRevalidateMs: setting('CACHE_STALE_WHILE_REVALIDATE', duration(0, DAY), '30s',
+      'How long after the TTL a stale answer is served at once while one refresh runs.'),
+    staleIfErrorMs: setting('CACHE_STALE_IF_ERROR', duration(0, DAY), '5m',
+      'How long after the TTL a stale answer is served instead of an error.'),
+    emptyTtlMs: setting('CACHE_EMPTY_TTL', duration(0, DAY), '60s',
+      'TTL of an answer without connectors, and of a 400 or 404 from upstream.'),
+    maxTtlMs: setting('CACHE_MAX_TTL', duration(0, 31 * DAY), '5m',
+      'Upper bound for the TTL when quota pacing extends it.'),
+    maxEntries: setting('CACHE_MAX_ENTRIES', count(1, 10_000_000), '100000',
+      'Maximum number of cached stations.'),
+    maxBytes: setting('CACHE_MAX_BYTES', size(2 ** 10, 64 * 2 ** 30), '256MB',
+      'Maximum memory for cached answers and their renderings.'),
+  },
+  redis: optional('REDIS_URL', redisUrl, 'redis://127.0.0.1:6379',
+    'Redis or Valkey through which replicas share answers, in-flight calls, limits and quota. While it is not reachable, each replica works on its own.'),
+  public: {
+    host: setting('HOST', types.host, '0.0.0.0',
+      'Address of the public listener.'),
+    port: setting('PORT', types.port, '8080',
+      'Port of the public listener.'),
+    corsOrigins: setting('CORS_ORIGINS', types.origins, '*',
+      'Origins whose pages may use the API: `*`, or a comma-separated list; listed origins may send credentials.'),
+    docs: setting('DOCS', flag, 'true',
+      'Whether `/docs` on the public listener serves the API reference.'),
+  },
+  clients: {
+    keys: valueOrFile({
+      value: optional('CLIENT_KEYS', clientKeys, 'web=put-a-random-key-here,ios=put-another-one-here',
+        'Client keys as `name=key,name=key`; a client sends its key in the parameter `key`. Without client keys no key is required.'),
+      file: optional('CLIENT_KEYS_FILE', types.path, '/run/secrets/client_keys',
+        'Path of a file with one `name=key` a line; reloaded when it changes.'),
+      validate: validateClients,
+      isRequired: false,
+    }),
+    perSecond: setting('CLIENT_RATE_LIMIT', count(0, 100_000), '0',
+      'Maximum number of requests per second of one client (of one address, without client keys); `0` means no limit.'),
+    maxInFlight: setting('CLIENT_MAX_IN_FLIGHT', count(0, 100_000), '0',
+      'Maximum number of requests of one client (or address) that wait for upstream at the same time; `0` means no limit.'),
+    trustedProxies: optional('TRUSTED_PROXIES', types.networks, '10.0.0.0/8',
+      'Trusted proxies: addresses and networks (CIDR) whose `X-Forwarded-For` is used; none by default.'),
+  },
+  admin: {
+    host: setting('ADMIN_HOST', types.host, '127.0.0.1',
+      'Address of the admin listener: status page, metrics, probes.'),
+    port: setting('ADMIN_PORT', types.port, '8081',
+      'Port of the admin listener.'),
+  },
+  drain: {
+    delayMs: setting('DRAIN_DELAY', duration(0, 10 * MINUTE), '0',
+      'How long after SIGTERM requests are still accepted, while `/readyz` is 503 and responses close their connection. In Kubernetes, longer than the readiness probe takes to fail.'),
+    timeoutMs: setting('DRAIN_TIMEOUT', duration(0, HOUR), '10s',
+      'Maximum time from SIGTERM to exit.'),
+  },
+  log: {
+    level: setting('LOG_LEVEL', oneOf('fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'), 'info',
+      'Least severe level that is logged.'),
+    access: setting('ACCESS_LOG', flag, 'false',
+      'Whether every request is logged; errors always are.'),
+  },
 } as const
 
-export type SettingName = keyof typeof SETTINGS
-/** What each setting's text became; undefined where nothing is set and nothing preset. */
-export type Values = { readonly [N in SettingName]: ReturnType<(typeof SETTINGS)[N]['parse']> }
+/** The titles of the groups in docs/configuration.md. */
+export const GROUP_TITLES: Record<keyof typeof SETTINGS, string> = {
+  apiKey: 'API key',
+  upstream: 'Upstream',
+  cache: 'Cache',
+  redis: 'Redis',
+  public: 'Public listener',
+  clients: 'Clients',
+  admin: 'Admin listener',
+  drain: 'Shutdown',
+  log: 'Logs',
+}

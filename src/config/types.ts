@@ -1,27 +1,21 @@
 import { isIP } from 'node:net'
+import type { QuotaLimit } from '../upstream/state/quota-ledger.ts'
 
-/**
- * How a setting's text becomes a value. Each kind says what it expects, in words for the operator, and gives
- * undefined for anything else.
- */
+/** How the text of a setting becomes a value. */
 export interface SettingType<T> {
+  /** The valid values, in words for the operator: "expected …, got …". */
   readonly expected: string
+  /** Undefined for an invalid text. */
   readonly parse: (text: string) => T | undefined
-  /** What may be shown of a text that holds a secret; absent where all of it may. */
+  /** The part of a secret text that may be logged. A type with a mask is secret: its texts never appear in errors. */
   readonly mask?: (text: string) => string
-  /** What is wrong with a text that must not be shown, in words that repeat nothing of it. */
+  /** The problems of an invalid secret text, without repeating any of it. */
   readonly explain?: (text: string) => string
 }
 
 const UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const
 const UNIT_BYTES = { KB: 2 ** 10, MB: 2 ** 20, GB: 2 ** 30 } as const
-const PERIODS = ['day', 'month'] as const
-
-export interface Quota {
-  readonly limit: number
-  /** Calendar period in UTC. */
-  readonly per: (typeof PERIODS)[number]
-}
+const PERIODS: readonly QuotaLimit['per'][] = ['day', 'month']
 
 export const port: SettingType<number> = {
   expected: 'a port from 0 (chosen by the system) to 65535',
@@ -38,10 +32,10 @@ export const flag: SettingType<boolean> = {
   parse: (text) => (text === 'true' ? true : text === 'false' ? false : undefined),
 }
 
-/** `500ms`, `30s`, `5m`, `1h` or `0`, in ms and within closed bounds. */
+/** `500ms`, `30s`, `5m`, `1h` or `0`, in ms; both bounds are inclusive. */
 export function duration(minMs: number, maxMs: number): SettingType<number> {
   return {
-    expected: `a duration from ${spell(minMs)} to ${spell(maxMs)}, such as 500ms, 30s, 5m or 1h`,
+    expected: `a duration from ${format(minMs)} to ${format(maxMs)}, such as 500ms, 30s, 5m or 1h`,
     parse: (text) => {
       const [, amount, unit] = /^(\d{1,9})(ms|s|m|h)$/.exec(text) ?? []
       const ms = text === '0' ? 0 : Number(amount) * UNIT_MS[unit as keyof typeof UNIT_MS]
@@ -54,16 +48,16 @@ export function count(min: number, max: number): SettingType<number> {
   return { expected: `a whole number from ${min} to ${max}`, parse: (text) => wholeNumber(text, min, max) }
 }
 
-/** Calls a second; fractions are allowed, 0 stands for no limit. */
+/** Calls per second; fractions are valid, 0 means no limit. */
 export const rate: SettingType<number> = {
-  expected: 'a number of calls a second from 0 (no limit) to 100000, such as 5 or 0.5',
+  expected: 'a number of calls per second from 0 (no limit) to 100000, such as 5 or 0.5',
   parse: (text) => {
     const perSecond = /^\d{1,6}(\.\d{1,6})?$/.test(text) ? Number(text) : Number.NaN
     return perSecond <= 100_000 ? perSecond : undefined
   },
 }
 
-/** This replica's part of a whole, as a fraction. */
+/** A fraction such as `1/3`. */
 export const share: SettingType<number> = {
   expected: 'a fraction above 0 and up to 1, such as 1/3',
   parse: (text) => {
@@ -92,7 +86,7 @@ export function oneOf<T extends string>(...choices: readonly T[]): SettingType<T
   }
 }
 
-/** An origin alone: what a path, a query or credentials would do there is never what was meant. */
+/** An origin only: a path, query or credentials would be ignored or leaked. */
 export const origin: SettingType<string> = {
   expected:
     'an http or https origin without credentials, path, query or fragment, such as https://api.tomtom.com',
@@ -109,19 +103,16 @@ export const origins: SettingType<'*' | readonly string[]> = {
   },
 }
 
-export const quota: SettingType<Quota> = {
+export const quota: SettingType<QuotaLimit> = {
   expected: 'a number of calls per UTC day or month, such as 2500/day or 75000/month',
   parse: (text) => {
     const [, amount, period] = /^([1-9]\d{0,11})\/(\w+)$/.exec(text) ?? []
-    const per = PERIODS.find((known) => known === period)
+    const per = PERIODS.find((candidate) => candidate === period)
     return per === undefined ? undefined : { limit: Number(amount), per }
   },
 }
 
-/**
- * Addresses and networks, separated by commas. Not everything (`/0`): then everybody could choose the address that
- * they are taken for.
- */
+/** Comma-separated addresses and networks. `/0` is invalid: any client could then spoof its address. */
 export const networks: SettingType<readonly string[]> = {
   expected: 'a comma-separated list of IP addresses and networks, such as 10.0.0.0/8,fd00::/8',
   parse: (text) => {
@@ -154,7 +145,7 @@ function wholeNumber(text: string, min: number, max: number): number | undefined
   return number >= min && number <= max ? number : undefined
 }
 
-function spell(ms: number): string {
+function format(ms: number): string {
   if (ms === 0) return '0'
   const unit = (['h', 'm', 's'] as const).find((name) => ms % UNIT_MS[name] === 0) ?? 'ms'
   return `${ms / UNIT_MS[unit]}${unit}`

@@ -1,10 +1,10 @@
-/** Time, injected: what is measured with it can be tested without waiting. */
+/** Injected time, so that tests do not wait. */
 export interface Clock {
   /** Monotonic milliseconds from an arbitrary start: for ages, TTLs and deadlines. */
   now(): number
-  /** Milliseconds since the Unix epoch: for calendars and headers alone, for it may jump. */
+  /** Milliseconds since the Unix epoch: for calendars and headers only, since it may jump. */
   wall(): number
-  /** Runs `callback` once after `ms`; the function returned calls it off. Holds no process open. */
+  /** Runs `callback` once after `ms` and returns the function that cancels it. Does not keep the process alive. */
   after(ms: number, callback: () => void): () => void
 }
 

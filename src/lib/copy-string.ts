@@ -1,7 +1,7 @@
 /**
- * The same text in memory of its own. V8 lets a slice keep alive the whole text that it was cut from: a station's id of
- * 36 characters its request's target of 16 KB. For what is cut from requests and errors, and kept after they are gone.
+ * The same text in memory of its own. In V8 a slice keeps the whole string alive that it was cut from: a station id of
+ * 36 characters would keep a request target of 16 KB. For parts of requests and errors that outlive them.
  */
 export function copyString(text: string): string {
-  return Buffer.from(text, 'utf16le').toString('utf16le') // UTF-8 would lose half pairs
+  return Buffer.from(text, 'utf16le').toString('utf16le') // UTF-8 would lose lone surrogates
 }

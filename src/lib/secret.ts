@@ -1,11 +1,11 @@
-/** Visible ASCII: what keys are made of, and nothing that could break out of a header, a URL or a log line. */
-const KEY = /^[\x21-\x7e]+$/
+/** A secret that is configured directly, or in a file that is read at the start and again when it changes. */
+export type SecretSource<T> = { readonly value: T } | { readonly file: string }
 
-/**
- * The key in a secret's text, less one trailing newline, which editors and `echo` leave; null when what is
- * left is no key.
- */
+/** Visible ASCII: nothing that could break out of a header, a URL or a log line. */
+const SECRET = /^[\x21-\x7e]+$/
+
+/** The secret in a text, without the one trailing newline that editors and `echo` add; null if the text is invalid. */
 export function parseSecret(text: string): string | null {
-  const key = text.replace(/\r?\n$/, '')
-  return KEY.test(key) ? key : null
+  const secret = text.replace(/\r?\n$/, '')
+  return SECRET.test(secret) ? secret : null
 }

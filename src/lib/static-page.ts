@@ -1,4 +1,4 @@
-/** What a page's files are, by their ending. */
+/** Content types of a page's files, by extension. */
 export const MIME_TYPES = {
   html: 'text/html; charset=utf-8',
   css: 'text/css; charset=utf-8',
@@ -7,7 +7,7 @@ export const MIME_TYPES = {
 } as const
 export type Extension = keyof typeof MIME_TYPES
 
-/** A Content-Security-Policy: nothing from anywhere else, nothing inline, nothing evaluated, no frame around it. */
+/** A Content-Security-Policy that allows files of the same origin only: no inline code, no `eval`, no framing. */
 export function selfOnlyCsp({ images }: { readonly images: "'self'" | "'self' data:" }): string {
   return [
     "default-src 'none'",

@@ -2,17 +2,17 @@ import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import type { Clock } from './clock.ts'
 
-/** How often a file is read. Secrets are swapped by symlink (Kubernetes), which file watchers miss. */
+/** Interval of reading. Kubernetes replaces secrets by swapping a symlink, which file watchers miss. */
 export const READ_EVERY_MS = 5_000
 
 export interface WatchOptions<T> {
-  /** @throws Error that repeats nothing of the text, for its message is told */
+  /** @throws Error whose message repeats nothing of the text, since it is logged */
   readonly parse: (text: string) => T
   readonly isSame: (one: T, other: T) => boolean
-  /** Another value is in force. */
-  readonly changed: (value: T) => void
-  /** The file cannot be used, and the value in force stays; told once until it can be used again, or the reason changes. */
-  readonly unusable: (reason: string) => void
+  /** The file has another value, which is in force now. */
+  readonly onChange: (value: T) => void
+  /** The file cannot be read or parsed; the last value stays in force. Called once per reason until the file is valid. */
+  readonly onError: (reason: string) => void
   readonly clock: Pick<Clock, 'after'>
 }
 
@@ -22,35 +22,35 @@ export interface WatchedFile<T> {
 }
 
 /**
- * What a file holds, read again every few seconds: a secret may be rotated under a running service.
- * @throws Error when the file cannot be read or parsed at the start; it never repeats the content
+ * The parsed content of a file that is read again every few seconds, so that a secret can be rotated at run time.
+ * @throws Error when the first read or parse fails; the message does not repeat the content
  */
 export function watchFile<T>(
   file: string,
-  { parse, isSame, changed, unusable, clock }: WatchOptions<T>,
+  { parse, isSame, onChange, onError, clock }: WatchOptions<T>,
 ): WatchedFile<T> {
   let value = parse(readFileSync(file, 'utf8'))
-  let trouble: string | null = null
+  let lastError: string | null = null
   let stopped = false
   let cancel: (() => void) | null = null
 
-  const readAgain = async () => {
+  const reload = async () => {
     try {
-      const read = parse(await readFile(file, 'utf8'))
-      trouble = null
-      if (!isSame(read, value)) {
-        value = read
-        changed(read)
+      const next = parse(await readFile(file, 'utf8'))
+      lastError = null
+      if (!isSame(next, value)) {
+        value = next
+        onChange(next)
       }
     } catch (error) {
-      const reason = reasonOf(error)
-      if (reason !== trouble) unusable(reason)
-      trouble = reason
+      const reason = messageOf(error)
+      if (reason !== lastError) onError(reason)
+      lastError = reason
     }
     schedule()
   }
   const schedule = () => {
-    if (!stopped) cancel = clock.after(READ_EVERY_MS, () => void readAgain())
+    if (!stopped) cancel = clock.after(READ_EVERY_MS, () => void reload())
   }
   schedule()
   return {
@@ -62,7 +62,7 @@ export function watchFile<T>(
   }
 }
 
-/** Node's messages name the path, which is no secret; those of `parse` name nothing. */
-function reasonOf(error: unknown): string {
+/** Node's messages contain the path, which is not secret. */
+function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }

@@ -1,9 +1,8 @@
 import type { Clock } from '../../lib/clock.ts'
 import type { Observer } from '../../events.ts'
+import type { SecretSource } from '../../lib/secret.ts'
 import { parseSecret } from '../../lib/secret.ts'
 import { watchFile } from '../../lib/watched-file.ts'
-
-export type KeySetting = { readonly value: string } | { readonly file: string }
 
 /** The key in force; watched in its file, for a secret may be rotated under a running service. */
 export interface ApiKey {
@@ -19,7 +18,7 @@ export interface ApiKey {
  * @throws Error when the file cannot be read at the start or holds no key; it never repeats the content
  */
 export function openApiKey(
-  setting: KeySetting,
+  setting: SecretSource<string>,
   parts: {
     readonly clock: Pick<Clock, 'after'>
     readonly observer: Pick<Observer, 'keyRotated' | 'keyReloadFailed'>
@@ -32,11 +31,11 @@ export function openApiKey(
   const { current, stop } = watchFile(setting.file, {
     parse: parseKey,
     isSame: Object.is,
-    changed: (key) => {
+    onChange: (key) => {
       known.push(key)
       parts.observer.keyRotated()
     },
-    unusable: (reason) => parts.observer.keyReloadFailed(reason),
+    onError: (reason) => parts.observer.keyReloadFailed(reason),
     clock: parts.clock,
   })
   const known = [current()]
