@@ -4,7 +4,7 @@ import type { DestinationStream, Logger } from 'pino'
 import { createCacheStack } from './app-cache.ts'
 import { parseQuery } from './availability/query.ts'
 import type { Cache, LookupResult } from './cache/cache.ts'
-import { openClients } from './clients/clients.ts'
+import { createClients } from './clients/clients.ts'
 import type { Clients } from './clients/clients.ts'
 import type { Config } from './config/load.ts'
 import type { Gauges, Observer } from './events.ts'
@@ -62,7 +62,7 @@ export async function createApp(config: Config, runtime: RuntimeInfo): Promise<A
   const deps = createSharedDeps(config, runtime)
   const { health, clock } = deps
   const apiKey = openApiKey(config.apiKey, deps)
-  const clients = config.clients.keys && openClients(config.clients.keys, deps)
+  const clients = config.clients.keys && createClients(config.clients.keys, deps)
   const secrets = () => [apiKey.secrets(), clients?.secrets() ?? [], config.redis?.password ?? []].flat()
   const log = createLog(deps, secrets)
   const userAgent = `ev-availability-proxy/${runtime.version}`

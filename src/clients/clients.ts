@@ -29,7 +29,7 @@ const MAX_RETIRED = 200
  * stay.
  * @throws Error when the file cannot be read at the start or is invalid; the message does not repeat its content
  */
-export function openClients(source: SecretSource<readonly ClientKey[]>, deps: ClientsDeps): Clients {
+export function createClients(source: SecretSource<readonly ClientKey[]>, deps: ClientsDeps): Clients {
   const index = new KeyIndex()
   const { nameOf, names, secrets } = index
   if ('value' in source) {

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import type { Test } from 'tap'
 import t from 'tap'
-import { openClients } from '../../src/clients/clients.ts'
+import { createClients } from '../../src/clients/clients.ts'
 import { parseClientPairs } from '../../src/config/client-keys.ts'
 import { READ_EVERY_MS } from '../../src/lib/watched-file.ts'
 import { settled, TestClock } from '../support/clock.ts'
@@ -18,7 +18,7 @@ function watch(t: Test, content: string) {
     clientsChanged: (names: readonly string[]) => void events.push(names),
     clientsReloadFailed: (reason: string) => void events.push(reason),
   }
-  const clients = openClients({ file }, { clock, observer })
+  const clients = createClients({ file }, { clock, observer })
   const replace = async (text: string) => {
     writeFileSync(file, text)
     await clock.advance(READ_EVERY_MS)
@@ -30,7 +30,7 @@ function watch(t: Test, content: string) {
 await t.test('a client is found by its exact key only', async (t) => {
   const { clients } = parseClientPairs(`web=${WEB},ios=${IOS}`)
   const observer = { clientsChanged: () => t.fail(), clientsReloadFailed: () => t.fail() }
-  const { nameOf, names, secrets } = openClients({ value: clients }, { clock: new TestClock(), observer })
+  const { nameOf, names, secrets } = createClients({ value: clients }, { clock: new TestClock(), observer })
   t.equal(nameOf(WEB), 'web')
   t.equal(nameOf(IOS), 'ios')
   const others = ['', 'web', WEB.slice(0, -1), `${WEB}x`, WEB.toUpperCase(), `${WEB}\0`, 'constructor']

@@ -3,7 +3,6 @@ import type { Test } from 'tap'
 import t from 'tap'
 import { Answer } from '../../src/cache/answer.ts'
 import type { AdmissionOptions } from '../../src/http/admission.ts'
-import { MAX_WINDOWS, createFixedWindowStore } from '../../src/http/fixed-window-store.ts'
 import { createPublicServer } from '../../src/http/server.ts'
 import { broadcast } from '../../src/events.ts'
 import type { WireResponse } from '../support/request.ts'
@@ -294,18 +293,17 @@ await t.test('rate limit of a client', async (t) => {
   })
 
   await t.test('the ten thousand most recent addresses are remembered', async (t) => {
-    const windows = new (createFixedWindowStore(new TestClock()))({})
-    const requests = (client: string) => {
-      let current = 0
-      windows.incr(client, (_error, window) => (current = window?.current ?? 0), 1_000, 1)
-      return current
+    const MAX_ADDRESSES = 10_000
+    const { status } = await startServer(t, { perSecond: 2 })
+    const from = '192.0.2.1'
+    const others = async (network: number, count: number) => {
+      for (let i = 0; i < count; i++) await status({ from: `10.${network}.${i >> 8}.${i & 255}` })
     }
-    t.equal(MAX_WINDOWS, 10_000)
-    t.strictSame([requests('first'), requests('first')], [1, 2])
-    for (let i = 0; i < MAX_WINDOWS - 1; i++) requests(`other ${i}`)
-    t.equal(requests('first'), 3, 'among so many it is still known')
-    for (let i = 0; i < MAX_WINDOWS; i++) requests(`another ${i}`)
-    t.equal(requests('first'), 1, 'one more, and it is forgotten')
+    t.strictSame([await status({ from }), await status({ from })], [200, 200])
+    await others(1, MAX_ADDRESSES - 1)
+    t.equal(await status({ from }), 429, 'still known among ten thousand')
+    await others(2, MAX_ADDRESSES)
+    t.equal(await status({ from }), 200, 'forgotten after ten thousand others')
   })
 })
 
