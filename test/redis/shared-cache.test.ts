@@ -4,7 +4,7 @@ import { Answer } from '../../src/cache/answer.ts'
 import type { CacheOptions, LookupResult } from '../../src/cache/cache.ts'
 import { Cache } from '../../src/cache/cache.ts'
 import type { SharedAnswerStore } from '../../src/cache/shared-store.ts'
-import { LEASE_MS } from '../../src/cache/shared-store.ts'
+import { LEASE_MS } from '../../src/cache/shared-loader.ts'
 import type { Clock } from '../../src/lib/clock.ts'
 import { systemClock } from '../../src/lib/clock.ts'
 import { redisUrl } from '../../src/config/redis-url.ts'
@@ -14,10 +14,11 @@ import { openRedisStores } from '../../src/redis/stores.ts'
 import type { RedisConfig } from '../../src/config/redis-url.ts'
 import { settled, TestClock } from '../support/clock.ts'
 import { NO_REDIS, RedisServer } from '../support/redis.ts'
+import { ScriptedSource } from '../support/scripted-source.ts'
 import { SharedDouble } from '../support/shared-double.ts'
 import { connector, level, station } from '../support/stations.ts'
 import { until } from '../support/until.ts'
-import { ScriptedSource, TIMES } from '../cache/doubles.ts'
+import { TIMES } from '../cache/setup.ts'
 
 // What waits here waits on timers that hold no process open: in the service its listeners do.
 const alive = setInterval(() => {}, 1_000)
@@ -127,7 +128,6 @@ const redis = async (t: Test): Promise<SharedPlace> => {
   return {
     open: async () => {
       const tier = await openRedisStores(target, {
-        leaseMs: LEASE_MS,
         clock: systemClock,
         observer: { sharedCacheChanged: () => {} },
       })
@@ -209,7 +209,7 @@ for (const [name, open] of [
 
       await t.test('a station without connectors is remembered as such', async (t) => {
         const { source, get } = await still()
-        source.script = (call) => call.answerEmpty()
+        source.always = (call) => call.answerEmpty()
         await get('unknown')
         t.match(await get('unknown'), { result: 'hit', call: 1 })
       })
@@ -264,7 +264,7 @@ for (const [name, open] of [
 
       await t.test('what is of no use to anyone any more is not kept', async (t) => {
         const { get, source } = await replica(place)
-        source.script = (call) => (call.id === 'empty' ? call.answerEmpty() : call.answer())
+        source.always = (call) => (call.id === 'empty' ? call.answerEmpty() : call.answer())
         for (const [id, ttlMs] of [
           ['full', TIMES.ttlMs],
           ['empty', TIMES.emptyTtlMs],
@@ -328,7 +328,7 @@ for (const [name, open] of [
         const replicas = await Promise.all([1, 2, 3].map(() => replica(place, { source })))
         const all = Promise.all(replicas.flatMap(({ get }) => [get('cold'), get('cold')]))
         await until('the call is made', () => source.calls.length > 0)
-        await until('all have asked', () => replicas.every(({ cache }) => cache.flights === 1))
+        await until('all have asked', () => replicas.every(({ cache }) => cache.inFlightCalls === 1))
         source.last.answer()
         t.same(new Set((await all).map(({ call }) => call)), new Set([1]))
         t.equal(source.calls.length, 1)
@@ -423,7 +423,7 @@ for (const [name, open] of [
         await until('it is there', async () => (await place.stations()).includes('late'))
         late.publish('late', { ...common, version: 'earlier', json: first, startedAgoMs: 5_000 }, 60_000)
         const { get } = await replica(place)
-        await late.leaseGet('barrier', '', 'x')
+        await late.leaseGet('barrier', '', { token: 'x', ms: LEASE_MS })
         t.match(await get('late'), { call: 2 })
       })
 
