@@ -6,14 +6,14 @@ import type { Test } from 'tap'
 import t from 'tap'
 import { Answer } from '../src/cache/answer.ts'
 import { asXml, clientFor, freePoints, revalidated, withCommas } from './client/client.ts'
-import type { AskOptions } from './support/ask.ts'
-import { ask, pathFor } from './support/ask.ts'
+import type { RequestOptions } from './support/request.ts'
+import { request, pathFor } from './support/request.ts'
 import type { Media, Operation, Parameter } from './support/contract.ts'
 import { examplesOf, operations, violations } from './support/contract.ts'
 import { TSC } from './support/process.ts'
-import { exchange } from './support/raw-http.ts'
+import { sendBytes } from './support/raw-http.ts'
 import { answerStation, answerStatus, sendJson } from './support/scripted-upstream.ts'
-import { silence } from './support/scripts.ts'
+import { hang } from './support/scripts.ts'
 import type { Service, ServiceOptions } from './support/service.ts'
 import { startService } from './support/service.ts'
 import { connector, level, station } from './support/stations.ts'
@@ -50,26 +50,26 @@ type Operated = ReturnType<typeof operations>[number]
 const ID = '75502858-a491-36fe-7128-23d400153b86'
 const ORIGIN = 'https://app.example'
 
-const asks =
-  (change: (request: Request) => AskOptions & { path?: string } = () => ({})) =>
-  ({ ask }: Service, request: Request) => {
-    const { path = request.path, ...options } = change(request)
-    const headers = { ...request.headers, ...options.headers }
-    return ask(path, { method: request.method, ...options, headers })
+const sends =
+  (change: (documented: Request) => RequestOptions & { path?: string } = () => ({})) =>
+  ({ request }: Service, documented: Request) => {
+    const { path = documented.path, ...options } = change(documented)
+    const headers = { ...documented.headers, ...options.headers }
+    return request(path, { method: documented.method, ...options, headers })
   }
 
 /** The mirrored route with another query; calls before it are made one after the other. */
 const queries =
   (query: string, ...before: string[]) =>
-  async ({ ask }: Service, { format, headers }: Request) => {
-    for (const earlier of before) await ask(pathFor(earlier, format))
-    return ask(pathFor(query, format), { headers })
+  async ({ request }: Service, { format, headers }: Request) => {
+    for (const earlier of before) await request(pathFor(earlier, format))
+    return request(pathFor(query, format), { headers })
   }
 
 /** Asks, and asks again with the tag that came. */
-async function asksTwice({ ask }: Service, { path, headers }: Request): Promise<Seen> {
-  const { headers: first } = await ask(path, { headers })
-  return ask(path, { headers: { ...headers, 'if-none-match': String(first.etag) } })
+async function revalidates({ request }: Service, { path, headers }: Request): Promise<Seen> {
+  const { headers: first } = await request(path, { headers })
+  return request(path, { headers: { ...headers, 'if-none-match': String(first.etag) } })
 }
 
 /** Bytes that end in the middle of the headers, or are none; the answer is held to the document here. */
@@ -77,7 +77,7 @@ const writes =
   (tail: string, ms?: number) =>
   async ({ proxy }: Service, { method, path }: Request) => {
     const bytes = `${method} ${path} HTTP/1.1\r\nHost: proxy.example\r\n${tail}`
-    const { status, headers, body } = await exchange(proxy.addresses.public.port, bytes, ms)
+    const { status, headers, body } = await sendBytes(proxy.addresses.public.port, bytes, ms)
     const faults = violations({ method, path, status, headers, body })
     if (faults.length > 0) throw new Error(faults.join('; '))
     return { status, headers, text: body }
@@ -90,7 +90,7 @@ async function withDefect(service: Service, request: Request, t: Test): Promise<
       throw new TypeError('a defect')
     },
   })
-  return asks()(service, request)
+  return sends()(service, request)
 }
 
 const failing = answerStatus(500)
@@ -98,26 +98,26 @@ const ten = Array.from({ length: 10 }, (_, i) => `chargingAvailability=${i}`)
 
 /** Every documented answer: operation (`*` is any), status, and the example, or the code, where there is one. */
 const SCENES: Record<string, Scene> = {
-  'getChargingAvailability 200 station': { act: asks() },
+  'getChargingAvailability 200 station': { act: sends() },
   'getChargingAvailability 200 unknownId': {
     script: ({ id }, response) => sendJson(response, station(id)),
     act: queries('chargingAvailability=1'),
   },
-  'getChargingAvailability 304': { act: asksTwice },
+  'getChargingAvailability 304': { act: revalidates },
   'getChargingAvailability 400 MissingParameter': { act: queries('') },
   'getChargingAvailability 400 InvalidParameter': {
     act: queries(`chargingAvailability=${ID}&minPowerKW=43.2&maxPowerKW=22.2`),
   },
   'getChargingAvailability 403 Forbidden': {
     env: { CLIENT_KEYS: 'web=a-key-of-a-client-0123456789' },
-    act: asks(),
+    act: sends(),
   },
-  'getChargingAvailability 404 NotFound': { script: answerStatus(404), act: asks() },
-  'getChargingAvailability 405 MethodNotAllowed': { act: asks(() => ({ method: 'POST' })) },
-  'getChargingAvailability 429 TooManyRequests': { script: answerStatus(429), act: asks() },
+  'getChargingAvailability 404 NotFound': { script: answerStatus(404), act: sends() },
+  'getChargingAvailability 405 MethodNotAllowed': { act: sends(() => ({ method: 'POST' })) },
+  'getChargingAvailability 429 TooManyRequests': { script: answerStatus(429), act: sends() },
   'getChargingAvailability 500 InternalError': { act: withDefect },
-  'getChargingAvailability 502 UpstreamRefused': { script: answerStatus(403), act: asks() },
-  'getChargingAvailability 502 UpstreamFailed': { script: failing, act: asks() },
+  'getChargingAvailability 502 UpstreamRefused': { script: answerStatus(403), act: sends() },
+  'getChargingAvailability 502 UpstreamFailed': { script: failing, act: sends() },
   'getChargingAvailability 503 UpstreamUnavailable': {
     script: failing,
     act: queries(`chargingAvailability=${ID}`, ...ten),
@@ -128,24 +128,24 @@ const SCENES: Record<string, Scene> = {
   },
   'getChargingAvailability 504 UpstreamTimeout': {
     env: { UPSTREAM_TIMEOUT: '20ms' },
-    script: silence,
-    act: asks(),
+    script: hang,
+    act: sends(),
   },
   'preflightChargingAvailability 204': {
-    act: asks(() => ({
+    act: sends(() => ({
       headers: { 'access-control-request-method': 'GET', 'access-control-request-headers': 'Tracking-ID' },
     })),
   },
-  'getHealth 200 example': { act: asks() },
-  'getOpenApi 200 example': { act: asks() },
-  'getDocs 200 example': { act: asks() },
-  'getDocs 304': { act: asksTwice },
-  'getDocs 404 NotFound': { env: { DOCS: 'false' }, act: asks() },
-  'getHealth 405 MethodNotAllowed': { act: asks(() => ({ method: 'POST' })) },
-  'getOpenApi 405 MethodNotAllowed': { act: asks(() => ({ method: 'POST' })) },
-  'getDocs 405 MethodNotAllowed': { act: asks(() => ({ method: 'POST' })) },
+  'getHealth 200 example': { act: sends() },
+  'getOpenApi 200 example': { act: sends() },
+  'getDocs 200 example': { act: sends() },
+  'getDocs 304': { act: revalidates },
+  'getDocs 404 NotFound': { env: { DOCS: 'false' }, act: sends() },
+  'getHealth 405 MethodNotAllowed': { act: sends(() => ({ method: 'POST' })) },
+  'getOpenApi 405 MethodNotAllowed': { act: sends(() => ({ method: 'POST' })) },
+  'getDocs 405 MethodNotAllowed': { act: sends(() => ({ method: 'POST' })) },
   '* 400 InvalidParameter': { act: writes('no colon\r\n\r\n') },
-  '* 431 HeadersTooLarge': { act: asks(() => ({ headers: { 'x-note': 'x'.repeat(20_000) } })) },
+  '* 431 HeadersTooLarge': { act: sends(() => ({ headers: { 'x-note': 'x'.repeat(20_000) } })) },
 }
 
 /** What takes its time: nobody waits for them one by one. */
@@ -277,12 +277,12 @@ function requestWith(operation: Operated, { in: place, name }: Parameter, value:
 }
 
 await t.test('every example of a parameter is accepted', async (t) => {
-  const { ask, upstream } = await startService(t, { script: answerStation })
+  const { request, upstream } = await startService(t, { script: answerStation })
   for (const operation of operations()) {
     for (const parameter of (operation as Operation).parameters ?? []) {
       for (const [, value] of examplesOf(parameter)) {
         const { path, ...options } = requestWith(operation, parameter, value)
-        const { status } = await ask(path, options)
+        const { status } = await request(path, options)
         t.match(String(status), /^(200|204|304)$/, `${parameter.name}=${String(value)}`)
       }
     }
@@ -303,7 +303,7 @@ await t.test(
     for (const [name, values] of Object.entries(outside)) {
       for (const value of values) {
         const query = new URLSearchParams({ chargingAvailability: ID, [name]: value })
-        const { status } = await ask(proxy.url, pathFor(query.toString()))
+        const { status } = await request(proxy.url, pathFor(query.toString()))
         t.equal(status, 400, `${name}=${JSON.stringify(value)}`)
       }
     }

@@ -6,9 +6,9 @@ import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { parse, parseAllDocuments } from 'yaml'
 import { SETTINGS } from '../src/config/load.ts'
-import { schemaFaults } from './support/dashboard-schema.ts'
+import { schemaProblems } from './support/dashboard-schema.ts'
 import { readExposition } from './support/exposition.ts'
-import { lacking } from './support/requirements.ts'
+import { missing } from './support/requirements.ts'
 import { startService } from './support/service.ts'
 
 const root = new URL('../', import.meta.url)
@@ -133,8 +133,10 @@ function matchersIn(expr: string) {
 
 /** What a running service exposes: every series name with the values that its labels have. */
 async function exposed(t: Parameters<typeof startService>[0]) {
-  const { askAdmin } = await startService(t, { env: { UPSTREAM_QUOTA: '2500/day', UPSTREAM_MAX_QPS: '5' } })
-  const { text } = await askAdmin('/metrics')
+  const { requestAdmin } = await startService(t, {
+    env: { UPSTREAM_QUOTA: '2500/day', UPSTREAM_MAX_QPS: '5' },
+  })
+  const { text } = await requestAdmin('/metrics')
   const known = new Map<string, Map<string, Set<string>>>()
   const note = (name: string, labels: Readonly<Record<string, string>>) => {
     const values = known.get(name) ?? new Map<string, Set<string>>()
@@ -272,10 +274,10 @@ await t.test('the dashboard', async (t) => {
   })
 
   await t.test('fits the schema that Grafana publishes', async (t) => {
-    t.equal(await schemaFaults(dashboard), '')
+    t.equal(await schemaProblems(dashboard), '')
     const panel = panels.find(({ type }) => type === 'timeseries')
     const slipped = { ...panel, options: { legend: { displayMode: 'lst' } } }
-    t.match(await schemaFaults({ ...dashboard, panels: [slipped] }), /lst/, 'a slip would be told')
+    t.match(await schemaProblems({ ...dashboard, panels: [slipped] }), /lst/, 'a slip would be told')
   })
 
   await t.test('has rows for what one wants to know', async (t) => {
@@ -567,7 +569,7 @@ await t.test('operating.md', async (t) => {
 
 await t.test('promtool', async (t) => {
   const script = path('scripts/check-prometheus.sh')
-  const skip = lacking('bash', 'promtool')
+  const skip = missing('bash', 'promtool')
 
   await t.test('checks configuration, rules, what the rules do, and a scrape', { skip }, async (t) => {
     const { text } = await exposed(t)

@@ -3,7 +3,7 @@ import type { ErrorCode } from '../src/errors.ts'
 import { ServiceError } from '../src/errors.ts'
 import { renderError } from '../src/http/error-body.ts'
 import type { Answer } from './support/contract.ts'
-import { bodyFaults, documentedBodies, examplesOf, operations, violations } from './support/contract.ts'
+import { bodyProblems, documentedBodies, examplesOf, operations, violations } from './support/contract.ts'
 
 /** A code is a contract: this table is written by hand and never follows the code. */
 const STATUS_OF_CODE: Record<string, number> = {
@@ -106,7 +106,7 @@ await t.test('every example of a body fits its schema', async (t) => {
     const examples = examplesOf(media)
     t.not(examples.length, 0, `${operationId} ${status} ${mediaType} has an example`)
     for (const [name, example] of examples) {
-      const faults = bodyFaults(mediaType, media.schema, asText(mediaType, example))
+      const faults = bodyProblems(mediaType, media.schema, asText(mediaType, example))
       t.strictSame(faults, [], `${operationId} ${status} ${mediaType} ${name}`)
     }
   }
@@ -117,7 +117,7 @@ await t.test('every example of a parameter fits its schema', async (t) => {
     const examples = examplesOf(parameter)
     t.not(examples.length, 0, `${parameter.name} has an example`)
     for (const [name, example] of examples) {
-      const faults = bodyFaults('application/json', parameter.schema, JSON.stringify(example))
+      const faults = bodyProblems('application/json', parameter.schema, JSON.stringify(example))
       t.strictSame(faults, [], `${parameter.name} ${name}`)
     }
   }

@@ -4,12 +4,12 @@ import { UNFILTERED, filterAvailability, indexOf, variantKey } from '../../src/a
 import type { Availability, Connector } from '../../src/availability/model.ts'
 import { COUNTS, isObject } from '../../src/availability/model.ts'
 import type { Filter } from '../../src/availability/query.ts'
-import { anyFilter, anyStation, deepFreeze, OPEN } from '../support/arbitraries.ts'
+import { anyFilter, anyStation, deepFreeze, NO_FILTER } from '../support/arbitraries.ts'
 import { connector, level, referenceStation, station } from '../support/stations.ts'
 
-const types = (...names: string[]): Filter => ({ ...OPEN, types: new Set(names) })
+const types = (...names: string[]): Filter => ({ ...NO_FILTER, types: new Set(names) })
 const power = (minPowerKW: number | null, maxPowerKW: number | null): Filter => ({
-  ...OPEN,
+  ...NO_FILTER,
   minPowerKW,
   maxPowerKW,
 })
@@ -42,7 +42,7 @@ const place = station(
 await t.test('without a filter', async (t) => {
   await t.test('the answer is the very one that came in', async (t) => {
     for (const one of [place, referenceStation(), station('empty')])
-      t.equal(filterAvailability(one, OPEN), one)
+      t.equal(filterAvailability(one, NO_FILTER), one)
   })
 })
 
@@ -380,11 +380,11 @@ await t.test('survivors', async (t) => {
   await t.test(
     'are EVERYTHING without a filter, with a set of all types, and for a station without connectors',
     async (t) => {
-      t.equal(kept(place, OPEN), UNFILTERED)
+      t.equal(kept(place, NO_FILTER), UNFILTERED)
       t.equal(kept(place, types('Type2', 'CCS', 'Rowless')), UNFILTERED)
       t.equal(kept(place, types('Rowless', 'NoSuchType', 'CCS', 'Type2')), UNFILTERED)
       t.not(kept(place, types('Type2', 'CCS')), UNFILTERED)
-      for (const filter of [OPEN, types('A'), power(1, 2)])
+      for (const filter of [NO_FILTER, types('A'), power(1, 2)])
         t.equal(kept(station('empty'), filter), UNFILTERED)
     },
   )
@@ -409,7 +409,7 @@ await t.test('survivors', async (t) => {
       connector('C', level(22)),
     )
     const filters = [
-      OPEN,
+      NO_FILTER,
       types('A'),
       types('B'),
       types('C'),

@@ -8,7 +8,7 @@ import { parseQuery } from '../../src/availability/query.ts'
 import type { Format } from '../../src/availability/model.ts'
 import type { Rendering } from '../../src/cache/answer.ts'
 import { Answer, MAX_VARIANTS } from '../../src/cache/answer.ts'
-import { anyFilter, anyStation, OPEN } from '../support/arbitraries.ts'
+import { anyFilter, anyStation, NO_FILTER } from '../support/arbitraries.ts'
 import { expectedJson, expectedXml } from '../support/expected.ts'
 import { connector, level, referenceStation, station } from '../support/stations.ts'
 
@@ -36,14 +36,14 @@ function ladder(rows: number): Availability {
 }
 
 function from(powerKW: number): Filter {
-  return { ...OPEN, minPowerKW: powerKW }
+  return { ...NO_FILTER, minPowerKW: powerKW }
 }
 
 await t.test('a body', async (t) => {
   await t.test('is the answer in the format asked for', async (t) => {
     const answer = new Answer(place)
-    t.equal(answer.render(OPEN, 'json', false).body, expectedJson(place))
-    t.equal(answer.render(OPEN, 'xml', false).body, expectedXml(place))
+    t.equal(answer.render(NO_FILTER, 'json', false).body, expectedJson(place))
+    t.equal(answer.render(NO_FILTER, 'xml', false).body, expectedXml(place))
     const ccs = station('place', connector('CCS', level(50, 1, 0), level(150, 0, 2)))
     const filter = spelled('connectorSet=CCS&maxPowerKW=150')
     t.equal(answer.render(filter, 'json', false).body, expectedJson(ccs))
@@ -53,8 +53,8 @@ await t.test('a body', async (t) => {
   await t.test('compressed is the same body', async (t) => {
     const answer = new Answer(place)
     for (const format of FORMATS) {
-      const plain = answer.render(OPEN, format, false)
-      const gzip = answer.render(OPEN, format, true)
+      const plain = answer.render(NO_FILTER, format, false)
+      const gzip = answer.render(NO_FILTER, format, true)
       t.equal(gunzipSync(bytesOf(gzip)).toString(), plain.body)
       t.strictSame([plain.gzipped, gzip.gzipped], [false, true])
     }
@@ -64,7 +64,7 @@ await t.test('a body', async (t) => {
     const answer = new Answer({ ...station('Zürich ⚡ 🔌'), note: 'naïve' })
     for (const format of FORMATS) {
       for (const gzip of [false, true]) {
-        const rendering = answer.render(OPEN, format, gzip)
+        const rendering = answer.render(NO_FILTER, format, gzip)
         t.equal(rendering.length, bytesOf(rendering).length)
       }
     }
@@ -74,7 +74,7 @@ await t.test('a body', async (t) => {
     const handedIn = structuredClone(place) as { note?: string } & Availability
     const answer = new Answer(handedIn)
     handedIn.note = 'written later'
-    t.equal(answer.render(OPEN, 'xml', false).body, expectedXml(place))
+    t.equal(answer.render(NO_FILTER, 'xml', false).body, expectedXml(place))
   })
 })
 
@@ -110,23 +110,23 @@ await t.test('a rendering is made once for what survives', async (t) => {
 
   await t.test('the other formats and codings change nothing of it', async (t) => {
     const answer = new Answer(place)
-    const json = answer.render(OPEN, 'json', false)
-    const gzip = answer.render(OPEN, 'json', true)
-    answer.render(OPEN, 'xml', true)
-    t.equal(answer.render(OPEN, 'json', false), json)
-    t.equal(answer.render(OPEN, 'json', true), gzip)
+    const json = answer.render(NO_FILTER, 'json', false)
+    const gzip = answer.render(NO_FILTER, 'json', true)
+    answer.render(NO_FILTER, 'xml', true)
+    t.equal(answer.render(NO_FILTER, 'json', false), json)
+    t.equal(answer.render(NO_FILTER, 'json', true), gzip)
   })
 
   await t.test('a new answer of the same station has renderings of its own', async (t) => {
-    const old = new Answer(place).render(OPEN, 'xml', false)
-    const fresh = new Answer(referenceStation('place')).render(OPEN, 'xml', false)
+    const old = new Answer(place).render(NO_FILTER, 'xml', false)
+    const fresh = new Answer(referenceStation('place')).render(NO_FILTER, 'xml', false)
     t.not(fresh.body, old.body)
     t.not(fresh.etag, old.etag)
   })
 })
 
 function tagOf(availability: Availability, format: Format, gzip: boolean): string {
-  return new Answer(availability).render(OPEN, format, gzip).etag
+  return new Answer(availability).render(NO_FILTER, format, gzip).etag
 }
 
 await t.test('the ETag', async (t) => {
@@ -145,7 +145,7 @@ await t.test('the ETag', async (t) => {
     const tags = [place, changed, elsewhere].flatMap((availability) => {
       const answer = new Answer(availability)
       return FORMATS.flatMap((format) =>
-        [OPEN, from(22)].flatMap((filter) =>
+        [NO_FILTER, from(22)].flatMap((filter) =>
           [false, true].map((gzip) => answer.render(filter, format, gzip).etag),
         ),
       )
@@ -205,10 +205,10 @@ await t.test('the bytes', async (t) => {
       ['json', true],
     ] as const) {
       const before = answer.bytes
-      const rendering = answer.render(OPEN, format, gzip)
+      const rendering = answer.render(NO_FILTER, format, gzip)
       t.ok(answer.bytes - before >= rendering.length)
       t.equal(told, answer.bytes)
-      answer.render(OPEN, format, gzip)
+      answer.render(NO_FILTER, format, gzip)
       t.equal(told, answer.bytes, 'nothing for what was there')
     }
   })
@@ -271,9 +271,9 @@ await t.test('the bytes', async (t) => {
 /** What a compressed form costs beside its bytes. */
 function gzipOverhead(): number {
   const answer = new Answer(place)
-  answer.render(OPEN, 'xml', false)
+  answer.render(NO_FILTER, 'xml', false)
   const before = answer.bytes
-  const { length } = answer.render(OPEN, 'xml', true)
+  const { length } = answer.render(NO_FILTER, 'xml', true)
   return answer.bytes - before - length
 }
 
@@ -281,7 +281,7 @@ function gzipOverhead(): number {
 function overheadOf(availability: Availability): number {
   const answer = new Answer(availability)
   const before = answer.bytes
-  answer.render(OPEN, 'json', false)
+  answer.render(NO_FILTER, 'json', false)
   return answer.bytes - before
 }
 

@@ -3,7 +3,7 @@ import t from 'tap'
 import { Answer } from '../../src/cache/answer.ts'
 import type { CacheEntry } from '../../src/cache/entry-store.ts'
 import { EntryStore } from '../../src/cache/entry-store.ts'
-import { OPEN } from '../support/arbitraries.ts'
+import { NO_FILTER } from '../support/arbitraries.ts'
 import { connector, level, station } from '../support/stations.ts'
 
 const ROOMY = { maxEntries: 1_000, maxBytes: 10_000_000 }
@@ -93,7 +93,7 @@ await t.test('the bytes', async (t) => {
     store.put(two)
     for (const { answer } of [one, two]) {
       const before = store.bytes
-      const { length } = answer.render(OPEN, 'xml', false)
+      const { length } = answer.render(NO_FILTER, 'xml', false)
       t.ok(store.bytes >= before + length)
       t.equal(store.bytes, one.answer.bytes + two.answer.bytes)
     }
@@ -105,7 +105,7 @@ await t.test('the bytes', async (t) => {
     const [old, fresh] = [known('a', 1), known('a', 2)]
     store.put(old)
     store.put(fresh)
-    old.answer.render(OPEN, 'xml', true)
+    old.answer.render(NO_FILTER, 'xml', true)
     t.equal(store.bytes, fresh.answer.bytes)
     t.equal(store.get('a')?.answer, fresh.answer)
   })
@@ -117,8 +117,8 @@ await t.test('the bytes', async (t) => {
     store.put(present)
     const refused = known('b', 1)
     store.put(refused)
-    gone.answer.render(OPEN, 'xml', true)
-    refused.answer.render(OPEN, 'xml', true)
+    gone.answer.render(NO_FILTER, 'xml', true)
+    refused.answer.render(NO_FILTER, 'xml', true)
     t.equal(store.bytes, present.answer.bytes)
     t.equal(store.entries, 1)
     t.equal(store.get('a'), undefined)
@@ -142,7 +142,7 @@ await t.test('for want of room', async (t) => {
     const { store, evictions } = storeOf({ maxEntries: 9, maxBytes: 3 * first.answer.bytes + 1_000 })
     for (const held of [first, second, third]) store.put(held)
     t.equal(evictions(), 0)
-    first.answer.render(OPEN, 'xml', false)
+    first.answer.render(NO_FILTER, 'xml', false)
     t.equal(evictions(), 1)
     t.equal(store.get('b'), undefined, 'the one that nobody used for longest')
     t.equal(store.bytes, first.answer.bytes + third.answer.bytes)
@@ -162,7 +162,7 @@ await t.test('for want of room', async (t) => {
     const { store, evictions } = storeOf({ maxEntries: 9, maxBytes: 10_000 })
     const growing = withNote('growing', 8_000)
     store.put(growing)
-    growing.answer.render(OPEN, 'xml', false)
+    growing.answer.render(NO_FILTER, 'xml', false)
     t.equal(store.get('growing'), undefined)
     t.equal(store.bytes, 0)
     t.equal(evictions(), 1)
@@ -229,7 +229,7 @@ await t.test('100,000 random ids, rendered in every way: neither bound is ever p
     const id = `${i}-${random()}`
     const held = random() < 0.7 ? unknown(id) : known(id)
     store.put(held)
-    if (i % 4 === 0) held.answer.render(OPEN, i % 8 === 0 ? 'xml' : 'json', i % 40 === 0)
+    if (i % 4 === 0) held.answer.render(NO_FILTER, i % 8 === 0 ? 'xml' : 'json', i % 40 === 0)
     store.get(`hot-${i % hot.length}`)
     most = Math.max(most, store.bytes)
     if (store.entries > limits.maxEntries || store.bytes > limits.maxBytes) t.fail(`after ${i} ids`)
@@ -259,7 +259,10 @@ await t.test('whatever is put, read and rendered, the bytes are those of what is
         else if (what === 'put empty') made.push(unknown(id, startedAt))
         else if (what === 'put large') made.push({ ...withNote(id, 3_000), startedAt })
         else if (what === 'read') store.get(id)
-        else made.findLast(({ answer }) => answer.id === id)?.answer.render(OPEN, 'xml', what === 'compress')
+        else
+          made
+            .findLast(({ answer }) => answer.id === id)
+            ?.answer.render(NO_FILTER, 'xml', what === 'compress')
         const latest = made.at(-1)
         if (what.startsWith('put') && latest !== undefined) store.put(latest)
 

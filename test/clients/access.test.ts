@@ -16,12 +16,12 @@ import type { Gauges } from '../../src/events.ts'
 import { broadcast } from '../../src/events.ts'
 import { createMetrics } from '../../src/ops/metrics/metrics.ts'
 import { READ_EVERY_MS } from '../../src/lib/watched-file.ts'
-import type { WireAnswer } from '../support/ask.ts'
-import { pathFor } from '../support/ask.ts'
+import type { WireResponse } from '../support/request.ts'
+import { pathFor } from '../support/request.ts'
 import { settled, TestClock } from '../support/clock.ts'
-import { problemFaults } from '../support/problem.ts'
+import { errorResponseProblems } from '../support/error-response.ts'
 import { answerStatus, Barrier } from '../support/scripted-upstream.ts'
-import { held, silence } from '../support/scripts.ts'
+import { waitFor, hang } from '../support/scripts.ts'
 import { startService } from '../support/service.ts'
 import { referenceStation } from '../support/stations.ts'
 import { until } from '../support/until.ts'
@@ -175,11 +175,11 @@ await t.test('clients', async (t) => {
   })
 })
 
-const isForbidden = (t: Test, answer: WireAnswer, format: 'json' | 'xml', why: string) =>
-  t.strictSame(problemFaults(answer, { status: 403, code: 'Forbidden', format }), [], why)
+const isForbidden = (t: Test, answer: WireResponse, format: 'json' | 'xml', why: string) =>
+  t.strictSame(errorResponseProblems(answer, { status: 403, code: 'Forbidden', format }), [], why)
 
 await t.test('with client keys', async (t) => {
-  const { get, ask, proxy, upstream, askAdmin } = await startService(t, {
+  const { get, request, proxy, upstream, requestAdmin } = await startService(t, {
     env: { CLIENT_KEYS: KEYS, ACCESS_LOG: 'true' },
   })
 
@@ -213,7 +213,7 @@ await t.test('with client keys', async (t) => {
       isForbidden(t, await get(query, { ext: 'xml' }), 'xml', query)
     }
     t.equal(bodies.size, 1, 'whatever is wrong with a key, clients read the same')
-    isForbidden(t, await ask('/search/2/chargingAvailability.json'), 'json', 'no query at all')
+    isForbidden(t, await request('/search/2/chargingAvailability.json'), 'json', 'no query at all')
     isForbidden(t, await get('chargingAvailability=b', { ext: 'yaml' }), 'json', 'a wrong format')
     t.equal((await get(`key=${WEB}`)).status, 400, 'with a key, parameters are looked at')
     t.equal(upstream.calls.length, calls, 'upstream is not asked')
@@ -232,9 +232,9 @@ await t.test('with client keys', async (t) => {
   await t.test('preflights and the service itself stay open, and a body ends the connection', async (t) => {
     const headers = { origin: 'https://page.example', 'access-control-request-method': 'GET' }
     t.equal((await get('chargingAvailability=a', { method: 'OPTIONS', headers })).status, 204)
-    t.equal((await ask('/healthz')).status, 200)
-    t.equal((await ask('/openapi.yaml')).status, 200)
-    t.equal((await ask('/nothing')).status, 404)
+    t.equal((await request('/healthz')).status, 200)
+    t.equal((await request('/openapi.yaml')).status, 200)
+    t.equal((await request('/nothing')).status, 404)
     t.equal((await get('chargingAvailability=a', { method: 'POST' })).status, 405)
     const withBody = await get(`chargingAvailability=a&key=${WEB}`, { body: 'x' })
     t.equal(withBody.status, 400)
@@ -267,7 +267,7 @@ await t.test('with client keys', async (t) => {
       [await count('web'), await count('ios'), await count('none')],
       [(before[0] ?? 0) + 2, before[1], (before[2] ?? 0) + 1],
     )
-    const { text } = await askAdmin('/metrics')
+    const { text } = await requestAdmin('/metrics')
     t.equal(text.match(/^evproxy_client_requests_total\{/gm)?.length, 3, 'and there is no other label')
     t.notMatch(text, 'evproxy_client_limited_total', 'nor limits that are off')
   })
@@ -379,7 +379,7 @@ await t.test('a limit of requests a second', async (t) => {
       const refused = await request()
       const { statusCode, headers, body } = refused
       t.strictSame(
-        problemFaults(
+        errorResponseProblems(
           { status: statusCode, headers: headers as Record<string, string>, text: body },
           { status: 429, code: 'TooManyRequests' },
         ),
@@ -502,14 +502,14 @@ await t.test('a limit of requests in flight', async (t) => {
   await t.test('holds for what waits for upstream, at, under and over it', async (t) => {
     const gate = new Barrier()
     const { get, upstream, proxy } = await startService(t, {
-      script: held(gate),
+      script: waitFor(gate),
       env: { CLIENT_MAX_IN_FLIGHT: '2', CLIENT_KEYS: KEYS },
     })
     const first = get(`chargingAvailability=a&key=${WEB}`)
     const second = get(`chargingAvailability=b&key=${WEB}`)
     await upstream.arrived(2)
     const refused = await get(`chargingAvailability=c&key=${WEB}`, { ext: 'xml' })
-    t.strictSame(problemFaults(refused, { status: 429, code: 'TooManyRequests', format: 'xml' }), [])
+    t.strictSame(errorResponseProblems(refused, { status: 429, code: 'TooManyRequests', format: 'xml' }), [])
     t.equal((await get(`chargingAvailability=a&key=${WEB}`)).status, 429, 'joining is waiting too')
     t.equal(upstream.calls.length, 2, 'no call was made for it')
     const other = get(`chargingAvailability=c&key=${IOS}`)
@@ -533,14 +533,14 @@ await t.test('a limit of requests in flight', async (t) => {
   await t.test('lets through what is held, and gives an old answer in place of 429', async (t) => {
     const { get, upstream } = await startService(t, { env: { CLIENT_MAX_IN_FLIGHT: '1', CACHE_TTL: '24h' } })
     await get('chargingAvailability=held')
-    upstream.script = silence
+    upstream.script = hang
     void get('chargingAvailability=slow').catch(() => {})
     await upstream.arrived(2)
     t.equal((await get('chargingAvailability=held')).status, 200)
 
     const stale = await startService(t, { env: { CLIENT_MAX_IN_FLIGHT: '1', ...STALE } })
     await stale.get('chargingAvailability=held')
-    stale.upstream.script = silence
+    stale.upstream.script = hang
     void stale.get('chargingAvailability=slow').catch(() => {})
     await stale.upstream.arrived(2)
     const old = await stale.get('chargingAvailability=held')
@@ -552,7 +552,7 @@ await t.test('a limit of requests in flight', async (t) => {
   await t.test('is not got round by leaving', async (t) => {
     const gate = new Barrier()
     const { get, upstream } = await startService(t, {
-      script: held(gate),
+      script: waitFor(gate),
       env: { CLIENT_MAX_IN_FLIGHT: '1', UPSTREAM_TIMEOUT: '60s' },
     })
     const client = new AbortController()

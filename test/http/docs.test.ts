@@ -2,9 +2,9 @@ import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import type { Test } from 'tap'
 import t from 'tap'
 import { DOCS_FILES } from '../../src/http/docs-files.ts'
-import { ask } from '../support/ask.ts'
+import { request } from '../support/request.ts'
 import { ARTEFACTS, NO_BROWSER, startBrowser } from '../support/browser.ts'
-import { doorFaults, problemFaults } from '../support/problem.ts'
+import { commonHeaderProblems, errorResponseProblems } from '../support/error-response.ts'
 import type { Service } from '../support/service.ts'
 import { startService } from '../support/service.ts'
 
@@ -13,7 +13,7 @@ const MOST_BYTES = 2_000_000
 
 await t.test('the files of the API reference', async (t) => {
   const { proxy, upstream } = await startService(t)
-  const get = (path: string, headers = {}) => ask(proxy.url, path, { headers })
+  const get = (path: string, headers = {}) => request(proxy.url, path, { headers })
 
   await t.test('come with all that a page needs to be strict', async (t) => {
     let bytes = 0
@@ -21,7 +21,7 @@ await t.test('the files of the API reference', async (t) => {
       const { status, headers, text } = await get(path)
       bytes += text.length
       t.equal(status, 200, path)
-      t.same(doorFaults(headers), [], path)
+      t.same(commonHeaderProblems(headers), [], path)
       t.match(headers['content-security-policy'], /^default-src 'none'; script-src 'self'; style-src 'self';/)
       t.notMatch(headers['content-security-policy'], /unsafe|http|\*/)
       t.match(headers, { 'cache-control': 'no-cache', 'referrer-policy': 'no-referrer' })
@@ -52,7 +52,7 @@ await t.test('the files of the API reference', async (t) => {
   await t.test('are there to be got, and nothing else', async (t) => {
     for (const path of ['/docs', '/docs?x=1', '/docs/docs.js']) {
       for (const method of ['HEAD', 'POST', 'DELETE']) {
-        const answer = await ask(proxy.url, path, { method })
+        const answer = await request(proxy.url, path, { method })
         t.equal(answer.status, 405, `${method} ${path}`)
         t.equal(answer.headers['allow'], 'GET, OPTIONS')
       }
@@ -64,7 +64,7 @@ await t.test('the files of the API reference', async (t) => {
       '/docs/%2e%2e/package.json',
       '/docs.js',
     ]) {
-      t.same(problemFaults(await get(path), { status: 404, code: 'NotFound' }), [], path)
+      t.same(errorResponseProblems(await get(path), { status: 404, code: 'NotFound' }), [], path)
     }
     t.equal(upstream.calls.length, 0)
   })
@@ -73,8 +73,8 @@ await t.test('the files of the API reference', async (t) => {
     const { proxy } = await startService(t, { env: { DOCS: 'false' } })
     for (const path of PATHS) {
       for (const method of ['GET', 'POST']) {
-        const answer = await ask(proxy.url, path, { method })
-        t.same(problemFaults(answer, { status: 404, code: 'NotFound' }), [], `${method} ${path}`)
+        const answer = await request(proxy.url, path, { method })
+        t.same(errorResponseProblems(answer, { status: 404, code: 'NotFound' }), [], `${method} ${path}`)
       }
     }
   })

@@ -1,12 +1,12 @@
 import { connect } from 'node:net'
 import t from 'tap'
 import { expectedJson } from '../support/expected.ts'
-import { fuzz, HOSTILITIES, startTarget } from '../support/fuzz-run.ts'
-import { doorFaults, problemFaults } from '../support/problem.ts'
-import type { RawAnswer } from '../support/raw-http.ts'
-import { exchange } from '../support/raw-http.ts'
+import { fuzz, FUZZERS, startTarget } from '../support/fuzz-run.ts'
+import { commonHeaderProblems, errorResponseProblems } from '../support/error-response.ts'
+import type { RawResponse } from '../support/raw-http.ts'
+import { sendBytes } from '../support/raw-http.ts'
 import { answerStation, Barrier } from '../support/scripted-upstream.ts'
-import { chosen, held } from '../support/scripts.ts'
+import { perCall, waitFor } from '../support/scripts.ts'
 import { startService } from '../support/service.ts'
 import { referenceStation } from '../support/stations.ts'
 
@@ -142,13 +142,13 @@ const SERVED: readonly Case[] = [
 await t.test('over raw sockets', async (t) => {
   const { proxy, upstream } = await startService(t, { env: { ACCESS_LOG: 'true' } })
   const { port } = proxy.addresses.public
-  const send = async (bytes: string) => finalAnswer(await exchange(port, Buffer.from(bytes, 'latin1')))
+  const send = async (bytes: string) => finalAnswer(await sendBytes(port, Buffer.from(bytes, 'latin1')))
   const stillServes = async () => (await send(get(TARGET))).status === 200
 
   await t.test('what is no request of ours is refused in the documented shape', async (t) => {
     for (const [name, bytes, status = 400, code = 'InvalidParameter', format = 'json'] of REFUSED) {
       const answer = await send(bytes)
-      t.same(problemFaults(answer, { status, code, format }), [], name)
+      t.same(errorResponseProblems(answer, { status, code, format }), [], name)
       t.notMatch(answer.raw, CANARY, `${name}: nothing comes back`)
       t.match(answer.headers['date'], /GMT$/, `${name}: a Date`)
       t.equal(answer.headers['content-length'], String(answer.text.length), `${name}: the whole body`)
@@ -162,7 +162,7 @@ await t.test('over raw sockets', async (t) => {
       const answer = await send(bytes)
       t.equal(answer.status, 200, name)
       t.equal(answer.text, expectedJson(referenceStation('a')), `${name}: the station`)
-      t.same(doorFaults(answer.headers), [], name)
+      t.same(commonHeaderProblems(answer.headers), [], name)
       t.notMatch(answer.raw, CANARY, `${name}: nothing comes back`)
     }
     t.equal(upstream.calls.length, 1, 'for one call')
@@ -176,7 +176,7 @@ await t.test('over raw sockets', async (t) => {
   await t.test('a preflight for anything is answered', async (t) => {
     const answer = await send(`OPTIONS * HTTP/1.1\r\n${HOST}${CLOSE}\r\n`)
     t.equal(answer.status, 204)
-    t.same(doorFaults(answer.headers), [])
+    t.same(commonHeaderProblems(answer.headers), [])
   })
 
   await t.test('whoever leaves in the middle of a request harms nobody', async (t) => {
@@ -210,7 +210,7 @@ await t.test('over raw sockets', async (t) => {
 await t.test('on one connection', async (t) => {
   const barrier = new Barrier()
   const { proxy, upstream } = await startService(t, {
-    script: chosen(({ id }) => (id === 'held' ? held(barrier) : answerStation)),
+    script: perCall(({ id }) => (id === 'held' ? waitFor(barrier) : answerStation)),
   })
   const { port } = proxy.addresses.public
   const bad = `${CANARY}\r\n\r\n`
@@ -225,7 +225,7 @@ await t.test('on one connection', async (t) => {
         [kept('one'), asXml(wrong), 'application/xml'],
         [asXml(kept('one')), wrong, 'application/json'],
       ] as const) {
-        const { text } = await exchange(port, before + then)
+        const { text } = await sendBytes(port, before + then)
         t.same(statuses(text), [200, 400])
         t.match(text.slice(text.lastIndexOf('HTTP/1.1 ')), `content-type: ${type}`)
       }
@@ -233,25 +233,25 @@ await t.test('on one connection', async (t) => {
   })
 
   await t.test('requests sent together are answered in order', async (t) => {
-    const { text } = await exchange(port, kept('one') + kept('two') + get(TARGET))
+    const { text } = await sendBytes(port, kept('one') + kept('two') + get(TARGET))
     t.same(statuses(text), [200, 200, 200])
     t.ok(text.indexOf('"chargingAvailability":"one"') < text.indexOf('"chargingAvailability":"two"'))
   })
 
   await t.test('garbage after a request is refused after its answer', async (t) => {
-    const { text } = await exchange(port, kept('one') + bad)
+    const { text } = await sendBytes(port, kept('one') + bad)
     t.same(statuses(text), [200, 400])
     t.notMatch(text, CANARY)
   })
 
   await t.test('also while that answer has to be fetched', async (t) => {
-    const { text } = await exchange(port, kept('fetched') + bad)
+    const { text } = await sendBytes(port, kept('fetched') + bad)
     t.same(statuses(text), [200, 400])
     t.match(text, '"chargingAvailability":"fetched"')
   })
 
   await t.test('also while several have to be fetched', async (t) => {
-    const answers = exchange(port, kept('held') + kept('three') + bad)
+    const answers = sendBytes(port, kept('held') + kept('three') + bad)
     await upstream.arrived(upstream.calls.length + 1)
     barrier.open()
     const { text } = await answers
@@ -266,7 +266,7 @@ await t.test('on one connection', async (t) => {
         ['xchunked', '0\r\n\r\n'],
       ]) {
         const head = `${method} ${target} HTTP/1.1\r\n${HOST}Transfer-Encoding: ${coding}\r\n\r\n`
-        const { text } = await exchange(port, `${head}${body}`)
+        const { text } = await sendBytes(port, `${head}${body}`)
         t.equal(statuses(text).length, 1, `${method} ${coding}: ${statuses(text).join()}`)
         t.match(statuses(text)[0], /^40[05]$/)
       }
@@ -275,7 +275,7 @@ await t.test('on one connection', async (t) => {
 
   await t.test('a refused request ends the connection only if its end is not known', async (t) => {
     const wrong = `GET /search/2/chargingAvailability.json HTTP/1.1\r\n${HOST}\r\n`
-    const { text } = await exchange(port, wrong + kept('one') + get('/nothing'))
+    const { text } = await sendBytes(port, wrong + kept('one') + get('/nothing'))
     t.same(statuses(text), [400, 200, 404])
   })
 })
@@ -283,7 +283,7 @@ await t.test('on one connection', async (t) => {
 await t.test('at random, with fixed seeds; more of the same is `npm run fuzz`', async (t) => {
   const target = await startTarget()
   t.teardown(() => target.stop())
-  for (const name of Object.keys(HOSTILITIES)) {
+  for (const name of Object.keys(FUZZERS)) {
     await t.test(name, async (t) => {
       await t.resolves(fuzz(target, name, { seed: 42, numRuns: 60 }))
     })
@@ -297,7 +297,7 @@ await t.test('what is no request still tells whose it was', async (t) => {
   const { port } = proxy.addresses.public
   const path = '/search/2/chargingAvailability.json'
   const marks = (id: string, origin = 'https://app.example') => `Origin: ${origin}\r\ntracking-id:${id} \r\n`
-  const send = async (bytes: string) => finalAnswer(await exchange(port, bytes))
+  const send = async (bytes: string) => finalAnswer(await sendBytes(port, bytes))
   for (const [name, status, bytes] of [
     ['a bad header', 400, (headers: string) => get(`${path}?x`, `${headers}Bad Header\r\n`)],
     ['a tunnel', 405, (headers: string) => `CONNECT evil.example:443 HTTP/1.1\r\n${HOST}${headers}\r\n`],
@@ -325,7 +325,7 @@ await t.test('what is no request still tells whose it was', async (t) => {
 })
 
 /** What follows the interim answers (100), as the checks want it. */
-function finalAnswer({ text: raw }: RawAnswer) {
+function finalAnswer({ text: raw }: RawResponse) {
   const final = raw.replace(/^(HTTP\/1\.1 1\d\d [^\r]*\r\n\r\n)+/, '')
   const [head = '', ...body] = final.split('\r\n\r\n')
   const [statusLine = '', ...lines] = head.split('\r\n')

@@ -3,14 +3,14 @@ import { gzipSync } from 'node:zlib'
 import type { Test } from 'tap'
 import t from 'tap'
 import { arrivalsAt } from '../support/arrivals.ts'
-import type { WireAnswer } from '../support/ask.ts'
-import { everythingOf, pathFor } from '../support/ask.ts'
+import type { WireResponse } from '../support/request.ts'
+import { fullText, pathFor } from '../support/request.ts'
 import { expectedJson, expectedXml } from '../support/expected.ts'
-import { doorFaults, list, problemFaults } from '../support/problem.ts'
+import { commonHeaderProblems, list, errorResponseProblems } from '../support/error-response.ts'
 import { TEST_KEY } from '../support/proxy.ts'
 import type { Script, UpstreamCall } from '../support/scripted-upstream.ts'
 import { answerStation, answerStatus, Barrier, sendJson } from '../support/scripted-upstream.ts'
-import { chosen, held, sendBody, sendRaw, silence } from '../support/scripts.ts'
+import { perCall, waitFor, sendBody, sendRaw, hang } from '../support/scripts.ts'
 import { startService } from '../support/service.ts'
 import { connector, level, referenceStation, station } from '../support/stations.ts'
 import { until } from '../support/until.ts'
@@ -19,7 +19,7 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 /** Headers that HTTP itself adds to an answer. */
 const OF_HTTP = new Set(['connection', 'date', 'keep-alive', 'transfer-encoding'])
 
-const headerNames = ({ headers }: WireAnswer) =>
+const headerNames = ({ headers }: WireResponse) =>
   Object.keys(headers)
     .filter((name) => !OF_HTTP.has(name))
     .toSorted()
@@ -66,7 +66,7 @@ await t.test('a 200', async (t) => {
       'vary',
       'x-content-type-options',
     ])
-    t.same(doorFaults(answer.headers), [])
+    t.same(commonHeaderProblems(answer.headers), [])
     t.match(answer.headers, {
       'cache-control': /^no-cache$/,
       'content-length': String(answer.body.length),
@@ -128,7 +128,7 @@ await t.test('a 304', async (t) => {
       'vary',
       'x-content-type-options',
     ])
-    t.same(doorFaults(answer.headers), [])
+    t.same(commonHeaderProblems(answer.headers), [])
     for (const name of ['cache-control', 'etag', 'vary'] as const) {
       t.equal(answer.headers[name], plain.headers[name], name)
     }
@@ -301,13 +301,13 @@ await t.test('Cache-Status and Age tell how the answer came to be', async (t) =>
 
   await t.test('coalesced', async (t) => {
     const barrier = new Barrier()
-    const { get, upstream, proxy } = await startService(t, { script: held(barrier) })
+    const { get, upstream, proxy } = await startService(t, { script: waitFor(barrier) })
     const arrivals = arrivalsAt(proxy.addresses.public.port)
     t.teardown(arrivals.stop)
     const first = get('chargingAvailability=a')
     await upstream.arrived(1)
     const second = get('chargingAvailability=a')
-    await arrivals.count(2)
+    await arrivals.reached(2)
     barrier.open()
     t.notMatch((await first).headers['cache-status'], /collapsed/)
     const { headers } = await second
@@ -318,7 +318,7 @@ await t.test('Cache-Status and Age tell how the answer came to be', async (t) =>
 
   await t.test('stale while a refresh runs, its Age growing', async (t) => {
     const never = new Barrier()
-    const script = chosen(({ number }) => (number > 1 ? held(never) : answerStation))
+    const script = perCall(({ number }) => (number > 1 ? waitFor(never) : answerStation))
     const env = { CACHE_TTL: '1ms', CACHE_STALE_WHILE_REVALIDATE: '1h', UPSTREAM_TIMEOUT: '1m' }
     const { get, upstream } = await startService(t, { script, env })
     await get('chargingAvailability=a')
@@ -334,7 +334,7 @@ await t.test('Cache-Status and Age tell how the answer came to be', async (t) =>
   })
 
   await t.test('an old answer in place of an error, naming it', async (t) => {
-    const script = chosen(({ number }) => (number > 1 ? answerStatus(500) : answerStation))
+    const script = perCall(({ number }) => (number > 1 ? answerStatus(500) : answerStation))
     const env = { CACHE_TTL: '1ms', CACHE_STALE_WHILE_REVALIDATE: '0' }
     const { get, upstream } = await startService(t, { script, env })
     await get('chargingAvailability=a')
@@ -351,8 +351,8 @@ await t.test('Cache-Status and Age tell how the answer came to be', async (t) =>
 
 await t.test('Tracking-ID', async (t) => {
   const barrier = new Barrier()
-  const script = chosen(({ id }) => (id === 'held' ? held(barrier) : answerStation))
-  const { get, ask, upstream } = await startService(t, { script })
+  const script = perCall(({ id }) => (id === 'held' ? waitFor(barrier) : answerStation))
+  const { get, request, upstream } = await startService(t, { script })
   const given = async (value: string | string[]) =>
     (await get('chargingAvailability=a', { headers: { 'tracking-id': value } })).headers['tracking-id']
 
@@ -371,13 +371,13 @@ await t.test('Tracking-ID', async (t) => {
   await t.test('is on errors and preflights too', async (t) => {
     const headers = { 'tracking-id': 'mine-2' }
     const answers = [
-      ask('/nothing/here', { headers }),
-      ask('/healthz', { headers }),
+      request('/nothing/here', { headers }),
+      request('/healthz', { headers }),
       get('', { headers }),
       get('chargingAvailability=a', { headers, ext: 'csv' }),
       get('chargingAvailability=a', { headers, method: 'DELETE' }),
       get('chargingAvailability=a', { headers, method: 'OPTIONS' }),
-      ask('/search/2/chargingAvailability%zz.json', { headers }),
+      request('/search/2/chargingAvailability%zz.json', { headers }),
     ]
     for (const answer of await Promise.all(answers)) t.equal(idOf(answer), 'mine-2', `${answer.status}`)
   })
@@ -396,7 +396,7 @@ await t.test('Tracking-ID', async (t) => {
 })
 
 await t.test('paths are exact', async (t) => {
-  const { ask, upstream } = await startService(t)
+  const { request, upstream } = await startService(t)
   const query = '?chargingAvailability=a'
   const cases: [path: string, status: number, format?: 'xml'][] = [
     ['/search/2/chargingAvailability.JSON', 400],
@@ -450,30 +450,30 @@ await t.test('paths are exact', async (t) => {
     ['/metrics', 404],
   ]
   for (const [path, status, format = 'json'] of cases) {
-    const answer = await ask(path + query)
+    const answer = await request(path + query)
     const code = status === 404 ? 'NotFound' : 'InvalidParameter'
-    t.same(problemFaults(answer, { status, code, format }), [], path.slice(0, 60))
+    t.same(errorResponseProblems(answer, { status, code, format }), [], path.slice(0, 60))
   }
   t.equal(upstream.calls.length, 0, 'none of them is a call')
 })
 
 await t.test('methods', async (t) => {
-  const { get, ask, upstream } = await startService(t)
+  const { get, request, upstream } = await startService(t)
   await t.test('all but GET and OPTIONS are 405 and say what is allowed', async (t) => {
     const others = METHODS.filter((method) => !['GET', 'OPTIONS', 'CONNECT', 'HEAD'].includes(method))
     t.ok(others.includes('PROPFIND') && others.includes('TRACE'))
     for (const method of others) {
       for (const format of ['json', 'xml'] as const) {
         const answer = await get('chargingAvailability=a', { method, ext: format })
-        t.same(problemFaults(answer, { status: 405, code: 'MethodNotAllowed', format }), [], method)
+        t.same(errorResponseProblems(answer, { status: 405, code: 'MethodNotAllowed', format }), [], method)
       }
     }
   })
 
   await t.test('at the paths of our own too', async (t) => {
     for (const path of ['/healthz', '/openapi.yaml']) {
-      const answer = await ask(path, { method: 'POST' })
-      t.same(problemFaults(answer, { status: 405, code: 'MethodNotAllowed' }), [], path)
+      const answer = await request(path, { method: 'POST' })
+      t.same(errorResponseProblems(answer, { status: 405, code: 'MethodNotAllowed' }), [], path)
     }
   })
 
@@ -482,7 +482,7 @@ await t.test('methods', async (t) => {
     t.equal(answer.status, 405)
     t.equal(answer.body.length, 0)
     t.same(list(answer.headers.allow).toSorted(), ['get', 'options'])
-    t.same(doorFaults(answer.headers), [])
+    t.same(commonHeaderProblems(answer.headers), [])
   })
 
   await t.test('a body of any kind changes nothing', async (t) => {
@@ -507,19 +507,19 @@ await t.test('methods', async (t) => {
       for (const method of ['POST', 'PUT', 'PATCH', 'DELETE']) {
         const answer = await get('chargingAvailability=a', { method, headers, body })
         const expected = { status: 405, code: 'MethodNotAllowed' }
-        t.same(problemFaults(answer, expected), [], `${method} ${headers['content-type']}`)
+        t.same(errorResponseProblems(answer, expected), [], `${method} ${headers['content-type']}`)
       }
     }
   })
 
   await t.test('no path beside it is found by another method', async (t) => {
-    const answer = await ask('/search/2/nothing.xml', { method: 'POST', body: 'x' })
-    t.same(problemFaults(answer, { status: 404, code: 'NotFound', format: 'xml' }), [])
+    const answer = await request('/search/2/nothing.xml', { method: 'POST', body: 'x' })
+    t.same(errorResponseProblems(answer, { status: 404, code: 'NotFound', format: 'xml' }), [])
   })
 
   await t.test('a wrong ending does not make another method right', async (t) => {
     const answer = await get('chargingAvailability=a', { method: 'POST', ext: 'yaml' })
-    t.same(problemFaults(answer, { status: 405, code: 'MethodNotAllowed' }), [])
+    t.same(errorResponseProblems(answer, { status: 405, code: 'MethodNotAllowed' }), [])
   })
 
   t.equal(upstream.calls.length, 0, 'none of them is a call')
@@ -537,7 +537,7 @@ await t.test('OPTIONS is answered here', async (t) => {
     const answer = await get('chargingAvailability=a', { method: 'OPTIONS', headers: preflight })
     t.match(answer.status, /^20[04]$/)
     t.equal(answer.body.length, 0)
-    t.same(doorFaults(answer.headers), [])
+    t.same(commonHeaderProblems(answer.headers), [])
     t.ok(list(answer.headers['access-control-allow-methods']).includes('get'))
     t.match(list(answer.headers['access-control-allow-headers']), ['tracking-id', 'tomtom-user-agent'])
     t.match(answer.headers['access-control-max-age'], /^[1-9]\d*$/)
@@ -548,7 +548,7 @@ await t.test('OPTIONS is answered here', async (t) => {
     for (const query of ['chargingAvailability=a', '', 'minPowerKW=x']) {
       const answer = await get(query, { method: 'OPTIONS' })
       t.match(answer.status, /^20[04]$/)
-      t.same(doorFaults(answer.headers), [])
+      t.same(commonHeaderProblems(answer.headers), [])
     }
   })
 
@@ -568,7 +568,7 @@ await t.test('origins', async (t) => {
     ['502', 'chargingAvailability=broken', {}],
     ['preflight', 'chargingAvailability=a', { method: 'OPTIONS' }],
   ]
-  const script = chosen(({ id }) => {
+  const script = perCall(({ id }) => {
     if (id === 'gone') return answerStatus(404)
     return id === 'broken' ? answerStatus(500) : answerStation
   })
@@ -578,14 +578,14 @@ await t.test('origins', async (t) => {
     for (const origin of [APP, 'null', 'https://evil.example']) {
       for (const [name, query, options] of kinds) {
         const { headers } = await get(query, { ...options, headers: { origin } })
-        t.same(doorFaults(headers), [], name)
+        t.same(commonHeaderProblems(headers), [], name)
         t.equal(headers['access-control-allow-credentials'], undefined, `${name}: no credentials with *`)
       }
     }
   })
 
   await t.test('named ones are reflected, with credentials; others are not', async (t) => {
-    const { get, ask } = await startService(t, { script, env: { CORS_ORIGINS: `${APP},${OTHER}` } })
+    const { get, request } = await startService(t, { script, env: { CORS_ORIGINS: `${APP},${OTHER}` } })
     const strangers = [
       'https://evil.example',
       `${APP}.evil.example`,
@@ -599,7 +599,7 @@ await t.test('origins', async (t) => {
       const answers = kinds.map(
         async ([name, query, options]) => [name, await get(query, { ...options, headers })] as const,
       )
-      const early = ask('/search/2/chargingAvailability%zz.json', { headers })
+      const early = request('/search/2/chargingAvailability%zz.json', { headers })
       answers.push(early.then((answer) => ['a target that cannot be decoded', answer] as const))
       for (const [name, answer] of await Promise.all(answers)) {
         const allowed = answer.headers['access-control-allow-origin']
@@ -660,7 +660,11 @@ await t.test('a wrong request is refused by the rule that it breaks', async (t) 
   for (const [query, code] of cases) {
     for (const format of ['json', 'xml'] as const) {
       const answer = await get(query, { ext: format })
-      t.same(problemFaults(answer, { status: 400, code, format }), [], `${query.slice(0, 60)} in ${format}`)
+      t.same(
+        errorResponseProblems(answer, { status: 400, code, format }),
+        [],
+        `${query.slice(0, 60)} in ${format}`,
+      )
     }
   }
   const { text } = await get('')
@@ -750,8 +754,8 @@ await t.test('all spellings of a filter are one call and the same bytes', async 
 })
 
 await t.test('nothing of a request comes back or goes on', async (t) => {
-  const script = chosen(({ id }) => (id.startsWith('refused') ? answerStatus(404) : answerStation))
-  const { get, ask, upstream, proxy } = await startService(t, { script, env: { ACCESS_LOG: 'true' } })
+  const script = perCall(({ id }) => (id.startsWith('refused') ? answerStatus(404) : answerStation))
+  const { get, request, upstream, proxy } = await startService(t, { script, env: { ACCESS_LOG: 'true' } })
   const tokens: string[] = []
   const token = () => {
     const made = `Tok${(tokens.length + 1_000).toString(36)}en`
@@ -798,16 +802,16 @@ await t.test('nothing of a request comes back or goes on', async (t) => {
     get(`chargingAvailability=a&${extra()}`, { headers: headers(), ext: token() }),
     get(`chargingAvailability=a&${extra()}`, { headers: headers(), method: 'POST', body: token() }),
     get(`chargingAvailability=a&${extra()}%ff`, { headers: headers() }),
-    ask(`/${token()}/${token()}?${extra()}`, { headers: headers() }),
-    ask(`/${token()}.xml?${extra()}`, { headers: headers(), method: 'PUT' }),
-    ask(`/search/2/chargingAvailability%zz${token()}.json`, { headers: headers() }),
+    request(`/${token()}/${token()}?${extra()}`, { headers: headers() }),
+    request(`/${token()}.xml?${extra()}`, { headers: headers(), method: 'PUT' }),
+    request(`/search/2/chargingAvailability%zz${token()}.json`, { headers: headers() }),
     get(`chargingAvailability=refused-${token()}`, { headers: headers() }),
     get('chargingAvailability=a', { headers: { 'tracking-id': `${token()} ${token()}` } }),
   ])
 
   await t.test('no answer repeats a value, a name, a path or a header', async (t) => {
     for (const answer of answers) {
-      const all = everythingOf(answer)
+      const all = fullText(answer)
       t.same(
         tokens.filter((made) => all.toLowerCase().includes(made.toLowerCase())),
         [],
@@ -901,7 +905,7 @@ await t.test('what upstream says or fails to say', async (t) => {
       fails,
     ],
     ['what is no HTTP', sendRaw('SSH-2.0-secret-of-upstream\r\n\r\n'), fails],
-    ['silence', silence, { status: 504, code: 'UpstreamTimeout' }],
+    ['silence', hang, { status: 504, code: 'UpstreamTimeout' }],
     [
       'headers and then silence',
       (_call, response) => void response.writeHead(200).write('{'),
@@ -914,12 +918,8 @@ await t.test('what upstream says or fails to say', async (t) => {
       const { get, upstream } = await startService(t, { script, env })
       for (const format of ['json', 'xml'] as const) {
         const answer = await get('chargingAvailability=a', { ext: format })
-        t.same(problemFaults(answer, { ...expected, format }), [])
-        t.notMatch(
-          everythingOf(answer),
-          /secret-of-upstream|elsewhere|Developer/,
-          'nothing of it is passed on',
-        )
+        t.same(errorResponseProblems(answer, { ...expected, format }), [])
+        t.notMatch(fullText(answer), /secret-of-upstream|elsewhere|Developer/, 'nothing of it is passed on')
       }
       t.ok(upstream.calls.length <= 2, 'a failure is not asked for again and again')
       t.same(upstream.calls.filter(isElsewhere), [], 'and nothing else is asked for')
@@ -931,7 +931,7 @@ await t.test('what upstream says or fails to say', async (t) => {
     await upstream.stop()
     for (const format of ['json', 'xml'] as const) {
       const answer = await get('chargingAvailability=a', { ext: format })
-      t.same(problemFaults(answer, { ...fails, format }), [])
+      t.same(errorResponseProblems(answer, { ...fails, format }), [])
     }
   })
 
@@ -958,7 +958,7 @@ await t.test('what upstream says or fails to say', async (t) => {
     ]
     for (const [name, script, calls] of once) {
       const { get, upstream, proxy } = await startService(t, {
-        script: chosen(({ number }) => (number === 1 ? script : answerStation)),
+        script: perCall(({ number }) => (number === 1 ? script : answerStation)),
       })
       const { status } = await get('chargingAvailability=a')
       t.equal(status === 200, calls === 2, `${name}: ${status}`)
@@ -990,26 +990,26 @@ await t.test('what upstream says or fails to say', async (t) => {
 })
 
 await t.test('beside the mirrored route', async (t) => {
-  const { ask, upstream } = await startService(t)
+  const { request, upstream } = await startService(t)
 
   await t.test('/healthz is 200 while the process lives', async (t) => {
-    const answer = await ask('/healthz')
+    const answer = await request('/healthz')
     t.equal(answer.status, 200)
-    t.same(doorFaults(answer.headers), [])
+    t.same(commonHeaderProblems(answer.headers), [])
   })
 
   await t.test('/openapi.yaml is there', async (t) => {
-    const answer = await ask('/openapi.yaml')
+    const answer = await request('/openapi.yaml')
     t.equal(answer.status, 200)
     t.match(answer.headers['content-type'], /yaml/)
     t.match(answer.text, /^openapi: /m)
-    t.same(doorFaults(answer.headers), [])
+    t.same(commonHeaderProblems(answer.headers), [])
   })
 
   t.equal(upstream.calls.length, 0)
 })
 
-function idOf({ headers }: WireAnswer): string | string[] | undefined {
+function idOf({ headers }: WireResponse): string | string[] | undefined {
   return headers['tracking-id']
 }
 

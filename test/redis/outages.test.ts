@@ -14,7 +14,7 @@ import { describeRedisError } from '../../src/redis/errors.ts'
 import type { Service } from '../support/service.ts'
 import { startService } from '../support/service.ts'
 import { slowLink } from '../support/slow-link.ts'
-import { lacking } from '../support/requirements.ts'
+import { missing } from '../support/requirements.ts'
 import { until } from '../support/until.ts'
 
 const PASSWORD = 'pass@w0rd/with:all%kinds'
@@ -47,7 +47,7 @@ async function servesAlone(t: Test, service: Service, requests = 5): Promise<voi
     t.equal(status, 200)
     t.ok(performance.now() - startedAt < NOT_HUNG_MS, 'it did not hang')
   }
-  t.equal((await service.askAdmin('/readyz')).status, 200, 'readiness is no matter of Redis')
+  t.equal((await service.requestAdmin('/readyz')).status, 200, 'readiness is no matter of Redis')
 }
 
 /** What this replica is told, another one gets from Redis. */
@@ -333,7 +333,7 @@ await t.test('a cluster', { skip: NO_REDIS }, async (t) => {
   await shares(t, service, url)
 })
 
-await t.test('TLS', { skip: NO_REDIS || lacking('openssl') }, async (t) => {
+await t.test('TLS', { skip: NO_REDIS || missing('openssl') }, async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'evproxy-tls-'))
   const built = await build()
   t.teardown(() => {
@@ -399,8 +399,8 @@ await t.test('TLS', { skip: NO_REDIS || lacking('openssl') }, async (t) => {
 })
 
 await t.test('no shared tier: no gauge, and counters at 0', async (t) => {
-  const { askAdmin } = await startService(t)
-  const { text } = await askAdmin('/metrics')
+  const { requestAdmin } = await startService(t)
+  const { text } = await requestAdmin('/metrics')
   t.notMatch(text, /^evproxy_shared_cache_up /m)
   for (const result of ['hit', 'miss', 'error']) {
     t.match(text, new RegExp(`^evproxy_shared_cache_requests_total{result="${result}"} 0$`, 'm'))

@@ -1,13 +1,13 @@
 import type { Test } from 'tap'
 import t from 'tap'
 import { arrivalsAt } from '../support/arrivals.ts'
-import type { WireAnswer } from '../support/ask.ts'
+import type { WireResponse } from '../support/request.ts'
 import { expectedJson, expectedXml } from '../support/expected.ts'
-import { problemFaults } from '../support/problem.ts'
+import { errorResponseProblems } from '../support/error-response.ts'
 import type { Script } from '../support/scripted-upstream.ts'
 import { Barrier, sendJson } from '../support/scripted-upstream.ts'
 import type { Service } from '../support/service.ts'
-import { held } from '../support/scripts.ts'
+import { waitFor } from '../support/scripts.ts'
 import { startService } from '../support/service.ts'
 import { connector, level, referenceStation, station } from '../support/stations.ts'
 import { until } from '../support/until.ts'
@@ -47,7 +47,7 @@ function arrivalsOf(t: Test, { proxy }: Service) {
 }
 
 interface Asked {
-  readonly answer: Promise<WireAnswer | 'left'>
+  readonly answer: Promise<WireResponse | 'left'>
   readonly expected: string
   readonly gzipped: boolean
   readonly leave: () => void
@@ -85,7 +85,7 @@ await t.test('500 clients who want one station in every way make one call', asyn
   for (const ttl of ['30s', '0']) {
     await t.test(`with CACHE_TTL=${ttl}, also when the first of them and every fifth leave`, async (t) => {
       const barrier = new Barrier()
-      const script = held(barrier, (_call, response) => sendJson(response, WHOLE))
+      const script = waitFor(barrier, (_call, response) => sendJson(response, WHOLE))
       const service = await startService(t, { script, env: { CACHE_TTL: ttl, UPSTREAM_TIMEOUT: '1m' } })
       const { upstream } = service
       const arrivals = arrivalsOf(t, service)
@@ -93,7 +93,7 @@ await t.test('500 clients who want one station in every way make one call', asyn
       const first = client(service, 0)
       await upstream.arrived(1)
       const clients = [first, ...Array.from({ length: 499 }, (_, i) => client(service, i + 1))]
-      await arrivals.count(500)
+      await arrivals.reached(500)
       const leavers = clients.filter((_, i) => i % 5 === 0)
       for (const { leave } of leavers) leave()
       for (const { answer } of leavers) t.equal(await answer, 'left')
@@ -103,7 +103,7 @@ await t.test('500 clients who want one station in every way make one call', asyn
       const stayed = clients.filter((_, i) => i % 5 !== 0)
       const wrong = []
       for (const { answer, expected, gzipped } of stayed) {
-        const { status, text, headers } = (await answer) as WireAnswer
+        const { status, text, headers } = (await answer) as WireResponse
         const coding = headers['content-encoding'] === 'gzip' || expected.length < 1_024
         if (status !== 200 || text !== expected || (gzipped && !coding))
           wrong.push({ status, text, expected })
@@ -118,12 +118,12 @@ await t.test('500 clients who want one station in every way make one call', asyn
 await t.test('a flight belongs to nobody', async (t) => {
   await t.test('the one who began it may leave: the other gets the answer', async (t) => {
     const barrier = new Barrier()
-    const service = await startService(t, { script: held(barrier) })
+    const service = await startService(t, { script: waitFor(barrier) })
     const arrivals = arrivalsOf(t, service)
     const first = client(service, 0)
     await service.upstream.arrived(1)
     const second = service.get(`chargingAvailability=${ID}`)
-    await arrivals.count(2)
+    await arrivals.reached(2)
     first.leave()
     t.equal(await first.answer, 'left')
     barrier.open()
@@ -136,7 +136,7 @@ await t.test('a flight belongs to nobody', async (t) => {
     async (t) => {
       const barrier = new Barrier()
       let brokenOff = false
-      const script = held(barrier)
+      const script = waitFor(barrier)
       const service = await startService(t, {
         script: (call, response, request) => {
           response.once('close', () => {
@@ -147,7 +147,7 @@ await t.test('a flight belongs to nobody', async (t) => {
       })
       const arrivals = arrivalsOf(t, service)
       const clients = [0, 1, 2, 3].map((i) => client(service, i))
-      await arrivals.count(4)
+      await arrivals.reached(4)
       await service.upstream.arrived(1)
       for (const { leave } of clients) leave()
       for (const { answer } of clients) t.equal(await answer, 'left')
@@ -165,14 +165,14 @@ await t.test('a flight belongs to nobody', async (t) => {
 
   await t.test('who comes back after leaving joins again', async (t) => {
     const barrier = new Barrier()
-    const service = await startService(t, { script: held(barrier) })
+    const service = await startService(t, { script: waitFor(barrier) })
     const arrivals = arrivalsOf(t, service)
     const first = client(service, 0)
     await service.upstream.arrived(1)
     first.leave()
     await first.answer
     const again = service.get(`chargingAvailability=${ID}`)
-    await arrivals.count(2)
+    await arrivals.reached(2)
     barrier.open()
     t.equal((await again).status, 200)
     t.equal(service.upstream.calls.length, 1)
@@ -218,7 +218,7 @@ await t.test('CACHE_TTL=0 keeps nothing, whatever the other times are', async (t
 await t.test('two ids never share', async (t) => {
   const barrier = new Barrier()
   const service = await startService(t, {
-    script: held(barrier),
+    script: waitFor(barrier),
     env: { UPSTREAM_MAX_CONNECTIONS: '100' },
   })
   const { get, upstream } = service
@@ -265,16 +265,16 @@ await t.test('a failure is shared', async (t) => {
       `${name}: 64 who wait get one error from one call, and whoever asks next does too`,
       async (t) => {
         const barrier = new Barrier()
-        const service = await startService(t, { script: held(barrier, script) })
+        const service = await startService(t, { script: waitFor(barrier, script) })
         const { get, upstream } = service
         const arrivals = arrivalsOf(t, service)
         const ask = (i: number) => get(`chargingAvailability=${ID}`, { ext: i % 2 === 0 ? 'json' : 'xml' })
         const waiting = Array.from({ length: 64 }, (_, i) => ask(i))
-        await arrivals.count(64)
+        await arrivals.reached(64)
         await upstream.arrived(1)
         barrier.open()
         const faults = (await Promise.all(waiting)).flatMap((answer, i) =>
-          problemFaults(answer, { status, code, format: i % 2 === 0 ? 'json' : 'xml' }),
+          errorResponseProblems(answer, { status, code, format: i % 2 === 0 ? 'json' : 'xml' }),
         )
         t.same(faults, [])
         t.equal(upstream.calls.length, 1, 'one call')

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { lacking } from '../support/requirements.ts'
+import { missing } from '../support/requirements.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
@@ -18,7 +18,7 @@ async function paste(line: string): Promise<string> {
 
 await t.test(
   'npm run demo starts everything, its three lines work as pasted, and Ctrl-C ends it',
-  { skip: lacking('bash', 'curl') },
+  { skip: missing('bash', 'curl') },
   async (t) => {
     const demo = spawn('npm', ['run', '--silent', 'demo'], {
       cwd: ROOT,

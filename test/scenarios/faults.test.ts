@@ -4,9 +4,9 @@ import type { Test } from 'tap'
 import t from 'tap'
 import { Pool } from 'undici'
 import { arrivalsAt } from '../support/arrivals.ts'
-import type { WireAnswer } from '../support/ask.ts'
+import type { WireResponse } from '../support/request.ts'
 import { expectedJson } from '../support/expected.ts'
-import { doorFaults, problemFaults } from '../support/problem.ts'
+import { commonHeaderProblems, errorResponseProblems } from '../support/error-response.ts'
 import type { Script } from '../support/scripted-upstream.ts'
 import {
   answerStation,
@@ -162,17 +162,21 @@ const FAULTS: Record<string, Fault> = {
 }
 
 interface Timed {
-  readonly answer: WireAnswer
+  readonly answer: WireResponse
   readonly ms: number
 }
 
-async function timed(answer: Promise<WireAnswer>): Promise<Timed> {
+async function timed(answer: Promise<WireResponse>): Promise<Timed> {
   const startedAt = performance.now()
   return { answer: await answer, ms: performance.now() - startedAt }
 }
 
 /** In what an answer differs from the old one of a station, served in place of an error; nothing, if it is one. */
-function oldAnswerFaults({ status, headers, text }: WireAnswer, id: string, detail: string | null): string[] {
+function oldAnswerFaults(
+  { status, headers, text }: WireResponse,
+  id: string,
+  detail: string | null,
+): string[] {
   const cacheStatus = String(headers['cache-status'])
   const expected = new RegExp(
     `^ev-availability-proxy; hit; ttl=-\\d+${detail === null ? '' : `; detail=${detail}`}$`,
@@ -183,7 +187,7 @@ function oldAnswerFaults({ status, headers, text }: WireAnswer, id: string, deta
     ...(expected.test(cacheStatus) ? [] : [cacheStatus]),
     ...(/^\d+$/.test(String(headers.age)) ? [] : [`Age ${headers.age}`]),
     ...(headers['retry-after'] === undefined ? [] : ['Retry-After']),
-    ...doorFaults(headers),
+    ...commonHeaderProblems(headers),
   ]
 }
 
@@ -199,7 +203,7 @@ async function survives(t: Test, fault: Fault): Promise<void> {
   upstream.script = fault.script
 
   const first = await timed(get(unknown))
-  t.strictSame(problemFaults(first.answer, { status, code }), [], 'who has nothing gets the error')
+  t.strictSame(errorResponseProblems(first.answer, { status, code }), [], 'who has nothing gets the error')
   t.ok(first.ms < withinMs, `in time: ${first.ms} ms`)
   t.equal(upstream.callsFor('unknown'), fault.calls)
   if (status === 429) {
@@ -208,7 +212,11 @@ async function survives(t: Test, fault: Fault): Promise<void> {
   }
 
   const asXml = await timed(get(`${unknown}&minPowerKW=1`, { ext: 'xml' }))
-  t.strictSame(problemFaults(asXml.answer, { status, code, format: 'xml' }), [], 'in the format of choice')
+  t.strictSame(
+    errorResponseProblems(asXml.answer, { status, code, format: 'xml' }),
+    [],
+    'in the format of choice',
+  )
   t.equal(upstream.callsFor('unknown'), fault.calls, 'and no call is made for it')
 
   const old = await timed(get(known))
@@ -238,7 +246,7 @@ async function survives(t: Test, fault: Fault): Promise<void> {
 }
 
 const isNew = (answer: unknown) => {
-  const { status, headers } = answer as WireAnswer
+  const { status, headers } = answer as WireResponse
   return status === 200 && !/detail/.test(String(headers['cache-status']))
 }
 
@@ -263,7 +271,7 @@ await t.test('memory stays flat', async (t) => {
     const { get } = await startService(t, { script, env: PATIENT })
     const answers = await Promise.all(['a', 'b', 'c', 'd'].map((id) => get(`chargingAvailability=${id}`)))
     for (const answer of answers)
-      t.strictSame(problemFaults(answer, { status: 502, code: 'UpstreamFailed' }), [])
+      t.strictSame(errorResponseProblems(answer, { status: 502, code: 'UpstreamFailed' }), [])
     await until('upstream sees the end of each', () => closed === 4)
     t.ok(poured < 4 * 12 * MIB, `${poured} bytes taken, buffers of the system included`)
   })
@@ -282,7 +290,7 @@ await t.test('memory stays flat', async (t) => {
     const answers = await Promise.all(['a', 'b', 'c'].map((id) => get(`chargingAvailability=${id}`)))
     clearInterval(timer)
     for (const answer of answers)
-      t.strictSame(problemFaults(answer, { status: 502, code: 'UpstreamFailed' }), [])
+      t.strictSame(errorResponseProblems(answer, { status: 502, code: 'UpstreamFailed' }), [])
     t.ok(most - before < 100 * MIB, `${Math.round((most - before) / MIB)} MiB more for three gigabytes`)
   })
 })
@@ -296,11 +304,11 @@ await t.test('upstream dies, and comes back on the same port', async (t) => {
   await pause(TTL_MS + 10)
 
   const unknown = await timed(get('chargingAvailability=unknown'))
-  t.strictSame(problemFaults(unknown.answer, { status: 502, code: 'UpstreamFailed' }), [])
+  t.strictSame(errorResponseProblems(unknown.answer, { status: 502, code: 'UpstreamFailed' }), [])
   t.ok(unknown.ms < SLACK_MS, `told at once: ${unknown.ms} ms`)
   const known = await get('chargingAvailability=known')
   t.strictSame(oldAnswerFaults(known, 'known', 'UpstreamFailed'), [])
-  const ready = await service.askAdmin('/readyz')
+  const ready = await service.requestAdmin('/readyz')
   t.equal(ready.status, 200, 'it stays ready: its old answers are of use')
 
   const back = await ScriptedUpstream.start(answerStation, port)
@@ -333,18 +341,18 @@ async function sixtyFour(
   t: Test,
   { get, proxy }: Service,
   whenAllAreHere: () => void,
-): Promise<WireAnswer[]> {
+): Promise<WireResponse[]> {
   const arrivals = arrivalsAt(proxy.addresses.public.port)
   t.teardown(arrivals.stop)
   const answers = [...VARIANTS, ...VARIANTS].map(({ query, ext, coding }) =>
     get(`chargingAvailability=a${query}`, { ext, headers: { 'accept-encoding': coding } }),
   )
-  await arrivals.count(64)
+  await arrivals.reached(64)
   whenAllAreHere()
   return Promise.all(answers)
 }
 
-const statuses = (answers: readonly WireAnswer[]) => [...new Set(answers.map(({ status }) => status))]
+const statuses = (answers: readonly WireResponse[]) => [...new Set(answers.map(({ status }) => status))]
 
 /** The service, an upstream that waits, and how many calls 64 at once cost. */
 async function crowd(t: Test, env: Record<string, string> = {}) {

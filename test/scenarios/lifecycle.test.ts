@@ -5,13 +5,13 @@ import { connect, createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import type { Test } from 'tap'
 import t from 'tap'
-import { ask, pathFor } from '../support/ask.ts'
+import { request, pathFor } from '../support/request.ts'
 import { expectedJson } from '../support/expected.ts'
 import { build, Process } from '../support/process.ts'
 import { TEST_KEY } from '../support/proxy.ts'
 import type { Script } from '../support/scripted-upstream.ts'
 import { answerStation, Barrier, ScriptedUpstream } from '../support/scripted-upstream.ts'
-import { held, silence } from '../support/scripts.ts'
+import { waitFor, hang } from '../support/scripts.ts'
 import { referenceStation } from '../support/stations.ts'
 import { until } from '../support/until.ts'
 
@@ -64,7 +64,7 @@ await t.test('the process starts', async (t) => {
 
   await t.test('and answers soon', async (t) => {
     const firstAnswer = async (one: Pick<Started, 'service' | 'url'>) => {
-      const answer = await ask(one.url, pathFor('chargingAvailability=a'))
+      const answer = await request(one.url, pathFor('chargingAvailability=a'))
       t.equal(answer.text, expectedJson(referenceStation('a')))
       return performance.now() - one.service.startedAt
     }
@@ -90,8 +90,8 @@ await t.test('the process starts', async (t) => {
   })
 
   await t.test('live and ready', async (t) => {
-    for (const path of ['/livez', '/readyz']) t.equal((await ask(adminUrl, path)).status, 200, path)
-    t.equal((await ask(url, '/openapi.yaml')).status, 200, 'with the documents that it is shipped with')
+    for (const path of ['/livez', '/readyz']) t.equal((await request(adminUrl, path)).status, 200, path)
+    t.equal((await request(url, '/openapi.yaml')).status, 200, 'with the documents that it is shipped with')
   })
 })
 
@@ -99,18 +99,20 @@ await t.test('SIGTERM', async (t) => {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     await t.test(`${signal}: what is in flight is answered, then the process ends with 0`, async (t) => {
       const barrier = new Barrier()
-      const { service, upstream, url, adminUrl } = await start(t, {}, held(barrier))
-      const inFlight = Array.from({ length: 16 }, (_, i) => ask(url, pathFor(`chargingAvailability=${i}`)))
+      const { service, upstream, url, adminUrl } = await start(t, {}, waitFor(barrier))
+      const inFlight = Array.from({ length: 16 }, (_, i) =>
+        request(url, pathFor(`chargingAvailability=${i}`)),
+      )
       await upstream.arrived(16)
       service.child.kill(signal)
       await service.logged('stopping')
       await until('no new connection is taken', () =>
-        ask(url, '/healthz').then(
+        request(url, '/healthz').then(
           () => false,
           () => true,
         ),
       )
-      const readiness = await ask(adminUrl, '/readyz').then(({ status }) => status)
+      const readiness = await request(adminUrl, '/readyz').then(({ status }) => status)
       t.equal(readiness, 503, 'not ready meanwhile')
       barrier.open()
       for (const { status, headers } of await Promise.all(inFlight)) {
@@ -130,7 +132,7 @@ await t.test('SIGTERM', async (t) => {
       const { service, upstream, url, adminUrl } = await start(
         t,
         { UPSTREAM_MAX_CONNECTIONS: '20' },
-        held(barrier),
+        waitFor(barrier),
       )
       const agent = new Agent({ keepAlive: true, maxSockets: 16 })
       t.teardown(() => agent.destroy())
@@ -138,7 +140,7 @@ await t.test('SIGTERM', async (t) => {
         keptAlive(i % 2 === 0 ? `${url}/healthz` : `${adminUrl}/livez`, agent),
       )
       await Promise.all(idle)
-      const slow = Array.from({ length: 20 }, (_, i) => ask(url, pathFor(`chargingAvailability=${i}`)))
+      const slow = Array.from({ length: 20 }, (_, i) => request(url, pathFor(`chargingAvailability=${i}`)))
       await upstream.arrived(20)
       service.child.kill('SIGTERM')
       await service.logged('stopping')
@@ -177,7 +179,7 @@ await t.test('SIGTERM', async (t) => {
     const { hostname, port } = new URL(url)
     const silent = connect(Number(port), hostname)
     await once(silent, 'connect')
-    t.equal((await ask(url, '/healthz')).status, 200, 'it has been accepted')
+    t.equal((await request(url, '/healthz')).status, 200, 'it has been accepted')
     const before = performance.now()
     service.child.kill('SIGTERM')
     t.equal(await service.exited, 0)
@@ -198,8 +200,8 @@ await t.test('SIGTERM', async (t) => {
 
   await t.test('a second one ends it at once', async (t) => {
     const barrier = new Barrier()
-    const { service, upstream, url } = await start(t, { DRAIN_TIMEOUT: '1m' }, held(barrier))
-    const inFlight = ask(url, pathFor('chargingAvailability=a')).catch(() => 'cut')
+    const { service, upstream, url } = await start(t, { DRAIN_TIMEOUT: '1m' }, waitFor(barrier))
+    const inFlight = request(url, pathFor('chargingAvailability=a')).catch(() => 'cut')
     await upstream.arrived(1)
     service.child.kill('SIGTERM')
     await service.logged('stopping')
@@ -211,8 +213,8 @@ await t.test('SIGTERM', async (t) => {
   })
 
   await t.test('what takes longer than DRAIN_TIMEOUT is cut', async (t) => {
-    const { service, upstream, url } = await start(t, { DRAIN_TIMEOUT: '300ms' }, silence)
-    const inFlight = ask(url, pathFor('chargingAvailability=a')).catch(() => 'cut')
+    const { service, upstream, url } = await start(t, { DRAIN_TIMEOUT: '300ms' }, hang)
+    const inFlight = request(url, pathFor('chargingAvailability=a')).catch(() => 'cut')
     await upstream.arrived(1)
     const before = performance.now()
     service.child.kill('SIGTERM')
@@ -226,13 +228,13 @@ await t.test('SIGTERM', async (t) => {
     const { service, url, adminUrl } = await start(t, { DRAIN_DELAY: '1500ms' })
     service.child.kill('SIGTERM')
     await service.logged('stopping')
-    const answer = await ask(url, pathFor('chargingAvailability=a'), {
+    const answer = await request(url, pathFor('chargingAvailability=a'), {
       headers: { connection: 'keep-alive' },
     })
     t.equal(answer.status, 200)
     t.equal(answer.headers.connection, 'close')
-    t.equal((await ask(adminUrl, '/readyz')).status, 503)
-    t.equal((await ask(adminUrl, '/livez')).status, 200)
+    t.equal((await request(adminUrl, '/readyz')).status, 503)
+    t.equal((await request(adminUrl, '/livez')).status, 200)
     t.equal(await service.exited, 0)
   })
 })
@@ -290,7 +292,7 @@ await t.test('a process that cannot start says why', async (t) => {
 
 await t.test('a setting that looks like ours and is none is a warning', async (t) => {
   const { service, url } = await start(t, { CACHE_TTTL: '5s' })
-  t.equal((await ask(url, '/healthz')).status, 200)
+  t.equal((await request(url, '/healthz')).status, 200)
   const warnings = service.lines.filter(({ level }) => level === 'warn')
   t.equal(warnings.length, 1)
   t.match(JSON.stringify(warnings), 'CACHE_TTTL')

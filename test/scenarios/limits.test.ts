@@ -3,7 +3,7 @@ import type { Test } from 'tap'
 import t from 'tap'
 import { expectedJson } from '../support/expected.ts'
 import { readExposition } from '../support/exposition.ts'
-import { problemFaults } from '../support/problem.ts'
+import { errorResponseProblems } from '../support/error-response.ts'
 import { answerStation, answerStatus } from '../support/scripted-upstream.ts'
 import type { Service } from '../support/service.ts'
 import { startService } from '../support/service.ts'
@@ -60,7 +60,7 @@ await t.test('UPSTREAM_MAX_QPS=5 and 40 stations at once', async (t) => {
     t.ok(fifth - earliest < 500, `${fifth - earliest} ms from the first call to the fifth`)
     t.ok(sixth - earliest >= 1_000, `${sixth - earliest} ms to the sixth`)
     for (const { answer } of refused) {
-      t.strictSame(problemFaults(answer, { status: 429, code: 'TooManyRequests' }), [])
+      t.strictSame(errorResponseProblems(answer, { status: 429, code: 'TooManyRequests' }), [])
     }
     const lastRefused = Math.max(...refused.map(({ ms }) => ms))
     t.ok(
@@ -88,7 +88,7 @@ await t.test('UPSTREAM_MAX_QPS=5 and 40 stations at once', async (t) => {
     t.equal(departures.length, 40)
     t.equal(mostWithin(1_000, departures), 5)
     t.equal(mostWithin(800, arrivals), 5, 'nor upstream, give or take what a loaded machine takes to connect')
-    const metrics = readExposition((await service.askAdmin('/metrics')).text)
+    const metrics = readExposition((await service.requestAdmin('/metrics')).text)
     t.equal(metrics.value('evproxy_upstream_queue_length'), 0)
     t.equal(metrics.value('evproxy_upstream_requests_total', { outcome: 'ok' }), 40)
   })
@@ -102,7 +102,7 @@ await t.test('UPSTREAM_MAX_QPS=5 and an upstream that hangs', async (t) => {
   const all = await Promise.all(Array.from({ length: 20 }, (_, i) => timed(get(stationQuery(i)))))
   const waited = all.filter(({ answer }) => answer.status !== 429)
   for (const { answer } of waited) {
-    t.strictSame(problemFaults(answer, { status: 504, code: 'UpstreamTimeout' }), [])
+    t.strictSame(errorResponseProblems(answer, { status: 504, code: 'UpstreamTimeout' }), [])
   }
   t.equal(waited.length, 10)
   t.equal(upstream.calls.length, 10)
@@ -121,8 +121,8 @@ await t.test('UPSTREAM_QUOTA=5/day', async (t) => {
       CACHE_STALE_IF_ERROR: '5m',
     },
   })
-  const { upstream, get, askAdmin } = service
-  const readMetrics = async () => readExposition((await askAdmin('/metrics')).text)
+  const { upstream, get, requestAdmin } = service
+  const readMetrics = async () => readExposition((await requestAdmin('/metrics')).text)
   const midnight = new Date().setUTCHours(24, 0, 0, 0)
   const before = await readMetrics()
 
@@ -134,7 +134,7 @@ await t.test('UPSTREAM_QUOTA=5/day', async (t) => {
       t.equal(before.value('evproxy_quota_reset_timestamp_seconds'), midnight / 1_000)
       for (let i = 0; i < 5; i++) t.equal((await get(stationQuery(i))).status, 200)
       const sixth = await get(stationQuery(6), { ext: 'xml' })
-      t.strictSame(problemFaults(sixth, { status: 503, code: 'QuotaExhausted', format: 'xml' }), [])
+      t.strictSame(errorResponseProblems(sixth, { status: 503, code: 'QuotaExhausted', format: 'xml' }), [])
       const secondsLeft = (midnight - Date.now()) / 1_000
       t.ok(
         Math.abs(Number(String(sixth.headers['retry-after'])) - secondsLeft) < 5,
@@ -232,7 +232,7 @@ await t.test('an upstream that hangs', async (t) => {
     const { get } = await expired(t, '0')
     for (const query of [stationQuery(0), 'chargingAvailability=never-seen']) {
       const { answer, ms } = await timed(get(query))
-      t.strictSame(problemFaults(answer, { status: 504, code: 'UpstreamTimeout' }), [])
+      t.strictSame(errorResponseProblems(answer, { status: 504, code: 'UpstreamTimeout' }), [])
       t.ok(ms > 990 && ms < 1_000 + SLACK_MS, `${ms} ms`)
     }
   })

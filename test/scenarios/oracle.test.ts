@@ -7,8 +7,8 @@ import type { Availability } from '../../src/availability/model.ts'
 import type { Filter } from '../../src/availability/query.ts'
 import { startSimulator } from '../../src/simulator/server.ts'
 import { CONNECTOR_TYPES } from '../../src/simulator/stations.ts'
-import { anyFilter, anyStation, OPEN } from '../support/arbitraries.ts'
-import { ask, pathFor } from '../support/ask.ts'
+import { anyFilter, anyStation, NO_FILTER } from '../support/arbitraries.ts'
+import { request, pathFor } from '../support/request.ts'
 import { startProxy } from '../support/proxy.ts'
 import { sendJson } from '../support/scripted-upstream.ts'
 import { startService } from '../support/service.ts'
@@ -104,7 +104,7 @@ await t.test('every filter of every station is answered as upstream itself would
       const query = (compared % 3 === 0 ? given : given.toReversed()).join('&')
       const ext = compared % 2 === 0 ? 'json' : 'xml'
       const [ours, theirs] = await Promise.all(
-        [proxy.url, judge.url].map((url) => ask(url, pathFor(query, ext))),
+        [proxy.url, judge.url].map((url) => request(url, pathFor(query, ext))),
       )
       if (ours === undefined || theirs === undefined) throw new Error('two were asked')
       const same =
@@ -172,7 +172,9 @@ await t.test('what is wrong with a query is wrong for both', async (t) => {
     ].map((filter) => `chargingAvailability=a&${filter}`),
   ]
   for (const query of wrong) {
-    const [ours, theirs] = await Promise.all([proxy.url, upstream.url].map((url) => ask(url, pathFor(query))))
+    const [ours, theirs] = await Promise.all(
+      [proxy.url, upstream.url].map((url) => request(url, pathFor(query))),
+    )
     t.strictSame([ours?.status, codeOf(ours?.text)], [theirs?.status, codeOf(theirs?.text)], query)
     t.equal(ours?.status, 400, query)
   }
@@ -249,7 +251,7 @@ await t.test(
           const id = `station-${++asked}`
           const availability = { ...station, chargingAvailability: id }
           stations.set(id, availability)
-          for (const filter of [OPEN, ...filters]) {
+          for (const filter of [NO_FILTER, ...filters]) {
             const query = `chargingAvailability=${id}&${spelled(filter)}`
             const expected = naivelyFiltered(availability, filter) as Loose
             const json = await service.get(query)

@@ -1,9 +1,9 @@
 import type { Test } from 'tap'
 import t from 'tap'
-import { ask, pathFor } from '../support/ask.ts'
+import { request, pathFor } from '../support/request.ts'
 import type { Script } from '../support/scripted-upstream.ts'
 import { answerStatus } from '../support/scripted-upstream.ts'
-import { silence } from '../support/scripts.ts'
+import { hang } from '../support/scripts.ts'
 import { startService } from '../support/service.ts'
 
 /** An upstream that is ill for a minute, under load: what is known goes on being answered, and nobody hammers it. */
@@ -41,9 +41,9 @@ async function outage(t: Test, illness: Script): Promise<Outage> {
   const known: number[] = []
   const wrong: string[] = []
   const inFlight: Promise<void>[] = []
-  const request = async (id: string, statuses: readonly number[], times?: number[]) => {
+  const send = async (id: string, statuses: readonly number[], times?: number[]) => {
     const startedAt = performance.now()
-    const { status } = await ask(proxy.url, pathFor(`chargingAvailability=${id}`))
+    const { status } = await request(proxy.url, pathFor(`chargingAvailability=${id}`))
     times?.push(performance.now() - startedAt)
     if (!statuses.includes(status)) wrong.push(`${id}: ${status}`)
   }
@@ -51,9 +51,9 @@ async function outage(t: Test, illness: Script): Promise<Outage> {
   for (let tick = 0; performance.now() - startedAt < OUTAGE_MS; tick++) {
     for (let i = 0; i < REQUESTS_A_TICK; i++) {
       const station = (tick * 7 + i * 3) % STATIONS
-      inFlight.push(request(`known-${station}`, [200], known))
+      inFlight.push(send(`known-${station}`, [200], known))
     }
-    if (tick % STRANGER_EVERY === 0) inFlight.push(request(`stranger-${tick}`, [502, 503, 504]))
+    if (tick % STRANGER_EVERY === 0) inFlight.push(send(`stranger-${tick}`, [502, 503, 504]))
     await new Promise((resolve) => setTimeout(resolve, TICK_MS))
   }
   await Promise.all(inFlight)
@@ -66,7 +66,7 @@ async function outage(t: Test, illness: Script): Promise<Outage> {
 }
 
 t.jobs = 2
-const ILLNESSES = { 'answers 500': answerStatus(500), hangs: silence }
+const ILLNESSES = { 'answers 500': answerStatus(500), hangs: hang }
 for (const [name, illness] of Object.entries(ILLNESSES)) {
   void t.test(`upstream ${name} for a minute`, async (t) => {
     const { requests, calls, known, wrong } = await outage(t, illness)

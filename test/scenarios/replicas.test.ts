@@ -2,15 +2,15 @@ import { rmSync } from 'node:fs'
 import type { Test } from 'tap'
 import t from 'tap'
 import { LEASE_MS } from '../../src/cache/shared-store.ts'
-import type { WireAnswer } from '../support/ask.ts'
-import { ask, pathFor } from '../support/ask.ts'
+import type { WireResponse } from '../support/request.ts'
+import { request, pathFor } from '../support/request.ts'
 import { readExposition } from '../support/exposition.ts'
 import { build, Process } from '../support/process.ts'
 import { TEST_KEY } from '../support/proxy.ts'
 import { NO_REDIS, RedisServer } from '../support/redis.ts'
 import type { Script } from '../support/scripted-upstream.ts'
 import { answerStation, Barrier, ScriptedUpstream } from '../support/scripted-upstream.ts'
-import { held } from '../support/scripts.ts'
+import { waitFor } from '../support/scripts.ts'
 import { until } from '../support/until.ts'
 
 /** Replicas as processes of their own, one upstream, one Redis. */
@@ -24,7 +24,7 @@ interface Fleet {
 
 interface Replica {
   readonly process: Process
-  readonly get: (id: string) => Promise<WireAnswer>
+  readonly get: (id: string) => Promise<WireResponse>
   readonly metric: (name: string, labels?: Record<string, string>) => Promise<number | undefined>
 }
 
@@ -72,14 +72,14 @@ async function replica(t: Test, settings: Record<string, string>): Promise<Repli
   const { url, adminUrl } = await process.urls()
   return {
     process,
-    get: (id) => ask(url, pathFor(`chargingAvailability=${encodeURIComponent(id)}`)),
+    get: (id) => request(url, pathFor(`chargingAvailability=${encodeURIComponent(id)}`)),
     metric: async (name, labels) =>
-      readExposition((await ask(adminUrl, '/metrics')).text).value(name, labels),
+      readExposition((await request(adminUrl, '/metrics')).text).value(name, labels),
   }
 }
 
 /** The different ones, ascending. */
-const statuses = (answers: readonly WireAnswer[]) =>
+const statuses = (answers: readonly WireResponse[]) =>
   [...new Set(answers.map(({ status }) => status))].toSorted((a, b) => a - b)
 
 const sharing = (one: Replica) =>
@@ -119,7 +119,7 @@ await t.test('three replicas on one Redis', { skip: NO_REDIS }, async (t) => {
   await t.test('one is killed while it calls: another takes over when its lease ends', async (t) => {
     const victim = await add()
     const barrier = new Barrier()
-    upstream.script = held(barrier)
+    upstream.script = waitFor(barrier)
     const lost = victim.get('orphan').catch(() => null)
     await until('it calls', () => upstream.callsFor('orphan') === 1)
     const waiting = Promise.all(replicas.map(({ get }) => get('orphan')))

@@ -7,15 +7,15 @@ import type { Test } from 'tap'
 import t from 'tap'
 import { openApiKey } from '../../src/upstream/tomtom/api-key.ts'
 import { READ_EVERY_MS } from '../../src/lib/watched-file.ts'
-import type { WireAnswer } from '../support/ask.ts'
-import { ask, everythingOf, pathFor } from '../support/ask.ts'
+import type { WireResponse } from '../support/request.ts'
+import { request, fullText, pathFor } from '../support/request.ts'
 import { TestClock } from '../support/clock.ts'
 import { startProxy } from '../support/proxy.ts'
 import type { Proxy } from '../support/proxy.ts'
-import { exchange } from '../support/raw-http.ts'
+import { sendBytes } from '../support/raw-http.ts'
 import type { Script, UpstreamCall } from '../support/scripted-upstream.ts'
 import { answerStation, answerStatus, ScriptedUpstream } from '../support/scripted-upstream.ts'
-import { chosen, sendBody, sendRaw, silence } from '../support/scripts.ts'
+import { perCall, sendBody, sendRaw, hang } from '../support/scripts.ts'
 import { selfSigned } from '../support/self-signed.ts'
 import { startService } from '../support/service.ts'
 import { referenceStation } from '../support/stations.ts'
@@ -44,7 +44,7 @@ function shownIn(text: string): string[] {
 const urlOf = ({ url }: UpstreamCall) => `https://upstream.example${url.pathname}${url.search}`
 
 const send = (body: (call: UpstreamCall) => string | Buffer, headers: Record<string, string> = {}) =>
-  chosen((call) => sendBody(body(call), headers))
+  perCall((call) => sendBody(body(call), headers))
 
 /** An answer that is right but for a member that gives the key away. */
 const withNote = (note: (call: UpstreamCall) => string) =>
@@ -52,10 +52,10 @@ const withNote = (note: (call: UpstreamCall) => string) =>
 
 const FAILURES: readonly [name: string, script: Script][] = [
   ['an answer', answerStation],
-  ['400 with the URL', chosen((call) => answerStatus(400, urlOf(call)))],
-  ['401 with the URL', chosen((call) => answerStatus(401, urlOf(call)))],
+  ['400 with the URL', perCall((call) => answerStatus(400, urlOf(call)))],
+  ['401 with the URL', perCall((call) => answerStatus(401, urlOf(call)))],
   ['403 with the key', answerStatus(403, `{"key":${JSON.stringify(KEY)}}`)],
-  ['404 with the URL', chosen((call) => answerStatus(404, urlOf(call)))],
+  ['404 with the URL', perCall((call) => answerStatus(404, urlOf(call)))],
   [
     '429 with the key in a header',
     answerStatus(429, '', { 'x-error-detail-header': KEY, 'retry-after': KEY }),
@@ -65,7 +65,7 @@ const FAILURES: readonly [name: string, script: Script][] = [
   ['a status line with the key', sendRaw(`HTTP/1.1 500 ${KEY}\r\n\r\n`)],
   ['a header with the key', sendRaw(`HTTP/1.1 200 OK\r\n${KEY}\r\n\r\n`)],
   ['no HTTP but the key', sendRaw(`${KEY}\r\n\r\n`)],
-  ['silence', silence],
+  ['silence', hang],
   ['a reset', (_call, response) => void response.socket?.resetAndDestroy()],
   [
     'a body that breaks off',
@@ -76,7 +76,7 @@ const FAILURES: readonly [name: string, script: Script][] = [
   ],
   [
     'a redirect to an echo of the URL',
-    chosen((call) => answerStatus(302, urlOf(call), { location: `/echo?${urlOf(call)}` })),
+    perCall((call) => answerStatus(302, urlOf(call), { location: `/echo?${urlOf(call)}` })),
   ],
   ['HTML with the URL', send((call) => `<html><a href="${urlOf(call)}">again</a></html>`)],
   ['text that begins with the key', send(() => KEY)],
@@ -111,9 +111,9 @@ function lower(text: string): string {
 }
 
 /** Everything that the service shows to anybody after it was asked in every way. */
-async function askInEveryWay({ url, adminUrl, addresses }: Proxy): Promise<WireAnswer[]> {
+async function askInEveryWay({ url, adminUrl, addresses }: Proxy): Promise<WireResponse[]> {
   const client = `key=${CLIENT_KEY}`
-  const answers: WireAnswer[] = []
+  const answers: WireResponse[] = []
   const queries = [
     pathFor(`${client}&chargingAvailability=a`),
     pathFor(`chargingAvailability=a&${client}`, 'xml'),
@@ -125,18 +125,18 @@ async function askInEveryWay({ url, adminUrl, addresses }: Proxy): Promise<WireA
     `/search/3/chargingAvailability.json?${client}`,
     `/search/2/chargingAvailability%zz.json?${client}`,
   ]
-  for (const path of queries) answers.push(await ask(url, path))
-  answers.push(await ask(url, pathFor(client), { method: 'POST', body: client }))
-  await exchange(addresses.public.port, `GET ${pathFor(client)} HTTP/1.1\r\nX : ${CLIENT_KEY}\r\n\r\n`)
+  for (const path of queries) answers.push(await request(url, path))
+  answers.push(await request(url, pathFor(client), { method: 'POST', body: client }))
+  await sendBytes(addresses.public.port, `GET ${pathFor(client)} HTTP/1.1\r\nX : ${CLIENT_KEY}\r\n\r\n`)
   for (const path of ['/metrics', '/readyz', '/livez', '/status', '/', `/nothing?${client}`]) {
-    answers.push(await ask(adminUrl, path))
+    answers.push(await request(adminUrl, path))
   }
   return answers
 }
 
 async function showsNothing(t: Test, proxy: Proxy): Promise<void> {
   const answers = await askInEveryWay(proxy)
-  for (const answer of answers) t.same(shownIn(everythingOf(answer)), [], `an answer ${answer.status}`)
+  for (const answer of answers) t.same(shownIn(fullText(answer)), [], `an answer ${answer.status}`)
   await proxy.stop()
   t.ok(proxy.rawLogs.length > 5, 'it did log')
   t.same(
@@ -166,11 +166,11 @@ await t.test('the key is shown to nobody, whatever upstream does', async (t) => 
   }
 
   await t.test('old answers in its place', async (t) => {
-    const script = chosen(({ number }) => (number > 2 ? answerStatus(500, KEY) : answerStation))
+    const script = perCall(({ number }) => (number > 2 ? answerStatus(500, KEY) : answerStation))
     const env = { ...ENV, CACHE_TTL: '1ms', CACHE_STALE_WHILE_REVALIDATE: '0' }
     const { proxy } = await startService(t, { script, env })
-    await ask(proxy.url, pathFor('chargingAvailability=a'))
-    await ask(proxy.url, pathFor('chargingAvailability=b'))
+    await request(proxy.url, pathFor('chargingAvailability=a'))
+    await request(proxy.url, pathFor('chargingAvailability=b'))
     await showsNothing(t, proxy)
   })
 })
@@ -183,7 +183,7 @@ async function startAt(t: Test, origin: string): Promise<Proxy> {
 }
 
 async function statusOf(proxy: Proxy): Promise<number> {
-  return (await ask(proxy.url, pathFor('chargingAvailability=first'))).status
+  return (await request(proxy.url, pathFor('chargingAvailability=first'))).status
 }
 
 await t.test('the key is shown to nobody, wherever upstream is not', async (t) => {
@@ -231,7 +231,7 @@ await t.test("the clients' keys are shown to nobody, whether they let in or not"
     await t.test(name, async (t) => {
       const env = { ...ENV, CLIENT_KEYS: `web=${CLIENT_KEY},other=${CLIENT_KEY}3`, CLIENT_RATE_LIMIT: '2' }
       const { proxy, upstream } = await startService(t, { script, env })
-      await ask(proxy.url, pathFor(`chargingAvailability=first&key=${CLIENT_KEY}`))
+      await request(proxy.url, pathFor(`chargingAvailability=first&key=${CLIENT_KEY}`))
       await showsNothing(t, proxy)
       t.match(proxy.rawLogs.join(''), /"client":"web"/, 'but their names are')
       for (const { url } of upstream.calls) t.notMatch(url.href, CLIENT_KEY)

@@ -102,7 +102,7 @@ export const anyFilter: fc.Arbitrary<Filter> = fc
   }))
 
 /** The filter that keeps everything. */
-export const OPEN: Filter = { types: null, minPowerKW: null, maxPowerKW: null }
+export const NO_FILTER: Filter = { types: null, minPowerKW: null, maxPowerKW: null }
 
 /** Throws wherever somebody writes to what was handed out. */
 export function deepFreeze<T>(value: T): T {

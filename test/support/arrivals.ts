@@ -9,7 +9,7 @@ const REQUEST_START = 'http.server.request.start'
 /** Counts the requests that a listener of this process has taken in, without being any part of it. */
 export interface Arrivals {
   /** Resolves once so many have come and had their turn. */
-  readonly count: (requests: number) => Promise<void>
+  readonly reached: (requests: number) => Promise<void>
   readonly stop: () => void
 }
 
@@ -21,7 +21,7 @@ export function arrivalsAt(port: number): Arrivals {
   }
   subscribe(REQUEST_START, see)
   return {
-    async count(requests) {
+    async reached(requests) {
       await until(`${requests} requests arrived`, () => seen >= requests)
       await settled()
       await settled()

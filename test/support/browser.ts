@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { Browser } from 'playwright-core'
 import { chromium } from 'playwright-core'
-import { lacking } from './requirements.ts'
+import { missing } from './requirements.ts'
 
 const CHROMIUM = '/usr/bin/chromium'
 const SWITCHES = [
@@ -17,7 +17,7 @@ const SWITCHES = [
 ]
 
 /** For the `skip` of a test that looks at a page. */
-export const NO_BROWSER = lacking(CHROMIUM)
+export const NO_BROWSER = missing(CHROMIUM)
 
 /** Where screenshots go, with a slash at its end; git ignores it. */
 export const ARTEFACTS = fileURLToPath(new URL('../../artefacts/', import.meta.url))

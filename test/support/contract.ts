@@ -50,7 +50,7 @@ export interface Contract {
 }
 
 const METHODS = ['get', 'options'] as const
-const MIRRORED = '/search/2/chargingAvailability.{ext}'
+const PROXIED_ROUTE = '/search/2/chargingAvailability.{ext}'
 /** What the HTTP layer says before it knows of any path. */
 const BEFORE_ROUTING = [400, 408, 431]
 
@@ -123,13 +123,13 @@ export function violations(answer: Answer): string[] {
   if (response === undefined) return [`${answer.method} ${answer.path}: ${answer.status} is not documented`]
   const headers = new Map(Object.entries(answer.headers).map(([name, value]) => [name.toLowerCase(), value]))
   const header = (name: string) => headers.get(name.toLowerCase())?.toString()
-  return [...headerFaults(response, header), ...contentFaults(answer, response, header('content-type'))]
+  return [...headerProblems(response, header), ...contentProblems(answer, response, header('content-type'))]
 }
 
 /** In which ways a body does not fit a schema. XML is held against it by way of its `xml` keywords. */
-export function bodyFaults(mediaType: string, schema: Schema, body: string): string[] {
+export function bodyProblems(mediaType: string, schema: Schema, body: string): string[] {
   try {
-    return valueFaults('body', schema, read(mediaType, schema, body))
+    return valueProblems('body', schema, read(mediaType, schema, body))
   } catch (error) {
     return [`body: ${(error as Error).message}`]
   }
@@ -144,22 +144,22 @@ function documented({ method, path, status }: Answer): Response | undefined {
   const operation = item?.[method.toLowerCase() as 'get']
   if (operation) return operation.responses[status]
   const refusals = [...BEFORE_ROUTING, item?.get?.responses[405] ? 405 : 404]
-  return refusals.includes(status) ? paths[MIRRORED]?.get?.responses[status] : undefined
+  return refusals.includes(status) ? paths[PROXIED_ROUTE]?.get?.responses[status] : undefined
 }
 
 function fits(template: string, path: string): boolean {
   return new RegExp(`^${template.replaceAll('.', '\\.').replace(/\{\w+\}/g, '[^/]*')}$`).test(path)
 }
 
-function headerFaults(response: Response, header: (name: string) => string | undefined): string[] {
+function headerProblems(response: Response, header: (name: string) => string | undefined): string[] {
   return Object.entries(response.headers ?? {}).flatMap(([name, { required = false, schema }]) => {
     const value = header(name)
     if (value === undefined) return required ? [`${name}: missing`] : []
-    return valueFaults(name, schema, shape(value, schema))
+    return valueProblems(name, schema, shape(value, schema))
   })
 }
 
-function contentFaults({ method, path, status, body }: Answer, { content }: Response, type = ''): string[] {
+function contentProblems({ method, path, status, body }: Answer, { content }: Response, type = ''): string[] {
   if (content === undefined) return body === '' ? [] : ['body: there must be none']
   const asked = path.split('?', 1)[0]?.endsWith('.xml') ? 'application/xml' : 'application/json'
   const mediaType = asked in content ? asked : (Object.keys(content)[0] as string)
@@ -167,12 +167,17 @@ function contentFaults({ method, path, status, body }: Answer, { content }: Resp
     return [`Content-Type: '${type}', not ${mediaType}`]
   if (method === 'HEAD') return body === '' ? [] : ['body: HEAD has none']
   const media = content[mediaType] as Media
-  const faults = bodyFaults(mediaType, media.schema, body)
-  return status < 400 || faults.length > 0 ? faults : errorFaults(status, mediaType, media, body)
+  const faults = bodyProblems(mediaType, media.schema, body)
+  return status < 400 || faults.length > 0 ? faults : errorProblems(status, mediaType, media, body)
 }
 
 /** An error has one of the codes that the document shows for its status, and repeats the status if it names one. */
-function errorFaults(status: number, mediaType: string, { schema, examples }: Media, body: string): string[] {
+function errorProblems(
+  status: number,
+  mediaType: string,
+  { schema, examples }: Media,
+  body: string,
+): string[] {
   const error = read(mediaType, schema, body) as { detailedError: { code: string }; httpStatusCode?: string }
   const { code } = error.detailedError
   const faults = examples && code in examples ? [] : [`body: code ${code} does not belong to ${status}`]
@@ -180,7 +185,7 @@ function errorFaults(status: number, mediaType: string, { schema, examples }: Me
   return told === String(status) ? faults : [...faults, `body: httpStatusCode ${told} in a ${status}`]
 }
 
-function valueFaults(name: string, schema: Schema, value: unknown): string[] {
+function valueProblems(name: string, schema: Schema, value: unknown): string[] {
   const validate = ajv.compile(schema) // kept by Ajv for each schema object
   validate(value)
   return (validate.errors ?? []).map((fault) => `${name}${fault.instancePath}: ${fault.message}`)

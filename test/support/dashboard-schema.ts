@@ -34,7 +34,7 @@ type Some<T> = T extends object ? { [K in keyof T]?: Some<T[K]> } : T
  * What the types that Grafana publishes find wrong with a dashboard; empty if nothing. Annotations and variables are
  * left out: of these they know only what all data sources have in common.
  */
-export async function schemaFaults(dashboard: { readonly panels: readonly object[] }): Promise<string> {
+export async function schemaProblems(dashboard: { readonly panels: readonly object[] }): Promise<string> {
   mkdirSync(PLACE, { recursive: true })
   const dir = mkdtempSync(join(PLACE, 'dashboard-'))
   try {

@@ -22,7 +22,7 @@ export interface Family {
 export interface Exposition {
   readonly families: ReadonlyMap<string, Family>
   /** What is wrong with the text, line by line. */
-  readonly faults: readonly string[]
+  readonly problems: readonly string[]
   /** Samples, each a series. */
   readonly seriesCount: number
   /** The value of one series; undefined where there is none. */
@@ -40,7 +40,7 @@ const NUMBER = /^(?:[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-]?Inf|NaN)$/i
 
 export function readExposition(text: string): Exposition {
   const reader = new Reader()
-  if (!text.endsWith('\n')) reader.faults.push('the last line has no end')
+  if (!text.endsWith('\n')) reader.problems.push('the last line has no end')
   for (const line of text.replace(/\n$/, '').split('\n')) reader.read(line)
   reader.finish()
   const samples = [...reader.families.values()].flatMap((family) => family.samples)
@@ -51,7 +51,7 @@ export function readExposition(text: string): Exposition {
     )
   return {
     families: reader.families,
-    faults: reader.faults,
+    problems: reader.problems,
     seriesCount: samples.length,
     value: (name, labels) => having(name, labels)[0]?.value,
     sum: (name, labels) => having(name, labels).reduce((sum, { value }) => sum + value, 0),
@@ -60,7 +60,7 @@ export function readExposition(text: string): Exposition {
 
 class Reader {
   readonly families = new Map<string, Family>()
-  readonly faults: string[] = []
+  readonly problems: string[] = []
   readonly #seen = new Set<string>()
   #help: { readonly name: string; readonly text: string } | null = null
   #current: Family | null = null
@@ -71,15 +71,15 @@ class Reader {
     if (line === '') this.#closeFamily()
     else if (helpName !== undefined) this.#openHelp(helpName, help ?? '', line)
     else if (typeName !== undefined) this.#openFamily(typeName, type as MetricType, line)
-    else if (line.startsWith('#')) this.faults.push(`a comment that is neither HELP nor TYPE: ${line}`)
+    else if (line.startsWith('#')) this.problems.push(`a comment that is neither HELP nor TYPE: ${line}`)
     else this.#readSample(line)
   }
 
   finish(): void {
-    if (this.#help !== null) this.faults.push(`HELP without TYPE: ${this.#help.name}`)
+    if (this.#help !== null) this.problems.push(`HELP without TYPE: ${this.#help.name}`)
     for (const family of this.families.values()) {
-      if (family.type === 'histogram') this.faults.push(...histogramFaults(family))
-      if (family.type === 'counter') this.faults.push(...counterFaults(family))
+      if (family.type === 'histogram') this.problems.push(...histogramProblems(family))
+      if (family.type === 'counter') this.problems.push(...counterProblems(family))
     }
   }
 
@@ -88,14 +88,15 @@ class Reader {
   }
 
   #openHelp(name: string, text: string, line: string): void {
-    if (this.#help !== null || text.trim() === '') this.faults.push(`HELP twice, or saying nothing: ${line}`)
+    if (this.#help !== null || text.trim() === '')
+      this.problems.push(`HELP twice, or saying nothing: ${line}`)
     this.#help = { name, text }
     this.#current = null
   }
 
   #openFamily(name: string, type: MetricType, line: string): void {
-    if (this.#help?.name !== name) this.faults.push(`TYPE without its HELP before it: ${line}`)
-    if (this.families.has(name)) this.faults.push(`TYPE twice: ${line}`)
+    if (this.#help?.name !== name) this.problems.push(`TYPE without its HELP before it: ${line}`)
+    if (this.families.has(name)) this.problems.push(`TYPE twice: ${line}`)
     this.#current = { name, help: this.#help?.text ?? '', type, samples: [] }
     this.families.set(name, this.#current)
     this.#help = null
@@ -104,12 +105,12 @@ class Reader {
   #readSample(line: string): void {
     const [, name = '', labelText = '', number = ''] = SAMPLE.exec(line) ?? []
     const labels = readLabels(labelText)
-    if (name === '' || labels === null || !NUMBER.test(number)) this.faults.push(`not a sample: ${line}`)
+    if (name === '' || labels === null || !NUMBER.test(number)) this.problems.push(`not a sample: ${line}`)
     else if (this.#current === null || !belongs(name, this.#current)) {
-      this.faults.push(`a sample outside of its family: ${line}`)
+      this.problems.push(`a sample outside of its family: ${line}`)
     } else {
       const series = name + keyOf(labels)
-      if (this.#seen.has(series)) this.faults.push(`a series twice: ${line}`)
+      if (this.#seen.has(series)) this.problems.push(`a series twice: ${line}`)
       this.#seen.add(series)
       this.#current.samples.push({ name, labels, value: valueOf(number) })
     }
@@ -141,7 +142,7 @@ function valueOf(number: string): number {
   return /inf$/i.test(number) ? Number(number.replace(/inf$/i, 'Infinity')) : Number(number)
 }
 
-function counterFaults({ name, samples }: Family): string[] {
+function counterProblems({ name, samples }: Family): string[] {
   return [
     ...(name.endsWith('_total') ? [] : [`a counter that is not called _total: ${name}`]),
     ...samples.filter(({ value }) => !(value >= 0)).map(() => `a counter below zero: ${name}`),
@@ -149,7 +150,7 @@ function counterFaults({ name, samples }: Family): string[] {
 }
 
 /** Buckets rise, +Inf is there and is the count, and with nothing counted nothing is summed. */
-function histogramFaults({ name, samples }: Family): string[] {
+function histogramProblems({ name, samples }: Family): string[] {
   const series = groups(samples)
   return [...series.values()].flatMap((own) => {
     const buckets = own.filter((sample) => sample.name === `${name}_bucket`)

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { fuzz, HOSTILITIES, startTarget } from './fuzz-run.ts'
+import { fuzz, FUZZERS, startTarget } from './fuzz-run.ts'
 
 /*
  * `npm run fuzz -- --seconds 60 --seed 1`: rounds until the time is over, each with the next seed, each of all kinds. What fails is printed by fast-check: the seed, the path to the case, and the smallest case that fails.
@@ -25,7 +25,7 @@ let warmMb = 0
 let seed = firstSeed
 console.log(`seed ${seed}`)
 for (let round = 1; Date.now() < endsAtMs; round++, seed++) {
-  for (const name of Object.keys(HOSTILITIES)) await fuzz(target, name, { seed, numRuns: RUNS })
+  for (const name of Object.keys(FUZZERS)) await fuzz(target, name, { seed, numRuns: RUNS })
   target.proxy.rawLogs.length = 0
   const mb = heapMb()
   if (round === WARM_UP_ROUNDS) warmMb = mb

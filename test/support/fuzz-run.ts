@@ -1,15 +1,15 @@
 import { isDeepStrictEqual } from 'node:util'
 import * as fc from 'fast-check'
 import { XMLValidator } from 'fast-xml-parser'
-import type { WireAnswer } from './ask.ts'
-import { ask, pathFor } from './ask.ts'
+import type { WireResponse } from './request.ts'
+import { request, pathFor } from './request.ts'
 import { contract, violations } from './contract.ts'
 import type { Recipe } from './fuzz.ts'
 import { anyQuery, anyRecipe, anyRequest, bodyBy, isValidQuery } from './fuzz.ts'
-import { doorFaults } from './problem.ts'
+import { commonHeaderProblems } from './error-response.ts'
 import type { Proxy } from './proxy.ts'
 import { startProxy } from './proxy.ts'
-import { exchange } from './raw-http.ts'
+import { sendBytes } from './raw-http.ts'
 import { answerStation, ScriptedUpstream } from './scripted-upstream.ts'
 import { sendBody } from './scripts.ts'
 
@@ -32,23 +32,20 @@ export async function startTarget(): Promise<Target> {
 }
 
 /** One kind of hostility: random cases, and what must hold for each. */
-export interface Hostility {
+export interface Fuzzer {
   readonly arbitrary: fc.Arbitrary<never>
   /** @throws Error naming the promise that is broken */
   readonly check: (input: never, target: Target) => Promise<void>
 }
 
-function hostility<T>(
-  arbitrary: fc.Arbitrary<T>,
-  check: (input: T, target: Target) => Promise<void>,
-): Hostility {
-  return { arbitrary, check } as unknown as Hostility
+function fuzzer<T>(arbitrary: fc.Arbitrary<T>, check: (input: T, target: Target) => Promise<void>): Fuzzer {
+  return { arbitrary, check } as unknown as Fuzzer
 }
 
-export const HOSTILITIES: Record<string, Hostility> = {
-  queries: hostility(fc.tuple(anyQuery, fc.constantFrom('json', 'xml')), checkQuery),
-  requests: hostility(anyRequest, checkRequest),
-  bodies: hostility(anyRecipe, checkBody),
+export const FUZZERS: Record<string, Fuzzer> = {
+  queries: fuzzer(fc.tuple(anyQuery, fc.constantFrom('json', 'xml')), checkQuery),
+  requests: fuzzer(anyRequest, checkRequest),
+  bodies: fuzzer(anyRecipe, checkBody),
 }
 
 /** Runs one kind; rejects with the seed and the smallest case that breaks a promise. */
@@ -57,14 +54,14 @@ export async function fuzz(
   name: string,
   { seed, numRuns }: { readonly seed: number; readonly numRuns: number },
 ): Promise<void> {
-  const { arbitrary, check } = HOSTILITIES[name] as Hostility
+  const { arbitrary, check } = FUZZERS[name] as Fuzzer
   await fc.assert(
     fc.asyncProperty(arbitrary, (input) => check(input, target)),
     { seed, numRuns },
   )
 }
 
-function must(promise: string, kept: boolean, seen: unknown = ''): void {
+function ensure(promise: string, kept: boolean, seen: unknown = ''): void {
   if (!kept) throw new Error(`${promise}: ${String(seen).slice(0, 2_000)}`)
 }
 
@@ -75,18 +72,18 @@ async function checkQuery([query, ext]: [string, string], { proxy, upstream }: T
   upstream.script = answerStation
   upstream.calls.length = 0
   const path = pathFor(query, ext)
-  const answer = await ask(proxy.url, path)
-  mustKeepContract(path, answer)
+  const answer = await request(proxy.url, path)
+  ensureContract(path, answer)
   const expected = isValidQuery(query) ? 200 : 400
   const fits = answer.status === expected || (answer.status === 431 && path.length > SURELY_FITS)
-  must(`a ${expected}`, fits, `${answer.status} ${answer.text}`)
-  must('no call for what is not answered', answer.status === 200 || upstream.calls.length === 0)
-  must('at most one call', upstream.calls.length <= 1, upstream.calls.length)
+  ensure(`a ${expected}`, fits, `${answer.status} ${answer.text}`)
+  ensure('no call for what is not answered', answer.status === 200 || upstream.calls.length === 0)
+  ensure('at most one call', upstream.calls.length <= 1, upstream.calls.length)
 }
 
-function mustKeepContract(path: string, { status, headers, text }: WireAnswer): void {
+function ensureContract(path: string, { status, headers, text }: WireResponse): void {
   const faults = violations({ method: 'GET', path, status, headers, body: text })
-  must('the documented shape', faults.length === 0, faults.join('; '))
+  ensure('the documented shape', faults.length === 0, faults.join('; '))
 }
 
 /** Long enough for what is answered at once; who waits for the rest of a request is not asked to wait. */
@@ -96,34 +93,38 @@ async function checkRequest(bytes: string, { proxy, upstream }: Target): Promise
   upstream.script = answerStation
   upstream.calls.length = 0
   const sent = Buffer.from(bytes, 'latin1')
-  const { status, headers, body, text } = await exchange(proxy.addresses.public.port, sent, PATIENCE_MS)
-  must('alive', (await ask(proxy.url, '/healthz')).status === 200)
+  const { status, headers, body, text } = await sendBytes(proxy.addresses.public.port, sent, PATIENCE_MS)
+  ensure('alive', (await request(proxy.url, '/healthz')).status === 200)
   const statuses = [...text.matchAll(/HTTP\/1\.1 (\d{3}) [A-Z]/g)].map(([, code]) => Number(code))
-  must(
+  ensure(
     'no 5xx',
     statuses.every((code) => code < 500),
     text,
   )
   const isRefused = statuses.every((code) => code >= 400)
-  must('no call for what is refused', !isRefused || upstream.calls.length === 0, text)
+  ensure('no call for what is refused', !isRefused || upstream.calls.length === 0, text)
   for (const { url, rawHeaders } of upstream.calls) {
-    must('the constant path', url.pathname === '/search/2/chargingAvailability.json', url)
-    must('nothing of the client', !/evil|script|proxy\.example/i.test(rawHeaders.join()), rawHeaders)
+    ensure('the constant path', url.pathname === '/search/2/chargingAvailability.json', url)
+    ensure('nothing of the client', !/evil|script|proxy\.example/i.test(rawHeaders.join()), rawHeaders)
   }
   if (statuses.length === 0 || status < 200) return
-  must('the headers of every answer', doorFaults(headers).length === 0, doorFaults(headers).join())
-  must('nothing comes back', status < 400 || !/<script>|evil/.test(text), text)
-  if (status >= 400 && statuses.length === 1 && body !== '') mustBeProblem(status, headers, body)
+  ensure(
+    'the headers of every answer',
+    commonHeaderProblems(headers).length === 0,
+    commonHeaderProblems(headers).join(),
+  )
+  ensure('nothing comes back', status < 400 || !/<script>|evil/.test(text), text)
+  if (status >= 400 && statuses.length === 1 && body !== '') ensureErrorResponse(status, headers, body)
 }
 
-function mustBeProblem(status: number, headers: Record<string, string>, body: string): void {
+function ensureErrorResponse(status: number, headers: Record<string, string>, body: string): void {
   if (headers['content-type']?.startsWith('application/xml')) {
-    must('an XML error', /^<ErrorEvResponse>.*<code>\w+<\/code>.*<\/ErrorEvResponse>$/.test(body), body)
+    ensure('an XML error', /^<ErrorEvResponse>.*<code>\w+<\/code>.*<\/ErrorEvResponse>$/.test(body), body)
     return
   }
   const error = JSON.parse(body) as { httpStatusCode: string; detailedError: { code: string } }
-  must('its own status', error.httpStatusCode === String(status), body)
-  must('a code', /^\w+$/.test(error.detailedError.code), body)
+  ensure('its own status', error.httpStatusCode === String(status), body)
+  ensure('a code', /^\w+$/.test(error.detailedError.code), body)
 }
 
 let nextId = 0
@@ -132,27 +133,27 @@ let nextId = 0
 async function checkBody(recipe: Recipe, { proxy, upstream }: Target): Promise<void> {
   upstream.script = answerStation
   for (let i = 0; i < 2; i++) {
-    const { status } = await ask(proxy.url, pathFor(`chargingAvailability=good-${nextId++}`))
-    must('a right answer is served', status === 200, status)
+    const { status } = await request(proxy.url, pathFor(`chargingAvailability=good-${nextId++}`))
+    ensure('a right answer is served', status === 200, status)
   }
   const id = `f-${nextId++}`
   const sent = bodyBy(recipe, id)
   upstream.script = sendBody(sent)
-  const json = await ask(proxy.url, pathFor(`chargingAvailability=${id}`))
-  must('an answer or UpstreamFailed', json.status === 200 || json.status === 502, json.text)
-  must(
+  const json = await request(proxy.url, pathFor(`chargingAvailability=${id}`))
+  ensure('an answer or UpstreamFailed', json.status === 200 || json.status === 502, json.text)
+  ensure(
     'what is an answer is served, and nothing else',
     (json.status === 200) === isAnswer(sent, id),
     json.text,
   )
   if (json.status === 200) {
     const same = isDeepStrictEqual(JSON.parse(json.text), JSON.parse(sent.toString('utf8')))
-    must('member for member what upstream sent', same, json.text)
+    ensure('member for member what upstream sent', same, json.text)
   }
   for (const query of ['', '&minPowerKW=30', '&connectorSet=Tesla']) {
-    const xml = await ask(proxy.url, pathFor(`chargingAvailability=${id}${query}`, 'xml'))
-    must('the same in XML', xml.status === json.status, xml.text)
-    must('well-formed', XMLValidator.validate(xml.text) === true, xml.text)
+    const xml = await request(proxy.url, pathFor(`chargingAvailability=${id}${query}`, 'xml'))
+    ensure('the same in XML', xml.status === json.status, xml.text)
+    ensure('well-formed', XMLValidator.validate(xml.text) === true, xml.text)
   }
 }
 

@@ -1,7 +1,7 @@
 import { connect } from 'node:net'
 
 /** What came back over a raw socket. */
-export interface RawAnswer {
+export interface RawResponse {
   readonly status: number
   readonly headers: Record<string, string>
   readonly body: string
@@ -9,7 +9,7 @@ export interface RawAnswer {
 }
 
 /** Writes bytes to a port and reads until the peer closes, or for `ms` at the longest. */
-export function exchange(port: number, bytes: string | Buffer, ms = 2_000): Promise<RawAnswer> {
+export function sendBytes(port: number, bytes: string | Buffer, ms = 2_000): Promise<RawResponse> {
   return new Promise((resolve, reject) => {
     const socket = connect(port, '127.0.0.1')
     const chunks: Buffer[] = []
@@ -30,7 +30,7 @@ export function exchange(port: number, bytes: string | Buffer, ms = 2_000): Prom
   })
 }
 
-function parseAnswer(text: string): RawAnswer {
+function parseAnswer(text: string): RawResponse {
   const [head = '', ...rest] = text.split('\r\n\r\n')
   const [statusLine = '', ...lines] = head.split('\r\n')
   const headers = lines.map((line) => {

@@ -7,13 +7,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { Test } from 'tap'
-import { lacking } from './requirements.ts'
+import { missing } from './requirements.ts'
 import { until } from './until.ts'
 
 const PROGRAM = process.env['REDIS_SERVER'] ?? 'redis-server'
 
 /** For the `skip` of a test that starts one. */
-export const NO_REDIS = lacking(PROGRAM, 'redis-cli')
+export const NO_REDIS = missing(PROGRAM, 'redis-cli')
 
 /**
  * A real redis-server, private to a test: on a port that was free, in a directory of its own, gone with the test.

@@ -5,7 +5,7 @@ import { delimiter, join } from 'node:path'
  * Why a test cannot run here, for its `skip`: programs that it drives are not installed. On a bare machine those tests
  * are passed over and counted as skipped; in CI nothing is, so there a missing program fails the test that needs it.
  */
-export function lacking(...programs: readonly string[]): string | false {
+export function missing(...programs: readonly string[]): string | false {
   const missing = programs.filter((program) => !isInstalled(program))
   return missing.length > 0 && process.env['CI'] !== 'true' ? `${missing.join(', ')} not installed` : false
 }

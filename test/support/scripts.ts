@@ -2,12 +2,12 @@ import type { Barrier, Script, UpstreamCall } from './scripted-upstream.ts'
 import { answerStation } from './scripted-upstream.ts'
 
 /** Another script for each call. */
-export function chosen(choose: (call: UpstreamCall) => Script): Script {
+export function perCall(choose: (call: UpstreamCall) => Script): Script {
   return (call, response, request) => choose(call)(call, response, request)
 }
 
 /** Holds every call until the barrier opens. */
-export function held(barrier: Barrier, script: Script = answerStation): Script {
+export function waitFor(barrier: Barrier, script: Script = answerStation): Script {
   return async (call, response, request) => {
     await barrier.passed
     await script(call, response, request)
@@ -23,7 +23,7 @@ export function sendBody(body: string | Buffer, headers: Record<string, string> 
 }
 
 /** Takes the call and never says a word. */
-export function silence(): void {}
+export function hang(): void {}
 
 /** Writes to the connection what is no answer of a decent server, and ends it. */
 export function sendRaw(bytes: string): Script {

@@ -1,6 +1,6 @@
 import type { Test } from 'tap'
-import type { AskOptions, WireAnswer } from './ask.ts'
-import { ask, pathFor } from './ask.ts'
+import type { RequestOptions, WireResponse } from './request.ts'
+import { request, pathFor } from './request.ts'
 import type { Proxy } from './proxy.ts'
 import { contract, violations } from './contract.ts'
 import { startProxy } from './proxy.ts'
@@ -12,11 +12,11 @@ export interface Service {
   readonly proxy: Proxy
   readonly upstream: ScriptedUpstream
   /** A request on the public listener, the path exactly as written. Its answer is held to openapi.yaml. */
-  readonly ask: (path: string, options?: AskOptions) => Promise<WireAnswer>
+  readonly request: (path: string, options?: RequestOptions) => Promise<WireResponse>
   /** GET of the mirrored route. */
-  readonly get: (query: string, options?: AskOptions & { ext?: string }) => Promise<WireAnswer>
+  readonly get: (query: string, options?: RequestOptions & { ext?: string }) => Promise<WireResponse>
   /** A request on the admin listener. */
-  readonly askAdmin: (path: string, options?: AskOptions) => Promise<WireAnswer>
+  readonly requestAdmin: (path: string, options?: RequestOptions) => Promise<WireResponse>
 }
 
 export interface ServiceOptions {
@@ -37,8 +37,8 @@ export async function startService(
     await upstream.stop()
     await proxy.stop()
   })
-  const askPublic = async (path: string, options: AskOptions = {}): Promise<WireAnswer> => {
-    const answer = await ask(proxy.url, path, options)
+  const askPublic = async (path: string, options: RequestOptions = {}): Promise<WireResponse> => {
+    const answer = await request(proxy.url, path, options)
     const { method = 'GET' } = options
     const { status, headers, text } = answer
     const faults = violations({ method, path, status, headers, body: text })
@@ -49,8 +49,8 @@ export async function startService(
   return {
     proxy,
     upstream,
-    ask: askPublic,
+    request: askPublic,
     get: (query, { ext = 'json', ...options } = {}) => askPublic(pathFor(query, ext), options),
-    askAdmin: (path, options) => ask(proxy.adminUrl, path, options),
+    requestAdmin: (path, options) => request(proxy.adminUrl, path, options),
   }
 }

@@ -63,7 +63,7 @@ await t.test('a line about a request', async (t) => {
   await service.get('chargingAvailability=bad', { headers })
   await service.get('chargingAvailability=bad&minPowerKW=x', { headers })
   await service.get('chargingAvailability=bad&key=k', { headers: { traceparent: 'nonsense' } })
-  await service.ask('/nothing?key=k', { headers })
+  await service.request('/nothing?key=k', { headers })
 
   await t.test('says whose it is: Tracking-ID, trace and station', async (t) => {
     const [failed] = lines(service, 'request failed')

@@ -2,14 +2,14 @@ import t from 'tap'
 import { STATUS_OF } from '../../../src/errors.ts'
 import { STATUSES, UPSTREAM_OUTCOMES } from '../../../src/events.ts'
 import { Health } from '../../../src/ops/health.ts'
-import { pathFor } from '../../support/ask.ts'
+import { pathFor } from '../../support/request.ts'
 import type { Exposition, MetricType } from '../../support/exposition.ts'
 import { readExposition } from '../../support/exposition.ts'
-import { exchange } from '../../support/raw-http.ts'
+import { sendBytes } from '../../support/raw-http.ts'
 import type { Script } from '../../support/scripted-upstream.ts'
 import { answerStation, answerStatus, Barrier, sendJson } from '../../support/scripted-upstream.ts'
 import type { Service } from '../../support/service.ts'
-import { chosen, held, silence } from '../../support/scripts.ts'
+import { perCall, waitFor, hang } from '../../support/scripts.ts'
 import { startService } from '../../support/service.ts'
 import { station } from '../../support/stations.ts'
 import { until } from '../../support/until.ts'
@@ -72,18 +72,18 @@ function labelValues({ families }: Exposition, name: string, label: string): str
   return samples.map(({ labels }) => labels[label] ?? '').toSorted()
 }
 
-async function scrape({ askAdmin }: Service): Promise<Exposition> {
-  return readExposition((await askAdmin('/metrics')).text)
+async function scrape({ requestAdmin }: Service): Promise<Exposition> {
+  return readExposition((await requestAdmin('/metrics')).text)
 }
 
 await t.test('/metrics from the start', async (t) => {
   const service = await startService(t, { env: { UPSTREAM_QUOTA: '2500/day', UPSTREAM_MAX_QPS: '7' } })
-  const { headers } = await service.askAdmin('/metrics')
+  const { headers } = await service.requestAdmin('/metrics')
   const metrics = await scrape(service)
 
   await t.test('is the text format, without a fault', async (t) => {
     t.match(headers['content-type'], /^text\/plain; version=0\.0\.4/)
-    t.same(metrics.faults, [])
+    t.same(metrics.problems, [])
   })
 
   await t.test('has all that is promised, by name, type and labels, and nothing else of ours', async (t) => {
@@ -173,7 +173,7 @@ await t.test('/metrics from the start', async (t) => {
 })
 
 /** Answers by the id's first word, so that a storm meets every outcome. */
-const byId = chosen(({ id }) => {
+const byId = perCall(({ id }) => {
   const [kind = ''] = id.split('-')
   if (kind === 'empty') return (_call, response) => sendJson(response, station(id))
   if (kind === 'wrong') return (_call, response) => sendJson(response, station('another'))
@@ -184,7 +184,7 @@ const byId = chosen(({ id }) => {
 await t.test('the numbers add up', async (t) => {
   await t.test('after a storm of good and bad requests', async (t) => {
     const service = await startService(t, { script: byId })
-    const { get, ask, upstream } = service
+    const { get, request, upstream } = service
     const ids = ['a', 'b', 'c', 'empty-1', 'empty-2', 'wrong-1', 'cut-1', '400-1', '404-1', '500-1', '503-1']
     const lookups = Array.from({ length: 400 }, (_, i) => {
       const ext = i % 3 === 0 ? 'xml' : 'json'
@@ -197,9 +197,9 @@ await t.test('the numbers add up', async (t) => {
       () => get('chargingAvailability=a', { ext: 'yaml' }),
       () => get('chargingAvailability=a', { method: 'POST' }),
       () => get('chargingAvailability=a', { method: 'OPTIONS' }),
-      () => ask('/nothing'),
-      () => ask('/healthz'),
-      () => ask('/search/2/chargingAvailability%zz.json'),
+      () => request('/nothing'),
+      () => request('/healthz'),
+      () => request('/search/2/chargingAvailability%zz.json'),
     ]
     const others = Array.from({ length: 20 }, () => kinds.map((kind) => kind())).flat()
     const answers = await Promise.all([...lookups, ...others])
@@ -207,7 +207,7 @@ await t.test('the numbers add up', async (t) => {
     await until('all are counted', counted)
     const metrics = await scrape(service)
 
-    t.same(metrics.faults, [])
+    t.same(metrics.problems, [])
     t.equal(metrics.sum('evproxy_requests_total'), answers.length, 'requests')
     t.equal(metrics.sum('evproxy_request_duration_seconds_count'), answers.length, 'durations')
     t.equal(metrics.sum('evproxy_cache_requests_total'), lookups.length, 'results add up to lookups')
@@ -251,7 +251,7 @@ await t.test('the numbers add up', async (t) => {
     ['server_error', answerStatus(596)],
     ['invalid', answerStatus(302, '', { location: '/' })],
     ['invalid', (_call, response) => sendJson(response, {})],
-    ['timeout', silence],
+    ['timeout', hang],
     ['network', (_call, response) => void response.destroy()],
   ]
   for (const [i, [outcome, script]] of outcomes.entries()) {
@@ -267,7 +267,7 @@ await t.test('the numbers add up', async (t) => {
 
   await t.test('what is under way is seen', async (t) => {
     const barrier = new Barrier()
-    const service = await startService(t, { script: held(barrier) })
+    const service = await startService(t, { script: waitFor(barrier) })
     const answers = ['a', 'b', 'c'].map((id) => service.get(`chargingAvailability=${id}`))
     await service.upstream.arrived(3)
     t.equal((await scrape(service)).value('evproxy_upstream_in_flight'), 3)
@@ -314,9 +314,9 @@ await t.test('no request makes a series', async (t) => {
     await Promise.all(batch.map(async (answer) => ((await answer) as Response).arrayBuffer()))
   }
   for (let i = 0; i < 20; i++)
-    await exchange(port, `${'ABCDEFGHIJ'.slice(0, (i % 10) + 1)} /${i} HTTP/9\r\n\r\n`)
+    await sendBytes(port, `${'ABCDEFGHIJ'.slice(0, (i % 10) + 1)} /${i} HTTP/9\r\n\r\n`)
   const after = await scrape(service)
-  t.same(after.faults, [])
+  t.same(after.problems, [])
   t.ok(after.sum('evproxy_requests_total') >= 2_000)
   t.ok(upstream.calls.length > 100)
   t.same(ours(after), ours(before), 'the same series as at the start')
@@ -324,17 +324,17 @@ await t.test('no request makes a series', async (t) => {
 
 await t.test('the admin listener', async (t) => {
   await t.test('is live and ready once started', async (t) => {
-    const { askAdmin } = await startService(t)
-    t.equal((await askAdmin('/livez')).status, 200)
-    t.equal((await askAdmin('/readyz')).status, 200)
+    const { requestAdmin } = await startService(t)
+    t.equal((await requestAdmin('/livez')).status, 200)
+    t.equal((await requestAdmin('/readyz')).status, 200)
   })
 
   await t.test('stays ready while upstream is away', async (t) => {
-    const { askAdmin, get, upstream } = await startService(t)
+    const { requestAdmin, get, upstream } = await startService(t)
     await upstream.stop()
     for (const id of ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']) await get(`chargingAvailability=${id}`)
-    t.equal((await askAdmin('/readyz')).status, 200)
-    t.equal((await askAdmin('/livez')).status, 200)
+    t.equal((await requestAdmin('/readyz')).status, 200)
+    t.equal((await requestAdmin('/livez')).status, 200)
   })
 
   await t.test('is live, but neither ready before the start nor from the draining on', async (t) => {
@@ -349,17 +349,17 @@ await t.test('the admin listener', async (t) => {
   })
 
   await t.test('says 503 while it drains, and the public one closes each connection', async (t) => {
-    const { askAdmin, get, ask, proxy } = await startService(t, { env: { DRAIN_DELAY: '1500ms' } })
+    const { requestAdmin, get, request, proxy } = await startService(t, { env: { DRAIN_DELAY: '1500ms' } })
     const stopped = proxy.stop()
-    t.equal((await askAdmin('/readyz')).status, 503)
-    t.equal((await askAdmin('/livez')).status, 200, 'still live')
-    t.equal((await askAdmin('/metrics')).status, 200, 'still scraped')
+    t.equal((await requestAdmin('/readyz')).status, 503)
+    t.equal((await requestAdmin('/livez')).status, 200, 'still live')
+    t.equal((await requestAdmin('/metrics')).status, 200, 'still scraped')
     const kept = { headers: { connection: 'keep-alive' } }
     const answers = [
       get('chargingAvailability=a', kept),
       get('', kept),
-      ask('/nothing', kept),
-      ask('/healthz', kept),
+      request('/nothing', kept),
+      request('/healthz', kept),
     ]
     for (const { status, headers } of await Promise.all(answers)) {
       t.equal(headers.connection, 'close', `${status}`)
@@ -367,11 +367,11 @@ await t.test('the admin listener', async (t) => {
     t.equal((await get('chargingAvailability=a')).status, 200, 'still served')
     await stopped
     await t.rejects(get('chargingAvailability=a'), 'then closed')
-    await t.rejects(askAdmin('/readyz'), 'then closed')
+    await t.rejects(requestAdmin('/readyz'), 'then closed')
   })
 
   await t.test('knows no other path, and tells nothing of it', async (t) => {
-    const { askAdmin } = await startService(t)
+    const { requestAdmin } = await startService(t)
     for (const path of [
       '/nothing-Tok9?key=Tok9',
       '/metrics/',
@@ -380,14 +380,14 @@ await t.test('the admin listener', async (t) => {
       '//metrics',
       '/admin',
     ]) {
-      const answer = await askAdmin(path)
+      const answer = await requestAdmin(path)
       t.equal(answer.status, 404, path)
       t.notMatch(answer.text, 'Tok9')
     }
-    t.match((await askAdmin('/metrics%zz')).status, /^40[04]$/)
+    t.match((await requestAdmin('/metrics%zz')).status, /^40[04]$/)
     for (const path of ['/metrics', '/readyz']) {
       t.match(
-        (await askAdmin(path, { method: 'POST', body: 'x' })).status,
+        (await requestAdmin(path, { method: 'POST', body: 'x' })).status,
         /^40[45]$/,
         'nor any other method',
       )
@@ -395,17 +395,17 @@ await t.test('the admin listener', async (t) => {
   })
 
   await t.test('serves nothing to clients, and the public one nothing to operators', async (t) => {
-    const { ask, askAdmin, upstream } = await startService(t)
+    const { request, requestAdmin, upstream } = await startService(t)
     for (const path of [
       pathFor('chargingAvailability=a'),
       pathFor('chargingAvailability=a', 'xml'),
       '/openapi.yaml',
       '/docs',
     ]) {
-      t.equal((await askAdmin(path)).status, 404, `${path} on the admin listener`)
+      t.equal((await requestAdmin(path)).status, 404, `${path} on the admin listener`)
     }
     for (const path of ['/metrics', '/livez', '/readyz', '/status', '/', '/metrics?chargingAvailability=a']) {
-      const answer = await ask(path)
+      const answer = await request(path)
       t.equal(answer.status, 404, `${path} on the public listener`)
       t.notMatch(answer.text, /evproxy_|ready/)
     }

@@ -3,7 +3,7 @@ import type { Test } from 'tap'
 import t from 'tap'
 import { ARTEFACTS, NO_BROWSER, startBrowser } from '../../support/browser.ts'
 import { answerStation, answerStatus } from '../../support/scripted-upstream.ts'
-import { chosen } from '../../support/scripts.ts'
+import { perCall } from '../../support/scripts.ts'
 import type { Service } from '../../support/service.ts'
 import { startService } from '../../support/service.ts'
 import { connector, level, station } from '../../support/stations.ts'
@@ -13,7 +13,7 @@ const PHONE = { width: 390, height: 844 }
 
 const HOSTILE = `<img src=x onerror="document.title='taken'">`
 
-const script = chosen(({ id }) => {
+const script = perCall(({ id }) => {
   if (id.startsWith('broken')) return answerStatus(500)
   if (id !== 'large') return answerStation
   const connectors = [

@@ -11,7 +11,7 @@ import { readExposition } from '../../support/exposition.ts'
 import type { Proxy } from '../../support/proxy.ts'
 import { startProxy, TEST_KEY } from '../../support/proxy.ts'
 import { answerStation, answerStatus } from '../../support/scripted-upstream.ts'
-import { chosen } from '../../support/scripts.ts'
+import { perCall } from '../../support/scripts.ts'
 import type { Service } from '../../support/service.ts'
 import { startService } from '../../support/service.ts'
 import { until } from '../../support/until.ts'
@@ -82,25 +82,25 @@ await t.test('/status', async (t) => {
       ])
       t.match(refused, [{ trackingId: 'wrong-1', station: null, reason: /minPowerKW/ }])
       const find = async (id: string) =>
-        JSON.parse((await service.askAdmin(`/status/requests?trackingId=${id}`)).text)
+        JSON.parse((await service.requestAdmin(`/status/requests?trackingId=${id}`)).text)
       t.match(await find('failed-1'), { requests: [{ traceId: '0af7651916cd43dd8448eb211c80319c' }] })
       t.match(await find('wrong-1'), { requests: [{ status: 400 }] })
       t.strictSame(await find('nobody'), { requests: [] })
-      t.strictSame(JSON.parse((await service.askAdmin('/status/requests')).text), { requests: [] })
+      t.strictSame(JSON.parse((await service.requestAdmin('/status/requests')).text), { requests: [] })
     },
   )
 
   await t.test('never tells the key, not even if a client sends it as an id', async (t) => {
     const service = await startService(t, { script: answerStatus(500) })
     await service.get(`chargingAvailability=${TEST_KEY}`)
-    const { text } = await service.askAdmin('/status')
+    const { text } = await service.requestAdmin('/status')
     t.notMatch(text, TEST_KEY)
     t.equal((JSON.parse(text) as StatusReport).failures[0]?.station, '[redacted]')
   })
 })
 
-async function ask({ askAdmin }: Service, body: string, type = 'application/json') {
-  const { status, text } = await askAdmin('/status/station', {
+async function ask({ requestAdmin }: Service, body: string, type = 'application/json') {
+  const { status, text } = await requestAdmin('/status/station', {
     method: 'POST',
     body,
     headers: { 'content-type': type },
@@ -109,10 +109,10 @@ async function ask({ askAdmin }: Service, body: string, type = 'application/json
 }
 
 await t.test('the look-up', async (t) => {
-  const script = chosen(({ id }) => (id === 'failing' ? answerStatus(500) : answerStation))
+  const script = perCall(({ id }) => (id === 'failing' ? answerStatus(500) : answerStation))
   const service = await startService(t, { script })
   const peek = async (id: string) => {
-    const { text } = await service.askAdmin(`/status/station?id=${encodeURIComponent(id)}`)
+    const { text } = await service.requestAdmin(`/status/station?id=${encodeURIComponent(id)}`)
     return JSON.parse(text) as { answer: { ageMs: number; ttlMs: number; availability: unknown } | null }
   }
 
@@ -130,10 +130,10 @@ await t.test('the look-up', async (t) => {
   await t.test('keeps nothing in use that nobody asks for', async (t) => {
     const small = await startService(t, { env: { CACHE_MAX_ENTRIES: '2' } })
     for (const id of ['a', 'b']) await small.get(`chargingAvailability=${id}`)
-    await small.askAdmin('/status/station?id=a')
+    await small.requestAdmin('/status/station?id=a')
     await small.get('chargingAvailability=c')
     t.match(
-      JSON.parse((await small.askAdmin('/status/station?id=a')).text),
+      JSON.parse((await small.requestAdmin('/status/station?id=a')).text),
       { answer: null },
       'the oldest has left',
     )
@@ -175,7 +175,7 @@ await t.test('the look-up', async (t) => {
         t.match((await ask(service, body, type)).status, /^4\d\d$/, `${type} ${body}`)
       }
       t.equal(
-        (await service.askAdmin('/status/station', { method: 'OPTIONS' })).status,
+        (await service.requestAdmin('/status/station', { method: 'OPTIONS' })).status,
         404,
         'no preflight is answered',
       )
@@ -185,23 +185,23 @@ await t.test('the look-up', async (t) => {
 })
 
 await t.test('the page', async (t) => {
-  const { askAdmin, ask: askPublic } = await startService(t)
+  const { requestAdmin, request } = await startService(t)
   for (const { path, type } of PAGE_FILES) {
     await t.test(`${path} is served, and guarded`, async (t) => {
-      const { status, headers, body } = await askAdmin(path)
+      const { status, headers, body } = await requestAdmin(path)
       t.equal(status, 200)
       t.equal(headers['content-type'], type)
       t.ok(body.length > 0)
       t.equal(headers['content-security-policy'], CONTENT_SECURITY_POLICY)
       t.equal(headers['x-content-type-options'], 'nosniff')
-      t.equal((await askPublic(path)).status, 404, 'not to clients')
+      t.equal((await request(path)).status, 404, 'not to clients')
     })
   }
 
   await t.test('allows nothing from elsewhere and nothing inline', async (t) => {
     t.match(CONTENT_SECURITY_POLICY, /^default-src 'none';/)
     t.notMatch(CONTENT_SECURITY_POLICY, /unsafe|\*|http|data:/)
-    const html = (await askAdmin('/')).text
+    const html = (await requestAdmin('/')).text
     t.notMatch(html, /<style|style=|\son\w+=|<script(?![^>]*\ssrc=)|\/\/(?!\/)/)
   })
 
@@ -213,7 +213,7 @@ await t.test('the page', async (t) => {
       '/page/%2e%2e/status.ts',
       '/page/uplot',
     ]) {
-      t.equal((await askAdmin(path)).status, 404, path)
+      t.equal((await requestAdmin(path)).status, 404, path)
     }
   })
 })

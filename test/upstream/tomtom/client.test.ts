@@ -14,7 +14,7 @@ import type { Script, UpstreamCall } from '../../support/scripted-upstream.ts'
 import { answerStation, answerStatus, Barrier, ScriptedUpstream } from '../../support/scripted-upstream.ts'
 import { selfSigned } from '../../support/self-signed.ts'
 import { referenceStation } from '../../support/stations.ts'
-import { silence } from '../../support/scripts.ts'
+import { hang } from '../../support/scripts.ts'
 import { until } from '../../support/until.ts'
 import { CALLER } from '../doubles.ts'
 
@@ -528,7 +528,7 @@ await t.test('the deadline', async (t) => {
   }
 
   await t.test('ends a call that waits for a connection, and upstream knows nothing of it', async (t) => {
-    const { fail, upstream, inFlight } = await scripted(t, silence, { timeoutMs: 300, maxConnections: 1 })
+    const { fail, upstream, inFlight } = await scripted(t, hang, { timeoutMs: 300, maxConnections: 1 })
     const holder = fail('a', { ...CALLER, timeoutMs: 2_500 })
     await upstream.arrived(1)
     const startedAt = performance.now()

@@ -1,11 +1,11 @@
 /** What of an answer is looked at here; a raw socket's answer has it as well as a client's. */
-export interface Judged {
+export interface ReceivedResponse {
   readonly status: number
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
   readonly text: string
 }
 
-export interface ExpectedProblem {
+export interface ExpectedError {
   readonly status: number
   readonly code: string
   /** JSON when absent. */
@@ -19,11 +19,14 @@ const EXPOSED = ['age', 'cache-status', 'etag', 'retry-after', 'tracking-id']
 const ONLY_WITH_AN_ANSWER = ['etag', 'age', 'cache-status', 'content-encoding']
 
 /** In what an answer differs from the documented error; nothing, if it is one. */
-export function problemFaults(answer: Judged, { status, code, format = 'json' }: ExpectedProblem): string[] {
+export function errorResponseProblems(
+  answer: ReceivedResponse,
+  { status, code, format = 'json' }: ExpectedError,
+): string[] {
   const { headers } = answer
   const contentType = String(headers['content-type'])
   const retryAfter = headers['retry-after']?.toString()
-  return faults({
+  return failedChecks({
     [`status ${answer.status} instead of ${status}`]: answer.status === status,
     [`content type ${contentType}`]: contentType === `application/${format}; charset=utf-8`,
     [`no ${code} in ${format}: ${answer.text}`]: codeIn(answer, format) === code,
@@ -33,15 +36,15 @@ export function problemFaults(answer: Judged, { status, code, format = 'json' }:
     [`Allow ${list(headers['allow']).join()}`]:
       status !== 405 || list(headers['allow']).toSorted().join() === 'get,options',
     [`Retry-After ${retryAfter ?? 'missing'}`]: retryAfterFits(status, retryAfter),
-  }).concat(doorFaults(headers))
+  }).concat(commonHeaderProblems(headers))
 }
 
 /** In what the headers differ from those that every answer of the public listener has; any origin may call. */
-export function doorFaults(headers: Judged['headers']): string[] {
+export function commonHeaderProblems(headers: ReceivedResponse['headers']): string[] {
   const trackingId = String(headers['tracking-id'])
   const exposed = list(headers['access-control-expose-headers']).toSorted().join()
   const vary = list(headers['vary'])
-  return faults({
+  return failedChecks({
     [`Tracking-ID ${trackingId}`]: TRACKING_ID.test(trackingId),
     'not readable from any origin': headers['access-control-allow-origin'] === '*',
     [`exposed ${exposed}`]: exposed === EXPOSED.join(),
@@ -59,7 +62,7 @@ export function list(header: string | string[] | undefined): string[] {
 }
 
 /** The code, if the body has the documented shape and nothing else. */
-function codeIn({ text, status }: Judged, format: 'json' | 'xml'): string | undefined {
+function codeIn({ text, status }: ReceivedResponse, format: 'json' | 'xml'): string | undefined {
   if (format === 'xml') return XML_PROBLEM.exec(text)?.[1]
   try {
     const { message, detailedError, httpStatusCode, ...more } = JSON.parse(text) as Record<string, unknown>
@@ -78,6 +81,6 @@ function retryAfterFits(status: number, header: string | undefined): boolean {
 }
 
 /** The names of the promises that are not kept. */
-function faults(promises: Record<string, boolean>): string[] {
+function failedChecks(promises: Record<string, boolean>): string[] {
   return Object.keys(promises).filter((name) => promises[name] !== true)
 }

@@ -1,8 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import { request } from 'node:http'
+import { request as httpRequest } from 'node:http'
 import { gunzipSync } from 'node:zlib'
 
-export interface AskOptions {
+export interface RequestOptions {
   readonly method?: string
   readonly headers?: Record<string, string | string[]>
   readonly body?: string | Buffer
@@ -10,7 +10,7 @@ export interface AskOptions {
 }
 
 /** An answer as it was on the wire: nothing decoded, nothing followed, nothing cached. */
-export interface WireAnswer {
+export interface WireResponse {
   readonly status: number
   readonly headers: IncomingHttpHeaders
   readonly rawHeaders: readonly string[]
@@ -20,11 +20,19 @@ export interface WireAnswer {
 }
 
 /** One request on a connection of its own; `path` goes out exactly as written. */
-export function ask(base: string, path: string, options: AskOptions = {}): Promise<WireAnswer> {
+export function request(base: string, path: string, options: RequestOptions = {}): Promise<WireResponse> {
   const { hostname: host, port } = new URL(base)
   const { method = 'GET', headers = {}, body, signal } = options
   return new Promise((resolve, reject) => {
-    const outgoing = request({ host, port, path, method, headers, agent: false, ...(signal && { signal }) })
+    const outgoing = httpRequest({
+      host,
+      port,
+      path,
+      method,
+      headers,
+      agent: false,
+      ...(signal && { signal }),
+    })
     // Node frames the body of a DELETE only if told to.
     if (body !== undefined && !('transfer-encoding' in headers)) {
       outgoing.setHeader('content-length', Buffer.byteLength(body))
@@ -56,6 +64,6 @@ export function pathFor(query: string, ext = 'json'): string {
 }
 
 /** Everything of an answer in one text, for finding what must not be in it. */
-export function everythingOf({ status, rawHeaders, text }: WireAnswer): string {
+export function fullText({ status, rawHeaders, text }: WireResponse): string {
   return [status, ...rawHeaders, text].join('\n')
 }
