@@ -29,10 +29,10 @@ async function setup(t: Test) {
   const { port } = app.server.address() as AddressInfo
   const clock = new TestClock()
   let isDrained = false
-  const start = (options: { delayMs: number; timeoutMs: number }) =>
-    drain(options, clock).then(() => {
-      isDrained = true
-    })
+  const start = async (options: { delayMs: number; timeoutMs: number }) => {
+    await drain(options, clock)
+    isDrained = true
+  }
   const connections = () =>
     new Promise<number>((resolve) => app.server.getConnections((_error, count) => resolve(count)))
   return {

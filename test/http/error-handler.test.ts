@@ -12,7 +12,7 @@ async function respondTo(t: Parameters<typeof createTestServer>[0], thrown: unkn
     t,
     {},
     {
-      cache: { get: () => Promise.reject(thrown as Error), inFlight: () => undefined },
+      cache: { get: () => Promise.reject(thrown), inFlight: () => undefined },
       listener: { requestFailed: (failure) => void failures.push(failure) },
     },
   )
