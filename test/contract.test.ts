@@ -19,19 +19,19 @@ import { startService } from './support/service.ts'
 import { connector, level, station } from './support/stations.ts'
 
 /*
- * The other direction of the contract: support/service.ts holds every answer to openapi.yaml; here everything that
- * openapi.yaml documents is seen to happen. A status, a media type, an example, a header or a parameter without a
- * scene fails; so does a scene of what is not documented.
+ * The other direction of the contract: support/service.ts checks every response against openapi.yaml; here everything
+ * that openapi.yaml documents is produced once. A status, media type, example, header or parameter without a scenario
+ * fails the test, and so does a scenario of something that is not documented.
  */
 
-/** An answer to a request for one operation. */
-interface Seen {
+/** A response of one operation. */
+interface Received {
   readonly status: number
   readonly headers: Record<string, string | string[] | undefined>
   readonly text: string
 }
 
-/** The request that leads to a documented answer. */
+/** The request for a documented response. */
 interface Request {
   readonly method: string
   /** The operation's path, in the format that the media type asks for. */
@@ -40,9 +40,9 @@ interface Request {
   readonly headers: Record<string, string>
 }
 
-/** How a documented answer comes about. */
-interface Scene extends ServiceOptions {
-  readonly act: (service: Service, request: Request, t: Test) => Promise<Seen>
+/** How a documented response is produced. */
+interface Scenario extends ServiceOptions {
+  readonly act: (service: Service, request: Request, t: Test) => Promise<Received>
 }
 
 type Operated = ReturnType<typeof operations>[number]
@@ -58,7 +58,7 @@ const sends =
     return request(path, { method: documented.method, ...options, headers })
   }
 
-/** The mirrored route with another query; calls before it are made one after the other. */
+/** A request of the proxied route with another query, after other requests in sequence. */
 const queries =
   (query: string, ...before: string[]) =>
   async ({ request }: Service, { format, headers }: Request) => {
@@ -66,13 +66,13 @@ const queries =
     return request(pathFor(query, format), { headers })
   }
 
-/** Asks, and asks again with the tag that came. */
-async function revalidates({ request }: Service, { path, headers }: Request): Promise<Seen> {
+/** A request, and another one with the entity tag of the first response. */
+async function revalidates({ request }: Service, { path, headers }: Request): Promise<Received> {
   const { headers: first } = await request(path, { headers })
   return request(path, { headers: { ...headers, 'if-none-match': String(first.etag) } })
 }
 
-/** Bytes that end in the middle of the headers, or are none; the answer is held to the document here. */
+/** Raw bytes after the request line and Host; their response is checked against the document here. */
 const writes =
   (tail: string, ms?: number) =>
   async ({ proxy }: Service, { method, path }: Request) => {
@@ -83,8 +83,8 @@ const writes =
     return { status, headers, text: body }
   }
 
-/** A defect of our own: nothing can be rendered. */
-async function withDefect(service: Service, request: Request, t: Test): Promise<Seen> {
+/** A defect of the proxy: rendering throws. */
+async function withDefect(service: Service, request: Request, t: Test): Promise<Received> {
   t.intercept(Answer.prototype, 'render', {
     value() {
       throw new TypeError('a defect')
@@ -96,8 +96,8 @@ async function withDefect(service: Service, request: Request, t: Test): Promise<
 const failing = answerStatus(500)
 const ten = Array.from({ length: 10 }, (_, i) => `chargingAvailability=${i}`)
 
-/** Every documented answer: operation (`*` is any), status, and the example, or the code, where there is one. */
-const SCENES: Record<string, Scene> = {
+/** Every documented response: operation (`*` is any), status, and the name of its example, if any. */
+const SCENARIOS: Record<string, Scenario> = {
   'getChargingAvailability 200 station': { act: sends() },
   'getChargingAvailability 200 unknownId': {
     script: ({ id }, response) => sendJson(response, station(id)),
@@ -148,8 +148,8 @@ const SCENES: Record<string, Scene> = {
   '* 431 HeadersTooLarge': { act: sends(() => ({ headers: { 'x-note': 'x'.repeat(20_000) } })) },
 }
 
-/** What takes its time: nobody waits for them one by one. */
-const SLOW_SCENES: Record<string, Scene> = {
+/** Slow ones, which run beside the others. */
+const SLOW_SCENARIOS: Record<string, Scenario> = {
   '* 408 RequestTimeout': { act: writes('X-Note: and then nothing', 20_000) },
 }
 
@@ -160,7 +160,7 @@ interface Case {
   readonly example: { readonly name: string; readonly value: unknown } | null
 }
 
-/** Every answer in the document; one without a body is one, too. */
+/** Every response in the document, those without a body included. */
 function* cases(): Generator<Case> {
   for (const operation of operations()) {
     for (const [status, { content }] of Object.entries(operation.responses)) {
@@ -174,10 +174,13 @@ function* cases(): Generator<Case> {
   }
 }
 
-/** The name of its scene among these, if there is one. */
-function sceneOf({ operation, status, example }: Case, scenes: Record<string, Scene>): string | undefined {
+/** The name of the case's scenario, if there is one. */
+function scenarioOf(
+  { operation, status, example }: Case,
+  scenarios: Record<string, Scenario>,
+): string | undefined {
   const what = [status, ...(example === null ? [] : [example.name])].join(' ')
-  return [`${operation.operationId} ${what}`, `* ${what}`].find((name) => name in scenes)
+  return [`${operation.operationId} ${what}`, `* ${what}`].find((name) => name in scenarios)
 }
 
 function requestFor({ operation, mediaType }: Case, headers: Record<string, string>): Request {
@@ -187,87 +190,96 @@ function requestFor({ operation, mediaType }: Case, headers: Record<string, stri
   return { method: operation.method, path: path + query, format, headers }
 }
 
-/** In what an answer differs from its example: nothing of a body may. */
+/** Whether a body differs from its example. */
 function differs(mediaType: string, example: unknown, text: string): boolean {
   if (mediaType === 'application/json') return JSON.stringify(JSON.parse(text)) !== JSON.stringify(example)
-  const shown = String(example)
-  if (mediaType === 'application/xml') return text !== shown.replace(/>\s+</g, '><')
-  return !text.startsWith(shown) // a document, of which the example is the beginning
+  const expected = String(example)
+  if (mediaType === 'application/xml') return text !== expected.replace(/>\s+</g, '><')
+  return !text.startsWith(expected) // the example is the beginning of the document
 }
 
-/** A station whose body is worth compressing. */
+/** A station whose body is compressed. */
 const large = (id: string) =>
   station(id, ...Array.from({ length: 9 }, (_, i) => connector(`Type${i}`, level(22))))
 
-/** The headers seen of each operation's status. */
+/** The headers received, by operation and status. */
 const headersSeen = new Map<string, Set<string>>()
 
-async function play(t: Test, documented: Case, scenes: Record<string, Scene>): Promise<void> {
-  const name = sceneOf(documented, scenes) as string
-  const { act, env, ...service } = scenes[name] as Scene
-  const { operation, status, mediaType, example } = documented
+/** Produces a documented response for two kinds of clients; what differs from the document. */
+async function play(t: Test, documented: Case, scenarios: Record<string, Scenario>): Promise<string[]> {
+  const name = scenarioOf(documented, scenarios) as string
+  const { act, env, ...service } = scenarios[name] as Scenario
+  const { operation, status } = documented
   const at = `${operation.operationId} ${status}`
   const seen = headersSeen.get(at) ?? new Set<string>()
   headersSeen.set(at, seen)
-  const callers = [
+  const clients = [
     [{}, {}],
     [{ CORS_ORIGINS: ORIGIN }, { origin: ORIGIN, 'accept-encoding': 'gzip' }],
   ] as const
-  const plays = callers.map(async ([more, headers]) => {
+  const plays = clients.map(async ([more, headers]) => {
     const started = await startService(t, { ...service, env: { ...env, ...more } })
-    const answer = await act(started, requestFor(documented, headers), t)
-    t.equal(String(answer.status), status, `${at} ${mediaType ?? ''}`)
-    for (const header of Object.keys(answer.headers)) seen.add(header.toLowerCase())
-    if (mediaType === null || example === null) t.equal(answer.text, '', `${at}: no body`)
-    else {
-      t.match(answer.headers['content-type'], mediaType, `${at}: ${mediaType}`)
-      const wrong = differs(mediaType, example.value, answer.text)
-      t.notOk(wrong, `${at} ${mediaType} ${example.name} is what comes${wrong ? `: ${answer.text}` : ''}`)
-    }
+    const response = await act(started, requestFor(documented, headers), t)
+    for (const header of Object.keys(response.headers)) seen.add(header.toLowerCase())
+    return differences(documented, response).map((problem) => `${at}: ${problem}`)
   })
-  await Promise.all(plays)
+  return (await Promise.all(plays)).flat()
 }
 
-await t.test('everything that is documented happens', async (t) => {
-  const documented = [...cases()]
-  const all = { ...SCENES, ...SLOW_SCENES }
+function differences({ status, mediaType, example }: Case, { status: received, headers, text }: Received) {
+  const problems = String(received) === status ? [] : [`status ${received}`]
+  if (mediaType === null || example === null) return text === '' ? problems : [...problems, `a body: ${text}`]
+  const type = String(headers['content-type'])
+  if (!type.startsWith(mediaType)) problems.push(`${type} instead of ${mediaType}`)
+  if (differs(mediaType, example.value, text)) problems.push(`not ${mediaType} ${example.name}: ${text}`)
+  return problems
+}
 
-  await t.test('every documented answer has a scene, and every scene is documented', async (t) => {
-    const played = new Set(documented.map((it) => sceneOf(it, all)))
-    const missing = documented.filter((it) => sceneOf(it, all) === undefined)
+await t.test('everything that openapi.yaml documents is produced', async (t) => {
+  const documented = [...cases()]
+  const all = { ...SCENARIOS, ...SLOW_SCENARIOS }
+
+  await t.test('every documented response has a scenario, and every scenario is documented', async (t) => {
+    const played = new Set(documented.map((it) => scenarioOf(it, all)))
+    const missing = documented.filter((it) => scenarioOf(it, all) === undefined)
     const named = ({ operation, status, example }: Case) =>
       `${operation.operationId} ${status} ${example?.name ?? ''}`
-    t.strictSame(missing.map(named), [], 'nothing produces these')
+    t.strictSame(missing.map(named), [], 'without a scenario')
     t.strictSame(
       Object.keys(all).filter((name) => !played.has(name)),
       [],
-      'nothing documents these',
+      'not documented',
     )
   })
 
-  await t.test('every answer, and its body is its example', async (t) => {
-    const slow = documented.filter((it) => sceneOf(it, SLOW_SCENES) !== undefined)
-    const waiting = Promise.all(slow.map((it) => play(t, it, SLOW_SCENES)))
-    for (const it of documented) if (sceneOf(it, SCENES) !== undefined) await play(t, it, SCENES)
-    await waiting
+  await t.test('every documented response is produced, with its example as the body', async (t) => {
+    const slow = documented.filter((it) => scenarioOf(it, SLOW_SCENARIOS) !== undefined)
+    const waiting = Promise.all(slow.map((it) => play(t, it, SLOW_SCENARIOS)))
+    const problems: string[] = []
+    for (const it of documented) {
+      if (scenarioOf(it, SCENARIOS) !== undefined) problems.push(...(await play(t, it, SCENARIOS)))
+    }
+    problems.push(...(await waiting).flat())
+    t.strictSame(problems, [])
   })
 
-  await t.test('every header', async (t) => {
+  await t.test('every documented header occurs in one of these responses', async (t) => {
     const { get } = await startService(t, { script: ({ id }, response) => sendJson(response, large(id)) })
     const { headers } = await get('chargingAvailability=large', { headers: { 'accept-encoding': 'gzip' } })
     for (const name of Object.keys(headers)) headersSeen.get('getChargingAvailability 200')?.add(name)
 
-    for (const { operationId, responses } of operations()) {
-      for (const [status, { headers = {} }] of Object.entries(responses)) {
+    const unseen = operations().flatMap(({ operationId, responses }) =>
+      Object.entries(responses).flatMap(([status, { headers = {} }]) => {
         const seen = headersSeen.get(`${operationId} ${status}`)
-        const unseen = Object.keys(headers).filter((name) => seen?.has(name.toLowerCase()) !== true)
-        t.strictSame(unseen, [], `${operationId} ${status}`)
-      }
-    }
+        const missing = Object.keys(headers).filter((name) => seen?.has(name.toLowerCase()) !== true)
+        return missing.map((name) => `${operationId} ${status} ${name}`)
+      }),
+    )
+    t.strictSame(unseen, [])
   })
 })
 
-/** A request for an operation with one of its parameters at a value. */
+/** A request for an operation with a value for one of its parameters. */
 function requestWith(operation: Operated, { in: place, name }: Parameter, value: unknown) {
   const text = Array.isArray(value) ? value.join(',') : String(value)
   const query = new URLSearchParams({ chargingAvailability: ID, ...(place === 'query' && { [name]: text }) })
@@ -278,81 +290,90 @@ function requestWith(operation: Operated, { in: place, name }: Parameter, value:
 
 await t.test('every example of a parameter is accepted', async (t) => {
   const { request, upstream } = await startService(t, { script: answerStation })
-  for (const operation of operations()) {
-    for (const parameter of (operation as Operation).parameters ?? []) {
-      for (const [, value] of examplesOf(parameter)) {
-        const { path, ...options } = requestWith(operation, parameter, value)
-        const { status } = await request(path, options)
-        t.match(String(status), /^(200|204|304)$/, `${parameter.name}=${String(value)}`)
-      }
-    }
-  }
+  const requests = operations().flatMap((operation) =>
+    ((operation as Operation).parameters ?? []).flatMap((parameter) =>
+      examplesOf(parameter).map(([, value]) => ({
+        name: `${parameter.name}=${String(value)}`,
+        ...requestWith(operation, parameter, value),
+      })),
+    ),
+  )
+  const received = await Promise.all(
+    requests.map(
+      async ({ name, path, ...options }) => [name, (await request(path, options)).status] as const,
+    ),
+  )
+  t.strictSame(
+    received.filter(([, status]) => ![200, 204, 304].includes(status)),
+    [],
+  )
   t.ok(upstream.calls.length >= 2, 'ids differ')
 })
 
-await t.test(
-  'a value outside of a parameter’s schema is refused, if the document does not say otherwise',
-  async (t) => {
-    const { proxy, upstream } = await startService(t)
-    const outside = {
-      chargingAvailability: ['', 'x'.repeat(129), '\u0000', '\u0085'],
-      connectorSet: ['IEC-62196', 'x'.repeat(65)],
-      minPowerKW: ['-1', 'fast', ''],
-      maxPowerKW: ['-0.1', 'NaN'],
-    }
-    for (const [name, values] of Object.entries(outside)) {
-      for (const value of values) {
-        const query = new URLSearchParams({ chargingAvailability: ID, [name]: value })
-        const { status } = await request(proxy.url, pathFor(query.toString()))
-        t.equal(status, 400, `${name}=${JSON.stringify(value)}`)
-      }
-    }
-    t.equal(upstream.calls.length, 0)
-  },
-)
+await t.test('a value outside of its parameter’s schema is a 400', async (t) => {
+  const { proxy, upstream } = await startService(t)
+  const outside = {
+    chargingAvailability: ['', 'x'.repeat(129), '\u0000', '\u0085'],
+    connectorSet: ['IEC-62196', 'x'.repeat(65)],
+    minPowerKW: ['-1', 'fast', ''],
+    maxPowerKW: ['-0.1', 'NaN'],
+  }
+  const cases = Object.entries(outside).flatMap(([name, values]) =>
+    values.map((value) => new URLSearchParams({ chargingAvailability: ID, [name]: value }).toString()),
+  )
+  const received = await Promise.all(
+    cases.map(async (query) => [query, (await request(proxy.url, pathFor(query))).status]),
+  )
+  t.strictSame(
+    received,
+    cases.map((query) => [query, 400]),
+  )
+  t.equal(upstream.calls.length, 0)
+})
 
 await t.test('a client generated from the document', async (t) => {
   const root = fileURLToPath(new URL('../', import.meta.url))
-  /** What a script prints; one that is not content rejects. */
+  /** The output of a script; rejects if it fails. */
   const run = async (...args: string[]) =>
     (await promisify(execFile)(process.execPath, args, { cwd: root })).stdout
 
-  await t.test('has the types of today’s document', async (t) => {
+  await t.test('the committed types are those of the document', async (t) => {
     const committed = await readFile(`${root}test/client/api.d.ts`, 'utf8')
-    const made = await run('scripts/openapi-types.mjs')
-    t.equal(committed, made, 'npm run openapi:types')
+    const generated = await run('scripts/openapi-types.mjs')
+    t.equal(committed, generated, 'npm run openapi:types')
   })
 
-  await t.test('compiles, and the mistakes in it are told', async (t) => {
+  await t.test('correct uses compile, and each mistake is a type error', async (t) => {
     t.equal(await run(TSC, '-p', 'test/client'), '')
   })
 
-  await t.test('calls the service, with nothing but its base URL', async (t) => {
+  await t.test('a client that has only the base URL can call the service', async (t) => {
     const { proxy, upstream } = await startService(t)
     const types = ['IEC62196Type2Outlet', 'Tesla']
+    const received: unknown[] = []
     for (const client of [clientFor(proxy.url), withCommas(proxy.url)]) {
       const { free, trackingId } = await freePoints(client, 'a', types)
-      t.strictSame(free, [1])
-      t.match(trackingId, /^[a-zA-Z0-9-]+$/)
-      t.strictSame((await freePoints(client, 'a', ['Tesla'])).free, [])
+      received.push(free, /^[a-zA-Z0-9-]+$/.test(trackingId ?? ''))
+      received.push((await freePoints(client, 'a', ['Tesla'])).free)
     }
+    t.strictSame(received, [[1], true, [], [1], true, []])
     t.equal(upstream.calls.length, 1)
   })
 
-  await t.test('sends arrays in both ways that are accepted', async (t) => {
-    const asked: string[] = []
-    const listen = async (request: globalThis.Request) => {
-      asked.push(new URL(request.url).search)
+  await t.test('arrays are accepted repeated and separated by commas', async (t) => {
+    const queries: string[] = []
+    const fakeFetch = async (request: globalThis.Request) => {
+      queries.push(new URL(request.url).search)
       return Response.json({ connectors: [], chargingAvailability: 'a' })
     }
-    await freePoints(clientFor('http://proxy.example', listen), 'a', ['A', 'B'])
-    await freePoints(withCommas('http://proxy.example', listen), 'a', ['A', 'B'])
-    const [repeated, commas] = asked
+    await freePoints(clientFor('http://proxy.example', fakeFetch), 'a', ['A', 'B'])
+    await freePoints(withCommas('http://proxy.example', fakeFetch), 'a', ['A', 'B'])
+    const [repeated, commas] = queries
     t.equal(repeated, '?chargingAvailability=a&connectorSet=A&connectorSet=B&minPowerKW=11')
     t.equal(commas, '?chargingAvailability=a&connectorSet=A,B&minPowerKW=11')
   })
 
-  await t.test('reads errors by their type, in both formats', async (t) => {
+  await t.test('errors are typed in both formats', async (t) => {
     const { proxy } = await startService(t, { script: answerStatus(500) })
     const client = clientFor(proxy.url)
     t.match(await freePoints(client, '', []), { code: 'MissingParameter', status: 400 })
@@ -362,7 +383,7 @@ await t.test('a client generated from the document', async (t) => {
     t.match(error, /<code>UpstreamFailed<\/code>/)
   })
 
-  await t.test('reads XML as text, and asks whether what it has still holds', async (t) => {
+  await t.test('XML is text, and an entity tag is revalidated', async (t) => {
     const { proxy } = await startService(t)
     const client = clientFor(proxy.url)
     const { data, response } = await asXml(client, 'a')

@@ -1,14 +1,10 @@
-import { isIP } from 'node:net'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { isIP, isIPv6 } from 'node:net'
+import type { FastifyRequest } from 'fastify'
 import { LRUCache } from 'lru-cache'
-import type { Clock } from '../lib/clock.ts'
 import { ServiceError } from '../errors.ts'
 import type { Observer } from '../events.ts'
-import { initRequest } from './request-context.ts'
-import type { ClientNames } from './client-key.ts'
-import { clientOf } from './client-key.ts'
-import { MAX_WINDOWS, createFixedWindowStore } from './fixed-window-store.ts'
-import { validateRequest } from './validate-request.ts'
+import type { Clock } from '../lib/clock.ts'
+import type { RawQuery } from './request-context.ts'
 
 export interface AdmissionOptions {
   /** Requests of one client within a second, which begins with the first of them; 0 is no limit. */
@@ -17,80 +13,133 @@ export interface AdmissionOptions {
   readonly maxInFlight: number
 }
 
+/** The clients that have keys. */
+export interface ClientNames {
+  readonly nameOf: (key: string) => string | null
+}
+
 export interface AdmissionDeps {
-  /** Null: whoever asks is answered, and told from others by address. */
+  /** Null: no key is required, and clients are distinguished by address. */
   readonly clients: ClientNames | null
   readonly clock: Pick<Clock, 'now'>
   readonly observer: Pick<Observer, 'clientIdentified' | 'clientLimited'>
 }
 
-const WINDOW_MS = 1_000
+/**
+ * Sets the request's `rateLimitKey`, and its `client` if clients have keys.
+ * @throws ServiceError Forbidden without a valid key, TooManyRequests over the rate limit
+ */
+export type Admit = (request: FastifyRequest<RawQuery>) => void
 
 /**
- * Hooks for a scope's routes: who asks must have a key, and keep to a limit. The key comes first, so that a stranger
- * learns nothing, not even which parameters are right. Without keys and limits there is no hook and no cost.
+ * Client keys and the rate limit per client. The key is checked first, so that a client without one cannot find out
+ * which parameters are valid. Null without keys and limits.
  */
-export async function registerAdmission(
-  scope: FastifyInstance,
+export async function createAdmission(
   { perSecond, maxInFlight }: AdmissionOptions,
-  { clients, clock, observer }: AdmissionDeps,
-): Promise<void> {
-  if (clients === null && perSecond === 0 && maxInFlight === 0) return
-  const { default: rateLimit, normalizeIP } = await import('@fastify/rate-limit')
+  deps: AdmissionDeps,
+): Promise<Admit | null> {
+  const { clients, observer } = deps
+  if (clients === null && perSecond === 0 && maxInFlight === 0) return null
+  const identify = clients === null ? await createAddressKey() : createKeyCheck(clients, observer)
+  const limiter = perSecond === 0 ? null : new FixedWindowLimiter(perSecond, deps.clock)
 
-  // Half a hit's time for an IPv6 address, and clients send more than one request.
-  const clientByAddress = new LRUCache<string, string>({ max: MAX_WINDOWS })
+  return (request) => {
+    const key = (request.rateLimitKey = identify(request))
+    const retryAfterMs = limiter?.count(key) ?? null
+    if (retryAfterMs === null) return
+    observer.clientLimited('rate')
+    throw new ServiceError('TooManyRequests', { reason: 'the client exceeded its rate limit', retryAfterMs })
+  }
+}
 
-  scope.addHook<{ Querystring: { raw: string } }>('onRequest', (request, reply, done) => {
-    initRequest(request)
-    validateRequest(request.raw, reply.raw)
-    if (clients === null) {
-      const address = addressOf(request)
-      let client = clientByAddress.get(address)
-      if (client === undefined) clientByAddress.set(address, (client = normalizeIP(address)))
-      request.limitedAs = client
-    } else {
-      request.limitedAs = request.client = identify(request.query.raw)
-    }
-    done()
-  })
+/** Clients whose requests are counted at the same time; the least recently seen is dropped. */
+export const MAX_WINDOWS = 10_000
+const WINDOW_MS = 1_000
 
-  const identify = (raw: string): string => {
-    let name: string | null = null
-    try {
-      return (name = clientOf(raw, clients as ClientNames))
-    } finally {
-      observer.clientIdentified(name)
-    }
+interface Window {
+  readonly endsAt: number
+  requests: number
+}
+
+/**
+ * A fixed window per client, which begins with the client's first request. On the monotonic clock: a wall clock that is
+ * set back by an hour would block a limited client for an hour.
+ */
+export class FixedWindowLimiter {
+  readonly #windows = new LRUCache<string, Window>({ max: MAX_WINDOWS })
+  readonly #limit: number
+  readonly #clock: Pick<Clock, 'now'>
+
+  constructor(limit: number, clock: Pick<Clock, 'now'>) {
+    this.#limit = limit
+    this.#clock = clock
   }
 
-  if (perSecond === 0) return
-  await scope.register(rateLimit, {
-    max: perSecond,
-    timeWindow: WINDOW_MS,
-    store: createFixedWindowStore(clock),
-    keyGenerator: (request) => request.limitedAs,
-    errorResponseBuilder: (_request, { ttl }) => {
-      observer.clientLimited('rate')
-      return new ServiceError('TooManyRequests', {
-        reason: 'the client asks too often',
-        retryAfterMs: ttl,
-      })
-    },
-    addHeaders: NO_HEADERS,
-    addHeadersOnExceeding: NO_HEADERS,
-  })
+  /** Counts a request. Null if it is within the limit, else the time until the window ends, in ms. */
+  count(client: string): number | null {
+    const now = this.#clock.now()
+    let window = this.#windows.get(client)
+    if (window === undefined || window.endsAt <= now) {
+      window = { endsAt: now + WINDOW_MS, requests: 0 }
+      this.#windows.set(client, window)
+    }
+    window.requests++
+    return window.requests > this.#limit ? window.endsAt - now : null
+  }
 }
 
-/** An answer has the headers of its contract and no other. */
-const NO_HEADERS = {
-  'x-ratelimit-limit': false,
-  'x-ratelimit-remaining': false,
-  'x-ratelimit-reset': false,
-  'retry-after': false,
+function createKeyCheck(clients: ClientNames, observer: Pick<Observer, 'clientIdentified'>): KeyOf {
+  return (request) => {
+    try {
+      return (request.client = clientOf(request.query.raw, clients))
+    } finally {
+      observer.clientIdentified(request.client)
+    }
+  }
 }
 
-/** The client's address; that of the connection where a trusted proxy has passed on what is none. */
+type KeyOf = (request: FastifyRequest<RawQuery>) => string
+
+/**
+ * The client that a raw query comes from, by its `key`, the parameter that every SDK sends. Clients get the same error
+ * response for every reason, and no part of the key is repeated or logged.
+ * @throws ServiceError Forbidden
+ */
+function clientOf(raw: string, clients: ClientNames): string {
+  const [key, ...more] = new URLSearchParams(`&${raw}`).getAll('key')
+  if (key === undefined) throw forbidden('no key was given')
+  if (more.length > 0) throw forbidden('more than one key was given')
+  const name = clients.nameOf(key)
+  if (name === null) throw forbidden('the key is not known')
+  return name
+}
+
+function forbidden(reason: string): ServiceError {
+  return new ServiceError('Forbidden', { reason })
+}
+
+/** The client's IPv4 address or its IPv6 network of 64 bits: one client may use every address of the latter. */
+async function createAddressKey(): Promise<KeyOf> {
+  const { Address6 } = await import('ip-address')
+  const networkOf = (address: string) => {
+    const parsed = new Address6(address)
+    if (parsed.isMapped4()) return parsed.to4().correctForm()
+    return new Address6(`${address}/64`).startAddress().correctForm()
+  }
+  // Parsing takes half of a hit's time, and clients send more than one request.
+  const networks = new LRUCache<string, string>({ max: MAX_WINDOWS })
+
+  return (request) => {
+    const address = addressOf(request)
+    if (!isIPv6(address)) return address
+    let network = networks.get(address)
+    if (network === undefined) networks.set(address, (network = networkOf(address)))
+    return network
+  }
+}
+
+/** The client's address; the connection's own if a trusted proxy forwarded an invalid one. */
 function addressOf({ ip, socket }: FastifyRequest): string {
   return isIP(ip) === 0 ? (socket.remoteAddress ?? '') : ip
 }

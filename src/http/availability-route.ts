@@ -1,86 +1,75 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Format } from '../availability/model.ts'
 import type { Query } from '../availability/query.ts'
 import type { Rendering } from '../cache/answer.ts'
 import type { LookupResult } from '../cache/cache.ts'
 import { invalidParameter, ServiceError } from '../errors.ts'
-import { initRequest } from './request-context.ts'
-import { cacheStatus } from './cache-status.ts'
-import { matchesEtag } from './etag.ts'
-import { wantsGzip } from './content-coding.ts'
+import type { Admit } from './admission.ts'
+import { abortOnDisconnect } from './client-disconnect.ts'
+import type { CacheGet } from './concurrency-limit.ts'
 import type { CorsOrigins } from './cors.ts'
 import { corsFields } from './cors.ts'
-import type { CacheGet } from './concurrency-limit.ts'
-import { abortOnDisconnect } from './client-disconnect.ts'
-import { CONTENT_TYPE } from './error-body.ts'
 import { QueryCache } from './query-cache.ts'
+import type { RawQuery } from './request-context.ts'
+import { initRequest } from './request-context.ts'
 import type { LogRequest } from './request-log.ts'
+import { cacheStatus, CONTENT_TYPE, matchesEtag, wantsGzip } from './response-headers.ts'
 import { validateRequest } from './validate-request.ts'
 
-/** The mirrored route; what follows the dot is the format, which a client may get wrong. */
+/** The proxied route; the format is a parameter, so that an unknown one is a 400 and not a 404. */
 const ROUTE = '/search/2/chargingAvailability.:ext'
 const PATH = /^\/search\/2\/chargingAvailability\.([^/?#]*)(?=[?#]|$)/
 
-/** Whether a target names the mirrored resource, in whatever format. */
+/** Whether a target names the proxied resource, in any format. */
 export function isAvailabilityPath(target: string): boolean {
   return PATH.test(target)
 }
 
 export interface RouteOptions {
   readonly corsOrigins: CorsOrigins
-  /** While true, every answer ends its connection, so that clients move to another replica. */
+  /** While true, every response closes its connection, so that clients move to another replica. */
   readonly isDraining: () => boolean
 }
 
 export interface RouteDeps {
+  /** Null: every client is admitted. */
+  readonly admit: Admit | null
   readonly cacheGet: CacheGet
-  /** Told of every answer. */
   readonly logRequest: LogRequest
 }
 
-/** Ways to ask that are remembered: key, filter and their order, whatever the station. */
-const MAX_REMEMBERED = 5_000
-
-interface Mirrored {
-  /** The query as it came: its rules are ours, not those of the framework's parser. */
-  Querystring: { raw: string }
-}
+/** Distinct filters and keys whose parsed form is cached, for all stations together. */
+const MAX_CACHED_FILTERS = 5_000
 
 /**
- * Registers `GET /search/2/chargingAvailability.{json|xml}`. The route's scope has hooks only for admission.ts, and
- * an answer that is held is written without a promise: both are what a hit costs (bench/parts/hot-path.mjs).
+ * Registers `GET /search/2/chargingAvailability.{json|xml}`. A hit runs no hook and creates no promise: both would
+ * cost more than the lookup (bench/parts/hot-path.mjs). So admission is a call here, and `respond` is used as the
+ * continuation of a promise only if the cache returned one.
  */
-export function availabilityRoute(
-  app: FastifyInstance,
-  options: RouteOptions,
-  { cacheGet: lookUp, logRequest: report }: RouteDeps,
-): void {
-  const corsFor = corsFields(options.corsOrigins)
-  const queries = new QueryCache(MAX_REMEMBERED)
-  app.get<Mirrored>(ROUTE, (request, reply) => {
+export function availabilityRoute(app: FastifyInstance, options: RouteOptions, deps: RouteDeps): void {
+  const { admit, cacheGet } = deps
+  const queries = new QueryCache(MAX_CACHED_FILTERS)
+  const send = createResponder(options, deps.logRequest)
+
+  app.get<RawQuery>(ROUTE, (request, reply) => {
     initRequest(request)
     validateRequest(request.raw, reply.raw)
+    admit?.(request)
     const format = (request.format = formatOf(request.url))
     const query = queries.read(request.query.raw)
     request.station = query.id
-    request.result = 'error' // until something is found
-    const found = lookUp(query.id, () => abortOnDisconnect(reply), request.limitedAs)
-    const answer = (it: LookupResult) => {
-      request.result = it.result
-      const fields = answerFields(it, request.trackingId, corsFor(request.raw.headers.origin))
-      if (options.isDraining()) fields.push('connection', 'close')
-      const rendering = renderingFor(request.raw, it, query, format) // before hijack: what throws is answered
-      send(request.raw, reply.hijack().raw, rendering, format, fields)
-      report(request, reply)
-    }
-    return found instanceof Promise ? found.then(answer) : answer(found)
+    request.result = 'error' // until the lookup has a result
+    const found = cacheGet(query.id, () => abortOnDisconnect(reply), request.rateLimitKey)
+    return found instanceof Promise
+      ? found.then((result) => send(request, reply, { result, query, format }))
+      : send(request, reply, { result: found, query, format })
   })
 }
 
 /**
- * The format that the target asks for, as it is written: the router has decoded its own copy.
- * @throws ServiceError NotFound for another spelling of the path, InvalidParameter for another ending
+ * The format in the target as it was sent: the router's copy is decoded.
+ * @throws ServiceError NotFound for another spelling of the path, InvalidParameter for another format
  */
 function formatOf(target: string): Format {
   const ext = PATH.exec(target)?.[1]
@@ -88,35 +77,51 @@ function formatOf(target: string): Format {
   throw ext === undefined ? new ServiceError('NotFound') : invalidParameter('ext', "must be 'json' or 'xml'")
 }
 
-function renderingFor(
-  { headers }: IncomingMessage,
-  { answer }: LookupResult,
-  query: Query,
-  format: Format,
-): Rendering {
-  const plain = answer.render(query, format, false)
-  return wantsGzip(headers['accept-encoding'], plain.length) ? answer.render(query, format, true) : plain
+interface Found {
+  readonly result: LookupResult
+  readonly query: Query
+  readonly format: Format
 }
 
-/** What a 200 and a 304 have in common, as the flat list that writeHead takes. */
-function answerFields(found: LookupResult, trackingId: string, cors: readonly string[]): string[] {
-  const age = String(Math.floor(found.ageMs / 1000))
-  const own = ['cache-control', 'no-cache', 'age', age, 'cache-status', cacheStatus(found)]
-  own.push('tracking-id', trackingId, 'x-content-type-options', 'nosniff', ...cors)
-  return own
+function createResponder({ corsOrigins, isDraining }: RouteOptions, logRequest: LogRequest) {
+  const corsFor = corsFields(corsOrigins)
+  return (request: FastifyRequest, reply: FastifyReply, found: Found): void => {
+    const { result, format } = found
+    const { headers } = request.raw
+    request.result = result.result
+    const fields = commonFields(result, request.trackingId, corsFor(headers.origin))
+    if (isDraining()) fields.push('connection', 'close')
+    const rendering = renderingFor(headers, found) // before hijack, so that an error of it gets a response
+    writeRendering(headers, reply.hijack().raw, { rendering, format, fields })
+    logRequest(request, reply)
+  }
+}
+
+/** The headers of both a 200 and a 304, as the flat list that writeHead takes. */
+function commonFields(result: LookupResult, trackingId: string, cors: readonly string[]): string[] {
+  const age = String(Math.floor(result.ageMs / 1000))
+  const fields = ['cache-control', 'no-cache', 'age', age, 'cache-status', cacheStatus(result)]
+  fields.push('tracking-id', trackingId, 'x-content-type-options', 'nosniff', ...cors)
+  return fields
+}
+
+function renderingFor(headers: IncomingMessage['headers'], { result, query, format }: Found): Rendering {
+  const plain = result.answer.render(query, format, false)
+  return wantsGzip(headers['accept-encoding'], plain.length)
+    ? result.answer.render(query, format, true)
+    : plain
 }
 
 /**
- * 200 with the rendering, or 304 to a client that holds it already (RFC 9110, 15.4.5). It is written past the
- * framework's serialisation, for there is nothing left to serialise.
+ * 200 with the rendering, or 304 if the client has it (RFC 9110, 15.4.5). Written past the framework, because the body
+ * is already serialised.
  */
-function send(
-  { headers }: IncomingMessage,
+function writeRendering(
+  headers: IncomingMessage['headers'],
   response: ServerResponse,
-  { body, encoding, length, etag, gzipped }: Rendering,
-  format: Format,
-  fields: string[],
+  { rendering, format, fields }: { rendering: Rendering; format: Format; fields: string[] },
 ): void {
+  const { body, encoding, length, etag, gzipped } = rendering
   fields.push('etag', etag)
   if (matchesEtag(headers['if-none-match'], etag)) {
     response.writeHead(304, fields).end()

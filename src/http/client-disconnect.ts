@@ -1,14 +1,14 @@
 import type { FastifyReply } from 'fastify'
 
-/** The reason with which a client that left detaches from what it waited for. */
+/** The reason with which a disconnected client detaches from the call that it waited for. */
 export class ClientDisconnectedError extends Error {
   constructor() {
     super('the client closed its connection')
-    this.name = 'ClientLeft'
+    this.name = 'ClientDisconnectedError'
   }
 }
 
-/** Aborts when the client's connection closes before it has its answer. */
+/** Aborts when the client's connection closes before the response was written. */
 export function abortOnDisconnect(reply: FastifyReply): AbortSignal {
   const controller = new AbortController()
   reply.raw.once('close', () => {

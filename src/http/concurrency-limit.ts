@@ -2,53 +2,55 @@ import type { Cache, LookupResult } from '../cache/cache.ts'
 import { ServiceError } from '../errors.ts'
 import type { Observer } from '../events.ts'
 
-/** A lookup in the cache for a client; the cache's own terms otherwise. */
+/** `Cache.get` on behalf of a client. */
 export type CacheGet = (
   id: string,
-  leaving: () => AbortSignal,
+  onWait: () => AbortSignal,
   client: string,
 ) => LookupResult | Promise<LookupResult>
 
-/** When asking again can help: about what a call upstream takes. */
+export interface ConcurrencyLimitDeps {
+  readonly cache: Pick<Cache, 'get' | 'inFlight'>
+  readonly observer: Pick<Observer, 'clientLimited'>
+}
+
+/** About the duration of an upstream call, after which a slot is likely to be free. */
 const RETRY_AFTER_MS = 1_000
 
 /**
- * The cache's lookup, in which so many requests of one client may wait for upstream at once; 0 is no limit. What is
- * held is answered all the same, and one more that would have to wait gets an old answer or 429. A place is free
- * again when the call that was waited for has ended, so that leaving early makes no room for more calls.
+ * `Cache.get` with at most `max` requests of one client waiting for upstream; 0 is no limit. A cached answer needs no
+ * slot, and over the limit a client gets a stale answer or 429. A slot is released when the awaited call ends, not when
+ * the client disconnects: otherwise a client could start any number of calls by disconnecting early.
  */
-export function limitConcurrency(
-  most: number,
-  { cache, observer }: { cache: Pick<Cache, 'get' | 'inFlight'>; observer: Pick<Observer, 'clientLimited'> },
-): CacheGet {
-  if (most === 0) return (id, leaving) => cache.get(id, leaving)
+export function limitConcurrency(max: number, { cache, observer }: ConcurrencyLimitDeps): CacheGet {
+  if (max === 0) return (id, onWait) => cache.get(id, onWait)
   const waiting = new Map<string, number>()
 
-  const enter = (client: string) => {
-    const present = waiting.get(client) ?? 0
-    if (present >= most) {
+  const acquire = (client: string) => {
+    const count = waiting.get(client) ?? 0
+    if (count >= max) {
       observer.clientLimited('in_flight')
       throw new ServiceError('TooManyRequests', {
         reason: 'the client has too many requests in flight',
         retryAfterMs: RETRY_AFTER_MS,
       })
     }
-    waiting.set(client, present + 1)
+    waiting.set(client, count + 1)
   }
-  const leave = (client: string) => {
-    const present = waiting.get(client) ?? 0
-    if (present > 1) waiting.set(client, present - 1)
+  const release = (client: string) => {
+    const count = waiting.get(client) ?? 0
+    if (count > 1) waiting.set(client, count - 1)
     else waiting.delete(client)
   }
 
-  return (id, leaving, client) => {
-    let hasPlace = false
+  return (id, onWait, client) => {
+    let hasSlot = false
     const found = cache.get(id, () => {
-      enter(client)
-      hasPlace = true
-      return leaving()
+      acquire(client)
+      hasSlot = true
+      return onWait()
     })
-    if (hasPlace) void Promise.allSettled([found, cache.inFlight(id)]).then(() => leave(client))
+    if (hasSlot) void Promise.allSettled([found, cache.inFlight(id)]).then(() => release(client))
     return found
   }
 }

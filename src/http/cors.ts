@@ -1,17 +1,17 @@
 import type { FastifyCorsOptions } from '@fastify/cors'
 
-/** `*`, or the origins that are reflected. */
+/** `*`, or the allowed origins. */
 export type CorsOrigins = '*' | readonly string[]
 
 export const EXPOSED_HEADERS = 'Tracking-ID, Retry-After, Age, Cache-Status, ETag'
 export const ALLOWED_METHODS = 'GET, OPTIONS'
 
-/** How long a browser may remember a preflight, in seconds: two hours is the most that Chromium keeps. */
+/** Access-Control-Max-Age in seconds: Chromium caps it at two hours. */
 const PREFLIGHT_MAX_AGE = 7_200
 
 /**
- * A preflight is answered here and never reaches the cache. Named origins are reflected with credentials, for
- * TomTom's newer SDK asks with `credentials: 'include'` when it has no key of its own.
+ * Preflights are answered by the plugin and never reach the cache. Named origins are reflected with credentials,
+ * because TomTom's newer SDK sends `credentials: 'include'` when it has no key.
  */
 export function corsOptions(origins: CorsOrigins): FastifyCorsOptions {
   return {
@@ -24,7 +24,7 @@ export function corsOptions(origins: CorsOrigins): FastifyCorsOptions {
   }
 }
 
-/** The same headers, and the Vary that goes with them, for answers that don't pass the plugin. */
+/** The same headers, with Vary, for responses that the plugin does not see. */
 export function corsHeaders(origins: CorsOrigins, origin: string | undefined): Record<string, string> {
   const exposed = { 'access-control-expose-headers': EXPOSED_HEADERS }
   if (origins === '*') return { vary: 'Accept-Encoding', 'access-control-allow-origin': '*', ...exposed }
@@ -36,10 +36,10 @@ export function corsHeaders(origins: CorsOrigins, origin: string | undefined): R
   }
 }
 
-/** corsHeaders by origin, made beforehand as the flat list of names and values that writeHead takes. */
+/** corsHeaders by origin, precomputed as the flat list of names and values that writeHead takes. */
 export function corsFields(origins: CorsOrigins): (origin: string | undefined) => readonly string[] {
   const fieldsFor = (origin?: string) => Object.entries(corsHeaders(origins, origin)).flat()
   const others = fieldsFor()
-  const listed = new Map(origins === '*' ? [] : origins.map((origin) => [origin, fieldsFor(origin)]))
-  return (origin) => (origin === undefined ? others : (listed.get(origin) ?? others))
+  const allowed = new Map(origins === '*' ? [] : origins.map((origin) => [origin, fieldsFor(origin)]))
+  return (origin) => (origin === undefined ? others : (allowed.get(origin) ?? others))
 }

@@ -8,7 +8,7 @@ import type { Extension } from '../lib/static-page.ts'
 import { MIME_TYPES } from '../lib/static-page.ts'
 
 /** A file's bytes in one content coding. */
-export interface Coded {
+export interface EncodedFile {
   readonly body: Buffer
   /** Strong, quotes included; differs per content coding. */
   readonly etag: string
@@ -18,38 +18,38 @@ export interface Coded {
 export interface DocsFile {
   readonly path: string
   readonly type: string
-  /** Read when it is asked for first, and kept compressed. */
-  readonly read: (coding: 'gzip' | 'identity') => Promise<Coded>
+  /** Read on the first request and kept compressed. */
+  readonly read: (coding: 'gzip' | 'identity') => Promise<EncodedFile>
 }
 
-const OWN = new URL('./docs/', import.meta.url)
+const DIRECTORY = new URL('./docs/', import.meta.url)
 const compress = promisify<Buffer, { level: number }, Buffer>(gzip)
 const decompress = promisify<Buffer, Buffer>(gunzip)
 
-/** All that the page consists of, each under a path of its own: no folder is served. */
+/** All files of the page, each with its own path: no directory is served. */
 export const DOCS_FILES: readonly DocsFile[] = [
-  file('/docs', 'html', () => new URL('index.html', OWN)),
-  file('/docs/docs.css', 'css', () => new URL('docs.css', OWN)),
-  file('/docs/docs.js', 'js', () => new URL('docs.js', OWN)),
-  file('/docs/icon.svg', 'svg', () => new URL('icon.svg', OWN)),
-  file('/docs/swagger-ui.css', 'css', () => renderer('swagger-ui.css')),
-  file('/docs/swagger-ui-bundle.js', 'js', () => renderer('swagger-ui-bundle.js')),
+  file('/docs', 'html', () => new URL('index.html', DIRECTORY)),
+  file('/docs/docs.css', 'css', () => new URL('docs.css', DIRECTORY)),
+  file('/docs/docs.js', 'js', () => new URL('docs.js', DIRECTORY)),
+  file('/docs/icon.svg', 'svg', () => new URL('icon.svg', DIRECTORY)),
+  file('/docs/swagger-ui.css', 'css', () => swaggerUi('swagger-ui.css')),
+  file('/docs/swagger-ui-bundle.js', 'js', () => swaggerUi('swagger-ui-bundle.js')),
 ]
 
-/** The build puts the renderer's files beside our own; where the sources run as they are, its package has them. */
-function renderer(name: string): string | URL {
-  const built = new URL(name, OWN)
+/** The build copies Swagger UI into the directory; without a build its package is used. */
+function swaggerUi(name: string): string | URL {
+  const built = new URL(name, DIRECTORY)
   return existsSync(built) ? built : createRequire(import.meta.url).resolve(`swagger-ui-dist/${name}`)
 }
 
-function file(path: string, ending: Extension, where: () => string | URL): DocsFile {
-  let compressed: Promise<Coded> | null = null
+function file(path: string, extension: Extension, location: () => string | URL): DocsFile {
+  let compressed: Promise<EncodedFile> | null = null
   return {
     path,
-    type: MIME_TYPES[ending],
+    type: MIME_TYPES[extension],
     async read(coding) {
-      compressed ??= readCompressed(where()).catch((error: unknown) => {
-        compressed = null // the next one tries again
+      compressed ??= readCompressed(location()).catch((error: unknown) => {
+        compressed = null // the next request tries again
         throw error
       })
       const { body, etag } = await compressed
@@ -59,9 +59,9 @@ function file(path: string, ending: Extension, where: () => string | URL): DocsF
   }
 }
 
-/** The file compressed, with the tag of the plain form. */
-async function readCompressed(where: string | URL): Promise<Coded> {
-  const plain = await readFile(where)
+/** The compressed file, with the entity tag of the uncompressed one. */
+async function readCompressed(location: string | URL): Promise<EncodedFile> {
+  const plain = await readFile(location)
   const hash = createHash('sha256').update(plain).digest('base64url').slice(0, 22)
   return { body: await compress(plain, { level: 9 }), etag: `"${hash}"` }
 }

@@ -3,26 +3,26 @@ import type { FastifyInstance } from 'fastify'
 import type { Clock } from '../lib/clock.ts'
 
 export interface DrainOptions {
-  /** How long to go on answering, not ready and with `Connection: close`, before the listener closes. */
+  /** How long requests are still answered, not ready and with `Connection: close`, before the listener closes. */
   readonly delayMs: number
-  /** Longest time for all of it; then open connections are cut. */
+  /** Maximum duration of the whole drain; then open connections are destroyed. */
   readonly timeoutMs: number
 }
 
 export type Drain = (options: DrainOptions, clock: Clock) => Promise<void>
 
-/** Idle keep-alive connections are looked for so often: one becomes idle whenever a last answer has left. */
-const LOOK_EVERY_MS = 50
+/** How often idle keep-alive connections are closed: each becomes idle after its last response. */
+const CLOSE_IDLE_INTERVAL_MS = 50
 /**
- * A connection that is busy looks idle between two requests, and the next may be on its way already. So connections in
- * use get this much time, whatever the delay, for an answer that says `Connection: close`.
+ * A busy connection looks idle between two requests, and the next one may already be on its way. So used connections get
+ * at least this much time, whatever the delay, for a response with `Connection: close`.
  */
 const GRACE_MS = 250
 
 /**
- * Closes a server without losing a request: what is in flight finishes, connections that are idle are closed as
- * they become so. Without that, a keep-alive client holds the close for over a minute. To be called before the server
- * listens, for it must know every connection.
+ * Closes a server without losing a request: requests in flight complete, and connections are closed as they become
+ * idle. Without that, a keep-alive client would delay the close for over a minute. Must be called before the server
+ * listens, because it tracks every connection.
  */
 export function createDrain(app: FastifyInstance): Drain {
   const { server } = app
@@ -38,7 +38,7 @@ export function createDrain(app: FastifyInstance): Drain {
 
   return async ({ delayMs, timeoutMs }, clock) => {
     let closed = false
-    const hardStop = clock.after(timeoutMs, () => {
+    const cancelTimeout = clock.after(timeoutMs, () => {
       closed = true
       server.closeAllConnections()
     })
@@ -46,18 +46,18 @@ export function createDrain(app: FastifyInstance): Drain {
     await new Promise<void>((resolve) => {
       clock.after(Math.min(Math.max(delayMs, graceMs), timeoutMs), resolve)
     })
-    const look = () => {
+    const closeIdleUntilClosed = () => {
       closeIdle()
-      if (!closed) clock.after(LOOK_EVERY_MS, look)
+      if (!closed) clock.after(CLOSE_IDLE_INTERVAL_MS, closeIdleUntilClosed)
     }
-    look()
+    closeIdleUntilClosed()
     await app.close()
     closed = true
-    hardStop()
+    cancelTimeout()
   }
 }
 
-/** Opened beforehand by a client or balancer that has sent nothing: Node does not count those as idle. */
+/** A connection on which a client or load balancer has sent nothing yet: Node does not count it as idle. */
 function isUnused({ bytesRead }: Socket): boolean {
   return bytesRead === 0
 }

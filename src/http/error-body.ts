@@ -1,20 +1,41 @@
 import type { Format } from '../availability/model.ts'
 import { textElement } from '../availability/xml.ts'
 import type { ServiceError } from '../errors.ts'
-import { ALLOWED_METHODS } from './cors.ts'
+import type { CorsOrigins } from './cors.ts'
+import { ALLOWED_METHODS, corsHeaders } from './cors.ts'
 import { pathOf } from './request-target.ts'
+import { CONTENT_TYPE } from './response-headers.ts'
 
-export const CONTENT_TYPE: Record<Format, string> = {
-  json: 'application/json; charset=utf-8',
-  xml: 'application/xml; charset=utf-8',
+/** The parts of a request that its error response depends on. */
+export interface FailedRequest {
+  readonly target: string
+  readonly trackingId: string
+  readonly origin: string | undefined
 }
 
-/** The format that a target's ending asks for; JSON where it asks for none. */
+/** An error response without its status, which is the error's. */
+export function renderErrorResponse(
+  error: ServiceError,
+  { target, trackingId, origin }: FailedRequest,
+  corsOrigins: CorsOrigins,
+): { headers: Record<string, string>; body: string } {
+  const format = errorFormat(target)
+  const headers = {
+    ...corsHeaders(corsOrigins, origin),
+    ...errorHeaders(error),
+    'content-type': CONTENT_TYPE[format],
+    'x-content-type-options': 'nosniff',
+    'tracking-id': trackingId,
+  }
+  return { headers, body: renderError(error, format) }
+}
+
+/** XML if the path ends in `.xml`, else JSON. */
 export function errorFormat(target: string): Format {
   return pathOf(target).endsWith('.xml') ? 'xml' : 'json'
 }
 
-/** An error's body in the shape that the endpoint's reference documents. It repeats nothing of the request. */
+/** The body in the shape that the endpoint's reference documents. It repeats nothing of the request. */
 export function renderError(error: ServiceError, format: Format): string {
   const { code, message, detail, status } = error
   if (format === 'xml') {
@@ -24,20 +45,20 @@ export function renderError(error: ServiceError, format: Format): string {
   return JSON.stringify({ message, detailedError: { code, message: detail }, httpStatusCode: String(status) })
 }
 
-/** With apostrophes as the reference prints them: in a text XML asks for no other spelling. */
+/** With plain apostrophes, as in the reference: XML does not require them to be escaped in text. */
 function sentence(name: string, text: string): string {
   return textElement(name, text).replaceAll('&apos;', "'")
 }
 
-/** Headers of an error's answer beside its type and those that every answer has. */
-export function errorHeaders(error: ServiceError): Record<string, string> {
+/** The headers that depend on the error. */
+function errorHeaders(error: ServiceError): Record<string, string> {
   const headers: Record<string, string> = { 'cache-control': 'no-store' }
   if (error.code === 'MethodNotAllowed') headers['allow'] = ALLOWED_METHODS
   if (error.retryAfterMs !== undefined) headers['retry-after'] = retryAfterSeconds(error.retryAfterMs)
   return headers
 }
 
-/** Whole seconds, rounded up and never 0: a client that honours a 0 hammers. */
+/** Whole seconds, rounded up and never 0, which clients take as permission to retry immediately. */
 function retryAfterSeconds(ms: number): string {
   return String(Math.max(1, Math.ceil(ms / 1000)))
 }

@@ -2,48 +2,50 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { ServiceError } from '../errors.ts'
 import { asServiceError, malformedRequest } from '../errors.ts'
 import type { Observer } from '../events.ts'
-import type { RouteOptions } from './availability-route.ts'
 import { isAvailabilityPath } from './availability-route.ts'
-import { corsHeaders } from './cors.ts'
 import { ClientDisconnectedError } from './client-disconnect.ts'
-import { CONTENT_TYPE, errorFormat, errorHeaders, renderError } from './error-body.ts'
+import type { CorsOrigins } from './cors.ts'
+import { errorFormat, renderErrorResponse } from './error-body.ts'
 import { correlationFields } from './request-log.ts'
 
-/** Any error, as the documented answer; what it tells of the inside goes to the observer alone. */
-export function sendError(
-  thrown: unknown,
-  request: FastifyRequest,
-  reply: FastifyReply,
-  { corsOrigins, isDraining }: RouteOptions,
-  observer: Pick<Observer, 'requestFailed'>,
-): void {
-  if (thrown instanceof ClientDisconnectedError) {
-    reply.hijack()
-    return
-  }
-  const error = serviceErrorOf(thrown)
-  const format = errorFormat(request.url)
-  if (isAvailabilityPath(request.url)) request.format = format
-  const { trackingId, station } = request
-  const { code, status, reason = error.detail, cause } = error
-  const asked = station === null ? {} : { station }
-  observer.requestFailed({ ...correlationFields(request), ...asked, code, status, reason, cause })
-  reply
-    .code(status)
-    .headers({
-      ...corsHeaders(corsOrigins, request.headers.origin),
-      ...errorHeaders(error),
-      'content-type': CONTENT_TYPE[format],
-      'x-content-type-options': 'nosniff',
-      'tracking-id': trackingId,
-      ...(isDraining() && { connection: 'close' }),
-    })
-    .send(renderError(error, format))
+export interface ErrorHandlerOptions {
+  readonly corsOrigins: CorsOrigins
+  readonly isDraining: () => boolean
 }
 
-/** Fastify's own errors about a request blame the request; whatever else is not ours by name is our fault. */
+export type SendError = (thrown: unknown, request: FastifyRequest, reply: FastifyReply) => void
+
+/** Responds to anything thrown with the documented error; `reason` and `cause` go to the observer only. */
+export function createErrorHandler(
+  { corsOrigins, isDraining }: ErrorHandlerOptions,
+  observer: Pick<Observer, 'requestFailed'>,
+): SendError {
+  return (thrown, request, reply) => {
+    if (thrown instanceof ClientDisconnectedError) {
+      reply.hijack()
+      return
+    }
+    const error = serviceErrorOf(thrown)
+    const { url: target, trackingId, station, headers: requestHeaders } = request
+    if (isAvailabilityPath(target)) request.format = errorFormat(target)
+    observer.requestFailed({
+      ...correlationFields(request),
+      ...(station !== null && { station }),
+      code: error.code,
+      status: error.status,
+      reason: error.reason ?? error.detail,
+      cause: error.cause,
+    })
+    const { origin } = requestHeaders
+    const { headers, body } = renderErrorResponse(error, { target, trackingId, origin }, corsOrigins)
+    if (isDraining()) headers['connection'] = 'close'
+    reply.code(error.status).headers(headers).send(body)
+  }
+}
+
+/** Fastify's own 4xx errors are caused by the request; every other unknown error is a 500. */
 function serviceErrorOf(thrown: unknown): ServiceError {
   const { statusCode } = thrown as { statusCode?: unknown }
-  const blamesRequest = typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500
-  return blamesRequest ? malformedRequest('The request is not valid') : asServiceError(thrown)
+  const isClientError = typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500
+  return isClientError ? malformedRequest('The request is not valid') : asServiceError(thrown)
 }

@@ -1,26 +1,23 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { malformedRequest, ServiceError } from '../errors.ts'
 import type { Observer } from '../events.ts'
 import type { CorsOrigins } from './cors.ts'
-import { corsHeaders } from './cors.ts'
-import { CONTENT_TYPE, errorFormat, errorHeaders, renderError } from './error-body.ts'
-import type { RawRequest, ParserError } from './raw-request.ts'
-import { parseRawRequest } from './raw-request.ts'
+import { renderErrorResponse } from './error-body.ts'
+import { trackingIdOf } from './request-context.ts'
 import { loggedPath } from './request-target.ts'
-import { trackingIdOf } from './tracking-id.ts'
 
 /**
- * Answers to what never becomes a request with a life cycle: bytes that the parser refuses, a tunnel, a target that
- * cannot be decoded. They have the documented shape and the CORS headers, like all others.
+ * Error responses to input that never reaches Fastify's request lifecycle: bytes that the parser rejects, CONNECT, and
+ * targets that the router cannot decode. They have the documented shape and the CORS headers, like all others.
  */
 export interface ProtocolErrorHandlers {
   /** For the server's `clientError`. */
   readonly onClientError: (error: ParserError, socket: Socket) => void
   /** For the server's `connect`. */
   readonly onConnect: (request: IncomingMessage, socket: Socket) => void
-  /** For a target that the router cannot decode. */
+  /** For Fastify's `frameworkErrors`. */
   readonly onUndecodableUrl: (request: IncomingMessage, response: ServerResponse) => void
 }
 
@@ -29,75 +26,116 @@ export interface ProtocolErrorOptions {
   readonly accessLog: boolean
 }
 
-type Socketed = Socket & { readonly _httpMessage?: ServerResponse | null }
+type ErrorObserver = Pick<Observer, 'requestFailed' | 'requestAnswered' | 'accessLogged'>
 
 export function createProtocolErrorHandlers(
   { corsOrigins, accessLog }: ProtocolErrorOptions,
-  observer: Pick<Observer, 'requestFailed' | 'requestAnswered' | 'accessLogged'>,
+  observer: ErrorObserver,
 ): ProtocolErrorHandlers {
-  /** The answer to an error, of which the observer is told. */
-  const answer = (error: ServiceError, { method, target, headers }: RawRequest) => {
+  const respond = (error: ServiceError, { method, target, headers }: RawRequest) => {
     const trackingId = trackingIdOf(headers['tracking-id'])
-    const format = errorFormat(target)
-    const { code, status, reason = error.detail } = error
-    observer.requestFailed({ trackingId, code, status, reason, cause: undefined })
-    observer.requestAnswered('none', status, 'none', 0)
-    if (accessLog) {
-      observer.accessLogged({ trackingId, method, path: loggedPath(target), status, result: 'none', ms: 0 })
-    }
-    const body = renderError(error, format)
-    const fields = {
-      ...corsHeaders(corsOrigins, headers.origin),
-      ...errorHeaders(error),
-      'content-type': CONTENT_TYPE[format],
-      'content-length': String(Buffer.byteLength(body)),
-      'x-content-type-options': 'nosniff',
-      'tracking-id': trackingId,
-      connection: 'close',
-    }
-    return { fields, body }
+    reportError(observer, error, { trackingId, ...(accessLog && { logged: { method, target } }) })
+    const response = renderErrorResponse(error, { target, trackingId, origin: headers.origin }, corsOrigins)
+    response.headers['content-length'] = String(Buffer.byteLength(response.body))
+    response.headers['connection'] = 'close'
+    return response
   }
-
-  const writeTo = (socket: Socket, error: ServiceError, head: RawRequest) => {
+  const respondOn = (socket: Socket, error: ServiceError, request: RawRequest) => {
     if (!socket.writable) return
-    const { fields, body } = answer(error, head)
-    const lines = Object.entries({ date: new Date().toUTCString(), ...fields }).map(
+    const { headers, body } = respond(error, request)
+    const lines = Object.entries({ date: new Date().toUTCString(), ...headers }).map(
       ([name, value]) => `${name}: ${value}\r\n`,
     )
     socket.end(`HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? ''}\r\n${lines.join('')}\r\n${body}`)
   }
 
   return {
-    onClientError(parserError, socket) {
-      if (parserError.code === 'ECONNRESET') socket.destroy()
-      else afterAnswers(socket, () => writeTo(socket, refusalOf(parserError), parseRawRequest(parserError)))
+    onClientError(error, socket) {
+      if (error.code === 'ECONNRESET') socket.destroy()
+      else afterResponses(socket, () => respondOn(socket, serviceErrorOf(error), parseRawRequest(error)))
     },
     onConnect(request, socket) {
-      socket.on('error', () => socket.destroy()) // Node has let go of it: nobody else would hear
-      writeTo(socket, new ServiceError('MethodNotAllowed'), headOf(request))
+      socket.on('error', () => socket.destroy()) // Node has removed its own listener from the socket
+      respondOn(socket, new ServiceError('MethodNotAllowed'), rawRequestOf(request))
     },
     onUndecodableUrl(request, response) {
       const error = malformedRequest('The target of the request cannot be decoded')
-      const { fields, body } = answer(error, headOf(request))
-      response.writeHead(error.status, fields).end(body)
+      const { headers, body } = respond(error, rawRequestOf(request))
+      response.writeHead(error.status, headers).end(body)
     },
   }
 }
 
-function headOf({ method = '', url = '', headers }: IncomingMessage): RawRequest {
+interface Reported {
+  readonly trackingId: string
+  /** Only while the access log is on. */
+  readonly logged?: Pick<RawRequest, 'method' | 'target'>
+}
+
+function reportError(observer: ErrorObserver, error: ServiceError, { trackingId, logged }: Reported): void {
+  const { code, status, reason = error.detail } = error
+  observer.requestFailed({ trackingId, code, status, reason, cause: undefined })
+  observer.requestAnswered('none', status, 'none', 0)
+  if (logged === undefined) return
+  const { method, target } = logged
+  observer.accessLogged({ trackingId, method, path: loggedPath(target), status, result: 'none', ms: 0 })
+}
+
+type Socketed = Socket & { readonly _httpMessage?: ServerResponse | null }
+
+/** Waits for the responses to earlier requests of the connection, else this one would be taken for one of theirs. */
+function afterResponses(socket: Socketed, action: () => void): void {
+  const { _httpMessage: current } = socket
+  if (current === null || current === undefined) action()
+  else current.once('finish', () => afterResponses(socket, action))
+}
+
+function serviceErrorOf(error: ParserError): ServiceError {
+  const reason = error.code ?? error.message
+  if (error.code === 'HPE_HEADER_OVERFLOW') return new ServiceError('HeadersTooLarge', { reason })
+  if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') return new ServiceError('RequestTimeout', { reason })
+  return malformedRequest('The request is not valid HTTP')
+}
+
+/** A parser error, with the fields that Node adds. */
+export interface ParserError extends NodeJS.ErrnoException {
+  /** The bytes being parsed: usually the whole head, after earlier requests on a busy connection. */
+  readonly rawPacket?: unknown
+  /** The number of them that were valid. */
+  readonly bytesParsed?: number | undefined
+}
+
+/** A request outside of Fastify's lifecycle. */
+export interface RawRequest {
+  readonly method: string
+  /** Empty if unknown. */
+  readonly target: string
+  readonly headers: IncomingHttpHeaders
+}
+
+function rawRequestOf({ method = '', url = '', headers }: IncomingMessage): RawRequest {
   return { method, target: url, headers }
 }
 
-/** Requests that came before on the same connection have their answers first, or theirs would be taken for this. */
-function afterAnswers(socket: Socketed, action: () => void): void {
-  const { _httpMessage: current } = socket
-  if (current === null || current === undefined) action()
-  else current.once('finish', () => afterAnswers(socket, action))
-}
+/** The headers that an error response depends on; no others are read from an invalid request. */
+const PARSED_HEADERS = ['origin', 'tracking-id'] as const
+const END_OF_HEAD = '\r\n\r\n'
 
-function refusalOf(parserError: ParserError): ServiceError {
-  const reason = parserError.code ?? parserError.message
-  if (parserError.code === 'HPE_HEADER_OVERFLOW') return new ServiceError('HeadersTooLarge', { reason })
-  if (parserError.code === 'ERR_HTTP_REQUEST_TIMEOUT') return new ServiceError('RequestTimeout', { reason })
-  return malformedRequest('The request is not valid HTTP')
+/**
+ * Method, target and headers of a request that the parser rejected, so that its error response has the right format and
+ * headers. None of it can be trusted: the bytes are not valid HTTP.
+ */
+export function parseRawRequest({ rawPacket, bytesParsed = 0 }: ParserError): RawRequest {
+  const text = Buffer.isBuffer(rawPacket) ? rawPacket.toString('latin1') : ''
+  // Before the fault, the last end of a head is the previous request's; the fault may be in this head's own end.
+  const searchFrom = bytesParsed - END_OF_HEAD.length - 1
+  const previousEnd = searchFrom >= 0 ? text.lastIndexOf(END_OF_HEAD, searchFrom) : -1
+  const start = previousEnd === -1 ? 0 : previousEnd + END_OF_HEAD.length
+  const [head = ''] = text.slice(start).split(END_OF_HEAD, 1)
+  const [, method = '', target = ''] = /^([A-Z]{1,32}) (\S+)/.exec(head) ?? []
+  const headers = PARSED_HEADERS.flatMap((name) => {
+    const value = new RegExp(`^${name}:[ \\t]*([^\\r\\n]*?)[ \\t]*\\r?$`, 'im').exec(head)?.[1]
+    return value === undefined ? [] : [[name, value] as const]
+  })
+  return { method, target, headers: Object.fromEntries(headers) }
 }

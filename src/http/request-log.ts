@@ -1,12 +1,15 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Access, Observer } from '../events.ts'
+import { traceIdOf } from './request-context.ts'
 import { loggedPath } from './request-target.ts'
-import { traceIdOf } from './trace-context.ts'
 
-/** Tells the observer of an answer that is being sent. */
+/** Reports a response to the observer, when its headers have been sent. */
 export type LogRequest = (request: FastifyRequest, reply: FastifyReply) => void
 
-export function createRequestLogger(observer: Observer, accessLog: boolean): LogRequest {
+export function createRequestLogger(
+  observer: Pick<Observer, 'requestAnswered' | 'accessLogged'>,
+  accessLog: boolean,
+): LogRequest {
   return (request, reply) => {
     const { format, result } = request
     const { statusCode: status } = reply.raw
@@ -25,7 +28,7 @@ export function createRequestLogger(observer: Observer, accessLog: boolean): Log
   }
 }
 
-/** What a request is found by in the log. */
+/** The fields by which a request's log lines are found. */
 export function correlationFields({
   trackingId,
   headers,

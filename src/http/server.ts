@@ -3,55 +3,35 @@ import compress from '@fastify/compress'
 import cors from '@fastify/cors'
 import type { FastifyInstance } from 'fastify'
 import fastify from 'fastify'
-import type { Format } from '../availability/model.ts'
 import type { Cache } from '../cache/cache.ts'
 import { ServiceError } from '../errors.ts'
-import type { Observer, RequestResult } from '../events.ts'
-import type { AdmissionOptions, AdmissionDeps } from './admission.ts'
-import { registerAdmission } from './admission.ts'
+import type { Observer } from '../events.ts'
 import { NO_SCHEMA_COMPILERS } from '../lib/fastify-options.ts'
+import type { AdmissionDeps, AdmissionOptions } from './admission.ts'
+import { createAdmission } from './admission.ts'
 import { availabilityRoute, isAvailabilityPath } from './availability-route.ts'
-import { initRequest } from './request-context.ts'
+import { ClientDisconnectedError } from './client-disconnect.ts'
+import { limitConcurrency } from './concurrency-limit.ts'
 import type { CorsOrigins } from './cors.ts'
 import { corsOptions } from './cors.ts'
-import { docsRoutes, isDocsPath } from './docs-routes.ts'
+import type { SendError } from './error-handler.ts'
+import { createErrorHandler } from './error-handler.ts'
+import type { ProtocolErrorHandlers } from './protocol-errors.ts'
 import { createProtocolErrorHandlers } from './protocol-errors.ts'
-import { limitConcurrency } from './concurrency-limit.ts'
-import { ClientDisconnectedError } from './client-disconnect.ts'
-import { isServicePath, serviceRoutes } from './service-routes.ts'
-import { sendError } from './error-handler.ts'
+import { decorateRequests, initRequest } from './request-context.ts'
 import type { LogRequest } from './request-log.ts'
 import { createRequestLogger } from './request-log.ts'
-import { validateRequest } from './validate-request.ts'
 import { originForm } from './request-target.ts'
+import type { ServiceRoutesOptions } from './service-routes.ts'
+import { isServicePath, serviceRoutes } from './service-routes.ts'
+import { validateRequest } from './validate-request.ts'
 
-declare module 'fastify' {
-  interface FastifyRequest {
-    /** The caller's own or a fresh one; never that of another call. */
-    trackingId: string
-    /** The id asked for, once it has passed validation. */
-    station: string | null
-    /** What the metrics call this request by. */
-    format: Format | 'none'
-    result: RequestResult
-    startedAt: number
-    /** The client's name, where clients have keys and this one was right. */
-    client: string | null
-    /** What the limits of a client tell it from others by. */
-    limitedAs: string
-  }
-}
-
-export interface PublicServerOptions extends AdmissionOptions {
+export interface PublicServerOptions extends AdmissionOptions, ServiceRoutesOptions {
   readonly corsOrigins: CorsOrigins
   readonly accessLog: boolean
-  /** The text of openapi.yaml, served as it is. */
-  readonly openapi: string
-  /** Whether the API reference is served at /docs. */
-  readonly docs: boolean
-  /** While true, every answer ends its connection, so that clients move to another replica. */
+  /** While true, every response closes its connection, so that clients move to another replica. */
   readonly isDraining: () => boolean
-  /** Addresses and networks (CIDR) whose X-Forwarded-For is believed. */
+  /** Addresses and networks (CIDR) whose X-Forwarded-For is trusted. */
   readonly trustedProxies: readonly string[]
 }
 
@@ -60,26 +40,44 @@ export interface PublicServerDeps extends AdmissionDeps {
   readonly observer: Observer
 }
 
-/** Time for a client to send its whole request, and its headers; a connection that drips is ended. */
-const REQUEST_TIMEOUT_MS = 30_000
-const HEADERS_TIMEOUT_MS = 10_000
-/** Longer than load balancers keep idle connections (60 s as a rule), so that it is they who close. */
-const KEEP_ALIVE_TIMEOUT_MS = 72_000
-
-/** Openapi.yaml's type is in no table of what is worth compressing. */
-const COMPRESSIBLE = /^(text\/|application\/(json|xml|yaml))/
-
-/** The door: Fastify in, Fastify out. Every answer leaves by it in the documented shape, with CORS headers. */
+/** The public listener. Every response has the documented shape and the CORS headers. */
 export async function createPublicServer(
   options: PublicServerOptions,
-  parts: PublicServerDeps,
+  deps: PublicServerDeps,
 ): Promise<FastifyInstance> {
-  const { observer } = parts
-  const early = createProtocolErrorHandlers(options, observer)
+  const { observer } = deps
+  const app = createFastify(options, createProtocolErrorHandlers(options, observer))
+  decorateRequests(app)
+  const sendError = createErrorHandler(options, observer)
+  const logRequest = createRequestLogger(observer, options.accessLog)
+  const admit = await createAdmission(options, deps)
+  const cacheGet = limitConcurrency(options.maxInFlight, deps)
+
+  await app.register(async (scope) => {
+    availabilityRoute(scope, options, { admit, cacheGet, logRequest })
+    scope.setErrorHandler((thrown, request, reply) => {
+      sendError(thrown, request, reply)
+      if (!(thrown instanceof ClientDisconnectedError)) logRequest(request, reply)
+    })
+  })
+  await app.register(async (scope) => registerOtherRoutes(scope, options, { sendError, logRequest }))
+  return app
+}
+
+/** Limits the time for a whole request and for its headers, so that slow senders cannot hold connections. */
+const REQUEST_TIMEOUT_MS = 30_000
+const HEADERS_TIMEOUT_MS = 10_000
+/** Longer than load balancers keep idle connections (usually 60 s), so that they are the ones who close. */
+const KEEP_ALIVE_TIMEOUT_MS = 72_000
+
+function createFastify(
+  { trustedProxies }: PublicServerOptions,
+  { onClientError, onConnect, onUndecodableUrl }: ProtocolErrorHandlers,
+): FastifyInstance {
   const app = fastify({
     ...NO_SCHEMA_COMPILERS,
     logger: false,
-    trustProxy: options.trustedProxies.length > 0 && [...options.trustedProxies],
+    trustProxy: trustedProxies.length > 0 && [...trustedProxies],
     bodyLimit: 1024,
     exposeHeadRoutes: false,
     return503OnClosing: false,
@@ -90,51 +88,35 @@ export async function createPublicServer(
       connectionsCheckingInterval: 5_000,
       requireHostHeader: false,
     },
-    // A path's ending may be as long as the parser lets it be, and still is a wrong format rather than no route.
+    // A format of any length that the parser accepts is an unknown format (400), not an unknown route (404).
     routerOptions: { maxParamLength: 65_536, querystringParser: (raw) => ({ raw }) },
     rewriteUrl: ({ url = '/' }) => originForm(url),
-    clientErrorHandler: early.onClientError,
+    clientErrorHandler: onClientError,
     frameworkErrors: (_error, request, reply) => {
-      early.onUndecodableUrl(request.raw, reply.raw)
+      onUndecodableUrl(request.raw, reply.raw)
     },
   })
-  app.server.on('connect', (request, socket: Socket) => early.onConnect(request, socket))
+  app.server.on('connect', (request, socket: Socket) => onConnect(request, socket))
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
-
-  app.decorateRequest('trackingId', '')
-  app.decorateRequest('station', null)
-  app.decorateRequest('format', 'none')
-  app.decorateRequest('result', 'none')
-  app.decorateRequest('startedAt', 0)
-  app.decorateRequest('client', null)
-  app.decorateRequest('limitedAs', '')
-  const report = createRequestLogger(observer, options.accessLog)
-  await app.register(async (scope) => {
-    await registerAdmission(scope, options, parts)
-    availabilityRoute(scope, options, {
-      cacheGet: limitConcurrency(options.maxInFlight, parts),
-      logRequest: report,
-    })
-    scope.setErrorHandler((thrown, request, reply) => {
-      sendError(thrown, request, reply, options, observer)
-      if (!(thrown instanceof ClientDisconnectedError)) report(request, reply)
-    })
-  })
-  await app.register(async (scope) => {
-    await everythingElse(scope, options, report)
-    scope.setErrorHandler((thrown, request, reply) => sendError(thrown, request, reply, options, observer))
-  })
   return app
 }
 
-/** The service's own routes and all that is no route; here the framework and its plugins do the work. */
-async function everythingElse(
+/** @fastify/compress does not compress YAML by default. */
+const COMPRESSIBLE = /^(text\/|application\/(json|xml|yaml))/
+
+interface OtherRoutesDeps {
+  readonly sendError: SendError
+  readonly logRequest: LogRequest
+}
+
+/** The service's routes, preflights, and 404 and 405 responses, with the framework's plugins. */
+async function registerOtherRoutes(
   scope: FastifyInstance,
   options: PublicServerOptions,
-  report: LogRequest,
+  { sendError, logRequest }: OtherRoutesDeps,
 ): Promise<void> {
-  const isPath = (target: string) =>
-    isAvailabilityPath(target) || isServicePath(target) || (options.docs && isDocsPath(target))
+  const isKnownPath = (target: string) => isAvailabilityPath(target) || isServicePath(target, options)
+  scope.setErrorHandler(sendError)
   scope.addHook('onRequest', (request, reply, done) => {
     initRequest(request)
     if (options.isDraining()) reply.header('connection', 'close')
@@ -149,16 +131,15 @@ async function everythingElse(
   await scope.register(compress, { encodings: ['gzip'], customTypes: COMPRESSIBLE })
   scope.addHook('onRequest', (request, reply, done) => {
     validateRequest(request.raw, reply.raw)
-    // Here rather than in the handler, which runs only once the body has been read and has been found to be of use.
-    if (request.is404) throw new ServiceError(isPath(request.url) ? 'MethodNotAllowed' : 'NotFound')
+    // Not in the handler, which runs only after a body has been read and parsed.
+    if (request.is404) throw new ServiceError(isKnownPath(request.url) ? 'MethodNotAllowed' : 'NotFound')
     done()
   })
   scope.addHook('onResponse', (request, reply, done) => {
-    report(request, reply)
+    logRequest(request, reply)
     done()
   })
-  serviceRoutes(scope, options.openapi)
-  if (options.docs) docsRoutes(scope)
+  serviceRoutes(scope, options)
   scope.setNotFoundHandler(() => {
     throw new ServiceError('NotFound')
   })

@@ -1,18 +1,57 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { selfOnlyCsp } from '../lib/static-page.ts'
+import type { DocsFile } from './docs-files.ts'
+import { DOCS_FILES } from './docs-files.ts'
 import { pathOf } from './request-target.ts'
+import { matchesEtag, wantsGzip } from './response-headers.ts'
 
-const PATHS = new Set(['/healthz', '/openapi.yaml'])
-
-/** Whether a target names what the public listener serves beside the mirrored route and the API reference. */
-export function isServicePath(target: string): boolean {
-  return PATHS.has(pathOf(target))
+export interface ServiceRoutesOptions {
+  /** The text of openapi.yaml, served unchanged. */
+  readonly openapi: string
+  /** Whether the API reference is served at /docs. */
+  readonly docs: boolean
 }
 
-/** What the public listener serves beside the mirrored route. */
-export function serviceRoutes(app: FastifyInstance, openapi: string): void {
+const PATHS = new Set(['/healthz', '/openapi.yaml'])
+const DOCS_PATHS = new Set(DOCS_FILES.map(({ path }) => path))
+
+/** Whether a target names a route of this file. */
+export function isServicePath(target: string, { docs }: Pick<ServiceRoutesOptions, 'docs'>): boolean {
+  const path = pathOf(target)
+  return PATHS.has(path) || (docs && DOCS_PATHS.has(path))
+}
+
+/** The routes of the public listener other than the proxied one. */
+export function serviceRoutes(app: FastifyInstance, { openapi, docs }: ServiceRoutesOptions): void {
   app.get('/healthz', { exposeHeadRoute: true }, async () => ({ status: 'ok' }))
 
   app.get('/openapi.yaml', { exposeHeadRoute: true }, async (_request, reply) =>
     reply.type('application/yaml; charset=utf-8').send(openapi),
   )
+
+  if (!docs) return
+  for (const file of DOCS_FILES) {
+    app.get(file.path, async (request, reply) => sendFile(request, reply, file))
+  }
+}
+
+const DOCS_HEADERS = {
+  // Swagger UI's icons are `data:` images in its style sheet; "Try it out" calls this origin only.
+  'content-security-policy': selfOnlyCsp({ images: "'self' data:" }),
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-resource-policy': 'same-origin',
+  'referrer-policy': 'no-referrer',
+  'cache-control': 'no-cache', // stored by browsers and revalidated: 304
+}
+
+/** Files are available in both codings, whatever their size. */
+const ANY_SIZE = Number.POSITIVE_INFINITY
+
+async function sendFile({ headers }: FastifyRequest, reply: FastifyReply, { type, read }: DocsFile) {
+  const coding = wantsGzip(headers['accept-encoding'], ANY_SIZE) ? 'gzip' : 'identity'
+  const { body, etag } = await read(coding)
+  reply.headers({ ...DOCS_HEADERS, etag })
+  if (matchesEtag(headers['if-none-match'], etag)) return reply.code(304).send()
+  if (coding === 'gzip') reply.header('content-encoding', 'gzip')
+  return reply.type(type).send(body)
 }

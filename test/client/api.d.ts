@@ -15,10 +15,10 @@ export interface paths {
          * Availability of one charging station
          * @description The charging points of one station, counted by state, grouped by connector type and then by power.
          *
-         *     The path is case-sensitive. An unknown id is no error: it has an empty list of connectors. Parameters
-         *     that are not listed here are ignored, and so is the header `Range`. A `+` in the query is a space.
+         *     The path is case-sensitive. An unknown id is not an error: its list of connectors is empty. Other parameters
+         *     and the `Range` header are ignored. A `+` in the query is a space.
          *
-         *     Any method but GET and OPTIONS is answered with 405; HEAD too.
+         *     All methods except GET and OPTIONS, HEAD included, are answered with 405.
          */
         get: operations["getChargingAvailability"];
         put?: never;
@@ -26,7 +26,7 @@ export interface paths {
         delete?: never;
         /**
          * CORS preflight
-         * @description Answered by the proxy itself; upstream is never asked.
+         * @description Answered by the proxy; upstream is not called.
          */
         options: operations["preflightChargingAvailability"];
         head?: never;
@@ -41,8 +41,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Whether the process lives
-         * @description It says nothing of upstream. Readiness is told by the admin listener.
+         * Liveness
+         * @description Does not depend on upstream. The admin listener has the readiness probe.
          */
         get: operations["getHealth"];
         put?: never;
@@ -81,9 +81,9 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * This document as a page
-         * @description The API reference, with requests to try. The files that the page consists of are served under `/docs/`; they
-         *     are no part of this document. With `DOCS=false` there is no such page: 404.
+         * This document as an HTML page
+         * @description An API reference that can send requests. The page's files are served under `/docs/` and are not part of this
+         *     document. With `DOCS=false` the response is 404.
          */
         get: operations["getDocs"];
         put?: never;
@@ -98,7 +98,7 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        /** @description One station. Members that upstream adds are passed on, here and below. */
+        /** @description One station. Members that upstream adds are included, here and below. */
         Availability: {
             /** @description One entry for each connector type; empty for an unknown id. */
             connectors: components["schemas"]["Connector"][];
@@ -106,14 +106,14 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
-        /** @description The charging points with one connector type. */
+        /** @description The charging points of one connector type. */
         Connector: {
             type: components["schemas"]["ConnectorType"];
             total?: components["schemas"]["Total"];
             /** @description The charging points by state. */
             availability: {
                 current?: components["schemas"]["Counts"];
-                /** @description The same by power. */
+                /** @description The charging points by power and state. */
                 perPowerLevel?: components["schemas"]["PowerLevel"][];
             } & {
                 [key: string]: unknown;
@@ -122,7 +122,7 @@ export interface components {
             [key: string]: unknown;
         };
         /**
-         * @description One station, as an XML document. Members that upstream adds are passed on, here and below: an object as
+         * @description One station, as an XML document. Members that upstream adds are included, here and below: an object as
          *     nested elements, an array as a wrapping element with one `item` for each entry.
          */
         AvailabilityXml: {
@@ -132,14 +132,14 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
-        /** @description The charging points with one connector type. */
+        /** @description The charging points of one connector type. */
         ConnectorXml: {
             type: components["schemas"]["ConnectorType"];
             total?: components["schemas"]["Total"];
             /** @description The charging points by state. */
             availability: {
                 current?: components["schemas"]["Counts"];
-                /** @description The same by power, one `perPowerLevel` element for each; none if there is no power. */
+                /** @description The charging points by power and state, one `perPowerLevel` element per power; none if there is no power. */
                 perPowerLevel?: ({
                     power: components["schemas"]["PowerLevel"];
                 } & {
@@ -151,7 +151,7 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
-        /** @description The id that was asked for. */
+        /** @description The requested id. */
         StationId: string;
         /**
          * @description One of the documented connector types (StandardHouseholdCountrySpecific, IEC62196Type1, IEC62196Type1CCS,
@@ -174,11 +174,11 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
-        /** @description Numbers of charging points with one power, by state. */
+        /** @description Numbers of charging points of one power, by state. */
         PowerLevel: {
             /**
              * Format: double
-             * @description The power in kW, written with a fraction (`50.0`).
+             * @description The power in kW, always with a fraction (`50.0`).
              */
             powerKW?: number;
             available?: components["schemas"]["Count"];
@@ -189,38 +189,38 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
-        /** @description Any error, as JSON. */
+        /** @description An error, as JSON. */
         Error: {
             message: components["schemas"]["ErrorMessage"];
             detailedError: components["schemas"]["DetailedError"];
-            /** @description The status, as text. */
+            /** @description The HTTP status, as a string. */
             httpStatusCode: string;
         };
-        /** @description Any error, as an XML document. */
+        /** @description An error, as an XML document. */
         ErrorXml: {
             message: components["schemas"]["ErrorMessage"];
             detailedError: components["schemas"]["DetailedError"];
         };
-        /** @description What programs may rely on. */
+        /** @description The machine-readable part. */
         DetailedError: {
             code: components["schemas"]["ErrorCode"];
             message: components["schemas"]["ErrorMessage"];
         };
         /**
-         * @description One of a fixed set; a code is never renamed and never used for something else.
+         * @description Codes are never renamed or reused.
          * @enum {string}
          */
         ErrorCode: "MissingParameter" | "InvalidParameter" | "Forbidden" | "NotFound" | "MethodNotAllowed" | "RequestTimeout" | "TooManyRequests" | "HeadersTooLarge" | "InternalError" | "UpstreamRefused" | "UpstreamFailed" | "UpstreamUnavailable" | "QuotaExhausted" | "UpstreamTimeout";
-        /** @description A sentence for developers. Not meant for end users, and not to be parsed. */
+        /** @description For developers; not for end users, and not to be parsed. */
         ErrorMessage: string;
-        /** @description The process lives. */
+        /** @description The process is running. */
         Health: {
             /** @constant */
             status: "ok";
         };
     };
     responses: {
-        /** @description A parameter is missing or wrong, the format is neither `json` nor `xml`, or upstream refuses this id. */
+        /** @description A parameter is missing or invalid, the format is neither `json` nor `xml`, or upstream answered 400 for this id. */
         BadRequest: {
             headers: {
                 "Cache-Control": components["headers"]["NoStore"];
@@ -270,7 +270,7 @@ export interface components {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description The deployment gives its clients keys, and this request has none, more than one, or one that is not known. */
+        /** @description The deployment uses client keys, and the request has none, more than one, or an unknown one. */
         Forbidden: {
             headers: {
                 "Cache-Control": components["headers"]["NoStore"];
@@ -287,7 +287,7 @@ export interface components {
                 "application/xml": components["schemas"]["ErrorXml"];
             };
         };
-        /** @description There is no such path, or upstream does not know this id. */
+        /** @description There is no such path, or upstream answered 404 for this id. */
         NotFound: {
             headers: {
                 "Cache-Control": components["headers"]["NoStore"];
@@ -355,7 +355,7 @@ export interface components {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description The client did not send its whole request in time. The connection is closed. */
+        /** @description The request was not received in time. The connection is closed. */
         RequestTimeout: {
             headers: {
                 "Cache-Control": components["headers"]["NoStore"];
@@ -371,10 +371,7 @@ export interface components {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /**
-         * @description Upstream throttles, no call to it is free at this moment, or the client has reached a limit that the deployment
-         *     sets for each client.
-         */
+        /** @description Upstream throttles, the upstream rate limit is exhausted, or the client exceeded one of its limits. */
         TooManyRequests: {
             headers: {
                 "Retry-After": components["headers"]["RetryAfter"];
@@ -425,7 +422,7 @@ export interface components {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description A fault of the proxy. */
+        /** @description An internal error of the proxy. */
         InternalError: {
             headers: {
                 "Cache-Control": components["headers"]["NoStore"];
@@ -442,7 +439,7 @@ export interface components {
                 "application/xml": components["schemas"]["ErrorXml"];
             };
         };
-        /** @description Upstream refused the proxy or failed. */
+        /** @description Upstream rejected the proxy's API key, or failed. */
         BadGateway: {
             headers: {
                 "Cache-Control": components["headers"]["NoStore"];
@@ -459,7 +456,7 @@ export interface components {
                 "application/xml": components["schemas"]["ErrorXml"];
             };
         };
-        /** @description Upstream is not asked at present. */
+        /** @description The circuit breaker is open, the quota is exhausted, or too many requests wait for this station. */
         ServiceUnavailable: {
             headers: {
                 "Retry-After": components["headers"]["RetryAfter"];
@@ -477,7 +474,7 @@ export interface components {
                 "application/xml": components["schemas"]["ErrorXml"];
             };
         };
-        /** @description Upstream was too slow. */
+        /** @description Upstream did not answer in time. */
         GatewayTimeout: {
             headers: {
                 "Cache-Control": components["headers"]["NoStore"];
@@ -497,86 +494,82 @@ export interface components {
     };
     parameters: {
         /**
-         * @description The format of the answer, of an error too. Anything else is answered with 400, in JSON.
+         * @description The format of the response, error responses included. Any other value is answered with 400, in JSON.
          * @example json
          */
         ext: "json" | "xml";
         /**
-         * @description The station's id, as `dataSources` of a search result names it. Opaque and case-sensitive; given once.
-         *     The length is counted in UTF-16 units.
+         * @description The station's id, from `dataSources` of a search result. Opaque and case-sensitive; must be given exactly once.
+         *     The length is counted in UTF-16 code units.
          */
         chargingAvailability: string;
         /**
-         * @description Connector types to keep, separated by commas, compared exactly. The parameter may also be repeated: then
-         *     the union counts. A type that no connector has is no error and matches nothing. Empty items are skipped.
+         * @description Connector types to include, separated by commas and compared exactly. If the parameter is repeated, the union
+         *     is used. A type that no connector has is not an error and matches nothing. Empty items are ignored.
          */
         connectorSet: string[];
-        /** @description Least power to keep, in kW, inclusive. At most `maxPowerKW`; given at most once. */
+        /** @description Minimum power in kW, inclusive. Must not exceed `maxPowerKW`; may be given once. */
         minPowerKW: number;
-        /** @description Greatest power to keep, in kW, inclusive. At least `minPowerKW`; given at most once. */
+        /** @description Maximum power in kW, inclusive. Must not be below `minPowerKW`; may be given once. */
         maxPowerKW: number;
         /**
-         * @description The client's key, given once, where the deployment gives its clients keys: without one that it knows the
-         *     answer is 403, before anything else of the request is looked at. Elsewhere it is accepted, because clients
-         *     of the upstream endpoint send one, and ignored. Never forwarded or logged; for upstream the proxy has a key
-         *     of its own.
+         * @description The client's key, if the deployment uses client keys: without exactly one valid key the response is 403, and
+         *     the other parameters are not validated. Otherwise accepted and ignored, because clients of the upstream
+         *     endpoint send one. Never forwarded or logged; for upstream the proxy has its own key.
          */
         key: string;
         /**
-         * @description An identifier for this call, told again in the answer. One that does not match the pattern is replaced
-         *     by a fresh one, without an error.
+         * @description An identifier for this request, returned in the response. One that does not match the pattern is replaced by a
+         *     new one, without an error.
          */
         TrackingID: string;
-        /** @description Entity tags of answers that the client holds, or `*`. If one matches, the answer is 304. */
+        /** @description Entity tags of the client's copies, or `*`. If one matches, the response is 304. */
         IfNoneMatch: string;
-        /** @description Names `gzip` to have larger bodies compressed. Without it, or with `gzip;q=0`, none is. */
+        /** @description Bodies of 1,000 bytes or more are compressed if it names `gzip`, with a `q` above 0. */
         AcceptEncoding: string;
     };
     requestBodies: never;
     headers: {
-        /** @description To be kept by clients only together with the `ETag`, and revalidated before use. */
+        /** @description Clients may store the answer but must revalidate it before use. */
         CacheControl: "no-cache";
-        /** @description An error is not to be kept. */
+        /** @description Error responses must not be stored. */
         NoStore: "no-store";
-        /** @description A strong entity tag of this rendering. It differs between content codings. */
+        /** @description A strong entity tag. It differs between formats, filters and content codings. */
         ETag: string;
         /** @description Whole seconds since upstream answered. */
         Age: number;
-        /** @description How the cache came to the answer (RFC 9211). */
+        /** @description How the cache handled the request (RFC 9211). */
         CacheStatus: string;
-        /** @description The coding of the body, if it has one. */
+        /** @description The content coding of the body, if any. */
         ContentEncoding: "gzip";
-        /** @description The `Tracking-ID` of the request, or a fresh one. */
+        /** @description The `Tracking-ID` of the request, or a new one. */
         TrackingID: string;
         /**
-         * @description The request headers that the answer depends on: `Accept-Encoding`, with `Origin` where only named origins
-         *     are allowed.
+         * @description The request headers that the response depends on: `Accept-Encoding`, and `Origin` if the allowed origins are
+         *     a list.
          */
         Vary: string;
-        /** @description The body is what `Content-Type` says. */
+        /** @description Browsers must not guess another type than `Content-Type`. */
         NoSniff: "nosniff";
-        /** @description The page loads nothing from anywhere else, and has no script and no style in itself. */
+        /** @description The page loads nothing from other origins and has no inline scripts or styles. */
         ContentSecurityPolicy: string;
-        /** @description Nobody learns where the reader comes from. */
+        /** @description The browser sends no `Referer` header. */
         ReferrerPolicy: "no-referrer";
-        /**
-         * @description `*`, or the page's own origin where only named origins are allowed. Absent for an origin that is not
-         *     among those.
-         */
+        /** @description `*`, or the page's origin if the allowed origins are a list that contains it. Absent for other origins. */
         AllowOrigin: string;
-        /** @description Present where only named origins are allowed. */
+        /** @description Present if the allowed origins are a list. */
         AllowCredentials: "true";
         /** @description The headers that a page may read. */
         ExposeHeaders: "Tracking-ID, Retry-After, Age, Cache-Status, ETag";
         /** @description The methods that a page may use. */
         AllowMethods: "GET, OPTIONS";
-        /** @description The headers that the page asked for. Absent if it asked for none. */
+        /** @description The headers that the preflight requested. Absent if it requested none. */
         AllowHeaders: string;
-        /** @description How long a browser may remember this answer, in seconds. */
+        /** @description How long a browser may cache this response, in seconds. */
         MaxAge: number;
-        /** @description The methods of this path. */
+        /** @description The allowed methods of this path. */
         Allow: "GET, OPTIONS";
-        /** @description Whole seconds after which asking again can help. Never 0. */
+        /** @description Seconds to wait before the next attempt. Never 0. */
         RetryAfter: number;
     };
     pathItems: never;
@@ -587,41 +580,40 @@ export interface operations {
         parameters: {
             query: {
                 /**
-                 * @description The station's id, as `dataSources` of a search result names it. Opaque and case-sensitive; given once.
-                 *     The length is counted in UTF-16 units.
+                 * @description The station's id, from `dataSources` of a search result. Opaque and case-sensitive; must be given exactly once.
+                 *     The length is counted in UTF-16 code units.
                  */
                 chargingAvailability: components["parameters"]["chargingAvailability"];
                 /**
-                 * @description Connector types to keep, separated by commas, compared exactly. The parameter may also be repeated: then
-                 *     the union counts. A type that no connector has is no error and matches nothing. Empty items are skipped.
+                 * @description Connector types to include, separated by commas and compared exactly. If the parameter is repeated, the union
+                 *     is used. A type that no connector has is not an error and matches nothing. Empty items are ignored.
                  */
                 connectorSet?: components["parameters"]["connectorSet"];
-                /** @description Least power to keep, in kW, inclusive. At most `maxPowerKW`; given at most once. */
+                /** @description Minimum power in kW, inclusive. Must not exceed `maxPowerKW`; may be given once. */
                 minPowerKW?: components["parameters"]["minPowerKW"];
-                /** @description Greatest power to keep, in kW, inclusive. At least `minPowerKW`; given at most once. */
+                /** @description Maximum power in kW, inclusive. Must not be below `minPowerKW`; may be given once. */
                 maxPowerKW?: components["parameters"]["maxPowerKW"];
                 /**
-                 * @description The client's key, given once, where the deployment gives its clients keys: without one that it knows the
-                 *     answer is 403, before anything else of the request is looked at. Elsewhere it is accepted, because clients
-                 *     of the upstream endpoint send one, and ignored. Never forwarded or logged; for upstream the proxy has a key
-                 *     of its own.
+                 * @description The client's key, if the deployment uses client keys: without exactly one valid key the response is 403, and
+                 *     the other parameters are not validated. Otherwise accepted and ignored, because clients of the upstream
+                 *     endpoint send one. Never forwarded or logged; for upstream the proxy has its own key.
                  */
                 key?: components["parameters"]["key"];
             };
             header?: {
                 /**
-                 * @description An identifier for this call, told again in the answer. One that does not match the pattern is replaced
-                 *     by a fresh one, without an error.
+                 * @description An identifier for this request, returned in the response. One that does not match the pattern is replaced by a
+                 *     new one, without an error.
                  */
                 "Tracking-ID"?: components["parameters"]["TrackingID"];
-                /** @description Entity tags of answers that the client holds, or `*`. If one matches, the answer is 304. */
+                /** @description Entity tags of the client's copies, or `*`. If one matches, the response is 304. */
                 "If-None-Match"?: components["parameters"]["IfNoneMatch"];
-                /** @description Names `gzip` to have larger bodies compressed. Without it, or with `gzip;q=0`, none is. */
+                /** @description Bodies of 1,000 bytes or more are compressed if it names `gzip`, with a `q` above 0. */
                 "Accept-Encoding"?: components["parameters"]["AcceptEncoding"];
             };
             path: {
                 /**
-                 * @description The format of the answer, of an error too. Anything else is answered with 400, in JSON.
+                 * @description The format of the response, error responses included. Any other value is answered with 400, in JSON.
                  * @example json
                  */
                 ext: components["parameters"]["ext"];
@@ -630,7 +622,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The station's availability, in the format that the path's ending asks for. */
+            /** @description The station's availability, in the format that the path ends in. */
             200: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
@@ -651,7 +643,7 @@ export interface operations {
                     "application/xml": components["schemas"]["AvailabilityXml"];
                 };
             };
-            /** @description The client holds this answer already. There is no body. */
+            /** @description The client's copy is current. There is no body. */
             304: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
@@ -687,7 +679,7 @@ export interface operations {
             header?: never;
             path: {
                 /**
-                 * @description The format of the answer, of an error too. Anything else is answered with 400, in JSON.
+                 * @description The format of the response, error responses included. Any other value is answered with 400, in JSON.
                  * @example json
                  */
                 ext: components["parameters"]["ext"];
@@ -696,7 +688,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description What a page may send. There is no body. */
+            /** @description The methods and headers that a page may send. There is no body. */
             204: {
                 headers: {
                     "Access-Control-Allow-Methods": components["headers"]["AllowMethods"];
@@ -726,7 +718,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The process lives. */
+            /** @description The process is running. */
             200: {
                 headers: {
                     "Tracking-ID": components["headers"]["TrackingID"];
@@ -788,9 +780,9 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Entity tags of answers that the client holds, or `*`. If one matches, the answer is 304. */
+                /** @description Entity tags of the client's copies, or `*`. If one matches, the response is 304. */
                 "If-None-Match"?: components["parameters"]["IfNoneMatch"];
-                /** @description Names `gzip` to have larger bodies compressed. Without it, or with `gzip;q=0`, none is. */
+                /** @description Bodies of 1,000 bytes or more are compressed if it names `gzip`, with a `q` above 0. */
                 "Accept-Encoding"?: components["parameters"]["AcceptEncoding"];
             };
             path?: never;
@@ -819,7 +811,7 @@ export interface operations {
                     "text/html": string;
                 };
             };
-            /** @description The client holds this page already. There is no body. */
+            /** @description The client's copy is current. There is no body. */
             304: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];

@@ -2,8 +2,8 @@ import createClient from 'openapi-fetch'
 import type { operations, paths } from './api.d.ts'
 
 /*
- * What a frontend writes: its types come from openapi.yaml alone (`npm run openapi:types`), its only setting is the
- * base URL. The compiler is the judge of what stands below: every `@ts-expect-error` is a mistake that must be told.
+ * What a frontend writes: its types come from openapi.yaml (`npm run openapi:types`), its only setting is the base URL.
+ * The compiler checks this file: every `@ts-expect-error` is a mistake that must be a type error.
  */
 
 type Fetch = (request: Request) => Promise<Response>
@@ -13,12 +13,12 @@ export function clientFor(baseUrl: string, fetch?: Fetch) {
   return createClient<paths>({ baseUrl, ...(fetch && { fetch }) })
 }
 
-/** The library infers what it is given, so a slip in an optional name is told only where the type is said. */
+/** Without an annotation the library infers the query's type and accepts a misspelled optional name. */
 type Query = operations['getChargingAvailability']['parameters']['query']
 
 const ROUTE = '/search/2/chargingAvailability.{ext}'
 
-/** How many points of these types are free at a station, and what was wrong if nobody knows. */
+/** The free points of these types at a station, or the error. */
 export async function freePoints(client: Client, chargingAvailability: string, connectorSet: string[]) {
   const query: Query = { chargingAvailability, connectorSet, minPowerKW: 11 }
   const { data, error, response } = await client.GET(ROUTE, { params: { path: { ext: 'json' }, query } })
@@ -29,7 +29,7 @@ export async function freePoints(client: Client, chargingAvailability: string, c
   return { free, trackingId: response.headers.get('tracking-id') }
 }
 
-/** The same as XML, which is text to this client. */
+/** A station as XML, which this client reads as text. */
 export async function asXml(client: Client, chargingAvailability: string) {
   return client.GET(ROUTE, {
     params: { path: { ext: 'xml' }, query: { chargingAvailability } },
@@ -37,7 +37,7 @@ export async function asXml(client: Client, chargingAvailability: string) {
   })
 }
 
-/** Asks whether what is held still holds. */
+/** A conditional request. */
 export async function revalidated(client: Client, chargingAvailability: string, etag: string) {
   const { response } = await client.GET(ROUTE, {
     params: {
@@ -49,13 +49,13 @@ export async function revalidated(client: Client, chargingAvailability: string, 
   return response
 }
 
-/** Arrays as the document says them, separated by commas, and not as the library does by itself, repeated. */
+/** A client that sends arrays separated by commas, as documented; the library's default is to repeat the name. */
 export function withCommas(baseUrl: string, fetch?: Fetch): Client {
   const querySerializer = { array: { style: 'form', explode: false } } as const
   return createClient<paths>({ baseUrl, querySerializer, ...(fetch && { fetch }) })
 }
 
-/** What does not compile; nobody calls it. */
+/** Mistakes; never called. */
 export async function mistakes({ GET, POST }: Client) {
   const path = { ext: 'json' } as const
   const query = { chargingAvailability: 'a' }

@@ -1,4 +1,4 @@
-// The renderer has a dark side, and leaves the choice to the page: the reader's system decides.
+// Swagger UI has a dark mode but does not switch to it: the page follows the system's colour scheme.
 const dark = matchMedia('(prefers-color-scheme: dark)')
 const follow = () => document.documentElement.classList.toggle('dark-mode', dark.matches)
 dark.addEventListener('change', follow)
@@ -7,8 +7,8 @@ follow()
 globalThis.SwaggerUIBundle({
   url: 'openapi.yaml',
   domNode: document.querySelector('#reference'),
-  validatorUrl: null, // it would tell a stranger's server of this document
-  queryConfigEnabled: false, // a link could name another document
+  validatorUrl: null, // it would send the document's URL to a third party
+  queryConfigEnabled: false, // otherwise a link could load another document
   deepLinking: true,
   tryItOutEnabled: true,
   displayRequestDuration: true,

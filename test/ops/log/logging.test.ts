@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
-import { traceIdOf } from '../../../src/http/trace-context.ts'
+import { traceIdOf } from '../../../src/http/request-context.ts'
 import { answerStatus } from '../../support/scripted-upstream.ts'
 import type { Service } from '../../support/service.ts'
 import { startService } from '../../support/service.ts'

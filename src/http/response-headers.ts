@@ -1,0 +1,61 @@
+import { negotiate } from '@fastify/accept-negotiator'
+import { LRUCache } from 'lru-cache'
+import type { Format } from '../availability/model.ts'
+import type { LookupResult } from '../cache/cache.ts'
+
+export const CONTENT_TYPE: Record<Format, string> = {
+  json: 'application/json; charset=utf-8',
+  xml: 'application/xml; charset=utf-8',
+}
+
+const CACHE = 'ev-availability-proxy'
+
+/**
+ * Cache-Status (RFC 9211): `hit` and `fwd` exclude each other, `ttl` is in whole seconds and negative for a stale
+ * answer, whose `detail` is the code of the error that it replaces. No `key`: that is the station's id.
+ */
+export function cacheStatus({ result, ttlMs, wasExpired, isStored, staleReason }: LookupResult): string {
+  const forwarded = wasExpired ? 'fwd=stale' : 'fwd=uri-miss'
+  switch (result) {
+    case 'hit':
+    case 'stale':
+      return `${CACHE}; hit; ttl=${Math.floor(ttlMs / 1000)}`
+    case 'stale_error':
+      return `${CACHE}; hit; ttl=${Math.floor(ttlMs / 1000)}; detail=${staleReason?.code ?? 'error'}`
+    case 'coalesced':
+      return `${CACHE}; ${forwarded}; collapsed`
+    case 'miss':
+      return `${CACHE}; ${forwarded}; fwd-status=200${isStored ? '; stored' : ''}`
+  }
+}
+
+/** One entity tag of a list: `"…"` or `W/"…"` (RFC 9110, 8.8.3). */
+const ENTITY_TAG = /(?:W\/)?("[\x21\x23-\x7e\x80-\xff]*")/g
+
+/** Whether If-None-Match contains this tag: in a list, with `W/`, or as `*`; weak comparison (RFC 9110, 13.1.2). */
+export function matchesEtag(ifNoneMatch: string | undefined, etag: string): boolean {
+  if (ifNoneMatch === undefined) return false
+  if (ifNoneMatch === etag) return true // the form that browsers send
+  if (ifNoneMatch.trim() === '*') return true
+  for (const [, tag] of ifNoneMatch.matchAll(ENTITY_TAG)) if (tag === etag) return true
+  return false
+}
+
+/** Smaller bodies gain little from compression. */
+const MIN_GZIP_BYTES = 1_000
+
+/** By Accept-Encoding: browsers and SDKs send a handful of different values. */
+const negotiated = new LRUCache<string, boolean>({ max: 200 })
+const MAX_CACHED_HEADER_LENGTH = 200
+
+/** Whether a body of this size is compressed: the client must name gzip, with a q above 0 (RFC 9110, 12.5.3). */
+export function wantsGzip(acceptEncoding: string | string[] | undefined, bytes: number): boolean {
+  if (typeof acceptEncoding !== 'string' || bytes < MIN_GZIP_BYTES) return false
+  const cached = negotiated.get(acceptEncoding)
+  if (cached !== undefined) return cached
+  // A wildcard does not name gzip; the negotiator would read it as gzip even beside `gzip;q=0`.
+  const named = acceptEncoding.toLowerCase().replaceAll('*', 'any')
+  const wanted = negotiate(named, ['gzip', 'identity']) === 'gzip'
+  if (acceptEncoding.length <= MAX_CACHED_HEADER_LENGTH) negotiated.set(acceptEncoding, wanted)
+  return wanted
+}

@@ -1,0 +1,59 @@
+import { EventEmitter } from 'node:events'
+import type { FastifyReply } from 'fastify'
+import t from 'tap'
+import { abortOnDisconnect, ClientDisconnectedError } from '../../src/http/client-disconnect.ts'
+import type { RequestFailure } from '../../src/events.ts'
+import { pathFor } from '../support/request.ts'
+import { createTestServer } from './public-server.ts'
+
+function setup(writableFinished: boolean) {
+  const raw = Object.assign(new EventEmitter(), { writableFinished })
+  return { raw, signal: abortOnDisconnect({ raw } as unknown as FastifyReply) }
+}
+
+await t.test('a connection that closes before its response was written aborts the signal', async (t) => {
+  const { raw, signal } = setup(false)
+  t.notOk(signal.aborted)
+  raw.emit('close')
+  t.ok(signal.reason instanceof ClientDisconnectedError)
+})
+
+await t.test(
+  'a connection that closes after its response was written does not abort the signal',
+  async (t) => {
+    const { raw, signal } = setup(true)
+    raw.emit('close')
+    t.notOk(signal.aborted)
+  },
+)
+
+await t.test('a disconnected client is neither reported as an error nor as answered', async (t) => {
+  const reported: unknown[] = []
+  const { app } = await createTestServer(
+    t,
+    {},
+    {
+      cache: {
+        get: (_id, onWait) => {
+          onWait?.()
+          return Promise.reject(new ClientDisconnectedError())
+        },
+        inFlight: () => undefined,
+      },
+      listener: {
+        requestFailed: (failure: RequestFailure) => void reported.push(failure),
+        requestAnswered: (...details) => void reported.push(details),
+      },
+    },
+  )
+  const controller = new AbortController()
+  const response = app.inject({
+    url: pathFor('chargingAvailability=a'),
+    headers: { host: 'x' },
+    signal: controller.signal,
+  })
+  await new Promise((resolve) => setImmediate(resolve))
+  controller.abort()
+  await t.rejects(response)
+  t.strictSame(reported, [])
+})

@@ -1,0 +1,94 @@
+import t from 'tap'
+import { sendBytes } from '../support/raw-http.ts'
+import { answerStation, Barrier } from '../support/scripted-upstream.ts'
+import { perCall, waitFor } from '../support/scripts.ts'
+import { startService } from '../support/service.ts'
+import { CANARY, getAndClose, getAndKeep, HOST, statusesIn, TARGET } from './raw-requests.ts'
+
+const GARBAGE = `${CANARY}\r\n\r\n`
+
+await t.test('several requests on one connection', async (t) => {
+  const barrier = new Barrier()
+  const { proxy, upstream } = await startService(t, {
+    script: perCall(({ id }) => (id === 'held' ? waitFor(barrier) : answerStation)),
+  })
+  const { port } = proxy.addresses.public
+
+  await t.test('an error response has the format of its own request, not of the one before', async (t) => {
+    const asXml = (request: string) => request.replace('.json', '.xml')
+    const invalid = [
+      getAndKeep('one').replace(HOST, `${HOST}Bad Header\r\n`),
+      getAndKeep('one').replace('GET', 'FROB'),
+      getAndKeep('one').replace(HOST, `${HOST}Content-Length: x\r\n`),
+    ]
+    const received = await Promise.all(
+      invalid
+        .flatMap((it) => [getAndKeep('one') + asXml(it), asXml(getAndKeep('one')) + it])
+        .map(async (bytes) => {
+          const { text } = await sendBytes(port, bytes)
+          const last = text.slice(text.lastIndexOf('HTTP/1.1 '))
+          return [...statusesIn(text), /^content-type: (\S+);/m.exec(last)?.[1]]
+        }),
+    )
+    t.strictSame(
+      received,
+      invalid.flatMap(() => [
+        [200, 400, 'application/xml'],
+        [200, 400, 'application/json'],
+      ]),
+    )
+  })
+
+  await t.test('pipelined requests are answered in order', async (t) => {
+    const { text } = await sendBytes(port, getAndKeep('one') + getAndKeep('two') + getAndClose(TARGET))
+    t.strictSame(statusesIn(text), [200, 200, 200])
+    t.ok(text.indexOf('"chargingAvailability":"one"') < text.indexOf('"chargingAvailability":"two"'))
+  })
+
+  await t.test('garbage after a hit is rejected after the response to the hit', async (t) => {
+    const { text } = await sendBytes(port, getAndKeep('one') + GARBAGE)
+    t.strictSame(statusesIn(text), [200, 400])
+    t.notMatch(text, CANARY)
+  })
+
+  await t.test('garbage after a miss is rejected after the response to the miss', async (t) => {
+    const { text } = await sendBytes(port, getAndKeep('fetched') + GARBAGE)
+    t.strictSame(statusesIn(text), [200, 400])
+    t.match(text, '"chargingAvailability":"fetched"')
+  })
+
+  await t.test('garbage after several misses is rejected after all their responses', async (t) => {
+    const responses = sendBytes(port, getAndKeep('held') + getAndKeep('three') + GARBAGE)
+    await upstream.arrived(upstream.calls.length + 1)
+    barrier.open()
+    const { text } = await responses
+    t.strictSame(statusesIn(text), [200, 200, 400])
+  })
+
+  await t.test('a request whose body is invalid gets exactly one response', async (t) => {
+    const target = '/search/2/chargingAvailability.json?chargingAvailability=one'
+    const codings = [
+      ['chunked', `${CANARY}\r\n`],
+      ['xchunked', '0\r\n\r\n'],
+    ]
+    const requests = ['GET', 'POST'].flatMap((method) =>
+      codings.map(
+        ([coding, body]) =>
+          `${method} ${target} HTTP/1.1\r\n${HOST}Transfer-Encoding: ${coding}\r\n\r\n${body}`,
+      ),
+    )
+    const received = await Promise.all(
+      requests.map(async (bytes) => statusesIn((await sendBytes(port, bytes)).text)),
+    )
+    t.strictSame(
+      received.filter((statuses) => statuses.length !== 1 || ![400, 405].includes(statuses[0] ?? 0)),
+      [],
+    )
+  })
+
+  await t.test('an error response keeps the connection if the end of its request is known', async (t) => {
+    const invalid = `GET /search/2/chargingAvailability.json HTTP/1.1\r\n${HOST}\r\n`
+    const { text } = await sendBytes(port, invalid + getAndKeep('one') + getAndClose('/nothing'))
+    t.strictSame(statusesIn(text), [400, 200, 404])
+  })
+})

@@ -1,0 +1,52 @@
+import type { Test } from 'tap'
+import { Answer } from '../../src/cache/answer.ts'
+import type { LookupResult } from '../../src/cache/cache.ts'
+import type { Observer } from '../../src/events.ts'
+import { broadcast } from '../../src/events.ts'
+import type { PublicServerDeps, PublicServerOptions } from '../../src/http/server.ts'
+import { createPublicServer } from '../../src/http/server.ts'
+import { TestClock } from '../support/clock.ts'
+import { referenceStation } from '../support/stations.ts'
+
+export function hitFor(id: string): LookupResult {
+  return {
+    answer: new Answer(referenceStation(id)),
+    result: 'hit',
+    ageMs: 0,
+    ttlMs: 1,
+    wasExpired: false,
+    isStored: true,
+    staleReason: null,
+  }
+}
+
+/** The public server with a cache in which every lookup is a hit, and a clock that stands still. */
+export async function createTestServer(
+  t: Test,
+  options: Partial<PublicServerOptions> = {},
+  { listener = {}, ...deps }: Partial<PublicServerDeps> & { listener?: Partial<Observer> } = {},
+) {
+  const clock = new TestClock()
+  const app = await createPublicServer(
+    {
+      perSecond: 0,
+      maxInFlight: 0,
+      trustedProxies: [],
+      corsOrigins: '*',
+      accessLog: false,
+      openapi: '',
+      docs: false,
+      isDraining: () => false,
+      ...options,
+    },
+    {
+      cache: { get: hitFor, inFlight: () => undefined },
+      clients: null,
+      clock,
+      observer: broadcast([listener]),
+      ...deps,
+    },
+  )
+  t.teardown(() => app.close())
+  return { app, clock }
+}
