@@ -17,6 +17,7 @@ import { createEventLog } from './ops/log/event-log.ts'
 import { Health } from './ops/health.ts'
 import { createLogger, redact } from './ops/log/logger.ts'
 import { createMetrics } from './ops/metrics/metrics.ts'
+import { MetricsRecorder } from './ops/metrics/metrics-recorder.ts'
 import type { InspectedStation, StationInspector } from './ops/status/status-routes.ts'
 import { Status } from './ops/status/status.ts'
 import { openApiKey } from './upstream/tomtom/api-key.ts'
@@ -131,12 +132,13 @@ function openOps(
   health: Health,
 ) {
   const { version, nodeVersion, residentBytes } = surroundings
-  const metrics = createMetrics(gauges, surroundings)
+  const recorder = new MetricsRecorder()
+  const metrics = createMetrics(recorder, gauges, surroundings)
   const status = new Status(
     { version, nodeVersion, cache: config.cache, upstream: config.upstream },
-    { gauges, health, clock, ...(residentBytes && { residentBytes }) },
+    { gauges, recorder, health, clock, ...(residentBytes && { residentBytes }) },
   )
-  listeners.push(metrics.observer, status.observer)
+  listeners.push(recorder.observer, status.observer)
   return { metrics, status }
 }
 

@@ -15,6 +15,7 @@ import { createPublicServer } from '../../src/http/server.ts'
 import type { Gauges } from '../../src/events.ts'
 import { broadcast } from '../../src/events.ts'
 import { createMetrics } from '../../src/ops/metrics/metrics.ts'
+import { MetricsRecorder } from '../../src/ops/metrics/metrics-recorder.ts'
 import { READ_EVERY_MS } from '../../src/lib/watched-file.ts'
 import type { WireAnswer } from '../support/ask.ts'
 import { pathFor } from '../support/ask.ts'
@@ -223,9 +224,7 @@ await t.test('with client keys', async (t) => {
     const headers = { origin: 'https://page.example', 'tracking-id': 'find-me' }
     const answer = await get('chargingAvailability=a', { headers })
     t.match(answer.headers, { 'access-control-allow-origin': '*', 'tracking-id': 'find-me' })
-    const line = proxy.logs.find(
-      ({ trackingId, msg }) => trackingId === 'find-me' && msg === 'request refused',
-    )
+    const line = proxy.logs.find(({ trackingId, msg }) => trackingId === 'find-me' && msg === 'client error')
     t.match(line, { code: 'Forbidden', status: 403, reason: 'no key was given' })
   })
 
@@ -250,7 +249,7 @@ await t.test('with client keys', async (t) => {
       lines.map(({ msg, client }) => [msg, client]),
       [
         ['request answered', 'ios'],
-        ['request refused', 'ios'],
+        ['client error', 'ios'],
         ['request answered', 'ios'],
       ],
     )
@@ -290,7 +289,7 @@ await t.test('client keys in a file', async (t) => {
   t.match(after, /evproxy_client_requests_total\{client="ios"\} [1-9]/)
   t.notMatch(after, 'client="old"', 'whoever was taken away is no label any more')
   t.match(
-    proxy.logs.find(({ msg }) => String(msg).startsWith('the client keys have changed')),
+    proxy.logs.find(({ msg }) => msg === 'client keys reloaded'),
     {
       clients: ['web', 'ios'],
     },
@@ -303,7 +302,9 @@ await t.test('a client that was taken away and comes back is counted from zero',
   gauges.upstream = () => ({ inFlight: 0, queued: 0, circuit: 'closed', callsPerSecond: null })
   gauges.quota = gauges.sharedCacheUp = () => null
   gauges.effectiveTtlMs = () => 0
-  const { observer, render } = createMetrics(gauges, { version: '1', nodeVersion: '1' })
+  const recorder = new MetricsRecorder()
+  const { observer } = recorder
+  const { render } = createMetrics(recorder, gauges, { version: '1', nodeVersion: '1' })
   for (const name of ['web', 'old', null]) observer.clientIdentified?.(name)
   observer.clientsChanged?.(['web'])
   const text = await render()

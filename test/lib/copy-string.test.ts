@@ -67,6 +67,6 @@ await t.test('failures that are remembered keep no request and no long text aliv
       cause: new Error(longText(i)),
     })
   })
-  t.equal(failures.failed.count, COUNT)
+  t.equal(failures.failures.count, COUNT)
   t.ok(held < MOST, `${held} bytes`)
 })
