@@ -157,7 +157,7 @@ export function broadcast(listeners: readonly Partial<Observer>[]): Observer {
   const emit =
     (name: string) =>
     (...details: unknown[]) => {
-      for (const listener of listeners as readonly Listener[]) listener[name]?.(...details)
+      for (const listener of listeners as readonly Listener[]) listener[name]?.apply(listener, details)
     }
   return Object.fromEntries(Object.keys(EVENTS).map((name) => [name, emit(name)])) as Observer
 }
