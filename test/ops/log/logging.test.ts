@@ -14,8 +14,8 @@ const ANY_LOG_CALL = /\blog\.(?:trace|debug|info|warn|error|fatal)\(/g
 const CATALOGUE_ROW = /^\| `([^`]+)` \| (?:fatal|error|warn|info|debug|trace)/gm
 
 const sources = ['src/ops/log/event-log.ts', 'src/main.ts'].map(read).join('\n')
-const inCode = [...sources.matchAll(LOG_CALL)].map(([, message]) => message)
-const inDocument = [...read('docs/logging.md').matchAll(CATALOGUE_ROW)].map(([, message]) => message)
+const inCode = [...sources.matchAll(LOG_CALL)].map(([, message = '']) => message)
+const inDocument = [...read('docs/logging.md').matchAll(CATALOGUE_ROW)].map(([, message = '']) => message)
 
 await t.test('every log call in the source has a literal message', async (t) => {
   t.equal(inCode.length, [...sources.matchAll(ANY_LOG_CALL)].length)
