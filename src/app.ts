@@ -18,6 +18,7 @@ import { Health } from './ops/health.ts'
 import { createEventLog } from './ops/log/event-log.ts'
 import { createLogger, redact } from './ops/log/logger.ts'
 import { createMetrics } from './ops/metrics/metrics.ts'
+import { MetricsRecorder } from './ops/metrics/metrics-recorder.ts'
 import type { InspectedStation, StationInspector } from './ops/status/status-routes.ts'
 import { Status } from './ops/status/status.ts'
 import { openApiKey } from './upstream/tomtom/api-key.ts'
@@ -143,12 +144,13 @@ function createAdmin(
   { gauges, inspector, redact }: AdminDeps,
 ): FastifyInstance {
   const { version, nodeVersion, residentBytes } = runtime
-  const metrics = createMetrics(gauges, runtime)
+  const recorder = new MetricsRecorder()
+  const metrics = createMetrics(recorder, gauges, runtime)
   const status = new Status(
     { version, nodeVersion, cache: config.cache, upstream: config.upstream },
-    { gauges, health, clock, ...(residentBytes && { residentBytes }) },
+    { gauges, recorder, health, clock, ...(residentBytes && { residentBytes }) },
   )
-  subscribe(metrics.observer)
+  subscribe(recorder.observer)
   subscribe(status.observer)
   const circuit = () => gauges.upstream().circuit
   return createAdminServer({ health, metrics, circuit, status, inspector, redact })

@@ -1,18 +1,19 @@
 /**
- * What the rooms say happened. Nobody who says it knows who listens: ops/ counts and logs.
- * Every label is one of a closed set; ids, paths and error texts never become labels.
+ * The events that components emit. A component gets an `Observer` and calls its methods; it does not know the listeners,
+ * which are metrics, log and status page in ops/. Every label is one of a closed set: ids, paths and error texts never
+ * become labels.
  */
 export const FORMATS = ['json', 'xml', 'none'] as const
 export type FormatLabel = (typeof FORMATS)[number]
 
-/** Every status that the public listener answers with. */
+/** Every status that the public listener sends. */
 export const STATUSES = [200, 204, 304, 400, 403, 404, 405, 408, 429, 431, 500, 502, 503, 504] as const
 
-/** How a lookup in the cache ended. Each lookup is exactly one of these. */
+/** How a cache lookup ended. Each lookup has exactly one result. */
 export const CACHE_RESULTS = ['hit', 'stale', 'stale_error', 'coalesced', 'miss', 'error'] as const
 export type CacheResult = (typeof CACHE_RESULTS)[number]
 
-/** What a request was for the latency histogram: `none` never got as far as a lookup. */
+/** The result label of a request: `none` without a cache lookup. */
 export type RequestResult = CacheResult | 'none'
 
 /** How an attempt to call upstream ended. */
@@ -30,44 +31,44 @@ export const UPSTREAM_OUTCOMES = [
 ] as const
 export type UpstreamOutcome = (typeof UPSTREAM_OUTCOMES)[number]
 
-/** How a question to the shared tier ended: error is a failed command, or a value that is no answer. */
+/** How a lookup in the shared cache ended. `error`: the command failed, or the value cannot be decoded. */
 export const SHARED_RESULTS = ['hit', 'miss', 'error'] as const
 export type SharedResult = (typeof SHARED_RESULTS)[number]
 
-/** closed: calls go out; open: none do; half_open: one does, to see whether upstream is back. */
+/** `closed`: calls are sent; `open`: none is sent; `half_open`: a single probe is in flight. */
 export const CIRCUIT_STATES = ['closed', 'open', 'half_open'] as const
 export type CircuitState = (typeof CIRCUIT_STATES)[number]
 
-/** The limit of its own that a client has reached: requests a second, or requests that wait for upstream. */
+/** The limit per client that was exceeded: requests per second, or concurrent requests that wait for upstream. */
 export const CLIENT_LIMITS = ['rate', 'in_flight'] as const
 export type ClientLimit = (typeof CLIENT_LIMITS)[number]
 
-/** Upstream refuses our calls, and what is most likely behind it. */
+/** Upstream rejects the API key (401, 403) or throttles it (429). */
 export interface UpstreamRejection {
   readonly status: number | undefined
-  /** A sentence for the operator. */
+  /** The most likely cause and what to do, as a sentence for the operator. */
   readonly diagnosis: string
-  /** How long no call is made. */
+  /** Length of the cool-down, in ms. */
   readonly waitMs: number
 }
 
-/** A request that ended in an error: for the log and the status page, never for a metric. */
+/** A request that ended in an error response: for the log and the status page, never for a metric. */
 export interface RequestFailure {
   readonly trackingId: string
-  /** The trace that the request belongs to (W3C Trace Context), if it came with one. */
+  /** The trace of the request (W3C Trace Context), if it had a valid `traceparent`. */
   readonly traceId?: string
-  /** The client's name, where clients have keys and this one was right. */
+  /** The client's name, where clients have keys and this one was valid. */
   readonly client?: string
-  /** The id that was asked for, once it has passed validation. */
+  /** The requested station id, if it passed validation. */
   readonly station?: string
   readonly code: string
   readonly status: number
-  /** What happened inside. */
+  /** The internal reason; the client does not get it. */
   readonly reason: string | undefined
   readonly cause: unknown
 }
 
-/** One request, for the access log: what was asked without the query itself, for that may hold a key. */
+/** A request for the access log. Without the query, which may contain a key. */
 export interface Access {
   readonly trackingId: string
   readonly traceId?: string
@@ -80,93 +81,83 @@ export interface Access {
   readonly ms: number
 }
 
-export interface Observer {
-  /** A request on the public listener was answered. */
-  requestAnswered(format: FormatLabel, status: number, result: RequestResult, seconds: number): void
-  /** A request ended in an error. */
-  requestFailed(failure: RequestFailure): void
-  /** A request was answered, told only while the access log is on. */
-  accessLogged(access: Access): void
-  /** A client asked, told only where clients have keys: its name, or null without a key that is known. */
-  clientIdentified(name: string | null): void
-  /** A client was refused for its own limit. */
-  clientLimited(limit: ClientLimit): void
-  /** The clients were read again from their file and have changed. */
-  clientsChanged(names: readonly string[]): void
-  /** The clients' file cannot be used; the keys in force stay. The reason repeats nothing of it. */
-  clientsReloadFailed(reason: string): void
-  /** A lookup ended; `ageSeconds` of the answer served, null without one. */
-  lookedUp(result: CacheResult, ageSeconds: number | null): void
-  /** An entry left the cache for want of room. */
-  evicted(): void
-  /** The shared tier was asked for a station's answer. */
-  sharedCacheLookedUp(result: SharedResult): void
-  /** The shared tier can be reached, or no longer; the reason names no secret. */
-  sharedCacheChanged(up: boolean, reason: string): void
+type Event<Details extends unknown[]> = (...details: Details) => void
+const event = () => {}
+
+/** Every event. The names in `broadcast` and the type `Observer` both follow from this object. */
+const EVENTS = {
+  /** A response was sent on the public listener. */
+  requestAnswered: event as Event<
+    [format: FormatLabel, status: number, result: RequestResult, seconds: number]
+  >,
+  /** A request ended in an error response. */
+  requestFailed: event as Event<[failure: RequestFailure]>,
+  /** A response was sent; emitted only while the access log is on. */
+  accessLogged: event as Event<[access: Access]>,
+  /** A client was identified; emitted only where clients have keys. Null without a known key. */
+  clientIdentified: event as Event<[name: string | null]>,
+  /** A client exceeded one of its limits. */
+  clientLimited: event as Event<[limit: ClientLimit]>,
+  /** The file of client keys was reloaded with a change. The names are those of all clients. */
+  clientsChanged: event as Event<[names: readonly string[]]>,
+  /** The file of client keys cannot be used; the current keys stay. The reason repeats no text of the file. */
+  clientsReloadFailed: event as Event<[reason: string]>,
+  /** A cache lookup ended; `ageSeconds` of the answer that was served, null without one. */
+  lookedUp: event as Event<[result: CacheResult, ageSeconds: number | null]>,
+  /** An entry was evicted because the cache was full. */
+  evicted: event as Event<[]>,
+  /** A lookup in the shared cache ended. */
+  sharedCacheLookedUp: event as Event<[result: SharedResult]>,
+  /** The connection to Redis was established or lost. The reason contains no secret. */
+  sharedCacheChanged: event as Event<[up: boolean, reason: string]>,
   /** An attempt to call upstream ended. */
-  upstreamAnswered(outcome: UpstreamOutcome, seconds: number): void
+  upstreamAnswered: event as Event<[outcome: UpstreamOutcome, seconds: number]>,
   /** The circuit breaker changed its state. */
-  circuitChanged(state: CircuitState): void
-  /** Upstream began to refuse our calls (429, 401, 403), or the likely cause changed. */
-  upstreamRejected(refusal: UpstreamRejection): void
-  /** Upstream answers again after it refused. */
-  upstreamRecovered(): void
-  /** So much of the period's quota is spent now; told once for each of 50, 80, 95 and 100 percent. */
-  quotaSpent(percent: number, remaining: number, resetAt: Date): void
-  /** The key was read again from its file and has changed. */
-  keyRotated(): void
-  /** The key's file cannot be used; the key in force stays. */
-  keyReloadFailed(reason: string): void
+  circuitChanged: event as Event<[state: CircuitState]>,
+  /** Upstream rejected a call (429, 401, 403) after accepted ones, or the likely cause changed. */
+  upstreamRejected: event as Event<[rejection: UpstreamRejection]>,
+  /** Upstream accepted a call after a rejection. */
+  upstreamRecovered: event as Event<[]>,
+  /** Usage of the quota reached 50, 80, 95 or 100 percent; once for each in a period. */
+  quotaSpent: event as Event<[percent: number, remaining: number, resetAt: Date]>,
+  /** The API key was reloaded from its file with a change. */
+  keyRotated: event as Event<[]>,
+  /** The file of the API key cannot be used; the current key stays. */
+  keyReloadFailed: event as Event<[reason: string]>,
 }
 
-/** What is read, not told: the state of the parts at the moment of a scrape. */
+export type Observer = typeof EVENTS
+
+/** Values that are read at the moment of a scrape instead of counted from events. */
 export interface Gauges {
-  /** The names of the clients that may ask, null where whoever asks is answered; whether clients have limits. */
+  /** `clients`: the names of all clients, null if no key is required. `isLimited`: clients have limits. */
   access(): { readonly clients: readonly string[] | null; readonly isLimited: boolean }
   cache(): { readonly entries: number; readonly bytes: number }
   upstream(): {
     readonly inFlight: number
     readonly queued: number
     readonly circuit: CircuitState
-    /** Null without a limit. */
+    /** Null without a rate limit. */
     readonly callsPerSecond: number | null
   }
   /** Null without a quota. */
   quota(): { readonly limit: number; readonly remaining: number; readonly resetAtMs: number } | null
-  /** The TTL in force, in ms. */
+  /** The current TTL, in ms. */
   effectiveTtlMs(): number
-  /** Null without a shared tier. */
+  /** Whether Redis is connected; null if it is not configured. */
   sharedCacheUp(): boolean | null
 }
 
-/** One observer for many: each in the list, as it is at that moment, hears everything it has a method for. */
+/**
+ * An observer that passes each event on to every listener with a method for it, in order. The list is read at each
+ * event, so listeners may be added later.
+ */
 export function broadcast(listeners: readonly Partial<Observer>[]): Observer {
-  const tell =
-    <E extends keyof Observer>(event: E) =>
-    (...details: Parameters<Observer[E]>) => {
-      for (const listener of listeners) {
-        const hear = listener[event] as ((...details: Parameters<Observer[E]>) => void) | undefined
-        hear?.apply(listener, details)
-      }
+  type Listener = Record<string, ((...details: unknown[]) => void) | undefined>
+  const emit =
+    (name: string) =>
+    (...details: unknown[]) => {
+      for (const listener of listeners as readonly Listener[]) listener[name]?.apply(listener, details)
     }
-  return {
-    requestAnswered: tell('requestAnswered'),
-    requestFailed: tell('requestFailed'),
-    accessLogged: tell('accessLogged'),
-    clientIdentified: tell('clientIdentified'),
-    clientLimited: tell('clientLimited'),
-    clientsChanged: tell('clientsChanged'),
-    clientsReloadFailed: tell('clientsReloadFailed'),
-    lookedUp: tell('lookedUp'),
-    evicted: tell('evicted'),
-    sharedCacheLookedUp: tell('sharedCacheLookedUp'),
-    sharedCacheChanged: tell('sharedCacheChanged'),
-    upstreamAnswered: tell('upstreamAnswered'),
-    circuitChanged: tell('circuitChanged'),
-    upstreamRejected: tell('upstreamRejected'),
-    upstreamRecovered: tell('upstreamRecovered'),
-    quotaSpent: tell('quotaSpent'),
-    keyRotated: tell('keyRotated'),
-    keyReloadFailed: tell('keyReloadFailed'),
-  }
+  return Object.fromEntries(Object.keys(EVENTS).map((name) => [name, emit(name)])) as Observer
 }

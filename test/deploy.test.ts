@@ -90,17 +90,17 @@ const prometheus = parse(read('deploy/prometheus/prometheus.yml')) as {
   scrape_configs: { job_name: string; dns_sd_configs?: { names: string[]; port: number }[] }[]
 }
 
-/** The code blocks of a Markdown text in this language. */
+/** The code blocks of a language in a Markdown text. */
 const blocks = (text: string, language: string) =>
   [...text.matchAll(new RegExp(`^( *)\`\`\`${language}\\n([^]*?)^\\1\`\`\``, 'gm'))].map(
     ([, indent = '', code = '']) => code.replaceAll(new RegExp(`^${indent}`, 'gm'), ''),
   )
 
-/** What Grafana puts in the place of its variables, or may. */
+/** A query with Grafana's variables replaced by example values. */
 const filled = (expr: string) =>
   expr.replaceAll('$__rate_interval', '1m').replaceAll('$job', 'a').replaceAll('$instance', 'b')
 
-/** Every query, by where it stands. */
+/** Every query with the place where it is used. */
 const queries: readonly (readonly [where: string, expr: string])[] = [
   ...[...recording, ...alerts].map(({ record, alert, expr }) => [record ?? alert ?? '', expr] as const),
   ...panels.flatMap(({ title, targets = [] }) =>
@@ -124,7 +124,7 @@ function metricsIn(expr: string): string[] {
     .filter((name) => !OPERATORS.has(name) && !new RegExp(`\\b${name}\\s*\\(`).test(bare))
 }
 
-/** The selectors of a query, each matcher with what it asks for. */
+/** The label matchers of all selectors in a query. */
 function matchersIn(expr: string) {
   return [...expr.matchAll(/([a-z_:][\w:]*)\{([^}]*)\}/gi)].flatMap(([, metric = '', inner = '']) =>
     [...inner.matchAll(/(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"/g)].map(
@@ -133,14 +133,14 @@ function matchersIn(expr: string) {
   )
 }
 
-/** What a running service exposes: every series name with the values that its labels have. */
+/** The metrics of a running service: every series name with its labels and their values. */
 async function exposed(t: Parameters<typeof startService>[0]) {
   const { requestAdmin } = await startService(t, {
     env: { UPSTREAM_QUOTA: '2500/day', UPSTREAM_MAX_QPS: '5' },
   })
   const { text } = await requestAdmin('/metrics')
   const known = new Map<string, Map<string, Set<string>>>()
-  const note = (name: string, labels: Readonly<Record<string, string>>) => {
+  const add = (name: string, labels: Readonly<Record<string, string>>) => {
     const values = known.get(name) ?? new Map<string, Set<string>>()
     known.set(name, values)
     for (const [label, value] of Object.entries(labels)) {
@@ -148,211 +148,235 @@ async function exposed(t: Parameters<typeof startService>[0]) {
     }
   }
   for (const { samples } of readExposition(text).families.values()) {
-    for (const { name, labels } of samples) note(name, labels)
+    for (const { name, labels } of samples) add(name, labels)
   }
-  // There only while REDIS_URL is set.
-  for (const result of ['hit', 'miss', 'error']) note('evproxy_shared_cache_requests_total', { result })
-  note('evproxy_shared_cache_up', {})
-  // Not there before the first garbage collection.
+  // Exist only with REDIS_URL.
+  for (const result of ['hit', 'miss', 'error']) add('evproxy_shared_cache_requests_total', { result })
+  add('evproxy_shared_cache_up', {})
+  // Exists only after the first garbage collection.
   for (const suffix of ['bucket', 'sum', 'count'])
-    note(`nodejs_gc_duration_seconds_${suffix}`, { kind: 'minor' })
+    add(`nodejs_gc_duration_seconds_${suffix}`, { kind: 'minor' })
   return { text, known }
 }
 
 const BUILT_IN = new Set(['up', 'ALERTS'])
 const TARGET_LABELS = new Set(['job', 'instance'])
 
-/** A histogram's series are one metric. */
+/** The metric of a histogram's series. */
 const family = (name: string) => name.replace(/_(bucket|sum|count)$/, '')
 
-await t.test('queries', async (t) => {
+await t.test('queries of rules, dashboard and operating.md', async (t) => {
   const { known } = await exposed(t)
   const recorded = recording.map(({ record = '' }) => record)
   const names = new Set([...known.keys(), ...recorded, ...BUILT_IN])
 
-  await t.test('are about metrics that the service exposes', async (t) => {
-    for (const [where, expr] of queries) {
-      const used = metricsIn(expr)
-      t.ok(used.length > 0 || expr.startsWith('vector('), `${where} has a metric`)
-      for (const name of used) t.ok(names.has(name), `${where}: ${name}`)
-    }
-  })
-
-  await t.test('ask for labels and values that there are', async (t) => {
-    for (const [where, expr] of queries) {
-      for (const { metric, label, operator, value } of matchersIn(expr)) {
-        if (TARGET_LABELS.has(label) || BUILT_IN.has(metric)) continue
-        const values = [...(known.get(metric)?.get(label) ?? [])]
-        const asked = operator.endsWith('~') ? value.split('|') : [value]
-        for (const one of asked) {
-          const pattern = new RegExp(`^(?:${one.replaceAll('\\\\', '\\')})$`)
-          t.ok(
-            values.some((known) => (operator.endsWith('~') ? pattern.test(known) : known === one)),
-            `${where}: ${metric} has ${label} ${one}`,
-          )
-        }
-      }
-    }
-  })
-
-  await t.test('of recording rules are used', async (t) => {
-    const used = new Set([...recording, ...alerts].flatMap(({ expr }) => metricsIn(expr)))
-    for (const name of recorded) t.ok(used.has(name), name)
-  })
-
-  await t.test('show every metric of ours on the dashboard', async (t) => {
-    const shown = new Set(
-      panels.flatMap(({ targets = [] }) => targets.flatMap(({ expr }) => metricsIn(filled(expr)))),
+  await t.test('every query uses metrics that the service exposes', async (t) => {
+    const used = queries.map(([where, expr]) => [where, expr, metricsIn(expr)] as const)
+    const without = used.filter(([, expr, metrics]) => metrics.length === 0 && !expr.startsWith('vector('))
+    t.strictSame(without, [])
+    const unknown = used.flatMap(([where, , metrics]) =>
+      metrics.filter((name) => !names.has(name)).map((name) => `${where}: ${name}`),
     )
-    const families = new Set([...shown].map(family))
-    for (const name of known.keys()) {
-      if (name.startsWith('evproxy_')) t.ok(families.has(family(name)), name)
-    }
+    t.strictSame(unknown, [])
+  })
+
+  await t.test('every label matcher of a query matches a value that exists', async (t) => {
+    const unmatched = queries.flatMap(([where, expr]) =>
+      matchersIn(expr)
+        .filter(({ metric, label }) => !TARGET_LABELS.has(label) && !BUILT_IN.has(metric))
+        .flatMap(({ metric, label, operator, value }) => {
+          const values = [...(known.get(metric)?.get(label) ?? [])]
+          const isRegex = operator.endsWith('~')
+          const matches = (one: string) => {
+            const pattern = new RegExp(`^(?:${one.replaceAll('\\\\', '\\')})$`)
+            return values.some((known) => (isRegex ? pattern.test(known) : known === one))
+          }
+          return (isRegex ? value.split('|') : [value])
+            .filter((one) => !matches(one))
+            .map((one) => `${where}: ${metric}{${label}=${one}}`)
+        }),
+    )
+    t.strictSame(unmatched, [])
+  })
+
+  await t.test('every recording rule is used by a rule or alert', async (t) => {
+    const used = new Set([...recording, ...alerts].flatMap(({ expr }) => metricsIn(expr)))
+    t.strictSame(
+      recorded.filter((name) => !used.has(name)),
+      [],
+    )
+  })
+
+  await t.test('every metric of the service is on the dashboard', async (t) => {
+    const shown = panels.flatMap(({ targets = [] }) => targets.flatMap(({ expr }) => metricsIn(filled(expr))))
+    const families = new Set(shown.map(family))
+    const missing = [...known.keys()].filter(
+      (name) => name.startsWith('evproxy_') && !families.has(family(name)),
+    )
+    t.strictSame(missing, [])
   })
 })
 
 await t.test('alerts', async (t) => {
-  await t.test('each has its paragraph in operating.md, and none there is without its alert', async (t) => {
+  await t.test('every alert has a section in operating.md, and every section has its alert', async (t) => {
     const section = /^## Alerts\n([^]*?)^## /m.exec(operating)?.[1] ?? ''
     const paragraphs = [...section.matchAll(/^### (\w+)\n\n(\w+)\./gm)].map(
       ([, name, severity]) => `${name} ${severity}`,
     )
     const named = alerts.map(({ alert, labels }) => `${alert} ${labels?.['severity']}`)
     t.strictSame(new Set(paragraphs), new Set(named))
-    t.equal(paragraphs.length, named.length, 'no paragraph twice')
-    t.strictSame([...section.matchAll(/^### /gm)].length, named.length, 'each begins with how bad it is')
-    for (const { alert = '', annotations } of alerts) {
-      t.equal(annotations?.['runbook_url'], `docs/operating.md#${alert.toLowerCase()}`)
-    }
-    for (const [, anchor = ''] of operating.matchAll(/\]\(#(\w+)\)/g)) {
-      t.ok(
-        alertNames.some((name) => name.toLowerCase() === anchor),
-        anchor,
-      )
-    }
+    t.equal(paragraphs.length, named.length, 'no section twice')
+    t.equal([...section.matchAll(/^### /gm)].length, named.length, 'each begins with its severity')
   })
 
-  await t.test('each says how bad it is, what it is about, and by which value', async (t) => {
-    t.equal(new Set(alertNames).size, alerts.length, 'no name twice')
-    for (const { alert = '', labels, annotations } of alerts) {
-      t.match(alert, /^EvProxy[A-Z]\w+$/)
-      t.match(labels?.['severity'], /^(critical|warning)$/, alert)
-      t.ok(annotations?.['summary'], alert)
-      t.match(annotations?.['description'], alert === 'EvProxyAbsent' ? /\S/ : /\$value/, alert)
-    }
-  })
-
-  await t.test('each is tested: that it fires, and that it does not a step earlier', async (t) => {
-    type Case = { alertname: string; exp_alerts: unknown[] }
-    const files = readdirSync(path('deploy/prometheus/tests'))
-    const cases = files.flatMap((file) =>
-      (
-        parse(read(`deploy/prometheus/tests/${file}`)) as { tests: { alert_rule_test?: Case[] }[] }
-      ).tests.flatMap(({ alert_rule_test: cases = [] }) => cases),
+  await t.test('every runbook link and every link between alerts has its section', async (t) => {
+    t.strictSame(
+      alerts.map(({ annotations }) => annotations?.['runbook_url']),
+      alertNames.map((name) => `docs/operating.md#${name.toLowerCase()}`),
     )
-    for (const name of alertNames) {
-      const own = cases.filter(({ alertname }) => alertname === name)
-      t.ok(
-        own.some(({ exp_alerts: expected }) => expected.length > 0),
-        `${name} fires`,
+    const anchors = new Set(alertNames.map((name) => name.toLowerCase()))
+    const dead = [...operating.matchAll(/\]\(#(\w+)\)/g)].filter(([, anchor = '']) => !anchors.has(anchor))
+    t.strictSame(dead, [])
+  })
+
+  await t.test(
+    'every alert has a name, a severity, a summary and a description with its value',
+    async (t) => {
+      t.equal(new Set(alertNames).size, alerts.length, 'no name twice')
+      const incomplete = alerts.filter(
+        ({ alert = '', labels, annotations }) =>
+          !/^EvProxy[A-Z]\w+$/.test(alert) ||
+          !/^(critical|warning)$/.test(labels?.['severity'] ?? '') ||
+          !annotations?.['summary'] ||
+          !(alert === 'EvProxyAbsent' ? /\S/ : /\$value/).test(annotations['description'] ?? ''),
       )
-      t.ok(
-        own.some(({ exp_alerts: expected }) => expected.length === 0),
-        `${name} is quiet`,
+      t.strictSame(incomplete, [])
+    },
+  )
+
+  await t.test('every alert has a test in which it fires and one in which it does not', async (t) => {
+    type Case = { alertname: string; exp_alerts: unknown[] }
+    type File = { tests: { alert_rule_test?: Case[] }[] }
+    const files = readdirSync(path('deploy/prometheus/tests'))
+    const cases = files
+      .map((file) => parse(read(`deploy/prometheus/tests/${file}`)) as File)
+      .flatMap(({ tests }) => tests.flatMap(({ alert_rule_test: cases = [] }) => cases))
+    const tested = (fires: boolean) =>
+      new Set(
+        cases
+          .filter(({ exp_alerts: expected }) => expected.length > 0 === fires)
+          .map(({ alertname }) => alertname),
       )
-    }
-    for (const { alertname } of cases) t.ok(alertNames.includes(alertname), alertname)
+    t.strictSame(tested(true), new Set(alertNames))
+    t.strictSame(tested(false), new Set(alertNames))
   })
 })
 
 await t.test('the dashboard', async (t) => {
-  await t.test('is of a form that Grafana 11 and 12 read, and is imported as it is', async (t) => {
+  await t.test('the dashboard has a schema version and panel types of Grafana 11 and 12', async (t) => {
     t.equal(dashboard.uid, 'ev-availability-proxy')
     t.ok(dashboard.title)
     t.ok(dashboard.schemaVersion >= 39 && dashboard.schemaVersion <= 41)
     t.notHas(dashboard, { __inputs: [] })
-    const today = new Set(['row', 'stat', 'timeseries', 'state-timeline', 'table'])
-    for (const { type, title } of dashboard.panels) t.ok(today.has(type), `${title}: ${type}`)
+    t.strictSame(
+      new Set(dashboard.panels.map(({ type }) => type)),
+      new Set(['row', 'stat', 'timeseries', 'state-timeline', 'table']),
+    )
   })
 
-  await t.test('fits the schema that Grafana publishes', async (t) => {
+  await t.test('the dashboard is valid against the schema that Grafana publishes', async (t) => {
     t.equal(await schemaProblems(dashboard), '')
     const panel = panels.find(({ type }) => type === 'timeseries')
-    const slipped = { ...panel, options: { legend: { displayMode: 'lst' } } }
-    t.match(await schemaProblems({ ...dashboard, panels: [slipped] }), /lst/, 'a slip would be told')
+    const invalid = { ...panel, options: { legend: { displayMode: 'lst' } } }
+    t.match(await schemaProblems({ ...dashboard, panels: [invalid] }), /lst/, 'an invalid panel is detected')
   })
 
-  await t.test('has rows for what one wants to know', async (t) => {
+  await t.test('the dashboard has a row for each topic', async (t) => {
     const rows = dashboard.panels.filter(({ type }) => type === 'row').map(({ title }) => title)
-    t.equal(rows.length, 6)
-    t.strictSame(rows.slice(1), ['Latency', 'Upstream', 'Cache', 'Quota', 'Process'])
+    t.strictSame(rows, ['Overview', 'Latency', 'Upstream', 'Cache', 'Quota', 'Process'])
   })
 
-  await t.test('has panels that say what they are', async (t) => {
-    t.equal(new Set(dashboard.panels.map(({ id }) => id)).size, dashboard.panels.length, 'no id twice')
-    for (const { title, description, datasource, targets = [], fieldConfig } of panels) {
-      t.ok(title && description, `${title} is explained`)
-      t.strictSame(datasource, { type: 'prometheus', uid: '${datasource}' }, title)
-      t.ok(targets.length > 0, `${title} asks for something`)
-      t.equal(new Set(targets.map(({ refId }) => refId)).size, targets.length, title)
-      for (const target of targets) t.equal(target.datasource.uid, '${datasource}', title)
-      t.ok(fieldConfig?.defaults.unit, `${title} has a unit`)
-      const [first, ...rest] = (fieldConfig?.defaults.thresholds?.steps ?? []).map(({ value }) => value)
-      t.equal(first, null, `${title} has thresholds from the bottom`)
-      t.strictSame(
-        rest,
-        rest.toSorted((a, b) => Number(a) - Number(b)),
-        `${title}: rising`,
-      )
-    }
+  await t.test('every panel has an id of its own, a title, a description, a unit and a query', async (t) => {
+    t.equal(new Set(dashboard.panels.map(({ id }) => id)).size, dashboard.panels.length)
+    const incomplete = panels.filter(
+      ({ title, description, targets = [], fieldConfig }) =>
+        !title ||
+        !description ||
+        !fieldConfig?.defaults.unit ||
+        targets.length === 0 ||
+        new Set(targets.map(({ refId }) => refId)).size < targets.length,
+    )
+    t.strictSame(incomplete, [])
   })
 
-  await t.test('has panels side by side, none upon another', async (t) => {
-    const taken = new Map<string, string>()
-    for (const { title, gridPos } of dashboard.panels) {
-      t.ok(gridPos.x + gridPos.w <= 24, `${title} is inside`)
-      for (let x = gridPos.x; x < gridPos.x + gridPos.w; x++) {
-        for (let y = gridPos.y; y < gridPos.y + gridPos.h; y++) {
-          const before = taken.get(`${x} ${y}`)
-          if (before !== undefined) t.fail(`${title} lies on ${before}`)
-          taken.set(`${x} ${y}`, title)
-        }
-      }
-    }
+  await t.test('every panel and query uses the data source variable', async (t) => {
+    const sources = panels.flatMap(({ datasource, targets = [] }) => [
+      datasource?.uid,
+      ...targets.map((target) => target.datasource.uid),
+    ])
+    t.strictSame(new Set(sources), new Set(['${datasource}']))
+    t.strictSame(new Set(panels.map(({ datasource }) => datasource?.type)), new Set(['prometheus']))
   })
 
-  await t.test('uses variables that it has, and never mixes jobs', async (t) => {
+  await t.test('the thresholds of every panel rise from the lowest step', async (t) => {
+    const steps = panels.map(({ fieldConfig }) =>
+      (fieldConfig?.defaults.thresholds?.steps ?? []).map(({ value }) => value),
+    )
+    const isRising = ([first, ...rest]: (number | null)[]) =>
+      first === null && rest.every((value, i) => i === 0 || Number(value) >= Number(rest[i - 1]))
+    t.strictSame(
+      steps.filter((values) => !isRising(values)),
+      [],
+    )
+  })
+
+  await t.test('the panels fit the grid and do not overlap', async (t) => {
+    const cells = dashboard.panels.flatMap(({ gridPos: { x, y, w, h } }) =>
+      Array.from({ length: w * h }, (_, i) => `${x + (i % w)} ${y + Math.floor(i / w)}`),
+    )
+    t.equal(new Set(cells).size, cells.length)
+    t.ok(Math.max(...dashboard.panels.map(({ gridPos }) => gridPos.x + gridPos.w)) <= 24)
+  })
+
+  await t.test('every query uses existing variables and selects its job', async (t) => {
     const variables = dashboard.templating.list
     const names = new Set([...variables.map(({ name }) => name), '__rate_interval'])
-    const exprs = panels.flatMap(({ title, targets = [] }) =>
-      targets.map(({ expr }) => [title, expr] as const),
+    const exprs = panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr))
+    const unknown = exprs.filter((expr) =>
+      [...expr.matchAll(/\$\{?(\w+)/g)].some(([, name = '']) => !names.has(name)),
     )
-    for (const [title, expr] of exprs) {
-      for (const [, name = ''] of expr.matchAll(/\$\{?(\w+)/g)) t.ok(names.has(name), `${title}: ${name}`)
-      for (const { metric } of matchersIn(expr)) {
-        const jobs = matchersIn(expr).filter((one) => one.metric === metric && one.label === 'job')
-        t.ok(metric === 'ALERTS' || jobs.some(({ value }) => value === '$job'), `${title}: ${metric} by job`)
-      }
-      const bare = metricsIn(filled(expr)).filter((name) => !filled(expr).includes(`${name}{`))
-      t.strictSame(bare, [], `${title} selects`)
-    }
+    t.strictSame(unknown, [], 'unknown variables')
+    const acrossJobs = exprs.filter((expr) => {
+      const matchers = matchersIn(expr)
+      const withJob = matchers.filter(({ label, value }) => label === 'job' && value === '$job')
+      const selected = new Set(withJob.map(({ metric }) => metric))
+      return matchers.some(({ metric }) => metric !== 'ALERTS' && !selected.has(metric))
+    })
+    t.strictSame(acrossJobs, [], 'without a job')
+    const bare = exprs.filter((expr) =>
+      metricsIn(filled(expr)).some((name) => !filled(expr).includes(`${name}{`)),
+    )
+    t.strictSame(bare, [], 'without a selector')
+  })
+
+  await t.test('the variables are a data source and labels of evproxy_build_info', async (t) => {
+    const variables = dashboard.templating.list
     t.ok(variables.some(({ name, type }) => name === 'datasource' && type === 'datasource'))
-    for (const { definition = '' } of variables) {
-      if (definition !== '') t.match(definition, 'label_values(evproxy_build_info')
-    }
+    const definitions = variables.flatMap(({ definition = '' }) => (definition === '' ? [] : [definition]))
+    t.ok(definitions.every((definition) => definition.includes('label_values(evproxy_build_info')))
   })
 })
 
-/** The address of the host that each port is published on. */
+/** The host address of each published port. */
 const addresses = (service: Service | undefined) => service?.ports?.map((port) => port.split(':')[0])
 
-/** What of this folder a container sees, where, and how. */
+/** The bind mounts of a container: from, to, mode. */
 const mounts = (service: Service | undefined) =>
   (service?.volumes ?? [])
     .map((volume) => volume.split(':') as [from: string, to: string, mode?: string])
     .filter(([from]) => from.startsWith('./'))
 
-/** How many of the proxy are started; compose puts in `${NAME:+text}` like this. */
+/** The number of proxies that compose starts; it expands `${NAME:+text}` in the same way. */
 const instances = (env: Record<string, string>) =>
   Number(
     compose.services['proxy']?.deploy?.replicas.replaceAll(
@@ -361,10 +385,10 @@ const instances = (env: Record<string, string>) =>
     ),
   )
 
-await t.test('docker compose --profile observability', async (t) => {
+await t.test('the compose profile observability', async (t) => {
   const { prometheus: server, grafana } = compose.services
 
-  await t.test('adds Prometheus and Grafana, pinned, and on loopback', async (t) => {
+  await t.test('the profile adds Prometheus and Grafana, with pinned versions and on loopback', async (t) => {
     const added = Object.entries(compose.services).filter(([, { profiles }]) =>
       profiles?.includes('observability'),
     )
@@ -372,31 +396,35 @@ await t.test('docker compose --profile observability', async (t) => {
       added.map(([name]) => name),
       ['prometheus', 'grafana'],
     )
-    for (const [name, service] of added) {
-      t.match(service.image, /^[a-z]+\/[a-z]+:v?\d+\.\d+/, name)
-      t.strictSame(addresses(service), ['127.0.0.1'])
-    }
+    t.ok(added.every(([, { image }]) => /^[a-z]+\/[a-z]+:v?\d+\.\d+/.test(image)))
+    t.strictSame(
+      added.map(([, service]) => addresses(service)),
+      [['127.0.0.1'], ['127.0.0.1']],
+    )
   })
 
-  await t.test('gives them files that exist, and cannot be written', async (t) => {
-    for (const [from, , mode] of [...mounts(server), ...mounts(grafana)]) {
-      t.ok(existsSync(path(from)), from)
-      t.equal(mode, 'ro', from)
-    }
-    for (const pattern of prometheus.rule_files) t.equal(pattern, 'rules/*.yml')
+  await t.test('the mounted files exist and are read-only', async (t) => {
+    const wrong = [...mounts(server), ...mounts(grafana)].filter(
+      ([from, , mode]) => !existsSync(path(from)) || mode !== 'ro',
+    )
+    t.strictSame(wrong, [])
+    t.strictSame(prometheus.rule_files, ['rules/*.yml'])
     t.ok(mounts(server).some(([from, to]) => from.endsWith('/rules') && to === '/etc/prometheus/rules'))
   })
 
-  await t.test('has Prometheus scrape the admin port of every proxy, each in a job of its own', async (t) => {
+  await t.test('Prometheus scrapes the admin port of every proxy, each in its own job', async (t) => {
     const scraped = prometheus.scrape_configs.flatMap(({ dns_sd_configs: found = [] }) => found)
     t.strictSame(
       scraped.flatMap(({ names }) => names),
       Object.keys(compose.services).filter((name) => name.startsWith('proxy')),
     )
-    for (const { port } of scraped) t.equal(String(port), SETTINGS.admin.port.default)
+    t.strictSame(
+      scraped.map(({ port }) => String(port)),
+      scraped.map(() => SETTINGS.admin.port.default),
+    )
   })
 
-  await t.test('has Grafana find Prometheus and the dashboard', async (t) => {
+  await t.test('Grafana is provisioned with Prometheus and the dashboard', async (t) => {
     const folder = 'deploy/grafana/provisioning'
     const { datasources } = parse(read(`${folder}/datasources/prometheus.yml`)) as {
       datasources: { uid: string; type: string; url: string; jsonData: { timeInterval: string } }[]
@@ -415,7 +443,7 @@ await t.test('docker compose --profile observability', async (t) => {
     )
   })
 
-  await t.test('lets everybody look and nobody log in', async (t) => {
+  await t.test('Grafana allows anonymous viewers and no login', async (t) => {
     t.match(grafana?.environment, {
       GF_AUTH_ANONYMOUS_ENABLED: 'true',
       GF_AUTH_ANONYMOUS_ORG_ROLE: 'Viewer',
@@ -426,15 +454,14 @@ await t.test('docker compose --profile observability', async (t) => {
   })
 })
 
-await t.test('docker compose starts the proxy with a key, and none that could only fail', async (t) => {
+await t.test('docker compose starts the proxy only if a key is set', async (t) => {
   t.equal(instances({ TOMTOM_API_KEY: 'x' }), 1)
   t.equal(instances({ TOMTOM_API_KEY_FILE: './key.txt' }), 1)
   t.equal(instances({}), 0)
-  t.equal(instances({ TOMTOM_API_KEY: '' }), 0, 'an empty key is none')
-  for (const name of ['simulator', 'proxy-demo']) {
-    t.equal(compose.services[name]?.restart, 'unless-stopped', `${name} needs no key`)
-    t.equal(compose.services[name]?.deploy, undefined, name)
-  }
+  t.equal(instances({ TOMTOM_API_KEY: '' }), 0, 'with an empty key')
+  const { simulator, 'proxy-demo': demo } = compose.services
+  t.strictSame([simulator?.restart, demo?.restart], ['unless-stopped', 'unless-stopped'])
+  t.strictSame([simulator?.deploy, demo?.deploy], [undefined, undefined], 'the demo needs no key')
 })
 
 interface Manifest {
@@ -474,48 +501,60 @@ await t.test('the Kubernetes example', async (t) => {
   const container = pod.containers[0] as PodSpec['containers'][number]
   const env = Object.fromEntries(container.env.map(({ name, value }) => [name, value]))
 
-  await t.test('is YAML, and has no secret in it', async (t) => {
-    for (const { errors, warnings } of documents) t.strictSame([...errors, ...warnings], [])
+  await t.test('the manifests are valid YAML without a Secret', async (t) => {
+    t.strictSame(
+      documents.flatMap(({ errors, warnings }) => [...errors, ...warnings]),
+      [],
+    )
     t.strictSame(
       manifests.map(({ kind }) => kind),
       ['Deployment', 'Service', 'NetworkPolicy', 'PodMonitor'],
     )
-    for (const { metadata } of manifests) t.equal(metadata.name, 'ev-availability-proxy')
+    t.strictSame(new Set(manifests.map(({ metadata }) => metadata.name)), new Set(['ev-availability-proxy']))
   })
 
-  await t.test('sets settings that there are, to values that they take', async (t) => {
-    for (const [name, value] of Object.entries(env)) {
-      t.ok(settings.has(name), name)
-      t.not(settings.get(name)?.parse(value), undefined, `${name}=${value}`)
-    }
+  await t.test('the Deployment sets existing settings to valid values', async (t) => {
+    const invalid = Object.entries(env).filter(
+      ([name, value]) => settings.get(name)?.parse(value) === undefined,
+    )
+    t.strictSame(invalid, [])
     const mount = container.volumeMounts[0]
     t.ok(env['TOMTOM_API_KEY_FILE']?.startsWith(`${mount?.mountPath}/`))
     t.equal(mount?.readOnly, true)
     t.notHas(mount, { subPath: '' })
   })
 
-  await t.test('probes and scrapes the admin port, and offers the other alone', async (t) => {
-    const port = (name: string) => container.ports.find((one) => one.name === name)?.containerPort
-    t.equal(String(port('http')), SETTINGS.public.port.default)
-    t.equal(String(port('admin')), SETTINGS.admin.port.default)
-    t.strictSame(container.startupProbe.httpGet, { path: '/livez', port: 'admin' })
-    t.strictSame(container.livenessProbe.httpGet, { path: '/livez', port: 'admin' })
-    t.strictSame(container.readinessProbe.httpGet, { path: '/readyz', port: 'admin' })
-    t.match(spec('PodMonitor'), { podMetricsEndpoints: [{ port: 'admin', path: '/metrics' }] })
-    t.match(spec('Service'), { ports: [{ targetPort: 'http' }] })
-    t.equal((spec('Service')['ports'] as unknown[]).length, 1)
-  })
+  await t.test(
+    'probes and Prometheus use the admin port, and the Service has the public port alone',
+    async (t) => {
+      const port = (name: string) => container.ports.find((one) => one.name === name)?.containerPort
+      t.equal(String(port('http')), SETTINGS.public.port.default)
+      t.equal(String(port('admin')), SETTINGS.admin.port.default)
+      t.strictSame(container.startupProbe.httpGet, { path: '/livez', port: 'admin' })
+      t.strictSame(container.livenessProbe.httpGet, { path: '/livez', port: 'admin' })
+      t.strictSame(container.readinessProbe.httpGet, { path: '/readyz', port: 'admin' })
+      t.match(spec('PodMonitor'), { podMetricsEndpoints: [{ port: 'admin', path: '/metrics' }] })
+      t.match(spec('Service'), { ports: [{ targetPort: 'http' }] })
+      t.equal((spec('Service')['ports'] as unknown[]).length, 1)
+    },
+  )
 
-  await t.test('drains for long enough, and is given the time', async (t) => {
-    const delayMs = SETTINGS.drain.delayMs.parse(env['DRAIN_DELAY'] ?? '') ?? 0
-    const timeoutMs = SETTINGS.drain.timeoutMs.parse(env['DRAIN_TIMEOUT'] ?? '') ?? 0
-    const { periodSeconds, failureThreshold } = container.readinessProbe
-    t.ok(delayMs > periodSeconds * failureThreshold * 1_000, 'until it counts as not ready')
-    t.ok(timeoutMs > delayMs, 'the delay is part of it')
-    t.ok(pod.terminationGracePeriodSeconds * 1_000 > timeoutMs + 1_000, 'before it is killed')
-  })
+  await t.test(
+    'the drain is longer than the readiness probes and shorter than the grace period',
+    async (t) => {
+      const delayMs = SETTINGS.drain.delayMs.parse(env['DRAIN_DELAY'] ?? '') ?? 0
+      const timeoutMs = SETTINGS.drain.timeoutMs.parse(env['DRAIN_TIMEOUT'] ?? '') ?? 0
+      const { periodSeconds, failureThreshold } = container.readinessProbe
+      t.ok(delayMs > periodSeconds * failureThreshold * 1_000, 'the delay covers the failed readiness probes')
+      t.ok(timeoutMs > delayMs, 'the timeout includes the delay')
+      t.ok(
+        pod.terminationGracePeriodSeconds * 1_000 > timeoutMs + 1_000,
+        'the process exits before it is killed',
+      )
+    },
+  )
 
-  await t.test('runs without privileges, and with bounds', async (t) => {
+  await t.test('the container runs without privileges and with memory limits', async (t) => {
     t.match(pod.securityContext, { runAsNonRoot: true, runAsUser: 1000 })
     t.match(container.securityContext, {
       allowPrivilegeEscalation: false,
@@ -529,38 +568,43 @@ await t.test('the Kubernetes example', async (t) => {
 })
 
 await t.test('operating.md', async (t) => {
-  await t.test('has YAML that is YAML, with settings that there are', async (t) => {
+  await t.test('the YAML examples are valid and use existing settings', async (t) => {
     const examples = blocks(operating, 'yaml')
     t.ok(examples.length > 0)
-    for (const text of examples) {
+    const names = examples.flatMap((text) => {
       const { env = [] } = parse(text) as { env?: { name: string }[] }
-      for (const { name } of env) t.ok(settings.has(name), name)
-    }
+      return env.map(({ name }) => name)
+    })
+    t.strictSame(
+      names.filter((name) => !settings.has(name)),
+      [],
+    )
   })
 
-  await t.test('names settings that there are', async (t) => {
+  await t.test('the settings in the text of operating.md exist', async (t) => {
     const ofCompose = [...read('docker-compose.yml').matchAll(/\$\{(\w+)/g)].map(([, name]) => name)
     const known = new Set<string | undefined>([...settings.keys(), ...ofCompose, 'REDIS_URL', 'NODE_OPTIONS'])
-    for (const [, name = ''] of operating.matchAll(/`([A-Z]+(?:_[A-Z]+)*_[A-Z]+)(?:=[^`]*)?`/g)) {
-      t.ok(known.has(name), name)
-    }
+    const named = [...operating.matchAll(/`([A-Z]+(?:_[A-Z]+)*_[A-Z]+)(?:=[^`]*)?`/g)]
+    t.strictSame(
+      named.filter(([, name]) => !known.has(name)),
+      [],
+    )
   })
 
-  await t.test('points at files, panels and headings that there are', async (t) => {
+  await t.test('the files, panels and headings that operating.md refers to exist', async (t) => {
     const headings = new Set([...operating.matchAll(/^#+ (.*)$/gm)].map(([, heading]) => heading))
-    for (const [, target = ''] of operating.matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {
-      t.ok(existsSync(path(`docs/${target}`)), target)
-    }
-    for (const [, heading = ''] of operating.matchAll(/\(see ([A-Z]\w+)\)/g)) {
-      t.ok(headings.has(heading), heading)
-    }
+    const dead = [
+      ...[...operating.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].filter(
+        ([, target]) => !existsSync(path(`docs/${target}`)),
+      ),
+      ...[...operating.matchAll(/\(see ([A-Z]\w+)\)/g)].filter(([, heading]) => !headings.has(heading)),
+    ]
+    t.strictSame(dead, [])
     const section = /^## Alerts\n([^]*?)^## /m.exec(operating)?.[1] ?? ''
-    for (const [, title = ''] of section.matchAll(/(?<!\*)\*([A-Z][^*]+)\*/g)) {
-      t.ok(
-        panels.some((panel) => panel.title.startsWith(title)),
-        title,
-      )
-    }
+    const unknown = [...section.matchAll(/(?<!\*)\*([A-Z][^*]+)\*/g)].filter(
+      ([, title = '']) => !panels.some((panel) => panel.title.startsWith(title)),
+    )
+    t.strictSame(unknown, [])
   })
 })
 
@@ -568,14 +612,18 @@ await t.test('promtool', async (t) => {
   const script = path('scripts/check-prometheus.sh')
   const skip = missing('bash', 'promtool')
 
-  await t.test('checks configuration, rules, what the rules do, and a scrape', { skip }, async (t) => {
-    const { text } = await exposed(t)
-    const { code, output } = await run('bash', [script, '-'], text)
-    t.equal(code, 0, output)
-    t.match(output, 'the scrape is in order')
-  })
+  await t.test(
+    'check-prometheus.sh accepts the configuration, the rules, their tests and a scrape',
+    { skip },
+    async (t) => {
+      const { text } = await exposed(t)
+      const { code, output } = await run('bash', [script, '-'], text)
+      t.equal(code, 0, output)
+      t.match(output, 'the scrape is in order')
+    },
+  )
 
-  await t.test('reads every query of the dashboard and of operating.md', { skip }, async (t) => {
+  await t.test('promtool parses every query of the dashboard and of operating.md', { skip }, async (t) => {
     const rules = queries.map(([, expr], i) => ({ record: `query_${i}`, expr }))
     const file = join(mkdtempSync(join(tmpdir(), 'queries-')), 'rules.yml')
     writeFileSync(file, JSON.stringify({ groups: [{ name: 'queries', rules }] }))
@@ -584,28 +632,29 @@ await t.test('promtool', async (t) => {
   })
 
   for (const [name, text] of Object.entries({
-    'a scrape that is none': 'evproxy_requests_total{ 1\n',
-    'a scrape without a metric of ours': '# HELP up It is.\n# TYPE up gauge\nup 1\n',
-    'a metric of ours against the conventions': '# TYPE evproxy_requests counter\nevproxy_requests 1\n',
+    'an invalid scrape': 'evproxy_requests_total{ 1\n',
+    'a scrape without a metric of the service': '# HELP up It is.\n# TYPE up gauge\nup 1\n',
+    'a metric of the service against the conventions':
+      '# TYPE evproxy_requests counter\nevproxy_requests 1\n',
   })) {
-    await t.test(`finds fault with ${name}`, { skip }, async (t) => {
+    await t.test(`check-prometheus.sh fails for ${name}`, { skip }, async (t) => {
       const file = join(mkdtempSync(join(tmpdir(), 'scrape-')), 'scrape.txt')
       writeFileSync(file, text)
-      // The rules were tested above; here the script gets a promtool that leaves them out.
+      // The test above covers the rules; here the script gets a promtool that skips them.
       const { code, output } = await run('bash', [script, file], '', withPromtool('[ "$1" = test ]'))
       t.equal(code, 1, output)
       t.match(output, 'the scrape')
     })
   }
 
-  await t.test('is missed loudly', async (t) => {
+  await t.test('check-prometheus.sh fails without promtool', async (t) => {
     const { code, output } = await run('/bin/bash', [script], '', { PATH: '/nowhere' })
     t.equal(code, 1)
     t.match(output, 'promtool is missing')
   })
 })
 
-/** A PATH in which promtool does nothing, and that well, where the condition holds. */
+/** A PATH with a promtool that succeeds without doing anything if the shell condition holds. */
 function withPromtool(isSkipped: string): NodeJS.ProcessEnv {
   const folder = mkdtempSync(join(tmpdir(), 'promtool-'))
   const real = spawnSync('sh', ['-c', 'command -v promtool'], { encoding: 'utf8' }).stdout.trim()
@@ -626,7 +675,7 @@ function run(
     const child = execFile(command, args, { env, timeout: 110_000 }, (_error, stdout, stderr) => {
       resolve({ code: child.exitCode, output: stdout + stderr })
     })
-    child.stdin?.on('error', () => {}) // it may end without having read
+    child.stdin?.on('error', () => {}) // the child may exit without reading its input
     child.stdin?.end(input)
   })
 }

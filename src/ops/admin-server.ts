@@ -10,11 +10,11 @@ import { statusRoutes } from './status/status-routes.ts'
 export interface AdminServerDeps extends StatusRouteDeps {
   readonly health: Health
   readonly metrics: Metrics
-  /** A detail of /readyz: upstream's health is no condition of being ready. */
+  /** Shown by /readyz as a detail; readiness does not depend on it. */
   readonly circuit: () => CircuitState
 }
 
-/** The listener for those who run the service: probes, metrics and the status page, nothing for clients. */
+/** The admin listener: probes, metrics and the status page. It serves no availability. */
 export function createAdminServer({ health, metrics, circuit, ...status }: AdminServerDeps): FastifyInstance {
   const app = fastify({ ...NO_SCHEMA_COMPILERS, logger: false, bodyLimit: 1024, return503OnClosing: false })
 

@@ -1,7 +1,7 @@
 /**
- * Live is: the process answers. Ready is: the configuration is valid, both listeners are open, and the service
- * is not draining. Upstream's health is no part of it: a cache with old answers is of use, and a readiness that
- * flaps with upstream has healthy pods restarted.
+ * Live: the process answers. Ready: the configuration is valid, both listeners are open, and the service does not drain.
+ * Upstream is no condition: the cache serves stale answers during an outage, and a readiness probe that follows
+ * upstream would take every replica out of service at once.
  */
 export class Health {
   #phase: 'starting' | 'ready' | 'draining' = 'starting'

@@ -69,6 +69,6 @@ await t.test('recent errors keep no request and no long text alive', async (t) =
       cause: new Error(longText(i)),
     })
   })
-  t.equal(errors.failed.count, COUNT)
+  t.equal(errors.failures.count, COUNT)
   t.ok(bytes < MAX_BYTES, `${bytes} bytes`)
 })

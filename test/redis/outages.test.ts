@@ -21,8 +21,8 @@ const PASSWORD = 'pass@w0rd/with:all%kinds'
 const ENCODED = encodeURIComponent(PASSWORD)
 /** Long enough for a command to time out, and for what a loaded machine adds; an upstream answers at once. */
 const NOT_HUNG_MS = 1_500
-const AWAY = 'the shared tier is away: this replica goes on by itself'
-const THERE = 'the shared tier is there'
+const AWAY = 'shared cache unavailable, continuing without it'
+const THERE = 'shared cache connected'
 
 const isUp = async ({ proxy }: Service) => (await proxy.metric('evproxy_shared_cache_up')) === 1
 

@@ -295,6 +295,6 @@ await t.test('refusals', { skip: NO_REDIS }, async (t) => {
     t.equal(answer.status, 429)
     t.ok(Number(answer.headers['retry-after']) > 50)
     t.equal(other.upstream.calls.length, 0)
-    t.ok(other.proxy.logs.some(({ msg }) => msg === 'upstream refuses our calls'))
+    t.ok(other.proxy.logs.some(({ msg }) => msg === 'upstream rejected the API key or throttled it'))
   })
 })

@@ -172,7 +172,9 @@ await t.test('UPSTREAM_QUOTA=5/day', async (t) => {
   await t.test(
     'the operator was told at 60, 80 and 100 percent: the thresholds that five calls can pass',
     (t) => {
-      const told = service.proxy.logs.filter(({ msg }) => msg === 'quota spent').map(({ percent }) => percent)
+      const told = service.proxy.logs
+        .filter(({ msg }) => msg === 'quota threshold reached')
+        .map(({ percent }) => percent)
       t.strictSame(told, [50, 80, 100])
       t.end()
     },

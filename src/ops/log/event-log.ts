@@ -1,38 +1,41 @@
 import type { Logger } from 'pino'
 import type { Observer } from '../../events.ts'
 
-/** What the parts say happened, as log lines. Every message of the service is in this file or in main.ts. */
+/** From this usage of the quota in percent, the message is a warning. */
+const QUOTA_WARNING_PERCENT = 95
+
+/** Logs events. Every log message of the service is in this file or in main.ts; docs/logging.md lists them. */
 export function createEventLog(log: Logger): Partial<Observer> {
-  let isDown = false // told of: an outage is one line, and its end another
+  let isOutageLogged = false // one line when an outage begins and one when it ends, not one per probe
   return {
     requestFailed({ cause, ...failure }) {
       const line = cause === undefined ? failure : { ...failure, err: cause }
       if (failure.status >= 500) log.error(line, 'request failed')
-      else log.info(line, 'request refused')
+      else log.info(line, 'client error')
     },
     accessLogged: (access) => log.info(access, 'request answered'),
     sharedCacheChanged: (up, reason) => {
-      if (up) log.info('the shared tier is there')
-      else log.warn({ reason }, 'the shared tier is away: this replica goes on by itself')
+      if (up) log.info('shared cache connected')
+      else log.warn({ reason }, 'shared cache unavailable, continuing without it')
     },
     circuitChanged: (state) => {
-      if (state === 'closed') log.info({ state }, 'the circuit to upstream is closed: calls are made again')
-      else if (isDown) log.debug({ state }, 'the circuit to upstream has changed')
-      else log.warn({ state }, 'the circuit to upstream is open: it fails, no calls are made for now')
-      isDown = state !== 'closed'
+      if (state === 'closed') log.info({ state }, 'circuit breaker closed')
+      else if (isOutageLogged) log.debug({ state }, 'circuit breaker changed state')
+      else log.warn({ state }, 'circuit breaker opened')
+      isOutageLogged = state !== 'closed'
     },
-    upstreamRejected: (refusal) => log.error(refusal, 'upstream refuses our calls'),
-    upstreamRecovered: () => log.info('upstream accepts our calls again'),
+    upstreamRejected: (rejection) => log.error(rejection, 'upstream rejected the API key or throttled it'),
+    upstreamRecovered: () => log.info('upstream accepts calls again'),
     quotaSpent: (percent, remaining, resetAt) => {
       const line = { percent, remaining, resetAt }
-      if (percent < 95) log.info(line, 'quota spent')
-      else log.warn(line, 'quota spent')
+      if (percent < QUOTA_WARNING_PERCENT) log.info(line, 'quota threshold reached')
+      else log.warn(line, 'quota threshold reached')
     },
-    clientsChanged: (clients) => log.info({ clients }, 'the client keys have changed and are in force'),
+    clientsChanged: (clients) => log.info({ clients }, 'client keys reloaded'),
     clientsReloadFailed: (reason) =>
-      log.warn({ reason }, 'the client keys cannot be read again; the keys in force stay'),
-    keyRotated: () => log.info('the upstream key has changed and is in force'),
+      log.warn({ reason }, 'client keys not reloaded, the current keys stay in effect'),
+    keyRotated: () => log.info('upstream API key reloaded'),
     keyReloadFailed: (reason) =>
-      log.warn({ reason }, 'the upstream key cannot be read again; the key in force stays'),
+      log.warn({ reason }, 'upstream API key not reloaded, the current key stays in effect'),
   }
 }

@@ -3,19 +3,16 @@ import { pino } from 'pino'
 
 export interface LoggerOptions {
   readonly level: string
-  /** The secrets in force at the moment of a line. */
+  /** The current secrets; read for every line, because keys are reloaded at run time. */
   readonly secrets: () => readonly string[]
   /** Standard output when absent. */
   readonly destination?: DestinationStream
 }
 
-/** A shorter secret is part of too many harmless words to be taken out of them. */
-const SHORTEST_REDACTED = 4
+/** Shorter secrets are not redacted, because they occur in ordinary words. */
+const MIN_SECRET_LENGTH = 4
 
-/**
- * JSON lines. Whatever a line was made of, an error's text or its cause, it passes one choke point in which
- * every spelling of a secret is taken out.
- */
+/** Writes JSON lines. Secrets are redacted from the finished line, so an error's message and cause are covered as well. */
 export function createLogger({ level, secrets, destination }: LoggerOptions): Logger {
   const options = {
     level,
@@ -28,7 +25,7 @@ export function createLogger({ level, secrets, destination }: LoggerOptions): Lo
   return destination === undefined ? pino(options) : pino(options, destination)
 }
 
-/** What helps of an error; not every property that somebody hung on it. */
+/** An allow-list of an error's properties: libraries attach others, such as whole requests. */
 function describeError(error: unknown): unknown {
   if (!(error instanceof Error)) return { message: String(error) }
   const { name, message, stack } = error
@@ -42,15 +39,15 @@ function describeError(error: unknown): unknown {
   }
 }
 
-/** The text without the secrets, in whatever spelling. */
+/** Replaces every spelling of the secrets with `[redacted]`. */
 export function redact(line: string, secrets: readonly string[]): string {
   return secrets
-    .filter((secret) => secret.length >= SHORTEST_REDACTED)
+    .filter((secret) => secret.length >= MIN_SECRET_LENGTH)
     .flatMap(spellings)
     .reduce((text, spelling) => text.replaceAll(spelling, '[redacted]'), line)
 }
 
-/** As it is, as part of a URL, and as JSON writes it. */
+/** The secret verbatim, URL-encoded, and JSON-escaped. */
 function spellings(secret: string): string[] {
   return [...new Set([secret, encodeURIComponent(secret), JSON.stringify(secret).slice(1, -1)])]
 }

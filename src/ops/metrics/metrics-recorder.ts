@@ -9,7 +9,7 @@ import {
 } from '../../events.ts'
 import { Histogram, LabelledCounter } from './counters.ts'
 
-/** Seconds: what is held is answered in less than one millisecond, what upstream must answer in up to ten seconds. */
+/** In seconds. A hit takes less than a millisecond, a request that waits for upstream up to ten seconds. */
 const REQUEST_BUCKETS = [
   0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 ]
@@ -17,12 +17,12 @@ const UPSTREAM_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 const AGE_BUCKETS = [1, 2.5, 5, 10, 20, 30, 45, 60, 120, 300, 600]
 
 const RESULTS: readonly RequestResult[] = [...CACHE_RESULTS, 'none']
-/** The client of a request without a key that is known; no client has this name. */
+/** The client label of a request without a known key; `none` is reserved and cannot be a client's name. */
 export const NO_CLIENT = 'none'
 
 /**
- * How often everything happened, and how long it took. Every label value is there from the start, so that a rate never
- * misses its first step.
+ * Counts events and durations since the start. Every label value exists from the start, at zero, because a rate misses
+ * the first increment of a series that appears with it.
  */
 export class MetricsRecorder {
   readonly requests = new LabelledCounter<string>(
@@ -30,11 +30,11 @@ export class MetricsRecorder {
   )
   readonly requestSeconds = new Map(RESULTS.map((result) => [result, new Histogram(REQUEST_BUCKETS)]))
   readonly clients = new LabelledCounter<string>([])
-  readonly clientLimits = new LabelledCounter<string>(CLIENT_LIMITS)
-  readonly lookups = new LabelledCounter<string>(CACHE_RESULTS)
+  readonly clientLimits = new LabelledCounter(CLIENT_LIMITS)
+  readonly lookups = new LabelledCounter(CACHE_RESULTS)
   readonly ageSeconds = new Histogram(AGE_BUCKETS)
-  readonly sharedLookups = new LabelledCounter<string>(SHARED_RESULTS)
-  readonly attempts = new LabelledCounter<string>(UPSTREAM_OUTCOMES)
+  readonly sharedLookups = new LabelledCounter(SHARED_RESULTS)
+  readonly attempts = new LabelledCounter(UPSTREAM_OUTCOMES)
   readonly attemptSeconds = new Histogram(UPSTREAM_BUCKETS)
   evictions = 0
 
@@ -45,7 +45,7 @@ export class MetricsRecorder {
     },
     clientIdentified: (name) => this.clients.add(name ?? NO_CLIENT),
     clientLimited: (limit) => this.clientLimits.add(limit),
-    clientsChanged: (names) => this.clients.keep([...names, NO_CLIENT]),
+    clientsChanged: (names) => this.clients.retain([...names, NO_CLIENT]),
     lookedUp: (result, ageSeconds) => {
       this.lookups.add(result)
       if (ageSeconds !== null) this.ageSeconds.observe(ageSeconds)
@@ -61,7 +61,7 @@ export class MetricsRecorder {
   }
 }
 
-/** Two labels as one key of a flat map: a request counts at the price of one look-up. */
+/** Two labels as one key of a flat map, so that counting a request takes a single lookup. */
 function formatAndStatus(format: FormatLabel, status: number): string {
   return `${format} ${status}`
 }

@@ -1,39 +1,39 @@
 import type { Metric, MetricObject, MetricValue } from 'prom-client'
 import { collectDefaultMetrics, Registry } from 'prom-client'
-import type { Gauges, Observer } from '../../events.ts'
+import type { Gauges } from '../../events.ts'
 import type { Histogram } from './counters.ts'
-import { MetricsRecorder } from './metrics-recorder.ts'
 import type { Build, Family, Labels } from './metric-families.ts'
 import { metricFamilies } from './metric-families.ts'
+import type { MetricsRecorder } from './metrics-recorder.ts'
 
 export interface Metrics {
-  readonly observer: Partial<Observer>
   readonly contentType: string
-  /** The exposition text of this moment. */
+  /** The current values in the Prometheus text format. */
   readonly render: () => Promise<string>
 }
 
 type Value = MetricValue<string> & { readonly metricName?: string }
 
-/**
- * What the parts say happened, as Prometheus metrics; the only module that knows prom-client. The registry is
- * this object's own.
- */
-export function createMetrics(gauges: Gauges, build: Build): Metrics {
+/** The recorded events, the gauges and Node's default metrics, in a registry of their own. The only user of prom-client. */
+export function createMetrics(recorder: MetricsRecorder, gauges: Gauges, build: Build): Metrics {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
-  const counts = new MetricsRecorder()
-  for (const family of metricFamilies(counts, gauges, build)) registry.registerMetric(asMetric(family))
-  const { observer } = counts
-  return { observer, contentType: registry.contentType, render: () => registry.metrics() }
+  for (const family of metricFamilies(recorder, gauges, build)) registry.registerMetric(asMetric(family))
+  return { contentType: registry.contentType, render: () => registry.metrics() }
 }
 
-/** A metric whose values are read when somebody scrapes. prom-client asks no more of one than its `get`. */
+/** A metric whose values are read at a scrape. prom-client's own histogram cannot be set to values counted elsewhere. */
 function asMetric(family: Family): Metric {
   const { name, help, type } = family
-  const get = async (): Promise<MetricObject> =>
-    ({ name, help, type, aggregator: 'sum', values: valuesOf(family) }) as unknown as MetricObject
-  return { name, get } as unknown as Metric
+  const get = async () => ({ name, help, type, aggregator: 'sum', values: valuesOf(family) })
+  // The cast is safe: a registry uses `name` and `get` alone, but its type asks for one of prom-client's classes.
+  return { name, get } satisfies RegisteredMetric as unknown as Metric
+}
+
+/** What a registry of prom-client 15 uses of a metric. */
+interface RegisteredMetric {
+  readonly name: string
+  readonly get: () => Promise<Pick<MetricObject, 'name' | 'help'> & { readonly values: readonly Value[] }>
 }
 
 function valuesOf(family: Family): Value[] {
@@ -41,7 +41,7 @@ function valuesOf(family: Family): Value[] {
   return family.read().flatMap(([labels, values]) => bucketValues(family.name, labels, values))
 }
 
-/** Buckets are cumulative on the wire: each counts all values up to its bound. */
+/** In the text format buckets are cumulative: each counts all values up to its bound. */
 function bucketValues(name: string, labels: Labels, { bounds, buckets, sum, count }: Histogram): Value[] {
   let upTo = 0
   const cumulative = buckets.map((inBucket, i) => {

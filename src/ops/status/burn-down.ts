@@ -1,63 +1,63 @@
 import type { Clock } from '../../lib/clock.ts'
 
-/** The quota at this moment. */
-export interface QuotaNow {
+/** Quota usage at one moment. */
+export interface QuotaReading {
   readonly limit: number
   readonly remaining: number
   /** Milliseconds since the epoch. */
   readonly resetAtMs: number
 }
 
-/** What remained at a time in ms since the epoch. */
-interface Note {
+interface Sample {
+  /** Milliseconds since the epoch. */
   readonly at: number
   readonly remaining: number
 }
 
-/** Where the quota is going, if the last hour goes on. */
+/** The quota at the reset, extrapolated from the last hour. */
 export interface Projection {
-  /** Calls an hour, measured over up to an hour. */
+  /** Calls per hour, measured over at most an hour. */
   readonly perHour: number
-  /** Calls left at the reset; negative for those that will be missing. */
+  /** Calls left at the reset; negative if calls will be missing. */
   readonly remainingAtReset: number
-  /** When it will be spent, in ms since the epoch; null if it lasts. */
+  /** When the quota will be exhausted, in ms since the epoch; null if it lasts until the reset. */
   readonly spentAtMs: number | null
 }
 
-/** So many points are kept of a period: one in five minutes of a day. */
+/** Points per period: one every five minutes of a day. */
 export const POINTS = 288
 const MINUTE = 60_000
 const HOUR = 3_600_000
-/** Less than this tells nothing of an hour. */
-const SHORTEST_MS = 120_000
+/** Minimum span of the samples for a projection; a rate over less time is mostly noise. */
+const MIN_SPAN_MS = 120_000
 
-/** How the quota of a period is used up: its points from the period's start, and a projection to the reset. */
+/** How the quota of a period is used up: its points since the start of the period, and a projection to the reset. */
 export class BurnDown {
-  readonly #read: () => QuotaNow | null
+  readonly #read: () => QuotaReading | null
   readonly #per: 'day' | 'month'
   readonly #clock: Pick<Clock, 'wall'>
-  /** What remained at the last note of each part of the period; NaN where nothing was noted. */
+  /** Calls left at the last sample of each part of the period; NaN for parts without a sample. */
   readonly #points = new Float64Array(POINTS).fill(Number.NaN)
-  #notes: Note[] = []
+  #samples: Sample[] = []
   #resetAtMs = 0
 
-  constructor(read: () => QuotaNow | null, per: 'day' | 'month', clock: Pick<Clock, 'wall'>) {
+  constructor(read: () => QuotaReading | null, per: 'day' | 'month', clock: Pick<Clock, 'wall'>) {
     this.#read = read
     this.#per = per
     this.#clock = clock
   }
 
-  /** Notes what remains now: to be called whenever that may have changed. */
-  note(): void {
+  /** Records the quota; to be called whenever it may have changed. */
+  sample(): void {
     const quota = this.#read()
     if (quota === null) return
     const now = this.#clock.wall()
-    if (quota.resetAtMs !== this.#resetAtMs) this.#begin(quota.resetAtMs)
+    if (quota.resetAtMs !== this.#resetAtMs) this.#startPeriod(quota.resetAtMs)
     this.#points[this.#partOf(now)] = quota.remaining
-    this.#noteMinute(now, quota.remaining)
+    this.#addSample(now, quota.remaining)
   }
 
-  /** When the period began, in ms since the epoch. */
+  /** The start of the period, in ms since the epoch. */
   get startedAtMs(): number {
     const reset = new Date(this.#resetAtMs)
     return this.#per === 'day'
@@ -65,41 +65,41 @@ export class BurnDown {
       : Date.UTC(reset.getUTCFullYear(), reset.getUTCMonth() - 1)
   }
 
-  /** How long each part of the period is, in ms. */
+  /** The length of each part of the period, in ms. */
   get partMs(): number {
     return (this.#resetAtMs - this.startedAtMs) / POINTS
   }
 
-  /** `[part, calls left at its end]`, counted from 0, of the parts that were not over at `sinceMs`. */
+  /** `[part, calls left at its end]`, counted from 0, of the parts that end after `sinceMs`. */
   points(sinceMs: number): (readonly [part: number, remaining: number])[] {
     const first = this.#partOf(sinceMs)
     return [...this.#points.entries()].filter(([part, left]) => part >= first && !Number.isNaN(left))
   }
 
-  /** Null while too little is known, and without a quota. */
+  /** Null without a quota, and until the samples span two minutes. */
   projection(): Projection | null {
     const quota = this.#read()
-    const [oldest] = this.#notes
+    const [oldest] = this.#samples
     const now = this.#clock.wall()
-    if (quota === null || oldest === undefined || now - oldest.at < SHORTEST_MS) return null
+    if (quota === null || oldest === undefined || now - oldest.at < MIN_SPAN_MS) return null
     const perMs = Math.max(0, oldest.remaining - quota.remaining) / (now - oldest.at)
     const remainingAtReset = Math.round(quota.remaining - perMs * (quota.resetAtMs - now))
     const spentAtMs = remainingAtReset < 0 ? Math.round(now + quota.remaining / perMs) : null
     return { perHour: perMs * HOUR, remainingAtReset, spentAtMs }
   }
 
-  #begin(resetAtMs: number): void {
+  #startPeriod(resetAtMs: number): void {
     this.#points.fill(Number.NaN)
-    this.#notes = []
+    this.#samples = []
     this.#resetAtMs = resetAtMs
   }
 
-  /** Notes at least a minute apart: those of the last hour, and the last one before it to reckon from. */
-  #noteMinute(now: number, remaining: number): void {
-    const notes = this.#notes
-    const last = notes.at(-1)
-    if (last === undefined || now - last.at >= MINUTE) notes.push({ at: now, remaining })
-    while (notes.length > 1 && now - (notes[1] as Note).at >= HOUR) notes.shift()
+  /** Keeps samples at least a minute apart: those of the last hour, and the last one before it as the baseline. */
+  #addSample(now: number, remaining: number): void {
+    const samples = this.#samples
+    const last = samples.at(-1)
+    if (last === undefined || now - last.at >= MINUTE) samples.push({ at: now, remaining })
+    while (samples.length > 1 && now - (samples[1] as Sample).at >= HOUR) samples.shift()
   }
 
   #partOf(atMs: number): number {

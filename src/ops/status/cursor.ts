@@ -1,26 +1,25 @@
-/** How far a reader of reports has read. */
+/** How far a client has read the growing parts of `/status`. */
 export interface Cursor {
-  /** The last second it has, since the epoch. */
+  /** The last second of the history, since the epoch. */
   readonly second: number
-  /** The number of the last failure it has. */
+  /** The number of the last failure. */
   readonly failure: number
-  /** The number of the last refusal it has. */
-  readonly refusal: number
+  /** The number of the last client error. */
+  readonly clientError: number
 }
 
-/** A reader that has nothing yet. */
-export const NOTHING: Cursor = { second: -1, failure: 0, refusal: 0 }
+export const START: Cursor = { second: -1, failure: 0, clientError: 0 }
 
 const CURSOR = /^(\d{1,12})\.(\d{1,12})\.(\d{1,12})$/
 
-/** The text that `?since=` takes; its make-up is nobody else's business. */
-export function writeCursor({ second, failure, refusal }: Cursor): string {
-  return `${second}.${failure}.${refusal}`
+/** The value of `?since=`. Its format is opaque to clients. */
+export function writeCursor({ second, failure, clientError }: Cursor): string {
+  return `${second}.${failure}.${clientError}`
 }
 
-/** Whoever shows no cursor of ours has read nothing. */
+/** An invalid cursor means "from the start". */
 export function readCursor(text: unknown): Cursor {
-  const [, second, failure, refusal] = (typeof text === 'string' && CURSOR.exec(text)) || []
-  if (second === undefined) return NOTHING
-  return { second: Number(second), failure: Number(failure), refusal: Number(refusal) }
+  const [, second, failure, clientError] = (typeof text === 'string' && CURSOR.exec(text)) || []
+  if (second === undefined) return START
+  return { second: Number(second), failure: Number(failure), clientError: Number(clientError) }
 }

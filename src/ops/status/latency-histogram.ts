@@ -1,29 +1,49 @@
-/** Upper bounds of the buckets in ms, each a quarter above the one before: 1 ms to 36 s. */
-export const LATENCY_BOUNDS_MS: readonly number[] = Array.from({ length: 48 }, (_, i) => 1.25 ** i)
+import { createHistogram } from 'node:perf_hooks'
 
-/** The bucket that a latency falls into; what is above the last bound falls into the last bucket. */
-export function bucketOf(ms: number): number {
-  if (!(ms > 1)) return 0
-  const bucket = Math.ceil(Math.log(ms) / Math.log(1.25) - 1e-9)
-  return Math.min(bucket, LATENCY_BOUNDS_MS.length - 1)
+export interface Latency {
+  readonly calls: number
+  /** Null without calls, as is `p99Ms`. */
+  readonly p50Ms: number | null
+  readonly p99Ms: number | null
 }
 
-/**
- * The latency in ms that the share `quantile` (0 to 1) of all calls did not exceed, as far as the buckets tell:
- * within a bucket the calls are taken to lie evenly, so it is off by a quarter at most. Null without calls.
- */
-export function percentile(buckets: readonly number[], quantile: number): number | null {
-  const calls = buckets.reduce((sum, inBucket) => sum + inBucket, 0)
-  if (calls === 0) return null
-  const wanted = quantile * calls
-  let before = 0
-  for (const [i, inBucket] of buckets.entries()) {
-    if (inBucket > 0 && before + inBucket >= wanted) {
-      const low = i === 0 ? 0 : (LATENCY_BOUNDS_MS[i - 1] as number)
-      const high = LATENCY_BOUNDS_MS[i] as number
-      return low + (high - low) * ((wanted - before) / inBucket)
-    }
-    before += inBucket
+/** Minutes of the window. The current minute is one of them, so the window covers 9 to 10 minutes. */
+const MINUTES = 10
+/** In µs; longer latencies count as this. */
+const MAX_US = 600_000_000
+/** Two significant figures: a percentile is at most 1 % off. */
+const RESOLUTION = { lowest: 1, highest: MAX_US, figures: 2 }
+
+/** Latencies of the last ten minutes. It keeps one histogram per minute, because a histogram cannot drop old values. */
+export class LatencyHistogram {
+  readonly #minutes = Array.from({ length: MINUTES }, () => createHistogram(RESOLUTION))
+  readonly #merged = createHistogram(RESOLUTION)
+  #newest: number
+
+  /** Minutes are consecutive whole numbers; `minute` is the current one. */
+  constructor(minute: number) {
+    this.#newest = minute
   }
-  return LATENCY_BOUNDS_MS.at(-1) as number
+
+  record(minute: number, ms: number): void {
+    this.#advance(minute)
+    const us = Math.min(MAX_US, Math.max(1, Math.round(ms * 1_000)))
+    this.#minutes[this.#newest % MINUTES]?.record(us)
+  }
+
+  read(minute: number): Latency {
+    this.#advance(minute)
+    this.#merged.reset()
+    for (const histogram of this.#minutes) this.#merged.add(histogram)
+    const calls = this.#merged.count
+    const percentileMs = (percentile: number) =>
+      calls === 0 ? null : this.#merged.percentile(percentile) / 1_000
+    return { calls, p50Ms: percentileMs(50), p99Ms: percentileMs(99) }
+  }
+
+  #advance(minute: number): void {
+    const skipped = Math.min(minute - this.#newest, MINUTES)
+    for (let i = 0; i < skipped; i++) this.#minutes[(minute - i) % MINUTES]?.reset()
+    if (minute > this.#newest) this.#newest = minute
+  }
 }

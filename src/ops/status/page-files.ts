@@ -3,26 +3,26 @@ import { createRequire } from 'node:module'
 import type { Extension } from '../../lib/static-page.ts'
 import { MIME_TYPES } from '../../lib/static-page.ts'
 
-/** A file of the status page, as it is served. */
+/** A file of the status page. */
 export interface PageFile {
   readonly path: string
   readonly type: string
-  /** Read once, when it is asked for first. */
+  /** Reads the file at the first request and keeps its content. */
   readonly read: () => Buffer
 }
 
-const OWN = new URL('./page/', import.meta.url)
+const FOLDER = new URL('./page/', import.meta.url)
 const { resolve } = createRequire(import.meta.url)
 
-const OWN_FILES = [
+const FILES = [
   'page.css',
   'icon.svg',
   'main.js',
   'dom.js',
   'format.js',
   'series.js',
-  'figures.js',
-  'verdict.js',
+  'aggregates.js',
+  'health-summary.js',
   'tiles.js',
   'charts.js',
   'plot.js',
@@ -32,17 +32,15 @@ const OWN_FILES = [
   'station.js',
 ]
 
-/** All that the page consists of, each under a path of its own: no folder is served. */
+/** Every file of the page. An allow-list instead of a served folder, so that no request path becomes a file path. */
 export const PAGE_FILES: readonly PageFile[] = [
-  file('/', 'html', () => new URL('index.html', OWN)),
-  ...OWN_FILES.map((name) =>
-    file(`/page/${name}`, name.split('.')[1] as Extension, () => new URL(name, OWN)),
-  ),
+  file('/', 'html', () => new URL('index.html', FOLDER)),
+  ...FILES.map((name) => file(`/page/${name}`, name.split('.')[1] as Extension, () => new URL(name, FOLDER))),
   file('/page/uplot.css', 'css', () => resolve('uplot/dist/uPlot.min.css')),
   file('/page/uplot.js', 'js', () => resolve('uplot/dist/uPlot.iife.min.js')),
 ]
 
-function file(path: string, ending: Extension, where: () => string | URL): PageFile {
+function file(path: string, extension: Extension, locate: () => string | URL): PageFile {
   let content: Buffer | null = null
-  return { path, type: MIME_TYPES[ending], read: () => (content ??= readFileSync(where())) }
+  return { path, type: MIME_TYPES[extension], read: () => (content ??= readFileSync(locate())) }
 }

@@ -1,17 +1,18 @@
-import type { Clock } from '../../lib/clock.ts'
 import type { Observer, RequestFailure } from '../../events.ts'
+import type { Clock } from '../../lib/clock.ts'
 import { copyString } from '../../lib/copy-string.ts'
+import { RingBuffer } from '../../lib/ring-buffer.ts'
 import { isClientError } from './request-history.ts'
 
-/** A request that ended in an error, as it is remembered. */
-export interface Failure {
-  /** Rises by one with each of its kind. */
+/** A request that ended in an error response. */
+export interface RecentError {
+  /** Its position in its list, from 1. */
   readonly number: number
   /** Milliseconds since the epoch. */
   readonly at: number
   readonly trackingId: string
   readonly traceId: string | null
-  /** Null where no valid id was asked for. */
+  /** Null if the request had no valid id. */
   readonly station: string | null
   readonly code: string
   readonly status: number
@@ -19,83 +20,52 @@ export interface Failure {
   readonly cause: string | null
 }
 
-/** Failures are what somebody on call looks for; what clients got wrong is kept apart, and less of it. */
-export const FAILURES_KEPT = 1_000
-export const REFUSALS_KEPT = 200
+export const MAX_FAILURES = 1_000
+export const MAX_CLIENT_ERRORS = 200
 
-/** A text of this many characters tells enough, and the log has all of it. Memory is bounded by it: bench/parts/page.mjs. */
-const LONGEST_TEXT = 200
+/** In characters. The log has the full text; the limit bounds memory, which bench/parts/page.mjs measures. */
+const MAX_TEXT_LENGTH = 200
 
-/** The requests that failed last, and beside them those that clients got wrong: neither pushes the other out. */
+/** The latest requests with an error response, in two lists, so that client errors do not displace failures. */
 export class RecentErrors {
-  /** Status 429 and from 500 up. */
-  readonly failed = new Recent(FAILURES_KEPT)
+  /** Status 429 and 5xx. */
+  readonly failures = new RingBuffer<RecentError>(MAX_FAILURES)
   /** Every other 4xx. */
-  readonly refused = new Recent(REFUSALS_KEPT)
+  readonly clientErrors = new RingBuffer<RecentError>(MAX_CLIENT_ERRORS)
   readonly observer: Partial<Observer>
 
   constructor(clock: Pick<Clock, 'wall'>) {
     this.observer = {
       requestFailed: (failure) => {
-        const kind = isClientError(failure.status) ? this.refused : this.failed
-        kind.add(remembered(failure, clock.wall()))
+        const list = isClientError(failure.status) ? this.clientErrors : this.failures
+        list.push(errorOf(failure, list.count + 1, clock.wall()))
       },
     }
   }
 
-  /** What is remembered under a Tracking-ID, the newest first. A client may use one for many requests. */
-  find(trackingId: string): Failure[] {
-    return [...this.failed.find(trackingId), ...this.refused.find(trackingId)].toSorted((a, b) => b.at - a.at)
+  /** The errors with this Tracking-ID, the newest first. A client may use one ID for many requests. */
+  find(trackingId: string): RecentError[] {
+    return [...this.failures.newest(), ...this.clientErrors.newest()]
+      .filter((error) => error.trackingId === trackingId)
+      .toSorted((a, b) => b.at - a.at)
   }
 }
 
-/** A bounded list: the oldest leaves for the newest. */
-class Recent {
-  readonly #kept: Failure[] = []
-  readonly #most: number
-  #count = 0
-
-  constructor(most: number) {
-    this.#most = most
-  }
-
-  /** How many there have ever been; the number of the newest. */
-  get count(): number {
-    return this.#count
-  }
-
-  add(failure: Omit<Failure, 'number'>): void {
-    this.#kept[this.#count % this.#most] = { ...failure, number: ++this.#count }
-  }
-
-  /** Those with a number above `number`, the newest first, `most` at the most. */
-  newest(most: number, number = 0): Failure[] {
-    const last = Math.max(number, this.#count - Math.min(most, this.#most))
-    const found: Failure[] = []
-    for (let n = this.#count; n > last; n--) found.push(this.#kept[(n - 1) % this.#most] as Failure)
-    return found
-  }
-
-  /** The newest first. */
-  find(trackingId: string): Failure[] {
-    return this.newest(this.#most).filter((failure) => failure.trackingId === trackingId)
-  }
-}
-
-function remembered(failure: RequestFailure, at: number): Omit<Failure, 'number'> {
+function errorOf(failure: RequestFailure, number: number, at: number): RecentError {
   const { trackingId, traceId, station, code, status, reason, cause } = failure
   return {
+    number,
     at,
     trackingId: copyString(trackingId),
-    traceId: kept(traceId),
-    station: kept(station),
+    traceId: truncated(traceId),
+    station: truncated(station),
     code,
     status,
-    reason: kept(reason),
-    cause: cause instanceof Error ? kept(cause.message) : null,
+    reason: truncated(reason),
+    cause: cause instanceof Error ? truncated(cause.message) : null,
   }
 }
 
-function kept(text: string | undefined): string | null {
-  return text === undefined ? null : copyString(text.slice(0, LONGEST_TEXT))
+function truncated(text: string | undefined): string | null {
+  return text === undefined ? null : copyString(text.slice(0, MAX_TEXT_LENGTH))
 }

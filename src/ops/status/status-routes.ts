@@ -5,22 +5,22 @@ import { readCursor } from './cursor.ts'
 import { PAGE_FILES } from './page-files.ts'
 import type { Status } from './status.ts'
 
-/** An answer of the cache, as the page's look-up box shows it. */
+/** A cached answer, as the status page shows it. */
 export interface InspectedStation {
   /** The unfiltered answer as JSON. */
   readonly json: string
-  /** Since upstream answered. */
+  /** Time since upstream answered. */
   readonly ageMs: number
-  /** What is left of the fresh time; negative for an old answer. */
+  /** Remaining TTL; negative for a stale answer. */
   readonly ttlMs: number
 }
 
-/** The look-up box's way to the stations. */
+/** Access to single stations for the status page. */
 export interface StationInspector {
-  /** What is held; null if nothing is. Costs no call, counts as no lookup and keeps nothing in use. */
+  /** The cached answer or null. Makes no call, is not counted, and does not protect the entry from eviction. */
   peek(id: string): InspectedStation | null
   /**
-   * What a client would get, at the price that a client would cost.
+   * The answer a client would get. It may call upstream and is counted like a client's lookup.
    * @throws ServiceError, as a rejection
    */
   ask(id: string): Promise<InspectedStation>
@@ -29,7 +29,7 @@ export interface StationInspector {
 export interface StatusRouteDeps {
   readonly status: Status
   readonly inspector: StationInspector
-  /** Takes secrets out of a text, whatever it was made of. */
+  /** Replaces secrets in a text. */
   readonly redact: (text: string) => string
 }
 
@@ -42,11 +42,8 @@ const HEADERS = {
   'cross-origin-resource-policy': 'same-origin',
 }
 
-/** The status page, its data, and what its search boxes ask. */
-export function statusRoutes(
-  app: FastifyInstance,
-  { status, inspector: stations, redact }: StatusRouteDeps,
-): void {
+/** The status page, its data, and the search for requests and stations. */
+export function statusRoutes(app: FastifyInstance, { status, inspector, redact }: StatusRouteDeps): void {
   const send = (reply: FastifyReply, body: unknown) =>
     reply
       .headers({ ...HEADERS, 'cache-control': 'no-store' })
@@ -71,33 +68,33 @@ export function statusRoutes(
   )
 
   app.get('/status/station', async (request, reply) => {
-    const held = stations.peek(parameter(request.query, 'id') ?? '')
-    return send(reply, { answer: held === null ? null : shown(held), error: null })
+    const cached = inspector.peek(parameter(request.query, 'id') ?? '')
+    return send(reply, { answer: cached && answerOf(cached), error: null })
   })
 
-  // It may spend a call, so it is a POST of JSON: no page of another origin can send that without being allowed to.
+  // It may spend a call, so it is a POST of JSON: a browser sends that across origins only after a preflight, which fails.
   app.post('/status/station', async (request, reply) => {
     const id = parameter(request.body, 'id')
     if (id === undefined) return reply.code(400).send({ status: 'expected a JSON body with the string id' })
-    return send(reply, await asked(stations, id))
+    return send(reply, await answerOrError(inspector, id))
   })
 }
 
-async function asked(stations: StationInspector, id: string) {
+async function answerOrError(inspector: StationInspector, id: string) {
   try {
-    return { answer: shown(await stations.ask(id)), error: null }
+    return { answer: answerOf(await inspector.ask(id)), error: null }
   } catch (thrown) {
     const { code, status, reason, detail } = asServiceError(thrown)
     return { answer: null, error: { code, status, reason: reason ?? detail } }
   }
 }
 
-function shown({ json, ageMs, ttlMs }: InspectedStation) {
+function answerOf({ json, ageMs, ttlMs }: InspectedStation) {
   return { ageMs, ttlMs, availability: JSON.parse(json) as unknown }
 }
 
-/** A text parameter given once; undefined for everything else. */
-function parameter(holder: unknown, name: string): string | undefined {
-  const value = (holder as Readonly<Record<string, unknown>> | null | undefined)?.[name]
+/** The parameter if it is a string; undefined if it is absent, repeated or of another type. */
+function parameter(parameters: unknown, name: string): string | undefined {
+  const value = (parameters as Readonly<Record<string, unknown>> | null | undefined)?.[name]
   return typeof value === 'string' ? value : undefined
 }

@@ -1,18 +1,18 @@
 import { getHeapStatistics } from 'node:v8'
-import type { Clock } from '../../lib/clock.ts'
 import type { CacheResult, Gauges, Observer, UpstreamOutcome } from '../../events.ts'
-import { broadcast, CACHE_RESULTS, UPSTREAM_OUTCOMES } from '../../events.ts'
+import { broadcast } from '../../events.ts'
+import type { Clock } from '../../lib/clock.ts'
+import type { Health } from '../health.ts'
+import type { MetricsRecorder } from '../metrics/metrics-recorder.ts'
 import { BurnDown } from './burn-down.ts'
-import { LabelledCounter } from '../metrics/counters.ts'
 import type { Cursor } from './cursor.ts'
 import { writeCursor } from './cursor.ts'
-import type { Failure } from './recent-errors.ts'
+import type { RecentError } from './recent-errors.ts'
 import { RecentErrors } from './recent-errors.ts'
-import type { Health } from '../health.ts'
 import { COLUMNS, RequestHistory } from './request-history.ts'
 import { RejectionState } from './upstream-rejection.ts'
 
-/** What is configured, as far as it helps to judge the numbers. */
+/** The configured limits that the report shows beside the measured values. */
 export interface StatusOptions {
   readonly version: string
   readonly nodeVersion: string
@@ -24,115 +24,110 @@ export interface StatusOptions {
 
 export interface StatusDeps {
   readonly gauges: Gauges
+  /** Counts lookups and calls since the start. It must get the events, too. */
+  readonly recorder: Pick<MetricsRecorder, 'lookups' | 'attempts'>
   readonly health: Pick<Health, 'phase'>
   readonly clock: Pick<Clock, 'now' | 'wall'>
-  /** Memory that the process takes, in bytes; absent where nobody can tell. */
+  /** Resident memory of the process in bytes; absent if it cannot be read. */
   readonly residentBytes?: () => number
 }
 
 export type StatusReport = ReturnType<Status['report']>
 
-/** So many failures and refusals are told in a report; more are found by their Tracking-ID. */
-const TOLD = 20
+/** Maximum number of failures, and of client errors, in a report; `find` returns older ones as well. */
+const MAX_ERRORS_REPORTED = 20
 
-/** What somebody on call sees first: the state of this moment, totals since the start, the last ten minutes. */
+/** The data of the status page: current state, totals since the start, history of the last hour. */
 export class Status {
   readonly observer: Partial<Observer>
   readonly #options: StatusOptions
-  readonly #parts: StatusDeps
+  readonly #deps: StatusDeps
   readonly #startedAt: number
   readonly #history: RequestHistory
-  readonly #failures: RecentErrors
-  readonly #upstream: RejectionState
+  readonly #errors: RecentErrors
+  readonly #rejection: RejectionState
   readonly #burnDown: BurnDown | null
-  readonly #lookups = new LabelledCounter<CacheResult>(CACHE_RESULTS)
-  readonly #calls = new LabelledCounter<UpstreamOutcome>(UPSTREAM_OUTCOMES)
 
-  constructor(options: StatusOptions, parts: StatusDeps) {
-    const { clock, gauges } = parts
+  constructor(options: StatusOptions, deps: StatusDeps) {
+    const { clock, gauges } = deps
     const { quota } = options.upstream
     this.#options = options
-    this.#parts = parts
+    this.#deps = deps
     this.#startedAt = clock.wall()
     this.#history = new RequestHistory(clock)
-    this.#failures = new RecentErrors(clock)
-    this.#upstream = new RejectionState(clock)
+    this.#errors = new RecentErrors(clock)
+    this.#rejection = new RejectionState(clock)
     this.#burnDown = quota === null ? null : new BurnDown(() => gauges.quota(), quota.per, clock)
-    const totals: Partial<Observer> = {
-      lookedUp: (result) => this.#lookups.add(result),
-      upstreamAnswered: (outcome) => {
-        this.#calls.add(outcome)
-        this.#burnDown?.note()
-      },
-    }
     this.observer = broadcast([
-      totals,
       this.#history.observer,
-      this.#failures.observer,
-      this.#upstream.observer,
+      this.#errors.observer,
+      this.#rejection.observer,
+      { upstreamAnswered: () => this.#burnDown?.sample() },
     ])
   }
 
-  /** Everything; of what grows with time, only what is newer than the cursor of an earlier report. */
+  /** The whole report; of history and errors, only what is newer than the cursor of an earlier report. */
   report(since: Cursor) {
+    const { failures, clientErrors } = this.#errors
+    const { clock, gauges, health, recorder } = this.#deps
     return {
       version: this.#options.version,
       nodeVersion: this.#options.nodeVersion,
       startedAt: this.#startedAt,
-      now: this.#parts.clock.wall(),
-      phase: this.#parts.health.phase,
-      upstream: this.#upstreamNow(),
-      /** Whether the shared tier can be reached; null without one. */
-      sharedTierUp: this.#parts.gauges.sharedCacheUp(),
-      totals: totalsOf(this.#lookups.counts, this.#calls.counts),
-      cache: this.#cacheNow(),
-      memory: this.#memoryNow(),
-      quota: this.#quotaNow(since),
+      now: clock.wall(),
+      phase: health.phase,
+      upstream: this.#upstream(),
+      /** Whether Redis is connected; null if it is not configured. */
+      sharedTierUp: gauges.sharedCacheUp(),
+      totals: totalsOf(recorder.lookups.counts, recorder.attempts.counts),
+      cache: this.#cache(),
+      memory: this.#memory(),
+      quota: this.#quota(since),
       history: {
         columns: COLUMNS,
         seconds: this.#history.secondsSince(since.second),
         minutes: this.#history.minutesSince(since.second),
       },
-      failures: this.#failures.failed.newest(TOLD, since.failure),
-      refused: this.#failures.refused.newest(TOLD, since.refusal),
-      counts: { failures: this.#failures.failed.count, refused: this.#failures.refused.count },
+      failures: failures.newest(MAX_ERRORS_REPORTED, since.failure),
+      refused: clientErrors.newest(MAX_ERRORS_REPORTED, since.clientError),
+      counts: { failures: failures.count, refused: clientErrors.count },
       cursor: writeCursor({
         second: this.#history.second - 1,
-        failure: this.#failures.failed.count,
-        refusal: this.#failures.refused.count,
+        failure: failures.count,
+        clientError: clientErrors.count,
       }),
     }
   }
 
-  /** What is remembered of requests that failed under this Tracking-ID, the newest first. */
-  find(trackingId: string): Failure[] {
-    return this.#failures.find(trackingId)
+  /** The kept errors with this Tracking-ID, the newest first. */
+  find(trackingId: string): RecentError[] {
+    return this.#errors.find(trackingId)
   }
 
-  #upstreamNow() {
+  #upstream() {
     return {
-      ...this.#parts.gauges.upstream(),
-      refusal: this.#upstream.refusal,
+      ...this.#deps.gauges.upstream(),
+      refusal: this.#rejection.current,
       latency: this.#history.latency(),
     }
   }
 
-  #cacheNow() {
+  #cache() {
     const { ttlMs, maxEntries, maxBytes } = this.#options.cache
-    const effectiveTtlMs = this.#parts.gauges.effectiveTtlMs()
-    return { ...this.#parts.gauges.cache(), maxEntries, maxBytes, ttlMs, effectiveTtlMs }
+    const effectiveTtlMs = this.#deps.gauges.effectiveTtlMs()
+    return { ...this.#deps.gauges.cache(), maxEntries, maxBytes, ttlMs, effectiveTtlMs }
   }
 
-  #memoryNow() {
+  #memory() {
     const { used_heap_size: heapUsedBytes, heap_size_limit: heapLimitBytes } = getHeapStatistics()
-    return { heapUsedBytes, heapLimitBytes, residentBytes: this.#parts.residentBytes?.() ?? null }
+    return { heapUsedBytes, heapLimitBytes, residentBytes: this.#deps.residentBytes?.() ?? null }
   }
 
-  #quotaNow(since: Cursor) {
-    const quota = this.#parts.gauges.quota()
+  #quota(since: Cursor) {
+    const quota = this.#deps.gauges.quota()
     const burnDown = this.#burnDown
     if (quota === null || burnDown === null) return null
-    burnDown.note()
+    burnDown.sample()
     const { limit, remaining, resetAtMs } = quota
     return {
       limit,
@@ -147,27 +142,27 @@ export class Status {
 }
 
 /**
- * `heldRatio`: the share of lookups that were answered from memory at once; null without lookups.
- * `callsSaved`: calls that a proxy without memory would have made, one a lookup, less those really made.
+ * `heldRatio`: the share of lookups that a cached answer served without waiting, fresh or stale; null without lookups.
+ * `callsSaved`: lookups minus calls, because a proxy without a cache makes one call per lookup.
  */
 export function totalsOf(
   lookups: ReadonlyMap<CacheResult, number>,
   calls: ReadonlyMap<UpstreamOutcome, number>,
 ) {
   const of = (result: CacheResult) => lookups.get(result) ?? 0
-  const lookedUp = sum(lookups)
-  const called = sum(calls)
-  const held = of('hit') + of('stale') + of('stale_error')
+  const lookupCount = sum(lookups)
+  const callCount = sum(calls)
+  const cached = of('hit') + of('stale') + of('stale_error')
   return {
-    lookups: lookedUp,
+    lookups: lookupCount,
     results: Object.fromEntries(lookups),
-    calls: called,
+    calls: callCount,
     outcomes: Object.fromEntries(calls),
-    heldRatio: lookedUp === 0 ? null : held / lookedUp,
-    callsSaved: Math.max(0, lookedUp - called),
+    heldRatio: lookupCount === 0 ? null : cached / lookupCount,
+    callsSaved: Math.max(0, lookupCount - callCount),
   }
 }
 
 function sum(counts: ReadonlyMap<string, number>): number {
-  return [...counts.values()].reduce((all, count) => all + count, 0)
+  return [...counts.values()].reduce((total, count) => total + count, 0)
 }

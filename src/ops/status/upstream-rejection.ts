@@ -1,35 +1,35 @@
-import type { Clock } from '../../lib/clock.ts'
 import type { Observer } from '../../events.ts'
+import type { Clock } from '../../lib/clock.ts'
 
-/** Upstream refuses our calls, as it is told to the operator. */
+/** A rejection by upstream that is still in effect. */
 export interface CurrentRejection {
-  /** Since when, in ms since the epoch. */
+  /** The first rejected call, in ms since the epoch. */
   readonly since: number
   readonly status: number | null
-  /** What is most likely behind it, and what to do. */
+  /** The most likely cause and what to do. */
   readonly diagnosis: string
-  /** The end of the first cool-down, in ms since the epoch; later ones are as long or longer. */
+  /** The end of the cool-down in ms since the epoch. The cool-downs after it, which emit no event, are as long or longer. */
   readonly until: number
 }
 
-/** Whether upstream refuses our calls at the moment, and why. A new key has not been refused yet. */
+/** The current rejection by upstream. A reloaded key ends it, because upstream has not rejected that key yet. */
 export class RejectionState {
-  refusal: CurrentRejection | null = null
+  /** Null while upstream accepts calls. */
+  current: CurrentRejection | null = null
   readonly observer: Partial<Observer>
 
   constructor(clock: Pick<Clock, 'wall'>) {
+    const clear = () => {
+      this.current = null
+    }
     this.observer = {
       upstreamRejected: ({ status, diagnosis, waitMs }) => {
         const now = clock.wall()
-        const since = this.refusal?.since ?? now
-        this.refusal = { since, status: status ?? null, diagnosis, until: now + waitMs }
+        const since = this.current?.since ?? now
+        this.current = { since, status: status ?? null, diagnosis, until: now + waitMs }
       },
-      upstreamRecovered: () => this.#over(),
-      keyRotated: () => this.#over(),
+      upstreamRecovered: clear,
+      keyRotated: clear,
     }
-  }
-
-  #over(): void {
-    this.refusal = null
   }
 }

@@ -1,5 +1,6 @@
 import t from 'tap'
 import type { Gauges } from '../../../src/events.ts'
+import { MetricsRecorder } from '../../../src/ops/metrics/metrics-recorder.ts'
 import { createMetrics } from '../../../src/ops/metrics/metrics.ts'
 
 await t.test('a client that is removed and added again is counted from zero', async (t) => {
@@ -11,7 +12,9 @@ await t.test('a client that is removed and added again is counted from zero', as
     effectiveTtlMs: () => 0,
     sharedCacheUp: () => null,
   }
-  const { observer, render } = createMetrics(gauges, { version: '1', nodeVersion: '1' })
+  const recorder = new MetricsRecorder()
+  const { observer } = recorder
+  const { render } = createMetrics(recorder, gauges, { version: '1', nodeVersion: '1' })
   for (const name of ['web', 'old', null]) observer.clientIdentified?.(name)
   observer.clientsChanged?.(['web'])
   const samples = [...(await render()).matchAll(/^evproxy_client_requests_total\{client="(\w+)"\} (\d+)$/gm)]

@@ -28,14 +28,14 @@ const OUTCOMES = [
   'network',
 ]
 
-interface Promised {
+interface MetricContract {
   readonly type: MetricType
-  /** Label names; for closed sets with the values that are there from the start. */
+  /** Label names with the values that exist from the start; null for open or configured sets. */
   readonly labels?: Readonly<Record<string, readonly string[] | null>>
 }
 
-/** The contract with dashboards and alerts. */
-const ALWAYS: Readonly<Record<string, Promised>> = {
+/** The contract with dashboards and alerts: metrics that always exist. */
+const ALWAYS: Readonly<Record<string, MetricContract>> = {
   evproxy_requests_total: { type: 'counter', labels: { format: ['json', 'xml', 'none'], status: null } },
   evproxy_request_duration_seconds: { type: 'histogram', labels: { result: RESULTS } },
   evproxy_cache_requests_total: { type: 'counter', labels: { result: RESULTS } },
@@ -56,17 +56,17 @@ const ALWAYS: Readonly<Record<string, Promised>> = {
   evproxy_build_info: { type: 'gauge', labels: { version: null, node_version: null } },
 }
 
-/** Those of a part that a configuration may go without: if they are there, they are like this. */
-const WITH_THEIR_PART: Readonly<Record<string, Promised>> = {
+/** Metrics that exist only with the configuration of an optional part. */
+const OPTIONAL: Readonly<Record<string, MetricContract>> = {
   evproxy_shared_cache_requests_total: { type: 'counter', labels: { result: ['hit', 'miss', 'error'] } },
   evproxy_shared_cache_up: { type: 'gauge' },
   evproxy_client_requests_total: { type: 'counter', labels: { client: null } },
   evproxy_client_limited_total: { type: 'counter', labels: { limit: ['rate', 'in_flight'] } },
 }
 
-const PROMISED = { ...ALWAYS, ...WITH_THEIR_PART }
+const CONTRACT = { ...ALWAYS, ...OPTIONAL }
 
-/** What a label of a metric says, in order of the alphabet. */
+/** The values of a label, sorted. */
 function labelValues({ families }: Exposition, name: string, label: string): string[] {
   const samples = families.get(name)?.samples ?? []
   return samples.map(({ labels }) => labels[label] ?? '').toSorted()
@@ -76,78 +76,99 @@ async function scrape({ requestAdmin }: Service): Promise<Exposition> {
   return readExposition((await requestAdmin('/metrics')).text)
 }
 
-await t.test('/metrics from the start', async (t) => {
+/** What the contract and an exposition both say of a metric. */
+const described = (type: MetricType, labels: Iterable<string>) => ({ type, labels: [...labels].toSorted() })
+
+await t.test('/metrics of a service that has just started', async (t) => {
   const service = await startService(t, { env: { UPSTREAM_QUOTA: '2500/day', UPSTREAM_MAX_QPS: '7' } })
   const { headers } = await service.requestAdmin('/metrics')
   const metrics = await scrape(service)
+  const own = [...metrics.families].filter(([name]) => name.startsWith('evproxy_'))
 
-  await t.test('is the text format, without a fault', async (t) => {
+  await t.test('the exposition is valid Prometheus text', async (t) => {
     t.match(headers['content-type'], /^text\/plain; version=0\.0\.4/)
     t.same(metrics.problems, [])
   })
 
-  await t.test('has all that is promised, by name, type and labels, and nothing else of ours', async (t) => {
-    for (const name of Object.keys(ALWAYS)) t.ok(metrics.families.has(name), name)
-    for (const [name, { type, help, samples }] of metrics.families) {
-      if (!name.startsWith('evproxy_')) continue
-      const promised = PROMISED[name]
-      if (promised === undefined) {
-        t.fail(`${name} is in no contract`)
-        continue
-      }
-      t.equal(type, promised.type, `${name} is a ${promised.type}`)
-      t.match(help, /^[A-Z].{8,}\.$/, `${name} says in a sentence what it is`)
-      const labels = Object.keys(promised.labels ?? {}).toSorted()
-      for (const sample of samples) {
-        const own = Object.keys(sample.labels).filter((label) => label !== 'le')
-        t.same(own.toSorted(), labels, `labels of ${sample.name}`)
-      }
-    }
+  await t.test('the exposition has the metrics of the contract with their types and labels', async (t) => {
+    const actual = own.map(([name, { type, samples }]) => {
+      const labels = samples.flatMap((sample) => Object.keys(sample.labels))
+      return [name, described(type, new Set(labels.filter((label) => label !== 'le')))] as const
+    })
+    const expected = Object.entries(CONTRACT)
+      .filter(([name]) => name in ALWAYS || metrics.families.has(name))
+      .map(([name, { type, labels = {} }]) => [name, described(type, Object.keys(labels))] as const)
+    t.strictSame(Object.fromEntries(actual), Object.fromEntries(expected))
   })
 
-  await t.test('has every value of a closed label, at zero', async (t) => {
-    for (const [name, { type, labels = {} }] of Object.entries(PROMISED)) {
-      const series = type === 'histogram' ? `${name}_count` : name
-      for (const [label, values] of Object.entries(labels)) {
-        if (values === null || !metrics.families.has(name) || type === 'gauge') continue
-        for (const value of values) {
-          t.equal(metrics.sum(series, { [label]: value }), 0, `${name} ${value}`)
-          t.not(metrics.value(series, { [label]: value }), undefined, `${name} ${value} is there`)
-        }
-      }
-      const found = metrics.families.get(name)
-      if (type !== 'gauge' && found) t.equal(metrics.sum(series), 0, `${name} begins at zero`)
-    }
+  await t.test('every metric has a help text that is a sentence', async (t) => {
+    const texts = own.map(([, { help }]) => help ?? '')
+    t.strictSame(
+      texts.filter((help) => !/^[A-Z].{8,}\.$/.test(help)),
+      [],
+    )
   })
 
-  await t.test('has no result or outcome beyond those', async (t) => {
+  await t.test('every series of a counter or histogram exists at zero', async (t) => {
+    const series = Object.entries(CONTRACT)
+      .filter(([name, { type }]) => type !== 'gauge' && metrics.families.has(name))
+      .flatMap(([name, { type, labels = {} }]) => {
+        const count = type === 'histogram' ? `${name}_count` : name
+        const closed = Object.entries(labels).flatMap(([label, values]) =>
+          (values ?? []).map((value) => ({ [label]: value })),
+        )
+        return [{}, ...closed].map((labels) => [count, labels] as const)
+      })
+    const counts = series.map(([name, labels]) => [name, labels, metrics.sum(name, labels)])
+    t.strictSame(
+      counts,
+      series.map((one) => [...one, 0]),
+    )
+    const absent = series.filter(
+      ([name, labels]) =>
+        !own.some(([, { samples }]) =>
+          samples.some(
+            (sample) =>
+              sample.name === name &&
+              Object.entries(labels).every(([label, value]) => sample.labels[label] === value),
+          ),
+        ),
+    )
+    t.strictSame(absent, [])
+  })
+
+  await t.test('the results and outcomes are those of the contract', async (t) => {
     t.same(labelValues(metrics, 'evproxy_cache_requests_total', 'result'), RESULTS.toSorted())
     t.same(labelValues(metrics, 'evproxy_upstream_requests_total', 'outcome'), OUTCOMES.toSorted())
     t.same([...UPSTREAM_OUTCOMES].toSorted(), OUTCOMES.toSorted())
   })
 
-  await t.test('has every status that an error can have, 200 and 304, for every format', async (t) => {
-    const known: readonly number[] = STATUSES
-    for (const status of [200, 304, ...Object.values(STATUS_OF)]) {
-      t.ok(known.includes(status), `${status} is known`)
-      for (const format of ['json', 'xml', 'none']) {
-        t.equal(
-          metrics.value('evproxy_requests_total', { format, status: `${status}` }),
-          0,
-          `${format} ${status}`,
-        )
-      }
-    }
-  })
+  await t.test(
+    'the requests are counted for every format and every status of an error, 200 and 304',
+    async (t) => {
+      const statuses = [...new Set([200, 304, ...Object.values(STATUS_OF)])]
+      t.strictSame(
+        statuses.filter((status) => !(STATUSES as readonly number[]).includes(status)),
+        [],
+      )
+      const series = statuses.flatMap((status) =>
+        ['json', 'xml', 'none'].map((format) => ({ format, status: `${status}` })),
+      )
+      t.strictSame(
+        series.filter((labels) => metrics.value('evproxy_requests_total', labels) !== 0),
+        [],
+      )
+    },
+  )
 
-  await t.test('says what is running', async (t) => {
+  await t.test('evproxy_build_info has the versions of the service and of Node.js', async (t) => {
     const labels = { version: '0.0.0-test', node_version: process.version }
     t.equal(metrics.value('evproxy_build_info', labels), 1)
     t.equal(metrics.families.get('evproxy_build_info')?.samples.length, 1)
   })
 
   await t.test(
-    'says in which state the circuit is, what may be called and spent, and for how long answers are fresh',
+    'the gauges have the state of the circuit breaker, the rate limit, the quota and the TTL',
     async (t) => {
       const state = (value: string) => metrics.value('evproxy_upstream_circuit_state', { state: value })
       t.same([state('closed'), state('open'), state('half_open')], [1, 0, 0])
@@ -157,22 +178,25 @@ await t.test('/metrics from the start', async (t) => {
       const resetAt = (metrics.value('evproxy_quota_reset_timestamp_seconds') ?? 0) * 1_000
       t.equal(resetAt % 86_400_000, 0, 'at midnight UTC')
       t.ok(resetAt > Date.now() && resetAt <= Date.now() + 86_400_000, 'the next one')
-      t.ok((metrics.value('evproxy_cache_effective_ttl_seconds') ?? 0) >= 30, 'the TTL or a stretched one')
+      t.ok((metrics.value('evproxy_cache_effective_ttl_seconds') ?? 0) >= 30, 'the TTL, extended or not')
     },
   )
 
-  await t.test("has Node's default metrics, without a prefix", async (t) => {
+  await t.test("the exposition has Node's default metrics without a prefix", async (t) => {
     const defaults = [
       'process_cpu_seconds_total',
       'process_resident_memory_bytes',
       'nodejs_eventloop_lag_seconds',
     ]
-    for (const name of defaults) t.ok(metrics.families.has(name), name)
+    t.strictSame(
+      defaults.filter((name) => !metrics.families.has(name)),
+      [],
+    )
     t.ok((metrics.value('process_resident_memory_bytes') ?? 0) > 0)
   })
 })
 
-/** Answers by the id's first word, so that a storm meets every outcome. */
+/** A response by the first word of the id, so that mixed requests produce every outcome. */
 const byId = perCall(({ id }) => {
   const [kind = ''] = id.split('-')
   if (kind === 'empty') return (_call, response) => sendJson(response, station(id))
@@ -181,8 +205,8 @@ const byId = perCall(({ id }) => {
   return /^\d+$/.test(kind) ? answerStatus(Number(kind)) : answerStation
 })
 
-await t.test('the numbers add up', async (t) => {
-  await t.test('after a storm of good and bad requests', async (t) => {
+await t.test('the counters of a service under load', async (t) => {
+  await t.test('the counters of requests, lookups and calls agree after mixed requests', async (t) => {
     const service = await startService(t, { script: byId })
     const { get, request, upstream } = service
     const ids = ['a', 'b', 'c', 'empty-1', 'empty-2', 'wrong-1', 'cut-1', '400-1', '404-1', '500-1', '503-1']
@@ -212,15 +236,13 @@ await t.test('the numbers add up', async (t) => {
     t.equal(metrics.sum('evproxy_request_duration_seconds_count'), answers.length, 'durations')
     t.equal(metrics.sum('evproxy_cache_requests_total'), lookups.length, 'results add up to lookups')
     const none = metrics.sum('evproxy_request_duration_seconds_count', { result: 'none' })
-    t.equal(none, others.length, 'what is no lookup has no result')
-    for (const result of RESULTS) {
-      const label = { result }
-      t.equal(
-        metrics.sum('evproxy_request_duration_seconds_count', label),
-        metrics.sum('evproxy_cache_requests_total', label),
-        `${result}: durations are lookups`,
-      )
-    }
+    t.equal(none, others.length, 'requests without a lookup have the result none')
+    const byResult = (name: string) => RESULTS.map((result) => [result, metrics.sum(name, { result })])
+    t.strictSame(
+      byResult('evproxy_request_duration_seconds_count'),
+      byResult('evproxy_cache_requests_total'),
+      'a duration for each lookup',
+    )
     t.equal(metrics.sum('evproxy_upstream_requests_total'), upstream.calls.length, 'outcomes add up to calls')
     t.equal(metrics.sum('evproxy_upstream_request_duration_seconds_count'), upstream.calls.length)
     const served = RESULTS.filter((result) => result !== 'error')
@@ -228,14 +250,15 @@ await t.test('the numbers add up', async (t) => {
       (sum, result) => sum + metrics.sum('evproxy_cache_requests_total', { result }),
       0,
     )
-    t.equal(metrics.sum('evproxy_cache_age_seconds_count'), servedCount, 'an age for every answer served')
+    t.equal(metrics.sum('evproxy_cache_age_seconds_count'), servedCount, 'an age for each answer served')
 
-    for (const status of new Set(answers.map((answer) => answer.status))) {
-      const sent = answers.filter((answer) => answer.status === status).length
-      t.equal(metrics.sum('evproxy_requests_total', { status: `${status}` }), sent, `${status}`)
-    }
-    t.equal(metrics.value('evproxy_cache_entries'), 5, 'stations held')
-    t.ok((metrics.value('evproxy_cache_bytes') ?? 0) > 5 * 300, 'and what they take')
+    const statuses = [...new Set(answers.map((answer) => answer.status))]
+    t.strictSame(
+      statuses.map((status) => metrics.sum('evproxy_requests_total', { status: `${status}` })),
+      statuses.map((status) => answers.filter((answer) => answer.status === status).length),
+    )
+    t.equal(metrics.value('evproxy_cache_entries'), 5, 'cached stations')
+    t.ok((metrics.value('evproxy_cache_bytes') ?? 0) > 5 * 300, 'their memory')
     t.equal(metrics.value('evproxy_upstream_in_flight'), 0)
   })
 
@@ -255,7 +278,7 @@ await t.test('the numbers add up', async (t) => {
     ['network', (_call, response) => void response.destroy()],
   ]
   for (const [i, [outcome, script]] of outcomes.entries()) {
-    await t.test(`outcome ${i + 1}: ${outcome}, and no other`, async (t) => {
+    await t.test(`an attempt is counted with one outcome: ${outcome}, case ${i + 1}`, async (t) => {
       const service = await startService(t, { script, env: { UPSTREAM_TIMEOUT: '200ms' } })
       await service.get('chargingAvailability=a')
       const metrics = await scrape(service)
@@ -265,7 +288,7 @@ await t.test('the numbers add up', async (t) => {
     })
   }
 
-  await t.test('what is under way is seen', async (t) => {
+  await t.test('the gauge of calls in flight follows the calls', async (t) => {
     const barrier = new Barrier()
     const service = await startService(t, { script: waitFor(barrier) })
     const answers = ['a', 'b', 'c'].map((id) => service.get(`chargingAvailability=${id}`))
@@ -276,7 +299,7 @@ await t.test('the numbers add up', async (t) => {
     t.equal((await scrape(service)).value('evproxy_upstream_in_flight'), 0)
   })
 
-  await t.test('evictions are counted', async (t) => {
+  await t.test('an eviction is counted', async (t) => {
     const service = await startService(t, { env: { CACHE_MAX_ENTRIES: '2' } })
     for (const id of ['a', 'b', 'c', 'd']) await service.get(`chargingAvailability=${id}`)
     const metrics = await scrape(service)
@@ -285,15 +308,15 @@ await t.test('the numbers add up', async (t) => {
   })
 })
 
-/** Every series of ours, by name and labels. */
-function ours({ families }: Exposition): string[] {
+/** The name and labels of every series of the service. */
+function ownSeries({ families }: Exposition): string[] {
   const samples = [...families.values()].flatMap((family) => family.samples)
   return samples
     .filter(({ name }) => name.startsWith('evproxy_'))
     .map(({ name, labels }) => name + JSON.stringify(labels))
 }
 
-await t.test('no request makes a series', async (t) => {
+await t.test('no request creates a series', async (t) => {
   const service = await startService(t, { script: byId })
   const { proxy, upstream } = service
   const { port } = proxy.addresses.public
@@ -319,17 +342,17 @@ await t.test('no request makes a series', async (t) => {
   t.same(after.problems, [])
   t.ok(after.sum('evproxy_requests_total') >= 2_000)
   t.ok(upstream.calls.length > 100)
-  t.same(ours(after), ours(before), 'the same series as at the start')
+  t.same(ownSeries(after), ownSeries(before), 'the same series as at the start')
 })
 
 await t.test('the admin listener', async (t) => {
-  await t.test('is live and ready once started', async (t) => {
+  await t.test('the admin listener is live and ready after the start', async (t) => {
     const { requestAdmin } = await startService(t)
     t.equal((await requestAdmin('/livez')).status, 200)
     t.equal((await requestAdmin('/readyz')).status, 200)
   })
 
-  await t.test('stays ready while upstream is away', async (t) => {
+  await t.test('the service stays ready during an outage of upstream', async (t) => {
     const { requestAdmin, get, upstream } = await startService(t)
     await upstream.stop()
     for (const id of ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']) await get(`chargingAvailability=${id}`)
@@ -337,7 +360,7 @@ await t.test('the admin listener', async (t) => {
     t.equal((await requestAdmin('/livez')).status, 200)
   })
 
-  await t.test('is live, but neither ready before the start nor from the draining on', async (t) => {
+  await t.test('the service is not ready before the start and while it drains', async (t) => {
     const health = new Health()
     t.equal(health.ready, false, 'before both listeners are open')
     health.markReady()
@@ -348,67 +371,76 @@ await t.test('the admin listener', async (t) => {
     t.equal(health.ready, false, 'for good')
   })
 
-  await t.test('says 503 while it drains, and the public one closes each connection', async (t) => {
-    const { requestAdmin, get, request, proxy } = await startService(t, { env: { DRAIN_DELAY: '1500ms' } })
-    const stopped = proxy.stop()
-    t.equal((await requestAdmin('/readyz')).status, 503)
-    t.equal((await requestAdmin('/livez')).status, 200, 'still live')
-    t.equal((await requestAdmin('/metrics')).status, 200, 'still scraped')
-    const kept = { headers: { connection: 'keep-alive' } }
-    const answers = [
-      get('chargingAvailability=a', kept),
-      get('', kept),
-      request('/nothing', kept),
-      request('/healthz', kept),
-    ]
-    for (const { status, headers } of await Promise.all(answers)) {
-      t.equal(headers.connection, 'close', `${status}`)
-    }
-    t.equal((await get('chargingAvailability=a')).status, 200, 'still served')
-    await stopped
-    await t.rejects(get('chargingAvailability=a'), 'then closed')
-    await t.rejects(requestAdmin('/readyz'), 'then closed')
-  })
-
-  await t.test('knows no other path, and tells nothing of it', async (t) => {
-    const { requestAdmin } = await startService(t)
-    for (const path of [
-      '/nothing-Tok9?key=Tok9',
-      '/metrics/',
-      '/Metrics',
-      '/healthz/x',
-      '//metrics',
-      '/admin',
-    ]) {
-      const answer = await requestAdmin(path)
-      t.equal(answer.status, 404, path)
-      t.notMatch(answer.text, 'Tok9')
-    }
-    t.match((await requestAdmin('/metrics%zz')).status, /^40[04]$/)
-    for (const path of ['/metrics', '/readyz']) {
-      t.match(
-        (await requestAdmin(path, { method: 'POST', body: 'x' })).status,
-        /^40[45]$/,
-        'nor any other method',
+  await t.test(
+    '/readyz answers 503 while the service drains, and the public listener closes each connection',
+    async (t) => {
+      const { requestAdmin, get, request, proxy } = await startService(t, { env: { DRAIN_DELAY: '1500ms' } })
+      const stopped = proxy.stop()
+      t.equal((await requestAdmin('/readyz')).status, 503)
+      t.equal((await requestAdmin('/livez')).status, 200, 'still live')
+      t.equal((await requestAdmin('/metrics')).status, 200, 'still scraped')
+      const kept = { headers: { connection: 'keep-alive' } }
+      const answers = [
+        get('chargingAvailability=a', kept),
+        get('', kept),
+        request('/nothing', kept),
+        request('/healthz', kept),
+      ]
+      t.strictSame(
+        (await Promise.all(answers)).map(({ headers }) => headers.connection),
+        answers.map(() => 'close'),
       )
-    }
+      t.equal((await get('chargingAvailability=a')).status, 200, 'still served')
+      await stopped
+      await t.rejects(get('chargingAvailability=a'), 'then closed')
+      await t.rejects(requestAdmin('/readyz'), 'then closed')
+    },
+  )
+
+  await t.test('the admin listener answers 404 for other paths, without repeating them', async (t) => {
+    const { requestAdmin } = await startService(t)
+    const paths = ['/nothing-Tok9?key=Tok9', '/metrics/', '/Metrics', '/healthz/x', '//metrics', '/admin']
+    const answers = await Promise.all(paths.map((path) => requestAdmin(path)))
+    t.strictSame(
+      answers.map(({ status }) => status),
+      paths.map(() => 404),
+    )
+    t.notMatch(answers.map(({ text }) => text).join(''), 'Tok9')
+    t.match((await requestAdmin('/metrics%zz')).status, /^40[04]$/)
   })
 
-  await t.test('serves nothing to clients, and the public one nothing to operators', async (t) => {
-    const { request, requestAdmin, upstream } = await startService(t)
-    for (const path of [
+  await t.test('the admin listener accepts no POST for metrics and probes', async (t) => {
+    const { requestAdmin } = await startService(t)
+    const post = { method: 'POST', body: 'x' }
+    const answers = await Promise.all(['/metrics', '/readyz'].map((path) => requestAdmin(path, post)))
+    t.match(answers.map(({ status }) => status).join(' '), /^40[45] 40[45]$/)
+  })
+
+  await t.test('the admin listener serves no availability', async (t) => {
+    const { requestAdmin, upstream } = await startService(t)
+    const paths = [
       pathFor('chargingAvailability=a'),
       pathFor('chargingAvailability=a', 'xml'),
       '/openapi.yaml',
       '/docs',
-    ]) {
-      t.equal((await requestAdmin(path)).status, 404, `${path} on the admin listener`)
-    }
-    for (const path of ['/metrics', '/livez', '/readyz', '/status', '/', '/metrics?chargingAvailability=a']) {
-      const answer = await request(path)
-      t.equal(answer.status, 404, `${path} on the public listener`)
-      t.notMatch(answer.text, /evproxy_|ready/)
-    }
+    ]
+    const answers = await Promise.all(paths.map((path) => requestAdmin(path)))
+    t.strictSame(
+      answers.map(({ status }) => status),
+      paths.map(() => 404),
+    )
+    t.equal(upstream.calls.length, 0)
+  })
+
+  await t.test('the public listener serves neither metrics nor status', async (t) => {
+    const { request, upstream } = await startService(t)
+    const paths = ['/metrics', '/livez', '/readyz', '/status', '/', '/metrics?chargingAvailability=a']
+    const answers = await Promise.all(paths.map((path) => request(path)))
+    t.strictSame(
+      answers.map(({ status }) => status),
+      paths.map(() => 404),
+    )
+    t.notMatch(answers.map(({ text }) => text).join(''), /evproxy_|ready/)
     t.equal(upstream.calls.length, 0)
   })
 })

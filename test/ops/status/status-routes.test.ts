@@ -20,8 +20,8 @@ async function statusOf({ adminUrl }: Proxy, since = ''): Promise<StatusReport> 
   return (await fetch(`${adminUrl}/status?since=${since}`)).json() as Promise<StatusReport>
 }
 
-await t.test('/status', async (t) => {
-  await t.test('tells the state, the totals and the limits', async (t) => {
+await t.test('GET /status', async (t) => {
+  await t.test('the status has the state, the totals and the limits', async (t) => {
     const service = await startService(t, { env: { UPSTREAM_QUOTA: '2500/day', UPSTREAM_MAX_QPS: '50' } })
     for (const id of ['a', 'a', 'a', 'b']) await service.get(`chargingAvailability=${id}`)
     const status = await statusOf(service.proxy)
@@ -36,12 +36,12 @@ await t.test('/status', async (t) => {
     t.ok(status.upstream.latency.p50Ms !== null && status.memory.heapUsedBytes > 0)
   })
 
-  await t.test('knows no limits where none are set', async (t) => {
+  await t.test('the status has null for limits that are not configured', async (t) => {
     const { proxy } = await startService(t)
     t.match(await statusOf(proxy), { quota: null, upstream: { callsPerSecond: null } })
   })
 
-  await t.test('says that upstream refuses, and why', async (t) => {
+  await t.test('the status has a rejection by upstream with its diagnosis', async (t) => {
     const service = await startService(t, { script: answerStatus(403) })
     await service.get('chargingAvailability=a')
     const { upstream, now } = await statusOf(service.proxy)
@@ -49,14 +49,14 @@ await t.test('/status', async (t) => {
     t.ok((upstream.refusal?.until ?? 0) > now)
   })
 
-  await t.test('says that it drains', async (t) => {
+  await t.test('the status has the phase draining while the service drains', async (t) => {
     const { proxy } = await startService(t, { env: { DRAIN_DELAY: '300ms' } })
     const stopped = proxy.stop()
     t.equal((await statusOf(proxy)).phase, 'draining')
     await stopped
   })
 
-  await t.test('tells a reader only what it does not have', async (t) => {
+  await t.test('a status with a cursor has only what is new', async (t) => {
     const service = await startService(t, { script: answerStatus(500) })
     await service.get('chargingAvailability=a')
     await service.get('minPowerKW=1')
@@ -70,27 +70,27 @@ await t.test('/status', async (t) => {
   })
 
   await t.test(
-    'keeps failures apart from what clients got wrong, and finds both by Tracking-ID',
+    'the status lists failures and client errors separately, and both are found by Tracking-ID',
     async (t) => {
       const service = await startService(t, { script: answerStatus(500) })
       const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
       await service.get('chargingAvailability=a', { headers: { 'tracking-id': 'failed-1', traceparent } })
-      await service.get('chargingAvailability=a&minPowerKW=x', { headers: { 'tracking-id': 'wrong-1' } })
+      await service.get('chargingAvailability=a&minPowerKW=x', { headers: { 'tracking-id': 'invalid-1' } })
       const { failures, refused } = await statusOf(service.proxy)
       t.match(failures, [
         { trackingId: 'failed-1', station: 'a', code: 'UpstreamFailed', reason: 'upstream answered 500' },
       ])
-      t.match(refused, [{ trackingId: 'wrong-1', station: null, reason: /minPowerKW/ }])
+      t.match(refused, [{ trackingId: 'invalid-1', station: null, reason: /minPowerKW/ }])
       const find = async (id: string) =>
         JSON.parse((await service.requestAdmin(`/status/requests?trackingId=${id}`)).text)
       t.match(await find('failed-1'), { requests: [{ traceId: '0af7651916cd43dd8448eb211c80319c' }] })
-      t.match(await find('wrong-1'), { requests: [{ status: 400 }] })
-      t.strictSame(await find('nobody'), { requests: [] })
+      t.match(await find('invalid-1'), { requests: [{ status: 400 }] })
+      t.strictSame(await find('unknown'), { requests: [] })
       t.strictSame(JSON.parse((await service.requestAdmin('/status/requests')).text), { requests: [] })
     },
   )
 
-  await t.test('never tells the key, not even if a client sends it as an id', async (t) => {
+  await t.test('the status never contains the API key, even if a client sends it as an id', async (t) => {
     const service = await startService(t, { script: answerStatus(500) })
     await service.get(`chargingAvailability=${TEST_KEY}`)
     const { text } = await service.requestAdmin('/status')
@@ -99,7 +99,7 @@ await t.test('/status', async (t) => {
   })
 })
 
-async function ask({ requestAdmin }: Service, body: string, type = 'application/json') {
+async function postStation({ requestAdmin }: Service, body: string, type = 'application/json') {
   const { status, text } = await requestAdmin('/status/station', {
     method: 'POST',
     body,
@@ -108,7 +108,7 @@ async function ask({ requestAdmin }: Service, body: string, type = 'application/
   return { ...(JSON.parse(text) as { answer?: unknown; error?: unknown }), status }
 }
 
-await t.test('the look-up', async (t) => {
+await t.test('the station lookup', async (t) => {
   const script = perCall(({ id }) => (id === 'failing' ? answerStatus(500) : answerStation))
   const service = await startService(t, { script })
   const peek = async (id: string) => {
@@ -116,18 +116,18 @@ await t.test('the look-up', async (t) => {
     return JSON.parse(text) as { answer: { ageMs: number; ttlMs: number; availability: unknown } | null }
   }
 
-  await t.test('shows what is held, for nothing', async (t) => {
+  await t.test('GET /status/station returns the cached answer and is no lookup', async (t) => {
     t.equal((await peek('a')).answer, null)
     t.equal(service.upstream.calls.length, 0)
-    const told = JSON.parse((await service.get('chargingAvailability=a')).text) as unknown
+    const sent = JSON.parse((await service.get('chargingAvailability=a')).text) as unknown
     const before = (await statusOf(service.proxy)).totals
     const { answer } = await peek('a')
-    t.strictSame(answer?.availability, told)
+    t.strictSame(answer?.availability, sent)
     t.ok((answer?.ageMs ?? -1) >= 0 && (answer?.ttlMs ?? 0) > 0)
-    t.strictSame((await statusOf(service.proxy)).totals, before, 'it is no lookup and no call')
+    t.strictSame((await statusOf(service.proxy)).totals, before, 'no lookup and no call is counted')
   })
 
-  await t.test('keeps nothing in use that nobody asks for', async (t) => {
+  await t.test('GET /status/station does not protect an entry from eviction', async (t) => {
     const small = await startService(t, { env: { CACHE_MAX_ENTRIES: '2' } })
     for (const id of ['a', 'b']) await small.get(`chargingAvailability=${id}`)
     await small.requestAdmin('/status/station?id=a')
@@ -135,91 +135,100 @@ await t.test('the look-up', async (t) => {
     t.match(
       JSON.parse((await small.requestAdmin('/status/station?id=a')).text),
       { answer: null },
-      'the oldest has left',
+      'the oldest entry was evicted',
     )
   })
 
-  await t.test('asks as a client would if it may', async (t) => {
+  await t.test('POST /status/station loads the answer as for a client', async (t) => {
     const calls = service.upstream.calls.length
-    t.match(await ask(service, '{"id":"b"}'), {
+    t.match(await postStation(service, '{"id":"b"}'), {
       status: 200,
       answer: { availability: { chargingAvailability: 'b' } },
     })
-    t.match(await ask(service, '{"id":"b"}'), { answer: { availability: {} } })
+    t.match(await postStation(service, '{"id":"b"}'), { answer: { availability: {} } })
     t.equal(service.upstream.calls.length, calls + 1)
   })
 
-  await t.test('says what came of it instead', async (t) => {
-    t.match(await ask(service, '{"id":"failing"}'), {
+  await t.test('POST /status/station returns the error that a client would get', async (t) => {
+    t.match(await postStation(service, '{"id":"failing"}'), {
       answer: null,
       error: { code: 'UpstreamFailed', status: 502, reason: 'upstream answered 500' },
     })
-    for (const id of ['', 'x'.repeat(129), 'a\u0000b']) {
-      t.match(await ask(service, JSON.stringify({ id })), { answer: null, error: { status: 400 } })
-    }
-    const odd = ['=&%', 'a b+c', '<b>', '${x}', '\ud800']
-    for (const id of odd) t.match(await ask(service, JSON.stringify({ id })), { status: 200 }, id)
   })
 
-  await t.test(
-    'costs a call only for JSON, which a page of another origin cannot send unasked',
-    async (t) => {
-      const calls = service.upstream.calls.length
-      for (const [body, type] of [
-        ['{"id":"c"}', 'text/plain'],
-        ['id=c', 'application/x-www-form-urlencoded'],
-        ['["c"]', 'application/json'],
-        ['{"id":1}', 'application/json'],
-        ['{', 'application/json'],
-      ] as const) {
-        t.match((await ask(service, body, type)).status, /^4\d\d$/, `${type} ${body}`)
-      }
-      t.equal(
-        (await service.requestAdmin('/status/station', { method: 'OPTIONS' })).status,
-        404,
-        'no preflight is answered',
-      )
-      t.equal(service.upstream.calls.length, calls)
-    },
-  )
+  await t.test('POST /status/station validates the id as for a client', async (t) => {
+    const post = (id: string) => postStation(service, JSON.stringify({ id }))
+    const invalid = await Promise.all(['', 'x'.repeat(129), 'a\u0000b'].map(post))
+    t.match(
+      invalid,
+      invalid.map(() => ({ answer: null, error: { status: 400 } })),
+    )
+    const valid = await Promise.all(['=&%', 'a b+c', '<b>', '${x}', '\ud800'].map(post))
+    t.strictSame(
+      valid.map(({ status }) => status),
+      valid.map(() => 200),
+    )
+  })
+
+  await t.test('POST /status/station takes JSON alone, which needs a CORS preflight', async (t) => {
+    const calls = service.upstream.calls.length
+    const bodies = [
+      ['{"id":"c"}', 'text/plain'],
+      ['id=c', 'application/x-www-form-urlencoded'],
+      ['["c"]', 'application/json'],
+      ['{"id":1}', 'application/json'],
+      ['{', 'application/json'],
+    ] as const
+    const answers = await Promise.all(bodies.map(([body, type]) => postStation(service, body, type)))
+    t.strictSame(
+      answers.map(({ status }) => status >= 400 && status < 500),
+      bodies.map(() => true),
+    )
+    const { status } = await service.requestAdmin('/status/station', { method: 'OPTIONS' })
+    t.equal(status, 404, 'a preflight fails')
+    t.equal(service.upstream.calls.length, calls)
+  })
 })
 
-await t.test('the page', async (t) => {
-  const { requestAdmin, request } = await startService(t)
+await t.test('the files of the status page', async (t) => {
+  const { requestAdmin, request: askPublic } = await startService(t)
   for (const { path, type } of PAGE_FILES) {
-    await t.test(`${path} is served, and guarded`, async (t) => {
+    await t.test(`${path} is served by the admin listener with security headers`, async (t) => {
       const { status, headers, body } = await requestAdmin(path)
       t.equal(status, 200)
       t.equal(headers['content-type'], type)
       t.ok(body.length > 0)
       t.equal(headers['content-security-policy'], CONTENT_SECURITY_POLICY)
       t.equal(headers['x-content-type-options'], 'nosniff')
-      t.equal((await request(path)).status, 404, 'not to clients')
+      t.equal((await askPublic(path)).status, 404, 'not by the public listener')
     })
   }
 
-  await t.test('allows nothing from elsewhere and nothing inline', async (t) => {
+  await t.test('the content security policy allows neither other origins nor inline code', async (t) => {
     t.match(CONTENT_SECURITY_POLICY, /^default-src 'none';/)
     t.notMatch(CONTENT_SECURITY_POLICY, /unsafe|\*|http|data:/)
     const html = (await requestAdmin('/')).text
     t.notMatch(html, /<style|style=|\son\w+=|<script(?![^>]*\ssrc=)|\/\/(?!\/)/)
   })
 
-  await t.test('is no way to any other file', async (t) => {
-    for (const path of [
+  await t.test('no other file is served', async (t) => {
+    const paths = [
       '/page/',
       '/page/package.json',
       '/page/../status.ts',
       '/page/%2e%2e/status.ts',
       '/page/uplot',
-    ]) {
-      t.equal((await requestAdmin(path)).status, 404, path)
-    }
+    ]
+    const answers = await Promise.all(paths.map((path) => requestAdmin(path)))
+    t.strictSame(
+      answers.map(({ status }) => status),
+      paths.map(() => 404),
+    )
   })
 })
 
-/** Between two attempts of a call lies less than this. */
-const LONGEST_PAUSE_MS = 300
+/** The pause before a second attempt is shorter. */
+const MAX_PAUSE_MS = 300
 
 const FAULTS: readonly Fault[] = [
   { outcome: 'status', status: 500 },
@@ -238,10 +247,10 @@ const FAULTS: readonly Fault[] = [
   { latencyMs: 20 },
 ]
 
-await t.test('whatever goes wrong, the numbers add up', async (t) => {
+await t.test('the totals under faults of upstream', async (t) => {
   const seen = new Set<string>()
   for (const fault of FAULTS) {
-    await t.test(JSON.stringify(fault), async (t) => {
+    await t.test(`the totals and the metrics agree under ${JSON.stringify(fault)}`, async (t) => {
       const simulator = await startSimulator({ random: everyOther() })
       const proxy = await startProxy(simulator.url, {
         CACHE_TTL: '20ms',
@@ -255,7 +264,7 @@ await t.test('whatever goes wrong, the numbers add up', async (t) => {
         await proxy.stop()
         await simulator.close()
       })
-      const lookups = await storm(proxy, () => simulator.setFaults({ ...fault, probability: 0.5 }))
+      const lookups = await sendMixed(proxy, () => simulator.setFaults({ ...fault, probability: 0.5 }))
       await quiet(proxy)
 
       const metrics = readExposition(await (await fetch(`${proxy.adminUrl}/metrics`)).text())
@@ -267,79 +276,83 @@ await t.test('whatever goes wrong, the numbers add up', async (t) => {
         unseen >= 0 && unseen <= timeout + network,
         'outcomes add up to calls, but for those that never arrived',
       )
-      for (const result of CACHE_RESULTS) {
-        t.equal(metrics.value('evproxy_cache_requests_total', { result }), totals.results[result], result)
-      }
-      for (const outcome of UPSTREAM_OUTCOMES) {
-        const count = totals.outcomes[outcome] ?? 0
-        t.equal(metrics.value('evproxy_upstream_requests_total', { outcome }), count, outcome)
-        if (count > 0) seen.add(outcome)
-      }
+      const lookupsBy = (result: string) => metrics.value('evproxy_cache_requests_total', { result })
+      t.strictSame(
+        totals.results,
+        Object.fromEntries(CACHE_RESULTS.map((result) => [result, lookupsBy(result)])),
+      )
+      const callsBy = (outcome: string) => metrics.value('evproxy_upstream_requests_total', { outcome })
+      t.strictSame(
+        totals.outcomes,
+        Object.fromEntries(UPSTREAM_OUTCOMES.map((outcome) => [outcome, callsBy(outcome)])),
+      )
+      for (const outcome of UPSTREAM_OUTCOMES) if (totals.outcomes[outcome] !== 0) seen.add(outcome)
     })
   }
-  t.ok(seen.size >= 9, `many ways to fail were met: ${[...seen].join(', ')}`)
+  t.ok(seen.size >= 9, `at least nine outcomes occurred: ${[...seen].join(', ')}`)
 })
 
-/** Resolves once no call is under way, nor one that waits for its second attempt. */
+/** Resolves when no call is in flight and none waits for its second attempt. */
 async function quiet(proxy: Proxy): Promise<void> {
   let calls = -1
   await until('all calls are over', async () => {
     const { upstream, totals } = await statusOf(proxy)
     const isOver = upstream.inFlight === 0 && totals.calls === calls
     calls = totals.calls
-    if (!isOver) await wait(LONGEST_PAUSE_MS)
+    if (!isOver) await wait(MAX_PAUSE_MS)
     return isOver
   })
 }
 
-/** A fault with the probability of one half strikes every other call. */
+/** A random source with which a fault of probability 0.5 affects every other call. */
 function everyOther(): () => number {
   let calls = 0
   return () => (calls++ % 2 === 0 ? 0 : 0.9)
 }
 
-/** Lookups by many at a time, the first of them before anything goes wrong. How many there were. */
-async function storm(proxy: Proxy, goWrong: () => void): Promise<number> {
+/** Sends rounds of concurrent requests, the first without faults. Returns the number of lookups. */
+async function sendMixed(proxy: Proxy, startFaults: () => void): Promise<number> {
   const rounds = 4
   const atOnce = 16
   for (let round = 0; round < rounds; round++) {
     const ids = Array.from({ length: atOnce }, (_, i) => `s${(i * 7 + round) % 12}`)
     await Promise.all(ids.map(async (id) => (await proxy.get(`chargingAvailability=${id}`)).arrayBuffer()))
-    await (await proxy.get('chargingAvailability=a&minPowerKW=x')).arrayBuffer() // is no lookup
-    goWrong()
+    await (await proxy.get('chargingAvailability=a&minPowerKW=x')).arrayBuffer() // not a lookup
+    startFaults()
   }
   return rounds * atOnce
 }
 
-await t.test('a scrape and a /status under load hold nobody up', async (t) => {
-  const { proxy } = await startService(t, { env: { UPSTREAM_QUOTA: '2500/day' } })
-  const ids = Array.from({ length: 200 }, (_, i) => `s${i}`)
-  for (const id of ids) await (await proxy.get(`chargingAvailability=${id}`)).arrayBuffer()
-  await Promise.all(ids.map(async (_, i) => (await proxy.get(`minPowerKW=${i}`)).arrayBuffer()))
+await t.test(
+  'a scrape and a status report under load block the event loop for less than 10 ms',
+  async (t) => {
+    const { proxy } = await startService(t, { env: { UPSTREAM_QUOTA: '2500/day' } })
+    const ids = Array.from({ length: 200 }, (_, i) => `s${i}`)
+    for (const id of ids) await (await proxy.get(`chargingAvailability=${id}`)).arrayBuffer()
+    await Promise.all(ids.map(async (_, i) => (await proxy.get(`minPowerKW=${i}`)).arrayBuffer()))
 
-  const over = new AbortController()
-  const load = Array.from({ length: 4 }, async (_, client) => {
-    for (let i = client; !over.signal.aborted; i++) {
-      await (await proxy.get(`chargingAvailability=s${i % 200}`)).arrayBuffer()
+    const over = new AbortController()
+    const load = Array.from({ length: 4 }, async (_, client) => {
+      for (let i = client; !over.signal.aborted; i++) {
+        await (await proxy.get(`chargingAvailability=s${i % 200}`)).arrayBuffer()
+      }
+    })
+    const delays = { '/metrics': [] as number[], '/status': [] as number[] }
+    for (let round = 0; round < 15; round++) {
+      for (const [path, measured] of Object.entries(delays))
+        measured.push(await longestDelay(proxy.adminUrl + path))
     }
-  })
-  const heldUp = { '/metrics': [] as number[], '/status': [] as number[] }
-  for (let round = 0; round < 15; round++) {
-    for (const [path, longest] of Object.entries(heldUp))
-      longest.push(await longestDelay(proxy.adminUrl + path))
-  }
-  over.abort()
-  await Promise.all(load)
-  for (const [path, longest] of Object.entries(heldUp)) {
-    // What else this machine does can only add to it, so the shortest tells the most of the service.
-    const shortest = Math.min(...longest)
-    t.ok(shortest < 10, `${path}: ${longest.map((ms) => ms.toFixed(1)).join(', ')} ms`)
-  }
-})
+    over.abort()
+    await Promise.all(load)
+    // Other processes of this machine can only add to a delay, so the shortest is closest to that of the service.
+    const slow = Object.entries(delays).filter(([, measured]) => Math.min(...measured) >= 10)
+    t.strictSame(slow, [])
+  },
+)
 
 /**
- * The longest time in ms for which the event loop stood still during a request. The loop is never idle under this
- * load, so what it did not compute in was the machine's time for others, and does not count.
+ * The longest delay of the event loop during a request, in ms. The loop is never idle under this load, so time without
+ * CPU was taken by other processes; the delay is scaled down by that share.
  */
 async function longestDelay(url: string): Promise<number> {
   const delay = monitorEventLoopDelay({ resolution: 1 })

@@ -3,24 +3,24 @@ import { count, minute } from './format.js'
 import { QuotaPlot } from './quota-plot.js'
 import { StackedPlot } from './stacked-plot.js'
 
-/** From the bottom of the stack to its top: what is good is below, trouble is on top. */
+/** From the bottom of the stack to its top, so that errors are on top. */
 const REQUESTS = [
-  ['hit', 'hit', 'fresh from memory'],
-  ['stale', 'stale', 'old from memory, while it is refreshed'],
-  ['coalesced', 'coalesced', 'joined a call that was under way'],
-  ['miss', 'miss', 'waited for a call of its own'],
-  ['other', 'other', 'asked for no station: health, description, preflight'],
-  ['client_error', 'client error', 'refused for what the client sent, or an id that upstream does not know'],
-  ['stale_error', 'stale on error', 'old from memory, in place of an error'],
-  ['error', 'error', 'failed'],
+  ['hit', 'hit', 'a fresh cached answer'],
+  ['stale', 'stale', 'a stale cached answer, refreshed in the background'],
+  ['coalesced', 'coalesced', 'waited for a call that was already in flight'],
+  ['miss', 'miss', 'waited for a call that it started'],
+  ['other', 'other', 'no station requested: health check, API description, preflight'],
+  ['client_error', 'client error', 'an invalid request, or an id that upstream does not know'],
+  ['stale_error', 'stale on error', 'a stale cached answer instead of an error'],
+  ['error', 'error', 'an error response other than a client error'],
 ]
 const CALLS = [
   ['answered', 'answered', 'an answer about the station'],
-  ['refused', 'refused', 'throttled, or the key was not accepted'],
-  ['failed', 'failed', 'an error, no answer in time, or no sense in it'],
+  ['refused', 'rejected', 'throttled, or the API key was rejected'],
+  ['failed', 'failed', 'an error, a timeout or an invalid answer'],
 ]
 
-/** What can be chosen: the size of a bar in seconds, and how many there are. */
+/** The selectable time spans: the size of a bar in seconds, and the number of bars. */
 const SPANS = { seconds: { size: 5, bars: 120 }, minutes: { size: 60, bars: 60 } }
 
 /** The three plots: requests by result, calls to upstream, and the quota. */
@@ -28,17 +28,17 @@ export class Charts {
   #requests = plot('requests', { unit: 'requests / s', kinds: REQUESTS, hasLimit: false })
   #calls = plot('calls', { unit: 'calls / s', kinds: CALLS, hasLimit: true })
   #quota = new QuotaPlot(byId('quota-plot'), byId('quota-legend'))
-  /** What was left at the end of each part of the period. */
+  /** Calls left at the end of each part of the period. */
   #points = new Map()
 
   clear() {
     this.#points.clear()
   }
 
-  show({ upstream, quota, now }, figures) {
+  show({ upstream, quota, now }, aggregates) {
     const span = SPANS[document.querySelector('[name=span]:checked').value]
-    this.#requests(figures, span, null)
-    this.#calls(figures, span, upstream.callsPerSecond)
+    this.#requests(aggregates, span, null)
+    this.#calls(aggregates, span, upstream.callsPerSecond)
     byId('quota').hidden = quota === null
     if (quota !== null) this.#showQuota(quota, now)
   }
@@ -52,22 +52,26 @@ export class Charts {
   }
 }
 
-/** A stacked plot of the page, as a function that shows figures in it. */
+/** Creates a stacked plot and returns the function that updates it. */
 function plot(group, { unit, kinds, hasLimit }) {
   const names = kinds.map(([kind]) => `${group}.${kind}`)
   const parts = kinds.map(([kind, name, meaning]) => ({ name, meaning, colour: `--c-${kind}` }))
-  const made = new StackedPlot(byId(`${group}-plot`), byId(`${group}-legend`), { unit, parts, hasLimit })
-  return (figures, span, limit) => {
-    const now = names.map((name) => figures.meanOf(name))
-    made.show(figures.bars(names, span.size), { ...span, limit, now })
+  const stackedPlot = new StackedPlot(byId(`${group}-plot`), byId(`${group}-legend`), {
+    unit,
+    parts,
+    hasLimit,
+  })
+  return (aggregates, span, limit) => {
+    const now = names.map((name) => aggregates.meanOf(name))
+    stackedPlot.show(aggregates.bars(names, span.size), { ...span, limit, now })
   }
 }
 
 function projected(projection, resetAt) {
-  if (projection === null) return 'Too early to say how long it lasts.'
+  if (projection === null) return 'Not enough data for a projection.'
   const { perHour, remainingAtReset, spentAtMs } = projection
-  const rate = `At ${count(perHour)} calls an hour`
+  const rate = `At ${count(perHour)} calls per hour`
   return spentAtMs === null
     ? `${rate}, ${count(remainingAtReset)} are left at the reset.`
-    : `${rate} it is spent by ${minute(spentAtMs)}, ${count(-remainingAtReset)} calls short of the reset at ${minute(resetAt)}.`
+    : `${rate} the quota is exhausted at ${minute(spentAtMs)}; ${count(-remainingAtReset)} calls are missing until the reset at ${minute(resetAt)}.`
 }

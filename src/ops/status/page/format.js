@@ -1,4 +1,4 @@
-/* Numbers and times as people read them; in the reader's time zone, in 24 hours. */
+/* Formats numbers, sizes and times for display: the browser's time zone, 24-hour clock. */
 
 const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 })
 const time = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', second: '2-digit' })
@@ -8,14 +8,14 @@ const day = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short' })
 /** A whole number with separators. */
 export const count = (value) => whole.format(value)
 
-/** Something a second: two digits that mean something. */
+/** A rate per second, with two significant digits below 10. */
 export function rate(perSecond) {
   if (perSecond === 0) return '0'
   if (perSecond < 0.01) return '<0.01'
   return perSecond < 10 ? perSecond.toFixed(perSecond < 1 ? 2 : 1) : whole.format(perSecond)
 }
 
-/** A share of 1; 99.97 % is not 100 %. */
+/** A share from 0 to 1 as a percentage, `–` for null. 99.97 % is rounded down, because 100 % must mean all. */
 export function percent(share) {
   if (share === null) return '–'
   const shown = share * 100
@@ -29,13 +29,13 @@ export function bytes(value) {
   return `${(value / 1e9).toFixed(1)} GB`
 }
 
-/** How long a call took. */
+/** A latency in ms or s, `–` for null. */
 export function latency(ms) {
   if (ms === null) return '–'
   return ms < 1000 ? `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`
 }
 
-/** A stretch of time, in its two largest units. */
+/** A duration in its two largest units. */
 export function duration(ms) {
   const seconds = Math.max(0, Math.round(ms / 1000))
   const units = [
@@ -52,7 +52,7 @@ export function duration(ms) {
   return `${Math.floor(seconds / size)} ${unit}${rest > 0 && nextUnit !== '' ? ` ${rest} ${nextUnit}` : ''}`
 }
 
-/** `14:03:22`, with the day in front unless it is today. */
+/** `14:03:22`, preceded by the date unless it is today. */
 export function moment(ms) {
   return withDay(ms, time)
 }

@@ -1,64 +1,66 @@
+import { Aggregates } from './aggregates.js'
 import { Charts } from './charts.js'
 import { byId, element, setText } from './dom.js'
-import { Figures } from './figures.js'
 import { count, duration, moment } from './format.js'
-import { FailedRequests } from './requests.js'
-import { StationLookUp } from './station.js'
+import { healthSummary } from './health-summary.js'
+import { RecentErrors } from './requests.js'
+import { StationForm } from './station.js'
 import { showTiles } from './tiles.js'
-import { findings } from './verdict.js'
 
 const POLL_MS = 1_000
-const PATIENCE_MS = 5_000
+const POLL_TIMEOUT_MS = 5_000
 
-const figures = new Figures()
+const aggregates = new Aggregates()
 const charts = new Charts()
-const station = new StationLookUp()
-const failed = new FailedRequests((id) => station.show(id))
+const station = new StationForm()
+const errors = new RecentErrors((id) => station.show(id))
 
-/** The last report, and whether one is being asked for. */
+/** The last report. */
 let latest = null
+/** Whether a poll is in flight. */
 let polling = false
 let timer = 0
 
 for (const radio of document.querySelectorAll('[name=span]')) {
-  radio.addEventListener('change', () => latest !== null && charts.show(latest, figures))
+  radio.addEventListener('change', () => latest !== null && charts.show(latest, aggregates))
 }
 document.addEventListener('visibilitychange', () => void poll())
 void poll()
 
-/** One report after the other while somebody looks; none twice at a time. */
+/** Polls while the page is visible, one request at a time. */
 async function poll() {
   clearTimeout(timer)
   if (document.hidden || polling) return
   polling = true
-  const report = await ask()
+  const report = await fetchReport()
   polling = false
   timer = setTimeout(() => void poll(), POLL_MS)
-  if (report === null) live('lost', latest === null ? 'no answer' : `no answer since ${moment(latest.now)}`)
-  else take(report)
+  if (report === null)
+    live('lost', latest === null ? 'no response' : `no response since ${moment(latest.now)}`)
+  else update(report)
 }
 
-/** What is new since the last report; null without an answer, or one that is no report. */
-async function ask() {
+/** The changes since the last report; null if the request fails or the body is not JSON. */
+async function fetchReport() {
   try {
     const url = `status?since=${latest?.cursor ?? ''}`
-    const response = await fetch(url, { signal: AbortSignal.timeout(PATIENCE_MS) })
+    const response = await fetch(url, { signal: AbortSignal.timeout(POLL_TIMEOUT_MS) })
     return await response.json()
   } catch {
     return null
   }
 }
 
-function take(report) {
+function update(report) {
   if (latest !== null && report.startedAt !== latest.startedAt) {
-    // The service has started anew, and so do we: what was asked for is only what is new.
+    // The service has restarted. This report contains only what is newer than the cursor, so fetch a full one next.
     latest = null
-    for (const part of [figures, charts, failed]) part.clear()
+    for (const part of [aggregates, charts, errors]) part.clear()
     return
   }
   latest = report
-  figures.add(report.history)
-  failed.add(report)
+  aggregates.add(report.history)
+  errors.add(report)
   draw(report)
   live('live', `live, ${moment(report.now)}`)
 }
@@ -73,30 +75,30 @@ function draw(report) {
   const node = nodeVersion.replace('v', 'Node ')
   setText(byId('about'), `version ${version}, ${node}, up ${duration(now - startedAt)}`)
   showStates(report)
-  showVerdict(findings(report, figures.lastMinute()))
-  showTiles(report, figures.recent())
-  charts.show(report, figures)
+  showHealth(healthSummary(report, aggregates.lastMinute()))
+  showTiles(report, aggregates.recent())
+  charts.show(report, aggregates)
   showCounts('results', totals.results)
   showCounts('outcomes', totals.outcomes)
 }
 
-/** What is so at this moment, whether or not it is worth a word. */
-function showStates({ phase, upstream: { circuit, refusal }, sharedTierUp }) {
-  const states = [phase, `circuit ${circuit.replace('_', ' ')}`]
-  if (refusal !== null) states.push('refused by upstream')
-  if (sharedTierUp !== null) states.push(`shared tier ${sharedTierUp ? 'up' : 'away'}`)
+/** The states that are always shown, whether or not they are a problem. */
+function showStates({ phase, upstream: { circuit, refusal: rejection }, sharedTierUp }) {
+  const states = [phase, `circuit breaker ${circuit.replace('_', ' ')}`]
+  if (rejection !== null) states.push('rejected by upstream')
+  if (sharedTierUp !== null) states.push(`shared cache ${sharedTierUp ? 'connected' : 'unavailable'}`)
   showTexts(byId('states'), 'span', states)
 }
 
-/** The worst as the headline, the rest below it. */
-function showVerdict([worst, ...others]) {
-  byId('verdict').dataset.level = worst.level
+/** The worst message as the headline, the others below it. */
+function showHealth([worst, ...others]) {
+  byId('health').dataset.level = worst.level
   setText(byId('headline'), worst.text)
   const texts = others.map(({ text }) => text)
-  showTexts(byId('findings'), 'li', texts)
+  showTexts(byId('health-details'), 'li', texts)
 }
 
-/** Makes the texts the children of a list, and touches only what differs. */
+/** Replaces the children of a list by the texts, and changes only those that differ. */
 function showTexts(list, tag, texts) {
   while (list.children.length > texts.length) list.lastChild.remove()
   while (list.children.length < texts.length) list.append(element(tag))

@@ -1,23 +1,23 @@
 import { element, setText, swatch } from './dom.js'
 import { clock, date } from './format.js'
 
-/* uPlot comes as a classic script before the modules. */
+/* index.html loads uPlot as a classic script before the modules. */
 const { uPlot } = globalThis
 
 const DAY = 86_400
 const FONT = '12px system-ui, sans-serif'
 
-/** The colour that a CSS variable has in the scheme in force. */
+/** The value of a CSS variable in the current colour scheme. */
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim()
 
-/** A plot that fills its host, follows its size, and is drawn anew when the colour scheme changes. */
+/** A plot that fills its host, follows its size, and is redrawn when the colour scheme changes. */
 export class Plot {
   #host
   #options
   #plot = null
   #data = null
 
-  /** `options` makes uPlot's options for the colours in force. */
+  /** `options` returns uPlot's options; it is called again after a change of colours. */
   constructor(host, options) {
     this.#host = host
     this.#options = options
@@ -43,8 +43,8 @@ export class Plot {
 }
 
 /**
- * uPlot's options that all plots share: time to the right, and a unit upwards from 0 to `top(max)`. `range` tells the
- * first and the last second shown, since the epoch.
+ * The uPlot options that all plots share: time on the x axis, and `unit` on the y axis from 0 to `top(max)`. `range`
+ * returns the first and the last second shown, since the epoch.
  */
 export function frame({ unit, range, top }) {
   const axis = {
@@ -65,12 +65,12 @@ export function frame({ unit, range, top }) {
   }
 }
 
-/** A dashed line for what is not measured. */
+/** A dashed line, for values that are not measured. */
 export function dashed(variable, dash) {
   return { stroke: colour(variable), width: 1.5, dash, spanGaps: true, points: { show: false } }
 }
 
-/** Names, colours and numbers of a plot's parts: `{ name, colour, meaning?, kind? }`. */
+/** The legend of a plot: name, colour and value of each part, `{ name, colour, meaning?, kind? }`. */
 export class Legend {
   #values
   #when = element('li', { className: 'muted' })
@@ -83,19 +83,19 @@ export class Legend {
     host.replaceChildren(...items, this.#when)
   }
 
-  /** `when` says what the values are of. */
-  tell(values, when) {
+  /** `when` names the time of the values. */
+  update(values, when) {
     for (const [i, target] of this.#values.entries()) setText(target, values[i] ?? '')
     setText(this.#when, when)
   }
 }
 
-/** Times of day, or dates where a step is a day or more. */
+/** Axis labels: times of day, or dates if a step is a day or more. */
 function times(_plot, splits, _axis, _space, step) {
   return splits.map((at) => (step >= DAY ? date(at * 1000) : clock(at * 1000)))
 }
 
-/** Room for the longest number of an axis, in pixels. */
+/** Width of the longest number of an axis, in pixels. */
 function widthOf(_plot, values) {
   const longest = Math.max(1, ...(values ?? []).map((value) => String(value).length))
   return 16 + 7 * longest

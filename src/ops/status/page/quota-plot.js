@@ -1,19 +1,19 @@
 import { colour, dashed, frame, Legend, Plot } from './plot.js'
 
 const PARTS = [
-  { name: 'left', colour: '--accent', kind: 'line' },
-  { name: 'if the last hour goes on', colour: '--warn', kind: 'line' },
-  { name: 'even pace', colour: '--c-limit', kind: 'line' },
+  { name: 'calls left', colour: '--accent', kind: 'line' },
+  { name: 'projection from the last hour', colour: '--warn', kind: 'line' },
+  { name: 'even usage', colour: '--c-limit', kind: 'line' },
 ]
 
-/** What is left of the quota, from the period's start to its reset, and where it is going. */
+/** The remaining quota from the start of the period to its reset, with a projection. */
 export class QuotaPlot {
   #plot
   #range = [0, 1]
   #limit = 1
 
   constructor(host, legend) {
-    new Legend(legend, PARTS).tell([], '')
+    new Legend(legend, PARTS).update([], '')
     this.#plot = new Plot(host, () => ({
       ...frame({ unit: 'calls left', range: () => this.#range, top: () => this.#limit * 1.04 }),
       series: [{}, measured(), dashed('--warn', [3, 4]), dashed('--c-limit', [6, 5])],
@@ -24,7 +24,7 @@ export class QuotaPlot {
   show(quota, now) {
     this.#range = [quota.startedAt / 1000, quota.resetAt / 1000]
     this.#limit = quota.limit
-    this.#plot.show(aligned([past(quota, now), future(quota, now), evenPace(quota)]))
+    this.#plot.show(aligned([past(quota, now), future(quota, now), evenUsage(quota)]))
   }
 }
 
@@ -40,14 +40,14 @@ function future({ remaining, resetAt, projection }, now) {
   return [[now, remaining], end]
 }
 
-function evenPace({ limit, startedAt, resetAt }) {
+function evenUsage({ limit, startedAt, resetAt }) {
   return [
     [startedAt, limit],
     [resetAt, 0],
   ]
 }
 
-/** Lines of points `[ms, value]`, as uPlot takes them: one list of times in seconds, and for each line its values. */
+/** Converts lines of points `[ms, value]` to uPlot's format: one list of times in seconds, and one of values per line. */
 function aligned(lines) {
   const times = [...new Set(lines.flat().map(([at]) => at))].toSorted((a, b) => a - b)
   const values = lines.map((line) => {
@@ -57,7 +57,7 @@ function aligned(lines) {
   return [times.map((time) => time / 1000), ...values]
 }
 
-/** A line with a dot at its end, which is now. */
+/** A line with a dot at its last measured point. */
 function measured() {
   const accent = colour('--accent')
   return {

@@ -1,19 +1,19 @@
 import { byId, element, setText } from './dom.js'
 import { count, moment } from './format.js'
 
-/** So many lines a list shows. What clients got wrong is of less interest. */
-const SHOWN = { failures: 20, refused: 10, found: 20 }
+/** Maximum number of rows by list. */
+const MAX_ROWS = { failures: 20, refused: 10, found: 20 }
 
-/** The lists of requests that failed, and the search for one of them. `onStation` is told of an id that was chosen. */
-export class FailedRequests {
+/** The lists of failures and client errors, and the search by Tracking-ID. `onStation` is called with a clicked id. */
+export class RecentErrors {
   #lists
   #onStation
 
   constructor(onStation) {
     this.#onStation = onStation
     this.#lists = {
-      failures: { kept: [], empty: 'No request has failed since the start.' },
-      refused: { kept: [], empty: 'No client has got a request wrong since the start.' },
+      failures: { errors: [], empty: 'No request has failed since the start.' },
+      refused: { errors: [], empty: 'No client errors since the start.' },
     }
     byId('find-form').addEventListener('submit', (event) => {
       event.preventDefault()
@@ -22,29 +22,29 @@ export class FailedRequests {
     for (const name of Object.keys(this.#lists)) this.#show(name)
   }
 
-  /** Forgets all: the service has started anew. */
+  /** Empties the lists, after a restart of the service. */
   clear() {
     for (const [name, list] of Object.entries(this.#lists)) {
-      list.kept = []
+      list.errors = []
       this.#show(name)
     }
   }
 
-  /** Adds what a report tells, the newest first. */
+  /** Adds the errors of a report, the newest first. */
   add({ failures, refused, counts }) {
-    for (const [name, news] of Object.entries({ failures, refused })) {
+    for (const [name, added] of Object.entries({ failures, refused })) {
       const list = this.#lists[name]
       setText(byId(`${name}-count`), counts[name] === 0 ? '' : `${count(counts[name])} since the start`)
-      if (news.length === 0) continue
-      list.kept = [...news, ...list.kept].slice(0, SHOWN[name])
+      if (added.length === 0) continue
+      list.errors = [...added, ...list.errors].slice(0, MAX_ROWS[name])
       this.#show(name)
     }
   }
 
   #show(name) {
-    const { kept, empty } = this.#lists[name]
-    const shown = kept.length === 0 ? element('p', { className: 'empty' }, empty) : this.#table(kept)
-    byId(name).replaceChildren(shown)
+    const { errors, empty } = this.#lists[name]
+    const content = errors.length === 0 ? element('p', { className: 'empty' }, empty) : this.#table(errors)
+    byId(name).replaceChildren(content)
   }
 
   async #find(trackingId) {
@@ -57,16 +57,16 @@ export class FailedRequests {
           ? element(
               'p',
               { className: 'empty' },
-              `Nothing is remembered under ${trackingId}: the request did not fail, or it was too long ago.`,
+              `No error with the Tracking-ID ${trackingId}: the request did not fail, or it is no longer kept.`,
             )
-          : this.#table(requests.slice(0, SHOWN.found)),
+          : this.#table(requests.slice(0, MAX_ROWS.found)),
       )
     } catch {
-      found.replaceChildren(element('p', { className: 'empty' }, 'The proxy did not answer.'))
+      found.replaceChildren(element('p', { className: 'empty' }, 'The service did not respond.'))
     }
   }
 
-  #table(failures) {
+  #table(errors) {
     const headings = ['Time', 'Station', 'Reason', 'Status', 'Tracking-ID']
     return element(
       'table',
@@ -76,13 +76,13 @@ export class FailedRequests {
         {},
         element('tr', {}, ...headings.map((name) => element('th', { scope: 'col' }, name))),
       ),
-      element('tbody', {}, ...failures.map((failure) => this.#row(failure))),
+      element('tbody', {}, ...errors.map((error) => this.#row(error))),
     )
   }
 
   #row({ at, station, code, status, reason, cause, trackingId, traceId }) {
-    const isOurs = status === 429 || status >= 500
-    const badge = element('span', { className: isOurs ? 'code' : 'code client' }, code)
+    const isFailure = status === 429 || status >= 500
+    const badge = element('span', { className: isFailure ? 'code' : 'code client' }, code)
     return element(
       'tr',
       {},
@@ -107,7 +107,7 @@ export class FailedRequests {
       {
         type: 'button',
         className: 'link mono',
-        title: 'Look it up',
+        title: 'Look up this station',
         onclick: () => this.#onStation(station),
       },
       station,

@@ -1,35 +1,35 @@
-/** What of the history the page has collected, report by report: a row of numbers for each slot of time. */
+/** A part of the history, collected from successive reports: a row of numbers for each slot of time. */
 export class Series {
   #from = 0
   #rows = []
-  #most
+  #maxRows
 
-  /** Keeps the last `most` rows. */
-  constructor(most) {
-    this.#most = most
+  /** Keeps the last `maxRows` rows. */
+  constructor(maxRows) {
+    this.#maxRows = maxRows
   }
 
-  /** Adds what a report tells; after a hole in what was told it begins anew. */
+  /** Adds the rows of a report. If rows are missing in between, the earlier ones are dropped. */
   add({ from, rows }) {
     if (rows.length === 0) return
     if (from !== this.#from + this.#rows.length) this.#rows = []
     if (this.#rows.length === 0) this.#from = from
     this.#rows.push(...rows)
-    const superfluous = Math.max(0, this.#rows.length - this.#most)
-    this.#rows.splice(0, superfluous)
-    this.#from += superfluous
+    const surplus = Math.max(0, this.#rows.length - this.#maxRows)
+    this.#rows.splice(0, surplus)
+    this.#from += surplus
   }
 
   clear() {
     this.#rows = []
   }
 
-  /** The slot behind the last one. */
+  /** The slot after the last row. */
   get end() {
     return this.#from + this.#rows.length
   }
 
-  /** The sum of some columns over the last `slots` rows, and how many rows those were. */
+  /** The sum of the columns over the last `slots` rows, and the number of rows there were. */
   recent(columns, slots) {
     const rows = this.#rows.slice(-slots)
     const sum = rows.reduce((all, row) => all + columns.reduce((part, column) => part + row[column], 0), 0)

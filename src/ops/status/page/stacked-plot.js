@@ -6,8 +6,8 @@ const { uPlot } = globalThis
 const LIMIT = { name: 'limit', colour: '--c-limit', kind: 'line' }
 
 /**
- * Bars by time, stacked in the order of `parts` (`{ name, colour }`) from the bottom, and with `hasLimit` the line of
- * a limit. The legend tells the means of the last minute, or those of the bar under the pointer.
+ * Bars over time, stacked in the order of `parts` (`{ name, colour }`) from the bottom; with `hasLimit`, a line for a
+ * limit. The legend shows the means of the last minute, or those of the bar under the pointer.
  */
 export class StackedPlot {
   #plot
@@ -23,13 +23,13 @@ export class StackedPlot {
     this.#plot = new Plot(host, () => ({
       ...frame({ unit, range: () => this.#range, top: (max) => Math.max(1, max * 1.05) }),
       series: [{}, ...parts.toReversed().map(bars), dashed(LIMIT.colour, [6, 5])],
-      hooks: { setCursor: [({ cursor }) => this.#tell(cursor.left >= 0 ? cursor.idx : null)] },
+      hooks: { setCursor: [({ cursor }) => this.#updateLegend(cursor.left >= 0 ? cursor.idx : null)] },
     }))
   }
 
   /**
-   * Shows `bars` bars of `size` seconds up to `end`; each part's `means` are those of the bars that begin at `starts`
-   * (all in seconds since the epoch). `now` are the numbers of the legend; `limit` is null without one.
+   * Shows `bars` bars of `size` seconds up to `end`. `means` has a list for each part, with a value for each bar that
+   * begins at `starts`; times are in seconds since the epoch. `now` has the legend's values; `limit` may be null.
    */
   show({ starts, means, end }, { size, bars: count, limit, now }) {
     const last = Math.ceil(end / size) * size
@@ -41,19 +41,19 @@ export class StackedPlot {
     this.#limit = limit
     const limits = this.#starts.map(() => limit)
     this.#plot.show([this.#starts, ...stacked(this.#means).toReversed(), limits])
-    this.#tell(null)
+    this.#updateLegend(null)
   }
 
-  #tell(index) {
+  #updateLegend(index) {
     const start = this.#starts[index ?? -1]
     const values = start === undefined ? this.#now : this.#means.map((means) => means[index])
     const when = start === undefined ? 'in the last minute' : `at ${moment(start * 1000)}`
     const limit = this.#limit === null ? 'none' : String(this.#limit)
-    this.#legend.tell([...values.map(rate), limit], `a second, ${when}`)
+    this.#legend.update([...values.map(rate), limit], `per second, ${when}`)
   }
 }
 
-/** Each with all below it; drawn from the highest to the lowest, what is seen of each is its own part. */
+/** Cumulative sums. They are drawn from the highest to the lowest, so that only a part's own height stays visible. */
 function stacked(means) {
   const sums = []
   for (const values of means) {

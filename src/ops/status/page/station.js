@@ -10,44 +10,44 @@ const STATES = [
   ['outOfService', 'out of service'],
 ]
 
-/** The look-up box: asks for a station and draws its connectors. */
-export class StationLookUp {
-  #asked = 0
+/** The station form: looks up a station and shows its connectors. */
+export class StationForm {
+  #lookups = 0
 
   constructor() {
     byId('station-form').addEventListener('submit', (event) => {
       event.preventDefault()
-      void this.#lookUp(byId('station-id').value.trim(), byId('station-ask').checked)
+      void this.#lookup(byId('station-id').value.trim(), byId('station-ask').checked)
     })
   }
 
-  /** Looks up what is held, as if it had been typed. */
+  /** Fills in the id and looks up the cached answer. */
   show(id) {
     byId('station-id').value = id
     byId('station-form').scrollIntoView({ block: 'center' })
-    void this.#lookUp(id, false)
+    void this.#lookup(id, false)
   }
 
-  async #lookUp(id, mayAsk) {
-    const turn = ++this.#asked
-    const shown = await read(id, mayAsk)
-    if (turn === this.#asked) byId('station').replaceChildren(...shown)
+  async #lookup(id, mayCall) {
+    const number = ++this.#lookups
+    const elements = await elementsFor(id, mayCall)
+    if (number === this.#lookups) byId('station').replaceChildren(...elements)
   }
 }
 
-async function read(id, mayAsk) {
+async function elementsFor(id, mayCall) {
   try {
-    const response = await (mayAsk ? ask(id) : fetch(`status/station?id=${encodeURIComponent(id)}`))
+    const response = await (mayCall ? request(id) : fetch(`status/station?id=${encodeURIComponent(id)}`))
     const { answer, error } = await response.json()
     if (error !== null) return [sentence(`${error.code} (${error.status}): ${error.reason}`)]
-    if (answer === null) return [sentence('Nothing is held for this station.')]
-    return drawn(answer)
+    if (answer === null) return [sentence('This station is not cached.')]
+    return answerElements(answer)
   } catch {
-    return [sentence('The proxy did not answer.')]
+    return [sentence('The service did not respond.')]
   }
 }
 
-function ask(id) {
+function request(id) {
   return fetch('status/station', {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
@@ -59,11 +59,10 @@ function sentence(text) {
   return element('p', { className: 'empty' }, text)
 }
 
-function drawn({ ageMs, ttlMs, availability }) {
+function answerElements({ ageMs, ttlMs, availability }) {
   const connectors = availability.connectors
-  const most = Math.max(1, ...connectors.flatMap(rowsOf).map(({ counts }) => sum(counts)))
-  const freshness =
-    ttlMs > 0 ? `fresh for another ${duration(ttlMs)}` : `past its TTL for ${duration(-ttlMs)}`
+  const maxTotal = Math.max(1, ...connectors.flatMap(rowsOf).map(({ counts }) => sum(counts)))
+  const freshness = ttlMs > 0 ? `fresh for another ${duration(ttlMs)}` : `stale for ${duration(-ttlMs)}`
   return [
     element(
       'div',
@@ -72,13 +71,13 @@ function drawn({ ageMs, ttlMs, availability }) {
       element('span', { className: 'muted' }, `${duration(ageMs)} old, ${freshness}`),
     ),
     connectors.length === 0
-      ? sentence('A station without connectors: upstream does not know this id.')
-      : element('div', { className: 'connectors' }, ...connectors.map((one) => connector(one, most))),
+      ? sentence('No connectors: upstream does not know this id.')
+      : element('div', { className: 'connectors' }, ...connectors.map((one) => connector(one, maxTotal))),
     legend(),
   ]
 }
 
-function connector(one, most) {
+function connector(one, maxTotal) {
   const total = numberOf(one.total)
   return element(
     'section',
@@ -89,13 +88,13 @@ function connector(one, most) {
         'div',
         { className: 'level' },
         element('span', { className: 'power' }, power),
-        bar(counts, most),
+        bar(counts, maxTotal),
       ),
     ),
   )
 }
 
-/** The rows by power; the sums where there are none. */
+/** The rows by power level, or a single row of the sums if there are none. */
 function rowsOf({ availability: { perPowerLevel, current } }) {
   const levels = Array.isArray(perPowerLevel) ? perPowerLevel : []
   if (levels.length === 0) return [{ power: 'all', counts: countsOf(current) }]
@@ -106,21 +105,21 @@ function countsOf(holder) {
   return STATES.map(([state]) => numberOf(holder?.[state]))
 }
 
-/** A bar as long as its points are many, in comparison to the longest; each state as wide as its number. */
-function bar(counts, most) {
-  const told = STATES.map(([, name], i) => `${counts[i]} ${name}`).filter((_, i) => counts[i] > 0)
-  const made = element('div', { className: 'bar', title: told.join(', ') })
-  made.setAttribute('role', 'img')
-  made.setAttribute('aria-label', told.join(', '))
-  made.style.width = `${(sum(counts) / most) * 100}%`
+/** A bar whose length is proportional to its number of points, and so is the width of each state. */
+function bar(counts, maxTotal) {
+  const labels = STATES.map(([, name], i) => `${counts[i]} ${name}`).filter((_, i) => counts[i] > 0)
+  const created = element('div', { className: 'bar', title: labels.join(', ') })
+  created.setAttribute('role', 'img')
+  created.setAttribute('aria-label', labels.join(', '))
+  created.style.width = `${(sum(counts) / maxTotal) * 100}%`
   for (const [i, [state]] of STATES.entries()) {
     if (counts[i] === 0) continue
     const part = element('span', { className: state }, String(counts[i]))
     part.style.flexGrow = String(counts[i])
     part.style.background = `var(--c-${state})`
-    made.append(part)
+    created.append(part)
   }
-  return made
+  return created
 }
 
 function legend() {
@@ -135,7 +134,7 @@ function sum(counts) {
   return counts.reduce((all, value) => all + value, 0)
 }
 
-/** Upstream's numbers are passed on as they came; what is none counts as 0. */
+/** The service does not validate upstream's numbers; anything else counts as 0. */
 function numberOf(value) {
   return Number.isFinite(value) && value > 0 ? value : 0
 }

@@ -2,7 +2,7 @@ import { byId, element, setText } from './dom.js'
 import { bytes, count, duration, latency, percent, rate } from './format.js'
 
 /**
- * The key figures. Each tells its value, a small word behind it, a line below, and for a meter a share of 1.
+ * The tiles. `read` returns the value, its unit, a line below and, for a tile with a meter, a share from 0 to 1.
  * @type {readonly (readonly [name: string, read: (report: any, recent: any) => any])[]}
  */
 const TILES = [
@@ -11,11 +11,11 @@ const TILES = [
     (_, { requests }) => ({ value: rate(requests), unit: '/ s', more: 'mean of the last minute' }),
   ],
   [
-    'Answered from memory',
-    ({ totals }, { heldRatio }) => ({
+    'Cache hit ratio',
+    ({ totals }, { hitRatio }) => ({
       value: percent(totals.heldRatio),
       unit: 'since start',
-      more: `${percent(heldRatio)} in the last 10 min`,
+      more: `${percent(hitRatio)} in the last 10 min`,
     }),
   ],
   [
@@ -39,25 +39,25 @@ const TILES = [
     ({ upstream }, { calls }) => ({
       value: rate(calls),
       unit: upstream.callsPerSecond === null ? '/ s, no limit' : `/ s of ${upstream.callsPerSecond}`,
-      more: `${upstream.inFlight} under way, ${upstream.queued} queued`,
+      more: `${upstream.inFlight} in flight, ${upstream.queued} queued`,
       share: upstream.callsPerSecond === null ? null : calls / upstream.callsPerSecond,
     }),
   ],
   [
-    'TTL in force',
+    'Current TTL',
     ({ cache, quota }) => ({
       value: duration(cache.effectiveTtlMs),
       unit: '',
       more:
         cache.effectiveTtlMs > cache.ttlMs
-          ? `stretched by the quota from ${duration(cache.ttlMs)}`
+          ? `extended by quota pacing from ${duration(cache.ttlMs)}`
           : quota === null
             ? 'as configured'
-            : 'as configured, the quota allows it',
+            : 'as configured, not extended by quota pacing',
     }),
   ],
   [
-    'Stations held',
+    'Cached stations',
     ({ cache }) => ({
       value: count(cache.entries),
       unit: `of ${count(cache.maxEntries)}`,
@@ -76,11 +76,11 @@ const TILES = [
   ],
 ]
 
-const drawn = TILES.map(([name, read]) => ({ ...tile(name), read }))
+const tiles = TILES.map(([name, read]) => ({ ...tile(name), read }))
 
-/** Shows what a report says. `recent` holds means over the last minute and the held ratio of the last ten. */
+/** Updates the tiles. `recent` has means over the last minute and the hit ratio of the last ten minutes. */
 export function showTiles(report, recent) {
-  for (const { value, unit, more, meter, fill, read } of drawn) {
+  for (const { value, unit, more, meter, fill, read } of tiles) {
     const shown = read(report, recent)
     setText(value, shown.value)
     setText(unit, shown.unit)

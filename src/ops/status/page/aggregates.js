@@ -3,8 +3,8 @@ import { Series } from './series.js'
 const MINUTE = 60
 const TEN_MINUTES = 600
 
-/** What the history tells, collected report by report, and the numbers that are made of it. */
-export class Figures {
+/** The history, collected from successive reports, and the sums, means and ratios computed from it. */
+export class Aggregates {
   #seconds = new Series(TEN_MINUTES)
   #minutes = new Series(MINUTE)
   #columns = []
@@ -20,32 +20,35 @@ export class Figures {
     this.#minutes.clear()
   }
 
-  /** Requests of the last minute, all of them and by kind. */
+  /** Numbers of requests in the last minute: `all`, and one by kind. */
   lastMinute() {
     const kinds = this.#columns.filter((name) => name.startsWith('requests.'))
     const byKind = kinds.map((name) => [name.slice('requests.'.length), this.#sum([name], MINUTE)])
     return { all: this.#sum(kinds, MINUTE), ...Object.fromEntries(byKind) }
   }
 
-  /** Requests and calls a second over the last minute; the share answered from memory over ten, null without any. */
+  /**
+   * Requests and calls per second over the last minute, and the cache hit ratio over ten minutes, stale answers
+   * included; null without lookups.
+   */
   recent() {
-    const held = this.#sum(['requests.hit', 'requests.stale', 'requests.stale_error'], TEN_MINUTES)
-    const rest = this.#sum(['requests.coalesced', 'requests.miss', 'requests.error'], TEN_MINUTES)
+    const cached = this.#sum(['requests.hit', 'requests.stale', 'requests.stale_error'], TEN_MINUTES)
+    const waited = this.#sum(['requests.coalesced', 'requests.miss', 'requests.error'], TEN_MINUTES)
     return {
       requests: this.#mean(this.#columns.filter((name) => name.startsWith('requests.'))),
       calls: this.#mean(this.#columns.filter((name) => name.startsWith('calls.'))),
-      heldRatio: held + rest === 0 ? null : held / (held + rest),
+      hitRatio: cached + waited === 0 ? null : cached / (cached + waited),
     }
   }
 
-  /** A column's mean a second over the last minute. */
+  /** Mean per second of a column over the last minute. */
   meanOf(name) {
     return this.#mean([name])
   }
 
   /**
-   * Means a second of the columns named, in bars of `size` seconds: when each bar starts, and when what is known
-   * ends, in seconds since the epoch. Bars of a minute come from the history by the minute.
+   * Means per second of the named columns, in bars of `size` seconds. `starts` and `end`, the end of the collected
+   * history, are in seconds since the epoch. Bars of a minute are made from the history by the minute.
    */
   bars(names, size) {
     const perSlot = size < MINUTE ? 1 : MINUTE

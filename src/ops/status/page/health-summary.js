@@ -1,0 +1,83 @@
+import { count, duration, minute, moment, percent } from './format.js'
+
+const WORST_FIRST = ['bad', 'warn', 'ok']
+/** Share of failed requests, or of client errors, from which on the level is raised by one. */
+const HIGH_RATIO = 0.05
+
+/**
+ * The health of the service as messages, the worst first; never empty.
+ * @param report of /status
+ * @param lastMinute numbers of requests in the last minute: `{ all, error, stale_error, client_error }`
+ */
+export function healthSummary(report, lastMinute) {
+  const messages = [
+    ...phase(report),
+    ...upstream(report),
+    ...sharedCache(report),
+    ...quota(report),
+    ...requests(lastMinute),
+    ...clientErrors(lastMinute),
+  ]
+  if (messages.every(({ level }) => level === 'ok')) messages.unshift(note('No problems'))
+  return messages.toSorted((a, b) => WORST_FIRST.indexOf(a.level) - WORST_FIRST.indexOf(b.level))
+}
+
+function phase({ phase }) {
+  if (phase === 'draining') return [warn('Draining: this instance finishes its requests and then stops')]
+  if (phase === 'starting') return [warn('Starting: not all listeners are open yet')]
+  return []
+}
+
+function upstream({ now, upstream: { circuit, refusal: rejection } }) {
+  const messages = []
+  if (rejection !== null) {
+    const status = rejection.status === null ? '' : ` with ${rejection.status}`
+    const pause = rejection.until > now ? `; calls are paused for ${duration(rejection.until - now)}` : ''
+    messages.push(
+      bad(`Upstream rejects calls${status} since ${moment(rejection.since)}${pause}: ${rejection.diagnosis}`),
+    )
+  }
+  if (circuit === 'open') messages.push(bad('Upstream fails: the circuit breaker is open, no calls are sent'))
+  if (circuit === 'half_open') {
+    messages.push(warn('Upstream failed: the circuit breaker is half open, a single probe is in flight'))
+  }
+  return messages
+}
+
+function sharedCache({ sharedTierUp }) {
+  if (sharedTierUp !== false) return []
+  return [warn('Redis cannot be reached: this instance shares no answers, rate limit or quota with others')]
+}
+
+function quota({ quota, cache }) {
+  if (quota === null) return []
+  const { remaining, resetAt, projection } = quota
+  if (remaining < 1) return [bad(`The quota is exhausted until ${minute(resetAt)}`)]
+  if (projection !== null && projection.spentAtMs !== null) {
+    return [warn(`At the current rate the quota will be exhausted at ${minute(projection.spentAtMs)}`)]
+  }
+  if (cache.effectiveTtlMs <= cache.ttlMs) return []
+  return [
+    note(`Quota pacing extends the TTL from ${duration(cache.ttlMs)} to ${duration(cache.effectiveTtlMs)}`),
+  ]
+}
+
+function requests({ all, error, stale_error: stale }) {
+  const messages = []
+  if (error > 0) {
+    const text = `${count(error)} of ${count(all)} requests in the last minute failed (${percent(error / all)})`
+    messages.push(error / all >= HIGH_RATIO ? bad(text) : warn(text))
+  }
+  if (stale > 0) messages.push(warn(`${count(stale)} stale answers replaced errors in the last minute`))
+  return messages
+}
+
+function clientErrors({ all, client_error: errors }) {
+  if (errors === 0) return []
+  const text = `${count(errors)} of ${count(all)} requests in the last minute were client errors, listed below`
+  return [errors / all >= HIGH_RATIO ? warn(text) : note(text)]
+}
+
+const bad = (text) => ({ level: 'bad', text })
+const warn = (text) => ({ level: 'warn', text })
+const note = (text) => ({ level: 'ok', text })
