@@ -131,7 +131,7 @@ await t.test('the package has what it needs and nothing else', async (t) => {
     LICENSE: '',
     artefacts: { 'sbom.cdx.json': '' },
     dist: { 'main.js': '', 'main.js.map': '', ops: { page: { 'index.html': '' } } },
-    docs: { 'operating.md': '', 'key.txt': '' },
+    docs: { 'deploy.md': '', 'key.txt': '' },
     src: { 'main.ts': '' },
     test: { 'a.test.ts': '' },
   }
@@ -148,7 +148,7 @@ await t.test('the package has what it needs and nothing else', async (t) => {
       'dist/main.js',
       'dist/main.js.map',
       'dist/ops/status/page/index.html',
-      'docs/operating.md',
+      'docs/deploy.md',
       'openapi.yaml',
       'package.json',
     ].toSorted(),
