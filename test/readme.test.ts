@@ -38,7 +38,7 @@ await t.test('a response has the headers that the example in README.md shows', a
   const example = /```http\n([^]*?)```/.exec(readme)?.[1] ?? ''
   const shown = [...example.matchAll(/^([a-z-]+): /gm)].map(([, name]) => name)
   const sent = Object.keys(headers).filter((name) => !['date', 'connection', 'keep-alive'].includes(name))
-  t.strictSame(shown.toSorted(), sent.toSorted())
+  t.strictSame(new Set(shown), new Set(sent))
   t.match(headers['cache-status'], /^ev-availability-proxy; hit; ttl=\d+$/)
 })
 

@@ -130,7 +130,7 @@ await t.test('the package has what it needs and nothing else', async (t) => {
     'SECURITY.md': '',
     LICENSE: '',
     artefacts: { 'sbom.cdx.json': '' },
-    dist: { 'main.js': '', 'main.js.map': '', ops: { page: { 'index.html': '' } } },
+    dist: { 'main.js': '', 'main.js.map': '', ops: { status: { page: { 'index.html': '' } } } },
     docs: { 'deploy.md': '', 'key.txt': '' },
     src: { 'main.ts': '' },
     test: { 'a.test.ts': '' },
