@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, mkdtempSync, readFileSync, symlinkSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t from 'tap'
+import { copyCheckout } from '../support/checkout.ts'
 import { lacking } from '../support/requirements.ts'
 import { until } from '../support/until.ts'
 
@@ -42,28 +43,12 @@ async function freePorts(count: number): Promise<number[]> {
   return ports
 }
 
-/** A checkout without dist/, so that the build of another test does not interfere. */
-function checkout(): string {
-  const dir = mkdtempSync(join(tmpdir(), 'getting-started-'))
-  for (const name of [
-    'package.json',
-    'tsconfig.json',
-    'tsconfig.build.json',
-    'openapi.yaml',
-    'src',
-    'scripts',
-  ])
-    cpSync(join(ROOT, name), join(dir, name), { recursive: true })
-  symlinkSync(join(ROOT, 'node_modules'), join(dir, 'node_modules'))
-  return dir
-}
-
 /** Seconds of age and TTL depend on the machine. */
 const withoutSeconds = (text: string) => text.replaceAll('\r', '').replaceAll(/(age: |ttl=-?)\d+/g, '$1N')
 
 /** The terminals of the page: their processes by name, all in one folder, on ports of the system's choice. */
 class Terminals {
-  readonly #dir = checkout()
+  readonly #dir = copyCheckout()
   readonly #ports: ReadonlyMap<string, number>
   readonly #children = new Map<string, ChildProcess>()
 
