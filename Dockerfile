@@ -24,7 +24,7 @@ LABEL org.opencontainers.image.title="ev-availability-proxy" \
       org.opencontainers.image.licenses="MIT"
 # Half of the container's memory is the most that V8's old space may take, whatever the limit; the other half is for its
 # young space, which is kept small, Node itself and what is sent. Without it a heap of 262 MB would be grown in 128.
-# CACHE_MAX_BYTES is for a limit of 128 MB; docs/operating.md has it for others.
+# CACHE_MAX_BYTES is for a limit of 128 MB; docs/size.md has it for others.
 # The admin listener has to be reachable by probes and by Prometheus from outside the container; publish none of it.
 ENV NODE_ENV=production \
     NODE_OPTIONS="--enable-source-maps --max-old-space-size-percentage=50 --max-semi-space-size=2" \

@@ -1,12 +1,12 @@
-// A gentle stream of clients for the demo, with the habits of real ones: a few stations are asked for most of the
-// time, now and then somebody gets a parameter wrong.
+// A light stream of requests for the demo, distributed like real ones: few stations get most requests, and some requests
+// have invalid parameters.
 import { setTimeout as wait } from 'node:timers/promises'
 
 const STATIONS = 50
 /** Requests a second, on average. */
 const PER_SECOND = 4
 
-/** Queries as they are seen, and how often each is chosen. */
+/** Weight, format and filter of the requests. */
 const KINDS = [
   [50, 'json', ''],
   [12, 'xml', ''],
@@ -18,19 +18,19 @@ const KINDS = [
   [1, 'json', '&minPowerKW=150&maxPowerKW=50'],
 ]
 
-/** The id of a station of the demo, from 0 up. */
+/** The id of a station of the demo, numbered from 0. */
 export const stationId = (number) => `00112233-4455-6677-8899-${String(number).padStart(12, '0')}`
 
-/** Asks the proxy until the signal aborts; answers and errors are the status page's business. */
+/** Sends requests until the signal aborts. Responses are ignored: the status page shows them. */
 export async function traffic(proxy, signal) {
   while (!signal.aborted) {
-    void ask(proxy, signal)
+    void sendRequest(proxy, signal)
     // Independent clients: the gaps between their requests are exponential.
     await wait((-Math.log(1 - Math.random()) * 1000) / PER_SECOND, null, { signal }).catch(() => {})
   }
 }
 
-async function ask(proxy, signal) {
+async function sendRequest(proxy, signal) {
   const [, ext, filter] = chosen(KINDS, ([weight]) => weight)
   const id = Math.random() < 0.01 ? 'unknown-station' : chosen(IDS, (_, rank) => 1 / (rank + 1))
   try {
@@ -38,13 +38,13 @@ async function ask(proxy, signal) {
     const response = await fetch(url, { signal })
     await response.body?.cancel()
   } catch {
-    // The demo is ending, or the proxy restarts.
+    // The demo ends, or the proxy restarts.
   }
 }
 
 const IDS = Array.from({ length: STATIONS }, (_, number) => stationId(number))
 
-/** One of the items by weight; with the weights 1, 1/2, 1/3 … the choice follows Zipf's law. */
+/** A random item by weight; the weights 1, 1/2, 1/3 … give Zipf's law. */
 function chosen(items, weightOf) {
   const weights = items.map(weightOf)
   let left = Math.random() * weights.reduce((sum, weight) => sum + weight, 0)

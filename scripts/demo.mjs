@@ -1,8 +1,7 @@
-// Starts the simulator and, in front of it, the proxy: everything to be tried without a key and without network.
-// Needs a build (`npm run demo` makes one). PORT and ADMIN_PORT choose the proxy's ports, 0 any free one; every
-// other setting of the proxy and of the simulator is taken from the environment too.
-// Clients are simulated as well, and upstream hiccups now and then, so that the status page has something to show;
-// --quiet leaves both out.
+// Starts the simulator and, in front of it, the proxy, without a key and without network. Needs a build (`npm run demo`
+// makes one). PORT and ADMIN_PORT are the proxy's ports, 0 is any free one; every other setting of the proxy and of the
+// simulator is taken from the environment too. Clients and short outages of upstream are simulated, so that the status
+// page has data; --quiet disables both.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
@@ -17,22 +16,22 @@ const KEY = 'demo-key-not-a-secret'
 const CONNECTOR = 'IEC62196Type2CableAttached'
 const START_LIMIT_MS = 30_000
 const STOP_LIMIT_MS = 20_000
-/** How often upstream fails for a few seconds, in ms. */
+/** Interval of simulated outages of a few seconds, in ms. */
 const HICCUP = '120000'
-/** Few enough for pacing to stretch the TTL if the demo runs all day. */
+/** Low enough for pacing to stretch the TTL if the demo runs all day. */
 const QUOTA = '20000/day'
 
 const quiet = process.argv.includes('--quiet')
 
-/** Something that the reader can put right; told without a stack. */
+/** An error that the user can correct; printed without a stack. */
 class DemoError extends Error {}
 
-/** What runs, by name. Emptied by the children's own ends. */
+/** Running processes by name; each removes itself when it exits. */
 const children = new Map()
 const stopping = new AbortController()
 
 process.on('exit', () => killAll())
-// Ctrl-C may come twice, from the terminal and from npm, and the second means nothing more than the first.
+// Ctrl-C may arrive twice, from the terminal and from npm; the second one has no further effect.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => stopping.abort())
 await main()
 
@@ -47,13 +46,13 @@ async function main() {
   await stopAll()
 }
 
-/** Brings everything up, says where it is, and then never returns. */
+/** Starts everything, prints the URLs, and never returns. */
 async function run(died) {
   const [port, adminPort] = await freePorts(portSetting('PORT', '8080'), portSetting('ADMIN_PORT', '8081'))
   const simulator = await startSimulator(died)
   const proxy = await startProxy({ port, adminPort, simulator }, died)
   process.stdout.write(
-    welcome({ proxy, admin: `http://${HOST}:${adminPort}`, simulator }, await sight(simulator)),
+    welcome({ proxy, admin: `http://${HOST}:${adminPort}`, simulator }, await findExample(simulator)),
   )
   if (!quiet) void traffic(proxy, stopping.signal)
   await new Promise(() => {})
@@ -81,7 +80,7 @@ async function startProxy({ port, adminPort, simulator }, died) {
     PORT: String(port),
     ADMIN_HOST: HOST,
     ADMIN_PORT: String(adminPort),
-    // What fails on purpose is told by the status page; the terminal stays readable.
+    // Simulated errors are on the status page; the terminal stays readable.
     LOG_LEVEL: setting('LOG_LEVEL', quiet ? 'warn' : 'fatal'),
     UPSTREAM_QUOTA: setting('UPSTREAM_QUOTA', QUOTA),
   }
@@ -91,13 +90,13 @@ async function startProxy({ port, adminPort, simulator }, died) {
 }
 
 /**
- * A child in a process group of its own: Ctrl-C goes to the whole group of the terminal, and the children are to
- * be told once, by us, and in order.
+ * A child in its own process group: Ctrl-C reaches the whole group of the terminal, and stopAll() signals the children
+ * once and in order.
  */
 function start(name, file, settings, stdout, died) {
   const path = fileURLToPath(new URL(`../dist/${file}`, import.meta.url))
   if (!existsSync(path))
-    throw new DemoError(`there is no dist/${file} yet: run \`npm run demo\`, which builds first`)
+    throw new DemoError(`dist/${file} is missing: run \`npm run demo\`, which builds first`)
   const child = spawn(process.execPath, [path], {
     env: { ...process.env, ...settings },
     stdio: ['ignore', stdout, 'inherit'],
@@ -109,7 +108,7 @@ function start(name, file, settings, stdout, died) {
     children.delete(name)
     died.reject(
       new DemoError(
-        `the ${name} ended by itself, ${howItEnded(code, signal)}; it says why above, if it could`,
+        `the ${name} ended by itself, ${howItEnded(code, signal)}; its output above may show the cause`,
       ),
     )
   })
@@ -131,18 +130,18 @@ async function ready(url) {
   throw new DemoError(`the proxy was not ready after ${START_LIMIT_MS / 1000} s (${url})`)
 }
 
-/** A station with the connector at two powers at least, and a power that takes some of its rows away. */
-async function sight(simulator) {
+/** A station that has the connector at two power levels or more, and a power bound that removes some of its rows. */
+async function findExample(simulator) {
   for (let number = 0; ; number++) {
     const id = stationId(number)
-    const { connectors } = await look(simulator, id)
+    const { connectors } = await fetchStation(simulator, id)
     const rows = connectors.find(({ type }) => type === CONNECTOR)?.availability.perPowerLevel ?? []
     if (rows.length > 1) return { id, minPowerKW: Math.max(...rows.map(({ powerKW }) => powerKW)) }
   }
 }
 
-/** Asks the simulator until it answers: its settings may make it fail now and then. */
-async function look(simulator, id) {
+/** Repeats the request until the simulator answers: its settings may make it fail at times. */
+async function fetchStation(simulator, id) {
   const url = `${simulator}/search/2/chargingAvailability.json?key=${KEY}&chargingAvailability=${id}`
   for (;;) {
     const response = await fetch(url, { signal: stopping.signal })
@@ -173,20 +172,20 @@ Ctrl-C stops everything.
 }
 
 /**
- * The ports, with 0 replaced by free ones. All are held until the last is known, so that none comes twice.
- * @throws DemoError for a port that is taken
+ * The ports, with 0 replaced by free ones. All are bound until the last is known, so that they differ.
+ * @throws DemoError for a port that is in use
  */
 async function freePorts(...wanted) {
-  const held = []
+  const servers = []
   try {
-    for (const { name, port } of wanted) held.push(await hold(name, port))
-    return held.map((server) => server.address().port)
+    for (const { name, port } of wanted) servers.push(await bind(name, port))
+    return servers.map((server) => server.address().port)
   } finally {
-    for (const server of held) server.close()
+    for (const server of servers) server.close()
   }
 }
 
-async function hold(name, port) {
+async function bind(name, port) {
   const server = createServer().listen(port, HOST)
   try {
     await once(server, 'listening')
@@ -207,7 +206,7 @@ function portSetting(name, preset) {
   return { name, port }
 }
 
-/** An empty variable is an unset one, as everywhere in the service. */
+/** An empty variable counts as unset, as in the service. */
 function setting(name, preset) {
   return process.env[name] || preset
 }
@@ -217,7 +216,7 @@ function fail(error) {
   process.stderr.write(`demo: ${error instanceof DemoError ? error.message : error.stack}\n`)
 }
 
-/** The proxy first: it still needs its upstream for the calls that it finishes. */
+/** The proxy first: it needs its upstream for calls in flight. */
 async function stopAll() {
   for (const name of ['proxy', 'simulator']) {
     const child = children.get(name)
@@ -238,8 +237,8 @@ function killAll() {
 
 function deferred() {
   let reject
-  const promise = new Promise((_, refuse) => {
-    reject = refuse
+  const promise = new Promise((_, rejectPromise) => {
+    reject = rejectPromise
   })
   promise.catch(() => {})
   return { promise, reject }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds the image with what is there: docker, podman or buildah (or BUILDER=…), from a clean checkout. The labels say
 # what it was made of, and the time in it is the commit's, so that the same commit gives the same layers again as far as
-# the builder can (docs/operating.md says which can).
+# the builder can (docs/deploy.md says which can).
 # Usage: scripts/image.sh [name:tag [more options of the builder]]
 set -eu
 cd "$(dirname "$0")/.."

@@ -79,7 +79,11 @@ const alerts = rulesOf('deploy/prometheus/rules/alerts.yml')
 const alertNames = alerts.map(({ alert = '' }) => alert)
 const dashboard = JSON.parse(read('deploy/grafana/dashboards/ev-availability-proxy.json')) as Dashboard
 const panels = dashboard.panels.filter(({ type }) => type !== 'row')
-const operating = read('docs/operating.md')
+const runbooks = read('docs/runbooks.md')
+const alertSections = runbooks.split(/^## Alerts\n/m)[1] ?? ''
+const guides = ['deploy', 'size', 'clients', 'runbooks', 'upgrade', 'scaling']
+  .map((name) => read(`docs/${name}.md`))
+  .join('\n')
 const compose = parse(read('docker-compose.yml'), { merge: true }) as {
   services: Record<string, Service>
   volumes: Record<string, unknown>
@@ -109,7 +113,7 @@ const queries: readonly (readonly [where: string, expr: string])[] = [
   ...dashboard.annotations.list.flatMap(({ expr }) =>
     expr === undefined ? [] : [['an annotation', filled(expr)] as const],
   ),
-  ...blocks(operating, 'promql').map((expr, i) => [`query ${i + 1} of operating.md`, expr] as const),
+  ...blocks(runbooks, 'promql').map((expr, i) => [`query ${i + 1} of runbooks.md`, expr] as const),
 ]
 
 const OPERATORS = new Set(['and', 'or', 'unless', 'offset', 'bool', 'group_left', 'group_right'])
@@ -165,7 +169,7 @@ const TARGET_LABELS = new Set(['job', 'instance'])
 /** The metric of a histogram's series. */
 const family = (name: string) => name.replace(/_(bucket|sum|count)$/, '')
 
-await t.test('queries of rules, dashboard and operating.md', async (t) => {
+await t.test('queries of rules, dashboard and runbooks.md', async (t) => {
   const { known } = await exposed(t)
   const recorded = recording.map(({ record = '' }) => record)
   const names = new Set([...known.keys(), ...recorded, ...BUILT_IN])
@@ -218,24 +222,25 @@ await t.test('queries of rules, dashboard and operating.md', async (t) => {
 })
 
 await t.test('alerts', async (t) => {
-  await t.test('every alert has a section in operating.md, and every section has its alert', async (t) => {
-    const section = /^## Alerts\n([^]*?)^## /m.exec(operating)?.[1] ?? ''
-    const paragraphs = [...section.matchAll(/^### (\w+)\n\n(\w+)\./gm)].map(
+  await t.test('every alert has a section in runbooks.md, and every section has its alert', async (t) => {
+    const paragraphs = [...alertSections.matchAll(/^### (\w+)\n\n(\w+)\./gm)].map(
       ([, name, severity]) => `${name} ${severity}`,
     )
     const named = alerts.map(({ alert, labels }) => `${alert} ${labels?.['severity']}`)
     t.strictSame(new Set(paragraphs), new Set(named))
     t.equal(paragraphs.length, named.length, 'no section twice')
-    t.equal([...section.matchAll(/^### /gm)].length, named.length, 'each begins with its severity')
+    t.equal([...alertSections.matchAll(/^### /gm)].length, named.length, 'each begins with its severity')
   })
 
   await t.test('every runbook link and every link between alerts has its section', async (t) => {
     t.strictSame(
       alerts.map(({ annotations }) => annotations?.['runbook_url']),
-      alertNames.map((name) => `docs/operating.md#${name.toLowerCase()}`),
+      alertNames.map((name) => `docs/runbooks.md#${name.toLowerCase()}`),
     )
     const anchors = new Set(alertNames.map((name) => name.toLowerCase()))
-    const dead = [...operating.matchAll(/\]\(#(\w+)\)/g)].filter(([, anchor = '']) => !anchors.has(anchor))
+    const dead = [...alertSections.matchAll(/\]\(#(\w+)\)/g)].filter(
+      ([, anchor = '']) => !anchors.has(anchor),
+    )
     t.strictSame(dead, [])
   })
 
@@ -567,9 +572,9 @@ await t.test('the Kubernetes example', async (t) => {
   })
 })
 
-await t.test('operating.md', async (t) => {
+await t.test('the how-to pages', async (t) => {
   await t.test('the YAML examples are valid and use existing settings', async (t) => {
-    const examples = blocks(operating, 'yaml')
+    const examples = blocks(guides, 'yaml')
     t.ok(examples.length > 0)
     const names = examples.flatMap((text) => {
       const { env = [] } = parse(text) as { env?: { name: string }[] }
@@ -581,29 +586,25 @@ await t.test('operating.md', async (t) => {
     )
   })
 
-  await t.test('the settings in the text of operating.md exist', async (t) => {
+  await t.test('the settings in the text of the how-to pages exist', async (t) => {
     const ofCompose = [...read('docker-compose.yml').matchAll(/\$\{(\w+)/g)].map(([, name]) => name)
-    const known = new Set<string | undefined>([...settings.keys(), ...ofCompose, 'REDIS_URL', 'NODE_OPTIONS'])
-    const named = [...operating.matchAll(/`([A-Z]+(?:_[A-Z]+)*_[A-Z]+)(?:=[^`]*)?`/g)]
+    const known = new Set<string | undefined>([
+      ...settings.keys(),
+      ...ofCompose,
+      'NODE_OPTIONS',
+      'NODE_EXTRA_CA_CERTS',
+      'EX_CONFIG',
+    ])
+    const named = [...guides.matchAll(/`([A-Z]+(?:_[A-Z]+)*_[A-Z]+)(?:=[^`]*)?`/g)]
     t.strictSame(
       named.filter(([, name]) => !known.has(name)),
       [],
     )
   })
 
-  await t.test('the files, panels and headings that operating.md refers to exist', async (t) => {
-    const headings = new Set([...operating.matchAll(/^#+ (.*)$/gm)].map(([, heading]) => heading))
-    const dead = [
-      ...[...operating.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].filter(
-        ([, target]) => !existsSync(path(`docs/${target}`)),
-      ),
-      ...[...operating.matchAll(/\(see ([A-Z]\w+)\)/g)].filter(([, heading]) => !headings.has(heading)),
-    ]
-    t.strictSame(dead, [])
-    const section = /^## Alerts\n([^]*?)^## /m.exec(operating)?.[1] ?? ''
-    const unknown = [...section.matchAll(/(?<!\*)\*([A-Z][^*]+)\*/g)].filter(
-      ([, title = '']) => !panels.some((panel) => panel.title.startsWith(title)),
-    )
+  await t.test('the panels that the runbooks refer to exist', async (t) => {
+    const named = [...alertSections.matchAll(/(?<!\*)\*([A-Z][^*]+)\*/g)].map(([, title = '']) => title)
+    const unknown = named.filter((title) => !panels.some((panel) => panel.title.startsWith(title)))
     t.strictSame(unknown, [])
   })
 })
@@ -623,7 +624,7 @@ await t.test('promtool', async (t) => {
     },
   )
 
-  await t.test('promtool parses every query of the dashboard and of operating.md', { skip }, async (t) => {
+  await t.test('promtool parses every query of the dashboard and of runbooks.md', { skip }, async (t) => {
     const rules = queries.map(([, expr], i) => ({ record: `query_${i}`, expr }))
     const file = join(mkdtempSync(join(tmpdir(), 'queries-')), 'rules.yml')
     writeFileSync(file, JSON.stringify({ groups: [{ name: 'queries', rules }] }))

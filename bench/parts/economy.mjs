@@ -27,7 +27,7 @@ const FILTERS = { 'random filters': filteredTarget, '6 fixed filters': fixedTarg
 /** The proxy as its defaults have it, and one that never hands out what is past its time. */
 const PROXIES = [
   { name: 'proxy', title: '**the proxy**', staleSeconds: STALE_SECONDS },
-  { name: 'proxy', title: '**the proxy**, nothing past its time', staleSeconds: 0 },
+  { name: 'proxy', title: '**the proxy**, no stale answers', staleSeconds: 0 },
 ]
 
 export async function economy({ names, quick, say }) {
@@ -115,8 +115,8 @@ function tableOf(rows) {
     [
       '',
       'calls per 1,000 requests',
-      'calls / least',
-      'refused by upstream',
+      'calls / minimum',
+      'rejected by upstream',
       'client errors',
       'p50 ms',
       'p90',

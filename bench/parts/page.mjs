@@ -44,7 +44,7 @@ export async function page({ quick, say }) {
       ['a page’s first, with all the history there is', `${whole.toFixed(0)} µs`, ''],
     ],
   )
-  return `All that is remembered is full.\n\n${rows}`
+  return `All histories are full.\n\n${rows}`
 }
 
 async function remembered() {

@@ -35,7 +35,7 @@ export async function start({ quick, rounds, say }) {
   await upstream.stop()
   const rows = [
     ['`/livez`', spread(ms.livez, 0)],
-    ['the mirrored route, upstream asked', spread(ms.route, 0)],
+    ['the proxied route, a miss', spread(ms.route, 0)],
   ]
   return [`${times} starts; median (lowest–highest).`, table(['first 200 of', 'ms'], rows)].join('\n\n')
 }

@@ -1,0 +1,166 @@
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { openSync, readdirSync, readFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { createServer as createTcpServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import type { Test } from 'tap'
+import t from 'tap'
+import { parse } from 'yaml'
+import { NO_BROWSER, startBrowser } from './support/browser.ts'
+import { missing } from './support/requirements.ts'
+import { answerStatus } from './support/scripted-upstream.ts'
+import { startService } from './support/service.ts'
+import { until } from './support/until.ts'
+
+const ROOT = fileURLToPath(new URL('../', import.meta.url))
+const NGINX = '/usr/sbin/nginx'
+const example = (path: string) => join(ROOT, 'examples', path)
+const read = (path: string) => readFileSync(example(path), 'utf8')
+
+/** The files of a folder on an origin of their own. */
+async function serveFolder(t: Test, folder: string): Promise<string> {
+  const server = createServer(({ url }, response) => {
+    const name = url === '/' ? 'index.html' : (url ?? '').slice(1)
+    if (!readdirSync(example(folder)).includes(name)) return response.writeHead(404).end()
+    const type = name.endsWith('.js') ? 'text/javascript' : 'text/html'
+    return response.writeHead(200, { 'content-type': type }).end(read(`${folder}/${name}`))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return `http://localhost:${(server.address() as AddressInfo).port}/`
+}
+
+async function freePort(): Promise<number> {
+  const server = createTcpServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+
+await t.test('every example is listed in examples/README.md', (t) => {
+  const folders = readdirSync(example(''), { withFileTypes: true }).filter((entry) => entry.isDirectory())
+  const listed = [...read('README.md').matchAll(/^\| \[(\w+)\/\]/gm)].map(([, name]) => name)
+  t.strictSame(new Set(listed), new Set(folders.map(({ name }) => name)))
+  t.end()
+})
+
+await t.test('the browser page shows a station and the error of another', { skip: NO_BROWSER }, async (t) => {
+  const { proxy, upstream } = await startService(t)
+  const url = await serveFolder(t, 'browser')
+  const browser = await startBrowser()
+  t.teardown(() => browser.close())
+  const page = await browser.newPage()
+  const show = async (station: string, expected: RegExp) => {
+    await page.fill('[name=proxy]', proxy.url)
+    await page.fill('[name=station]', station)
+    await page.click('button')
+    await page.locator('[role=status]').filter({ hasText: expected }).waitFor()
+  }
+  await page.goto(url)
+  await show('a', /^\d+ s old, ev-availability-proxy; fwd=uri-miss/)
+  t.ok((await page.locator('tbody tr').count()) > 0, 'it has a row for each connector')
+  await show('a', /^\d+ s old, ev-availability-proxy; hit/)
+  upstream.script = answerStatus(500, '')
+  await show('b', /^UpstreamFailed: /)
+})
+
+await t.test('the Node client prints a station with its age', async (t) => {
+  const { proxy } = await startService(t)
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    [example('node/client.mjs'), proxy.url, 'a'],
+    {
+      env: {},
+    },
+  )
+  const { station, ageSeconds, isStale } = JSON.parse(stdout) as Record<string, unknown>
+  t.match(station, { chargingAvailability: 'a' })
+  t.strictSame([ageSeconds, isStale], [0, false])
+})
+
+await t.test('the Node client repeats a 429 after its Retry-After and then reports the error', async (t) => {
+  const { proxy, upstream } = await startService(t, {
+    script: answerStatus(429, '', { 'retry-after': '1' }),
+  })
+  const client = promisify(execFile)(process.execPath, [example('node/client.mjs'), proxy.url, 'a'], {
+    env: {},
+  })
+  const error = await client.then(
+    () => null,
+    ({ stderr }: { stderr: string }) => stderr,
+  )
+  t.match(error, /code: 'TooManyRequests',\s+status: 429/)
+  t.ok(upstream.calls.length > 1, 'a later attempt reached upstream')
+})
+
+await t.test(
+  'nginx forwards the proxied route, and its log contains no key',
+  { skip: missing(NGINX) },
+  async (t) => {
+    const { proxy } = await startService(t, { env: { CLIENT_RATE_LIMIT: '1', TRUSTED_PROXIES: '127.0.0.1' } })
+    const port = await freePort()
+    const configuration = read('nginx/nginx.conf')
+      .replace('127.0.0.1:8080', proxy.url.replace('http://', ''))
+      .replace('listen 8443', `listen 127.0.0.1:${port}`)
+      .replace('/tmp/nginx-ev-availability.pid', 'nginx.pid')
+    const folder = t.testdir({ 'nginx.conf': configuration })
+    const args = ['-p', folder, '-c', 'nginx.conf', '-e', 'stderr', '-g', 'daemon off; master_process off;']
+    // A file, because nginx cannot open /dev/stdout where that is a socket, as Node's pipes are.
+    const logFile = join(folder, 'log')
+    const output = openSync(logFile, 'a')
+    const nginx = spawn(NGINX, args, { stdio: ['ignore', output, output] })
+    const closed = once(nginx, 'close')
+    t.teardown(async () => {
+      nginx.kill('SIGKILL')
+      await closed
+    })
+    const url = `http://127.0.0.1:${port}`
+    await until('nginx answers', () =>
+      fetch(`${url}/healthz`).then(
+        ({ ok }) => ok,
+        () => false,
+      ),
+    )
+
+    const path = '/search/2/chargingAvailability.json?chargingAvailability=a&key=secret-of-a-client'
+    const answer = await fetch(url + path)
+    const docs = await fetch(`${url}/docs`)
+    t.strictSame([answer.status, docs.status], [200, 404])
+    t.match(answer.headers.get('cache-status'), 'ev-availability-proxy')
+    const log = () => readFileSync(logFile, 'utf8')
+    await until('the access log has the request', () => log().includes('chargingAvailability.json'))
+    t.notMatch(log(), 'secret-of-a-client')
+  },
+)
+
+await t.test('the compose file of the sidecar is valid and uses settings that exist', async (t) => {
+  const file = example('sidecar/docker-compose.yml')
+  const dclint = join(ROOT, 'node_modules/.bin/dclint')
+  const { stdout } = await promisify(execFile)(dclint, [
+    '-c',
+    join(ROOT, '.dclintrc'),
+    '--max-warnings',
+    '0',
+    file,
+  ])
+  t.equal(stdout.trim(), '')
+  const { services } = parse(read('sidecar/docker-compose.yml')) as {
+    services: Record<string, { environment: Record<string, string>; network_mode?: string }>
+  }
+  t.equal(services['availability']?.network_mode, 'service:app')
+  const documented = new Set(
+    [...readFileSync(join(ROOT, '.env.example'), 'utf8').matchAll(/^#?([A-Z_]+)=/gm)].map(([, name]) => name),
+  )
+  const unknown = Object.keys(services['availability']?.environment ?? {}).filter(
+    (name) => !documented.has(name),
+  )
+  t.strictSame(unknown, [])
+})
