@@ -25,7 +25,8 @@ function configOrExit(): Config {
 const exitAtOnce = () => process.exit(0)
 for (const signal of SIGNALS) process.once(signal, exitAtOnce)
 const config = configOrExit()
-const { createApp } = await import('./app.ts') // imported late: loading takes most of the start time, and signals are handled meanwhile
+// Imported late: loading takes most of the start time, and signals are handled meanwhile.
+const { createApp } = await import('./app.ts')
 const { version } = JSON.parse(packageFile('package.json')) as { version: string }
 const app = await createApp(config, {
   version,
