@@ -171,7 +171,7 @@ await t.test('faults', async (t) => {
 
   await t.test('hiccups: the end of every period fails', async (t) => {
     let now = NOON
-    const simulator = await started(t, { hiccupMs: 60_000, now: () => now })
+    const simulator = await started(t, { outagePeriodMs: 60_000, now: () => now })
     const statusAt = async (ms: number) => {
       now = NOON + ms
       return statusOf(simulator)

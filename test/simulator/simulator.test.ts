@@ -2,7 +2,7 @@ import t from 'tap'
 import { CallLog } from '../../src/simulator/call-log.ts'
 import type { Fault } from '../../src/simulator/fault-document.ts'
 import { startSimulator } from '../../src/simulator/server.ts'
-import { SettingsError, settingsOf } from '../../src/simulator/settings.ts'
+import { SettingsError, parseSettings } from '../../src/simulator/settings.ts'
 import { NOON, arrived, get, started, statusOf, statuses } from './support.ts'
 
 await t.test('the gateway', async (t) => {
@@ -92,13 +92,13 @@ await t.test('the process around it', async (t) => {
   })
 
   await t.test('settings come from the environment; an empty one is unset', async (t) => {
-    t.same(settingsOf({ SIM_KEY: '', SIM_PORT: ' ' }), {
+    t.same(parseSettings({ SIM_KEY: '', SIM_PORT: ' ' }), {
       host: '127.0.0.1',
       port: 9090,
       key: null,
       latencyMs: 0,
       maxQps: 0,
-      hiccupMs: 0,
+      outagePeriodMs: 0,
     })
     const all = {
       SIM_HOST: '::1',
@@ -108,13 +108,13 @@ await t.test('the process around it', async (t) => {
       SIM_MAX_QPS: '6',
       SIM_HICCUP: '7',
     }
-    t.same(settingsOf(all), { host: '::1', port: 0, key: 'k', latencyMs: 5, maxQps: 6, hiccupMs: 7 })
+    t.same(parseSettings(all), { host: '::1', port: 0, key: 'k', latencyMs: 5, maxQps: 6, outagePeriodMs: 7 })
   })
 
   await t.test('wrong settings are told together', async (t) => {
     const message =
       /SIM_PORT: expected a whole number from 0 to 65535, got "65536"\n.*SIM_LATENCY: .*got "5ms"/
-    t.throws(() => settingsOf({ SIM_PORT: '65536', SIM_LATENCY: '5ms' }), { message })
-    t.throws(() => settingsOf({ SIM_HICCUP: '-1' }), SettingsError)
+    t.throws(() => parseSettings({ SIM_PORT: '65536', SIM_LATENCY: '5ms' }), { message })
+    t.throws(() => parseSettings({ SIM_HICCUP: '-1' }), SettingsError)
   })
 })
