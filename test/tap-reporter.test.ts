@@ -2,7 +2,7 @@ import { text } from 'node:stream/consumers'
 import type { Transform } from 'node:stream'
 import t from 'tap'
 
-/** The scripts are plain JavaScript and stay outside the compiler's sight. */
+/** The scripts are plain JavaScript, which the compiler does not check. */
 const module = new URL('../scripts/tap-reporter.mjs', import.meta.url).href
 const { default: Reporter } = (await import(module)) as { default: new () => Transform }
 
