@@ -1,6 +1,6 @@
 import t from 'tap'
 
-/** The benchmarks are plain JavaScript and stay outside the compiler's sight. */
+/** The benchmarks are plain JavaScript, which the compiler does not check. */
 const load = (name: string) => import(new URL(`../bench/lib/${name}.mjs`, import.meta.url).href)
 const { leastCalls } = (await load('least-calls')) as {
   leastCalls: (
@@ -19,9 +19,9 @@ const { median, quantile, ratios, spread, table } = (await load('stats')) as {
 const requests = (text: string) =>
   text.split(' ').map((item) => ({ id: item.slice(0, 1), at: Number(item.slice(1)) }))
 
-await t.test('the least calls', async (t) => {
+await t.test('the minimum number of calls', async (t) => {
   await t.test(
-    'are one for all requests within the time of an answer, its last moment included',
+    'one call serves all requests within the lifetime of its answer, the last millisecond included',
     async (t) => {
       t.equal(leastCalls(requests('a0 a5 a10'), { freshMs: 10 }), 1)
       t.equal(leastCalls(requests('a0 a5 a11'), { freshMs: 10 }), 2)
@@ -29,26 +29,29 @@ await t.test('the least calls', async (t) => {
     },
   )
 
-  await t.test('are counted for each station by itself', async (t) => {
+  await t.test('calls are counted per station', async (t) => {
     t.equal(leastCalls(requests('a0 b1 a2 c3 b9'), { freshMs: 10 }), 3)
   })
 
-  await t.test('share a call under way, and the time of an answer begins when it comes', async (t) => {
-    t.equal(leastCalls(requests('a0 a12'), { freshMs: 10, latencyMs: 2 }), 1)
-    t.equal(leastCalls(requests('a0 a13'), { freshMs: 10, latencyMs: 2 }), 2)
-  })
+  await t.test(
+    'requests share a call in flight, and the lifetime of its answer starts when it arrives',
+    async (t) => {
+      t.equal(leastCalls(requests('a0 a12'), { freshMs: 10, latencyMs: 2 }), 1)
+      t.equal(leastCalls(requests('a0 a13'), { freshMs: 10, latencyMs: 2 }), 2)
+    },
+  )
 
-  await t.test('leave out what was called before the count began', async (t) => {
+  await t.test('calls before the start of the count are left out', async (t) => {
     t.equal(leastCalls(requests('a0 b0 a8 b11'), { freshMs: 10, from: 8 }), 1)
   })
 
-  await t.test('take the time of each answer from a function', async (t) => {
+  await t.test('the lifetime of each answer may come from a function', async (t) => {
     const times = [1, 100]
     t.equal(leastCalls(requests('a0 a2 a90'), { freshMs: () => times.shift() ?? 0 }), 2)
   })
 })
 
-await t.test('what repeated measurements say', async (t) => {
+await t.test('the statistics of repeated measurements are computed', async (t) => {
   t.equal(median([3, 1, 2]), 2)
   t.equal(quantile([1, 2, 3, 4], 0.99), 4)
   t.equal(quantile([4, 1, 3, 2], 0.25), 1)

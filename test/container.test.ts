@@ -57,11 +57,11 @@ const { services, secrets } = parse(file('docker-compose.yml'), { merge: true })
 }
 const { proxy, simulator, 'proxy-demo': demo, redis } = services
 
-/** What a port mapping of compose publishes when nothing is set. */
+/** The port mappings of a service with default settings. */
 const published = (service: Service) =>
   (service.ports ?? []).map((port) => port.replace(/\$\{\w+:-(\d+)\}/, '$1'))
 
-/** How Node ends when it is called like this. */
+/** The exit code of Node with these arguments. */
 function exitCode(args: readonly string[], env: Record<string, string>): Promise<number | null> {
   return new Promise((resolve) => {
     const child = execFile(process.execPath, args, { env, timeout: 10_000 }, () => {
@@ -71,40 +71,43 @@ function exitCode(args: readonly string[], env: Record<string, string>): Promise
 }
 
 await t.test('the image', async (t) => {
-  await t.test('runs as a user without privileges', async (t) => {
+  await t.test('the image runs as an unprivileged user', async (t) => {
     t.strictSame(all('USER', final), ['node'])
   })
 
-  await t.test('starts the service itself as the first process, so that signals reach it', async (t) => {
-    t.strictSame(JSON.parse(all('CMD', final).join('')), ['node', 'dist/main.js'])
-    t.strictSame(all('ENTRYPOINT'), [], "the base image's own passes a command on with exec")
-    t.strictSame(all('STOPSIGNAL', final), ['SIGTERM'])
-  })
+  await t.test(
+    'the image starts the service as the first process, so that it receives signals',
+    async (t) => {
+      t.strictSame(JSON.parse(all('CMD', final).join('')), ['node', 'dist/main.js'])
+      t.strictSame(all('ENTRYPOINT'), [], "the base image's own passes a command on with exec")
+      t.strictSame(all('STOPSIGNAL', final), ['SIGTERM'])
+    },
+  )
 
-  await t.test('knows whether it is healthy, by Node alone', async (t) => {
+  await t.test('the health check of the image needs Node alone', async (t) => {
     const [check = ''] = all('HEALTHCHECK', final)
     const [command, ...args] = JSON.parse(check.slice(check.indexOf('['))) as string[]
     t.equal(command, 'node')
-    const asked: unknown[] = []
+    const paths: unknown[] = []
     const admin = createServer(({ url }, response) => {
-      asked.push(url)
-      response.writeHead(asked.length === 1 ? 200 : 503).end()
+      paths.push(url)
+      response.writeHead(paths.length === 1 ? 200 : 503).end()
     }).listen(0, '127.0.0.1')
     await once(admin, 'listening')
     const { port } = admin.address() as AddressInfo
     t.equal(await exitCode(args, { ADMIN_PORT: String(port) }), 0, 'alive')
     t.equal(await exitCode(args, { ADMIN_PORT: String(port) }), 1, 'not alive')
-    t.strictSame(asked, ['/livez', '/livez'])
+    t.strictSame(paths, ['/livez', '/livez'])
     await new Promise((resolve) => admin.close(resolve))
-    t.equal(await exitCode(args, { ADMIN_PORT: String(port) }), 1, 'nobody listens')
+    t.equal(await exitCode(args, { ADMIN_PORT: String(port) }), 1, 'nothing listens')
   })
 
-  await t.test('is for production', async (t) => {
+  await t.test('the image is configured for production', async (t) => {
     t.match(all('ENV', final).join(' '), 'NODE_ENV=production')
     t.match(all('ENV', final).join(' '), '--enable-source-maps')
   })
 
-  await t.test('fits a small limit of memory', async (t) => {
+  await t.test('the image is configured for a small memory limit', async (t) => {
     t.match(
       all('ENV', final).join(' '),
       '--max-old-space-size-percentage=50',
@@ -113,13 +116,13 @@ await t.test('the image', async (t) => {
     t.match(all('ENV', final).join(' '), 'CACHE_MAX_BYTES=16MB')
   })
 
-  await t.test('has only the dependencies that the service needs', async (t) => {
+  await t.test('the image has only production dependencies', async (t) => {
     t.strictSame(all('RUN', final), [], 'nothing is installed in the last stage')
     t.ok(all('RUN').includes('npm ci --omit=dev'))
     t.match(all('COPY', final).join('\n'), '--from=dependencies /app/node_modules')
   })
 
-  await t.test('has the service and no more', async (t) => {
+  await t.test('the image has the service and nothing else', async (t) => {
     t.strictSame(all('COPY', final), [
       '--from=dependencies /app/node_modules node_modules',
       '--from=build /app/dist dist',
@@ -127,26 +130,26 @@ await t.test('the image', async (t) => {
     ])
   })
 
-  await t.test('offers the public port and says nothing of the admin port', async (t) => {
+  await t.test('the image exposes the public port and not the admin port', async (t) => {
     t.strictSame(all('EXPOSE'), ['8080'])
     t.match(all('ENV', final).join(' '), 'ADMIN_HOST=0.0.0.0')
   })
 
-  await t.test('is built from one Node line, which a build argument can change', async (t) => {
+  await t.test('the image is built from one Node line, which a build argument can change', async (t) => {
     t.strictSame(all('ARG'), ['NODE_MAJOR=26'])
-    for (const base of all('FROM')) t.match(base, /^node:\$\{NODE_MAJOR\}-bookworm-slim/)
+    t.ok(all('FROM').every((base) => base.startsWith('node:${NODE_MAJOR}-bookworm-slim')))
   })
 
-  await t.test('holds no secret', async (t) => {
+  await t.test('the image has no secret', async (t) => {
     t.notMatch([...all('ENV'), ...all('ARG'), ...all('RUN')].join('\n'), /API_KEY|TOKEN|PASSWORD/i)
   })
 
-  await t.test('can be built without BuildKit', async (t) => {
+  await t.test('the image can be built without BuildKit', async (t) => {
     t.notMatch(file('Dockerfile'), /<<|COPY\s.*--(parents|exclude)|RUN\s.*--mount/)
   })
 })
 
-await t.test('the build context lets in nothing but what is named', async (t) => {
+await t.test('the build context has only the files that are listed', async (t) => {
   const lines = file('.dockerignore')
     .split('\n')
     .filter((line) => line !== '' && !line.startsWith('#'))
@@ -158,11 +161,11 @@ await t.test('the build context lets in nothing but what is named', async (t) =>
     .filter(({ name, rest }) => name === 'COPY' && !rest.startsWith('--from'))
     .flatMap(({ rest }) => rest.split(' ').slice(0, -1))
   const entered = (source: string) => named.some((line) => line.slice(1).replace(/\/$/, '') === source)
-  t.ok(copied.every(entered), 'and everything that is copied is among it')
+  t.ok(copied.every(entered), 'every copied file is listed')
 })
 
 await t.test('docker compose up', async (t) => {
-  await t.test('starts the proxy alone', async (t) => {
+  await t.test('compose starts the proxy alone', async (t) => {
     const started = Object.entries(services).filter(([, { profiles = [] }]) => profiles.length === 0)
     t.strictSame(
       started.map(([name]) => name),
@@ -170,47 +173,43 @@ await t.test('docker compose up', async (t) => {
     )
   })
 
-  await t.test('takes its settings from .env, and the file may be missing', async (t) => {
+  await t.test('compose reads the settings from .env, which may be missing', async (t) => {
     t.strictSame(proxy.env_file, [{ path: '.env', required: false }])
   })
 
-  await t.test('says so where there is no key', async (t) => {
+  await t.test('compose warns about a missing key', async (t) => {
     t.equal(
       proxy.environment['TOMTOM_API_KEY'],
       '${TOMTOM_API_KEY}',
-      'compose warns, for there is no default',
+      'compose warns about a variable without a default',
     )
   })
 
-  await t.test("takes the key from a secret's file", async (t) => {
+  await t.test('compose passes the key as the file of a secret', async (t) => {
     t.strictSame(proxy.secrets, ['tomtom_api_key'])
     t.strictSame(secrets, { tomtom_api_key: { file: '${TOMTOM_API_KEY_FILE:-/dev/null}' } })
     t.equal(
       proxy.environment['TOMTOM_API_KEY_FILE'],
       '${TOMTOM_API_KEY_FILE:+/run/secrets/tomtom_api_key}',
-      "the container's path, and nothing where there is no file",
+      "the container's path, or nothing without a file",
     )
   })
 
-  await t.test('gives the proxies the memory that the image is made for', async (t) => {
+  await t.test('the proxies have the memory limit that the image is configured for', async (t) => {
     t.strictSame([proxy.mem_limit, demo.mem_limit], ['${MEMORY_LIMIT:-128m}', '128m'])
   })
 
-  await t.test('brings a Redis under the profile redis, for the network inside alone', async (t) => {
+  await t.test('the profile redis starts a Redis without published ports', async (t) => {
     t.strictSame([redis.profiles, redis.ports], [['redis'], undefined])
   })
 
-  await t.test(
-    'listens inside the container where the ports are mapped to, whatever .env says',
-    async (t) => {
-      for (const { environment } of [proxy, demo]) {
-        t.match(environment, { HOST: '0.0.0.0', PORT: 8080, ADMIN_HOST: '0.0.0.0', ADMIN_PORT: 8081 })
-      }
-    },
-  )
+  await t.test('the proxies listen on the mapped ports, whatever .env contains', async (t) => {
+    const listeners = { HOST: '0.0.0.0', PORT: 8080, ADMIN_HOST: '0.0.0.0', ADMIN_PORT: 8081 }
+    t.match([proxy.environment, demo.environment], [listeners, listeners])
+  })
 
   for (const [name, service] of Object.entries(services)) {
-    await t.test(`${name} is hardened`, async (t) => {
+    await t.test(`the container of ${name} is hardened`, async (t) => {
       t.equal(service.read_only, true)
       t.strictSame(service.cap_drop, ['ALL'])
       t.notOk(service.cap_add)
@@ -223,20 +222,20 @@ await t.test('docker compose up', async (t) => {
       t.notOk(service.healthcheck?.disable)
     })
 
-    await t.test(`${name} publishes nothing but a public port beyond loopback`, async (t) => {
+    await t.test(`the container of ${name} publishes only a public port beyond loopback`, async (t) => {
       const beyond = published(service).filter((port) => !port.startsWith('127.0.0.1:'))
       t.ok(beyond.every((port) => port.endsWith(':8080')))
     })
   }
 
-  await t.test('publishes the public port on 8080, the admin port on loopback', async (t) => {
+  await t.test('compose publishes the public port on 8080, the admin port on loopback', async (t) => {
     t.strictSame(published(proxy), ['8080:8080', '127.0.0.1:8081:8081'])
     t.equal(proxy.ports?.[0], '${PORT:-8080}:8080')
   })
 })
 
 await t.test('the demo', async (t) => {
-  await t.test('is a simulator and a proxy in front of it, from the same image', async (t) => {
+  await t.test('the demo is a simulator and a proxy from the same image', async (t) => {
     t.strictSame([simulator.profiles, demo.profiles], [['demo'], ['demo']])
     t.strictSame(simulator.command, ['node', 'dist/simulator/main.js'])
     t.equal(demo.command, undefined)
@@ -244,15 +243,13 @@ await t.test('the demo', async (t) => {
     t.equal(demo.environment['TOMTOM_BASE_URL'], `http://simulator:${simulator.environment['SIM_PORT']}`)
   })
 
-  await t.test('carries no real key, and cannot get hold of one', async (t) => {
+  await t.test('the demo has no real key and reads no file or variable with one', async (t) => {
     t.equal(demo.environment['TOMTOM_API_KEY'], 'demo-key-not-a-secret')
-    for (const { env_file, environment } of [simulator, demo]) {
-      t.equal(env_file, undefined)
-      t.notMatch(JSON.stringify(environment), /\$/)
-    }
+    t.strictSame([simulator.env_file, demo.env_file], [undefined, undefined])
+    t.notMatch(JSON.stringify([simulator.environment, demo.environment]), /\$/)
   })
 
-  await t.test('can run beside the proxy: no port is published twice', async (t) => {
+  await t.test('the demo can run beside the proxy, because no port is published twice', async (t) => {
     const hostPorts = Object.values(services).flatMap((service) =>
       published(service).map((port) => port.split(':').at(-2)),
     )

@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http'
 import { gzipSync } from 'node:zlib'
 import type { Call } from './request.ts'
 
-/** An answer before it meets the wire. */
+/** A complete HTTP response, not yet encoded. */
 export interface Answer {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
@@ -12,14 +12,15 @@ export interface Answer {
 
 const TRACKING_ID = /^[a-zA-Z0-9-]{1,100}$/
 
-/** Headers that every answer carries, whoever in the simulator gives it. */
+/** The headers of every response: those of the gateway, of the endpoint and of faults. */
 export function commonHeaders({ headers }: Call): Record<string, string> {
-  const given = headers['tracking-id']
-  const trackingId = typeof given === 'string' && TRACKING_ID.test(given) ? given : randomUUID()
+  const received = headers['tracking-id']
+  const isValid = typeof received === 'string' && TRACKING_ID.test(received)
+  const trackingId = isValid ? received : randomUUID()
   return { Server: 'tomtom', 'Tracking-ID': trackingId, 'X-TomTom-Processed-By': 'simulator' }
 }
 
-/** Sends the whole answer, compressed when the caller asks for it. */
+/** Sends the response, compressed with gzip if the caller accepts it. */
 export function send(call: Call, response: ServerResponse, { status, headers, body }: Answer): void {
   const compress = body !== '' && acceptsGzip(call.headers['accept-encoding'])
   const bytes = compress ? gzipSync(body) : Buffer.from(body)

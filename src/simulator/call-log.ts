@@ -1,18 +1,18 @@
 import type { Call } from './request.ts'
 
-/** A call as it is remembered: never with the key. */
+/** A logged call, without the value of its key. */
 export interface LoggedCall extends Call {
   /** 1 for the first. */
   readonly number: number
   /** Wall clock, ms. */
   readonly at: number
-  /** The `key` parameter was there; which one it was is not told. */
+  /** Whether there was a `key` parameter. */
   readonly hadKey: boolean
 }
 
-const MOST_REMEMBERED = 1000
+const MAX_CALLS_KEPT = 1000
 
-/** Counts every call and remembers the last thousand. */
+/** Counts every call and keeps the last thousand. */
 export class CallLog {
   #count = 0
   readonly #recent: LoggedCall[] = []
@@ -31,6 +31,6 @@ export class CallLog {
     parameters.delete('key')
     const hadKey = call.parameters.has('key')
     this.#recent.push({ ...call, parameters, number: ++this.#count, at, hadKey })
-    if (this.#recent.length > MOST_REMEMBERED) this.#recent.shift()
+    if (this.#recent.length > MAX_CALLS_KEPT) this.#recent.shift()
   }
 }

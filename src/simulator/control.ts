@@ -2,12 +2,12 @@ import type { Answer } from './answer.ts'
 import { FaultDocumentError } from './fault-document.ts'
 import type { Faults } from './faults.ts'
 
-/** Where faults are looked at and set. It never fails on demand, needs no key and is not counted. */
+/** Shows and sets the faults. Requests to it need no key, are not counted, and no fault applies to them. */
 export const CONTROL_PATH = '/_simulator/faults'
 
-const MOST_BYTES = 64 * 1024
+const MAX_BODY_BYTES = 64 * 1024
 
-/** `GET` shows the faults in force, `PUT` replaces them and shows them, `DELETE` clears them. */
+/** `GET` returns the active faults, `PUT` replaces and returns them, `DELETE` clears them. */
 export async function control(method: string, body: AsyncIterable<Buffer>, faults: Faults): Promise<Answer> {
   switch (method) {
     case 'PUT':
@@ -16,7 +16,7 @@ export async function control(method: string, body: AsyncIterable<Buffer>, fault
       faults.set([])
       return { status: 204, headers: {}, body: '' }
     case 'GET':
-      return json(200, faults.inForce)
+      return json(200, faults.active)
     default:
       return {
         ...json(405, { message: 'expected GET, PUT or DELETE' }),
@@ -28,7 +28,7 @@ export async function control(method: string, body: AsyncIterable<Buffer>, fault
 async function replace(body: AsyncIterable<Buffer>, faults: Faults): Promise<Answer> {
   try {
     faults.set(JSON.parse(await textOf(body)))
-    return json(200, faults.inForce)
+    return json(200, faults.active)
   } catch (error) {
     if (error instanceof FaultDocumentError)
       return json(400, { message: error.message, problems: error.problems })
@@ -42,10 +42,10 @@ async function textOf(body: AsyncIterable<Buffer>): Promise<string> {
   let length = 0
   for await (const chunk of body) {
     length += chunk.length
-    if (length <= MOST_BYTES) chunks.push(chunk)
+    if (length <= MAX_BODY_BYTES) chunks.push(chunk)
   }
-  if (length > MOST_BYTES)
-    throw new FaultDocumentError([`expected at most ${MOST_BYTES} bytes, got ${length}`])
+  if (length > MAX_BODY_BYTES)
+    throw new FaultDocumentError([`expected at most ${MAX_BODY_BYTES} bytes, got ${length}`])
   return Buffer.concat(chunks).toString()
 }
 

@@ -1,14 +1,14 @@
 import type { Answer } from './answer.ts'
-import { restrict } from './filter.ts'
+import { applyFilter } from './filter.ts'
 import type { Stations } from './model.ts'
-import { CONTENT_TYPES, renderRefusal, renderStation } from './render.ts'
+import { CONTENT_TYPES, renderError, renderStation } from './render.ts'
 import type { Call } from './request.ts'
-import { Refusal, errorFormat, questionOf } from './request.ts'
+import { EndpointError, errorFormat, parseRequest } from './request.ts'
 
-/** The endpoint at its best: every call answered at once, and rightly. */
+/** The endpoint without faults: the response to a call. */
 export function endpoint(call: Call, stations: Stations): Answer {
   try {
-    const { id, format, filter } = questionOf(call)
+    const { id, format, filter } = parseRequest(call)
     const station = stations(id) ?? { connectors: [], chargingAvailability: id }
     return {
       status: 200,
@@ -18,23 +18,23 @@ export function endpoint(call: Call, stations: Stations): Answer {
         'Access-Control-Allow-Origin': '*',
         'Access-Control-Expose-Headers': 'Tracking-ID',
       },
-      body: renderStation(restrict(station, filter), format),
+      body: renderStation(applyFilter(station, filter), format),
     }
   } catch (error) {
-    if (error instanceof Refusal) return refuse(error, call)
+    if (error instanceof EndpointError) return errorResponse(error, call)
     throw error
   }
 }
 
-/** As in real life without `Access-Control-Allow-Origin`: a page learns nothing of an error. */
-function refuse(refusal: Refusal, call: Call): Answer {
+/** Without `Access-Control-Allow-Origin`, as upstream: a web page cannot read errors. */
+function errorResponse(error: EndpointError, call: Call): Answer {
   const format = errorFormat(call)
   return {
-    status: refusal.status,
+    status: error.status,
     headers: {
       'Content-Type': CONTENT_TYPES[format],
-      ...(refusal.status === 405 && { Allow: 'GET' }),
+      ...(error.status === 405 && { Allow: 'GET' }),
     },
-    body: renderRefusal(refusal, format),
+    body: renderError(error, format),
   }
 }

@@ -2,17 +2,17 @@ import { GATEWAY_ANSWERS } from './gateway.ts'
 import type { GatewayAnswer } from './gateway.ts'
 
 /**
- * What can go wrong instead of an honest answer:
+ * What replaces the normal response:
  * - `status`: an error of the gateway; the status, the name of a body, or both
- * - `hang`: the call is accepted and never answered
- * - `reset`: the connection is reset before any answer
- * - `truncate`: the connection ends in the middle of the body
- * - `drip`: the honest answer, a byte every `everyMs` (default 100)
+ * - `hang`: the call gets no response
+ * - `reset`: the connection is reset before the response
+ * - `truncate`: the connection closes in the middle of the body
+ * - `drip`: the normal response, one byte every `everyMs` (default 100)
  * - `html`: a 200 with a web page
- * - `wrong-id`: the answer of another station
- * - `wrong-shape`: a 200 in JSON that is no station
+ * - `wrong-id`: the response for another station
+ * - `wrong-shape`: a 200 with JSON that is not a station
  * - `null`: a 200 with the JSON `null`
- * - `redirect`: a 302 that leads back to the simulator
+ * - `redirect`: a 302 to another path of the simulator
  * - `gzip-bomb`: a small body that decompresses to `bytes` (default 64 MiB) of valid JSON
  */
 export type Outcome =
@@ -36,16 +36,19 @@ export type Outcome =
         | 'redirect'
     }
 
-/** An outcome, a delay before the answer, or both. Without `probability` it strikes every call, without `times` for ever. */
+/**
+ * An outcome, a delay before the response, or both. Without `probability` it applies to every call, without `times` to
+ * any number of them.
+ */
 export type Fault = (Outcome | { readonly outcome?: never; readonly latencyMs: number }) & {
   readonly latencyMs?: number
   /** From 0 to 1. */
   readonly probability?: number
-  /** How many calls it strikes before it is over. */
+  /** The number of calls after which it ends. */
   readonly times?: number
 }
 
-/** A fault document that says something impossible; the message names every problem. */
+/** An invalid fault document; the message lists every problem. */
 export class FaultDocumentError extends Error {
   readonly problems: readonly string[]
 
@@ -59,7 +62,7 @@ export class FaultDocumentError extends Error {
 interface Member {
   readonly expected: string
   readonly accepts: (value: unknown) => boolean
-  /** The only outcome that has this member; absent where every fault may have it. */
+  /** The only outcome that has this member; absent if every fault may have it. */
   readonly of?: Outcome['outcome']
 }
 
@@ -94,8 +97,8 @@ const MEMBERS: Readonly<Record<string, Member>> = {
 }
 
 /**
- * The faults that a document (one fault, or an array of them) describes.
- * @throws FaultDocumentError naming every problem
+ * Validates a document: one fault, or an array of them.
+ * @throws FaultDocumentError listing every problem
  */
 export function parseFaults(document: unknown): Fault[] {
   const items: unknown[] = Array.isArray(document) ? document : [document]

@@ -2,14 +2,14 @@ import type { Fault, Outcome } from './fault-document.ts'
 import { parseFaults } from './fault-document.ts'
 import type { Random } from './random.ts'
 
-/** What the faults in force do to one call. */
-export interface Strike {
+/** What the active faults do to one call. */
+export interface FaultDecision {
   readonly latencyMs: number
-  /** null for an honest answer. */
+  /** null for the normal response. */
   readonly outcome: Outcome | null
 }
 
-/** The faults in force, and how often each may still strike. */
+/** The active faults, each with the number of calls that it still applies to. */
 export class Faults {
   #faults: readonly Fault[] = []
   readonly #random: Random
@@ -18,38 +18,38 @@ export class Faults {
     this.#random = random
   }
 
-  /** Those in force; `times` is what is left of it. */
-  get inForce(): readonly Fault[] {
+  /** The active faults; `times` is the number of calls left. */
+  get active(): readonly Fault[] {
     return this.#faults
   }
 
   /**
    * Replaces all of them; `[]` clears.
-   * @throws FaultDocumentError, and then the old ones stay
+   * @throws FaultDocumentError; the present faults then stay active
    */
   set(document: unknown): void {
     this.#faults = parseFaults(document)
   }
 
-  /** Asks each fault in its order: delays add up, the first outcome counts, and the outcomes behind it rest. */
-  strike(): Strike {
+  /** Applies the faults in order: delays add up, the first outcome counts, later outcomes are not used up. */
+  decide(): FaultDecision {
     let latencyMs = 0
     let outcome: Outcome | null = null
     this.#faults = this.#faults.flatMap((fault) => {
-      if ((fault.outcome !== undefined && outcome !== null) || !this.#hits(fault)) return [fault]
+      if ((fault.outcome !== undefined && outcome !== null) || !this.#applies(fault)) return [fault]
       latencyMs += fault.latencyMs ?? 0
       if (fault.outcome !== undefined) outcome = fault
-      return usedOnce(fault)
+      return withOneLess(fault)
     })
     return { latencyMs, outcome }
   }
 
-  #hits({ probability }: Fault): boolean {
+  #applies({ probability }: Fault): boolean {
     return probability === undefined || this.#random() < probability
   }
 }
 
-function usedOnce(fault: Fault): Fault[] {
+function withOneLess(fault: Fault): Fault[] {
   if (fault.times === undefined) return [fault]
   return fault.times === 1 ? [] : [{ ...fault, times: fault.times - 1 }]
 }

@@ -1,20 +1,20 @@
 import type { Connector, PowerLevel, StationBody } from './model.ts'
 import { COUNTS } from './model.ts'
 
-/** What a caller wants to see; an absent part restricts nothing. */
+/** Which connectors and rows to return; null restricts nothing. */
 export interface Filter {
-  /** Connector types, compared exactly; null when every type is wanted. */
+  /** Connector types, compared exactly; null for all types. */
   readonly types: ReadonlySet<string> | null
-  /** Lowest and highest power in kW, both included; null when not given. */
+  /** Lowest and highest power in kW, both included; null without a bound. */
   readonly minPowerKW: number | null
   readonly maxPowerKW: number | null
 }
 
 /**
- * The part of a station that a caller asked for. A power bound takes rows away, and `current` and `total` are
- * then counted again; a connector of which no row is left goes too, and one that never had rows with it.
+ * A power bound removes rows and recomputes `current` and `total`. Connectors without rows are then removed, also those
+ * that had none before.
  */
-export function restrict(station: StationBody, filter: Filter): StationBody {
+export function applyFilter(station: StationBody, filter: Filter): StationBody {
   const { types, minPowerKW, maxPowerKW } = filter
   let connectors = station.connectors
   if (types !== null) connectors = connectors.filter(({ type }) => types.has(type))
@@ -38,7 +38,7 @@ function withinPowers(connector: Connector, low: number, high: number): Connecto
   return { ...connector, total, availability: { ...availability, current, perPowerLevel: rows } }
 }
 
-/** A count that is missing or is no number adds nothing. */
+/** A missing or non-numeric count adds nothing. */
 function pointsIn(rows: readonly PowerLevel[], name: string): number {
   let sum = 0
   for (const { [name]: points } of rows) sum += typeof points === 'number' ? points : 0

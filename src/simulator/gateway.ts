@@ -1,11 +1,11 @@
 import type { Answer } from './answer.ts'
-import { CONTENT_TYPES, renderRefusal } from './render.ts'
+import { CONTENT_TYPES, renderError } from './render.ts'
 import type { Call } from './request.ts'
-import { Refusal } from './request.ts'
+import { EndpointError } from './request.ts'
 
 /**
- * What the gateway before the endpoint says, in its own shapes whatever format was asked for. The 401, 429 and
- * 500 bodies were never recorded; those here are guesses in the recorded shape.
+ * The errors of the gateway in front of the endpoint; their shapes do not depend on the requested format. The bodies of
+ * 401, 429 and 500 were never recorded: these are guesses in the recorded shape.
  */
 export const GATEWAY_ANSWERS = {
   Unauthorized: json(401, 'Unauthorized', 'Authentication is required'),
@@ -23,15 +23,15 @@ export const GATEWAY_ANSWERS = {
 export type GatewayAnswer = keyof typeof GATEWAY_ANSWERS
 
 export interface GatewayOptions {
-  /** The one key that opens; null lets everyone in. */
+  /** The only valid key; null accepts calls without one. */
   readonly key: string | null
   /** Calls in any second; 0 is no limit. */
   readonly maxQps: number
   readonly now: () => number
 }
 
-/** Answers with the gateway's no to a call, or null for one that may pass. */
-export function gateway({ key, maxQps, now }: GatewayOptions): (call: Call) => Answer | null {
+/** The returned function gives the gateway's error for a call, or null if the call may pass. */
+export function createGateway({ key, maxQps, now }: GatewayOptions): (call: Call) => Answer | null {
   let passed: number[] = []
   return ({ parameters }) => {
     if (key !== null && parameters.get('key') !== key) return GATEWAY_ANSWERS.Forbidden
@@ -43,24 +43,24 @@ export function gateway({ key, maxQps, now }: GatewayOptions): (call: Call) => A
   }
 }
 
-/** The same answer with `Retry-After`: seconds, or any text to be sent as it is. */
+/** Adds `Retry-After`: seconds, or any text, sent as it is. */
 export function withRetryAfter(base: Answer, retryAfter: number | string): Answer {
   return { ...base, headers: { ...base.headers, 'Retry-After': String(retryAfter) } }
 }
 
-/** What to say with this status when nothing else is asked for: the first in the table, or the documented error. */
+/** The default response for a status: the first of the table, or the documented error. */
 export function answerWithStatus(status: number): Answer {
   const known = Object.values(GATEWAY_ANSWERS).find((candidate) => candidate.status === status)
   if (known !== undefined) return known
-  const refusal = new Refusal(status, 'Error', `The service answered ${status}`)
-  return answer(status, CONTENT_TYPES.json, renderRefusal(refusal, 'json'))
+  const error = new EndpointError(status, 'Error', `The service answered ${status}`)
+  return answer(status, CONTENT_TYPES.json, renderError(error, 'json'))
 }
 
 function json(status: number, code: string, message: string): Answer {
   return answer(status, 'application/json', JSON.stringify({ detailedError: { code, message } }))
 }
 
-/** The older gateway: a headline, and the reason again in a header. */
+/** The older gateway: a heading, and the reason in a header. */
 function html(status: number, headline: string, reason: string): Answer {
   return answer(status, 'text/html', `<h1>${headline}</h1>`, { 'X-Error-Detail-Header': reason })
 }

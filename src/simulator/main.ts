@@ -1,13 +1,13 @@
 import { startSimulator } from './server.ts'
 import type { SimulatorOptions } from './server.ts'
-import { SettingsError, settingsOf } from './settings.ts'
+import { SettingsError, parseSettings } from './settings.ts'
 
-/** EX_CONFIG of sysexits.h: the environment asks for something that cannot be. */
+/** EX_CONFIG of sysexits.h: invalid settings. */
 const EXIT_CONFIG = 78
 
 function settingsOrExit(): SimulatorOptions {
   try {
-    return settingsOf(process.env)
+    return parseSettings(process.env)
   } catch (error) {
     if (!(error instanceof SettingsError)) throw error
     process.stderr.write(`${error.message}\n`)
@@ -25,6 +25,6 @@ async function startOrExit(options: SimulatorOptions) {
 }
 
 const simulator = await startOrExit(settingsOrExit())
-// With every socket ended nothing is left to do, and the process ends by itself.
+// Once every socket is closed the event loop is empty and the process exits.
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void simulator.close())
 process.stdout.write(`${JSON.stringify({ message: 'simulator started', url: simulator.url })}\n`)

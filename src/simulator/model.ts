@@ -1,7 +1,7 @@
-/** Members that the reference does not name may be there too; the simulator carries them along. */
+/** Members that the reference does not name are kept as they are. */
 type Open = Readonly<Record<string, unknown>>
 
-/** What a charging point can be, in the order in which the reference prints the counts. */
+/** The states of a charging point, in the order of the reference. */
 export const COUNTS = ['available', 'occupied', 'reserved', 'unknown', 'outOfService'] as const
 export type Count = (typeof COUNTS)[number]
 
@@ -16,14 +16,14 @@ export interface Connector extends Open {
   readonly availability: Open & { readonly current?: Open; readonly perPowerLevel?: readonly PowerLevel[] }
 }
 
-/** An answer of the endpoint. A generated one has every documented member; one made by hand may be odd. */
+/** The body of a 200. Generated ones have every documented member; ones from a test need not. */
 export interface StationBody extends Open {
   readonly connectors: readonly Connector[]
   readonly chargingAvailability: string
 }
 
-/** Answers with what is known of a station, or null for an id that nobody knows. */
+/** Returns a station, or null for an unknown id. */
 export type Stations = (id: string) => StationBody | null
 
-/** What a path's ending asks for. */
+/** The extension of the path. */
 export type Format = 'json' | 'xml'

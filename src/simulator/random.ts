@@ -1,7 +1,7 @@
 /** Numbers in [0, 1). */
 export type Random = () => number
 
-/** A stream of numbers that is the same for the same seed: mulberry32, started from an FNV-1a hash. */
+/** The same sequence for the same seed: mulberry32, seeded with an FNV-1a hash. */
 export function seeded(seed: string): Random {
   let state = hash(seed)
   return () => {
@@ -17,7 +17,7 @@ export function between(low: number, high: number, random: Random): number {
   return low + Math.floor(random() * (high - low + 1))
 }
 
-/** So many different items, in the order of the draw; all of them where there are not as many. */
+/** Up to `count` different items, in random order. */
 export function draw<T>(items: readonly T[], count: number, random: Random): T[] {
   const left = [...items]
   const drawn: T[] = []

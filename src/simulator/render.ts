@@ -1,6 +1,6 @@
 import type { Connector, Format, PowerLevel, StationBody } from './model.ts'
 import { COUNTS } from './model.ts'
-import type { Refusal } from './request.ts'
+import type { EndpointError } from './request.ts'
 
 export const CONTENT_TYPES: Readonly<Record<Format, string>> = {
   json: 'application/json; charset=utf-8',
@@ -11,8 +11,8 @@ export function renderStation(station: StationBody, format: Format): string {
   return format === 'json' ? minified(station) : stationXml(station)
 }
 
-/** The documented error, of which the XML form carries no status. */
-export function renderRefusal({ message, status, code, detail }: Refusal, format: Format): string {
+/** The documented error. Its XML form has no status. */
+export function renderError({ message, status, code, detail }: EndpointError, format: Format): string {
   if (format === 'json') {
     const detailedError = { code, message: detail }
     return JSON.stringify({ message, detailedError, httpStatusCode: String(status) })
@@ -23,7 +23,7 @@ export function renderRefusal({ message, status, code, detail }: Refusal, format
   )
 }
 
-/** Like JSON.stringify, except that a power keeps its fraction: upstream prints doubles as `50.0`. */
+/** Like JSON.stringify, but powers keep a fraction: upstream prints doubles as `50.0`. */
 function minified(value: unknown, name = ''): string {
   if (Array.isArray(value)) return `[${value.map((item) => minified(item)).join()}]`
   if (typeof value === 'object' && value !== null) {
@@ -73,7 +73,7 @@ function element(name: string, value: unknown): string {
 
 const ENTITIES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;' }
 
-/** A control character cannot be written in XML 1.0, not even as a reference. */
+/** XML 1.0 has no control characters, not even as references. */
 function escaped(text: string): string {
   return text
     .replaceAll(/[&<>]/g, (character) => ENTITIES[character] ?? '')

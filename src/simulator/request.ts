@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { Filter } from './filter.ts'
 import type { Format } from './model.ts'
 
-/** What arrived, taken apart but not judged. The path is as it was sent. */
+/** A request as received, split but not validated. The path is not decoded. */
 export interface Call {
   readonly method: string
   readonly path: string
@@ -10,23 +10,23 @@ export interface Call {
   readonly headers: IncomingHttpHeaders
 }
 
-/** What a call asks the endpoint. */
-export interface Question {
+/** A valid request for the availability of a station. */
+export interface AvailabilityRequest {
   readonly id: string
   readonly format: Format
   readonly filter: Filter
 }
 
-/** The endpoint's own no; the gateway before it has other shapes. */
-export class Refusal extends Error {
+/** An error of the endpoint; those of the gateway have other shapes. */
+export class EndpointError extends Error {
   readonly status: number
   readonly code: string
-  /** What the message says, at more length. */
+  /** The longer message in `detailedError`. */
   readonly detail: string
 
   constructor(status: number, code: string, message: string, detail = `${message}.`) {
     super(message)
-    this.name = 'Refusal'
+    this.name = 'EndpointError'
     this.status = status
     this.code = code
     this.detail = detail
@@ -37,47 +37,47 @@ const ENDPOINT = /^\/search\/2\/chargingAvailability\.([^/]*)$/
 const DECIMAL = /^(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/
 const TYPE_NAME = /^[A-Za-z0-9]{1,64}$/
 
-export function callOf({ method = 'GET', url = '/', headers }: IncomingMessage): Call {
+export function parseCall({ method = 'GET', url = '/', headers }: IncomingMessage): Call {
   const mark = url.indexOf('?')
   const path = mark < 0 ? url : url.slice(0, mark)
   return { method, path, parameters: new URLSearchParams(url.slice(path.length)), headers }
 }
 
-/** The format in which errors about this path are told. */
+/** The format of the endpoint's errors for this path. */
 export function errorFormat({ path }: Call): Format {
   return path.endsWith('.xml') ? 'xml' : 'json'
 }
 
 /**
- * What the call asks.
- * @throws Refusal 404, 405 or 400, in that order of looking
+ * Validates a call.
+ * @throws EndpointError 404, 405 or 400, checked in this order
  */
-export function questionOf({ method, path, parameters }: Call): Question {
+export function parseRequest({ method, path, parameters }: Call): AvailabilityRequest {
   const ext = ENDPOINT.exec(path)?.[1]
-  if (ext === undefined) throw new Refusal(404, 'NotFound', 'Resource not found')
-  if (method !== 'GET') throw new Refusal(405, 'MethodNotAllowed', 'Method not allowed')
+  if (ext === undefined) throw new EndpointError(404, 'NotFound', 'Resource not found')
+  if (method !== 'GET') throw new EndpointError(405, 'MethodNotAllowed', 'Method not allowed')
   if (ext !== 'json' && ext !== 'xml') throw invalid('ext', 'expected json or xml')
-  return { id: idOf(parameters), format: ext, filter: filterOf(parameters) }
+  return { id: parseId(parameters), format: ext, filter: parseFilter(parameters) }
 }
 
-function idOf(parameters: URLSearchParams): string {
+function parseId(parameters: URLSearchParams): string {
   const id = single(parameters, 'chargingAvailability')
   if (id !== null && id !== '') return id
   const named = "parameter 'chargingAvailability'"
-  throw new Refusal(400, 'MissingParameter', `Missing ${named}`, `Missing required ${named}.`)
+  throw new EndpointError(400, 'MissingParameter', `Missing ${named}`, `Missing required ${named}.`)
 }
 
-function filterOf(parameters: URLSearchParams): Filter {
-  const minPowerKW = powerOf(parameters, 'minPowerKW')
-  const maxPowerKW = powerOf(parameters, 'maxPowerKW')
+function parseFilter(parameters: URLSearchParams): Filter {
+  const minPowerKW = parsePower(parameters, 'minPowerKW')
+  const maxPowerKW = parsePower(parameters, 'maxPowerKW')
   if (minPowerKW !== null && maxPowerKW !== null && minPowerKW > maxPowerKW) {
     throw invalid('minPowerKW', 'expected at most maxPowerKW')
   }
-  return { types: typesOf(parameters), minPowerKW, maxPowerKW }
+  return { types: parseTypes(parameters), minPowerKW, maxPowerKW }
 }
 
-/** The union of every `connectorSet`, each a list with commas; null when no name is in any. */
-function typesOf(parameters: URLSearchParams): Set<string> | null {
+/** The union of all `connectorSet` parameters, each a comma-separated list; null if they have no names. */
+function parseTypes(parameters: URLSearchParams): Set<string> | null {
   const names = parameters
     .getAll('connectorSet')
     .flatMap((list) => list.split(','))
@@ -86,7 +86,7 @@ function typesOf(parameters: URLSearchParams): Set<string> | null {
   return names.length === 0 ? null : new Set(names)
 }
 
-function powerOf(parameters: URLSearchParams, name: string): number | null {
+function parsePower(parameters: URLSearchParams, name: string): number | null {
   const text = single(parameters, name)
   if (text === null) return null
   const power = DECIMAL.test(text) ? Number(text) : Number.NaN
@@ -100,7 +100,7 @@ function single(parameters: URLSearchParams, name: string): string | null {
   return value
 }
 
-function invalid(name: string, expected: string): Refusal {
+function invalid(name: string, expected: string): EndpointError {
   const message = `Invalid parameter '${name}'`
-  return new Refusal(400, 'InvalidParameter', message, `${message}: ${expected}.`)
+  return new EndpointError(400, 'InvalidParameter', message, `${message}: ${expected}.`)
 }

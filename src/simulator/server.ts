@@ -10,21 +10,22 @@ import { CONTROL_PATH, control } from './control.ts'
 import { endpoint } from './endpoint.ts'
 import type { Fault } from './fault-document.ts'
 import { Faults } from './faults.ts'
-import { gateway } from './gateway.ts'
-import { hiccups } from './hiccup.ts'
-import { misbehave } from './misbehave.ts'
+import { createGateway } from './gateway.ts'
+import { createOutages } from './outages.ts'
+import { executeFault } from './execute-fault.ts'
 import type { Stations } from './model.ts'
 import type { Random } from './random.ts'
 import type { Call } from './request.ts'
-import { callOf } from './request.ts'
+import { parseCall } from './request.ts'
 import { stationAt } from './stations.ts'
 
 /*
- * TomTom's side of the wire, as its reference documents it and as far as its behaviour is known. The way of a call:
+ * A simulator of TomTom's endpoint, as its reference documents it and as far as its behaviour is known. The path of a
+ * call:
  *
- *   server -> faults -> gateway (key, calls a second) -> endpoint: request -> stations -> filter -> render
+ *   server -> faults -> gateway (key, calls per second) -> endpoint: request -> stations -> filter -> render
  *
- * It shares no code with the rest of this repository, and so can judge it.
+ * It shares no code with the proxy, so that tests can use it as an independent oracle.
  */
 
 export interface SimulatorOptions {
@@ -32,21 +33,21 @@ export interface SimulatorOptions {
   readonly host?: string
   /** Default 0: any free port. */
   readonly port?: number
-  /** The only key that is let in; null, the default, lets everyone in. */
+  /** The only valid key; null, the default, requires none. */
   readonly key?: string | null
-  /** Wall clock in ms, by which occupancy changes and calls a second are counted. Default Date.now. */
+  /** Wall clock in ms, for occupancy and for calls per second. Default Date.now. */
   readonly now?: () => number
-  /** Decides for faults with a probability. Default Math.random. */
+  /** For faults with a probability. Default Math.random. */
   readonly random?: Random
-  /** Waits so many ms, or rejects when the signal aborts. */
+  /** Waits; rejects when the signal aborts. Default: a timer. */
   readonly sleep?: (ms: number, signal: AbortSignal) => Promise<void>
-  /** Before every answer; faults add theirs. Default 0. */
+  /** Delay before every response, in addition to those of faults. Default 0. */
   readonly latencyMs?: number
-  /** Calls in any second; one more is a 429. Default 0: no limit. */
+  /** Calls per second before a 429. Default 0: no limit. */
   readonly maxQps?: number
-  /** In every period of so many ms, failures at its end. Default 0: none. */
-  readonly hiccupMs?: number
-  /** Knows the stations in place of the generator; null for an unknown id. */
+  /** Period of recurring outages in ms, see `createOutages`. Default 0: none. */
+  readonly outagePeriodMs?: number
+  /** Replaces the generated stations. */
   readonly stations?: Stations
 }
 
@@ -54,33 +55,33 @@ export interface Simulator {
   /** Without a trailing slash. */
   readonly url: string
   readonly port: number
-  /** Calls that arrived, faults included; those that set faults are not counted. */
+  /** Number of calls received, without those that set faults. */
   readonly calls: number
-  /** The last thousand of them, the oldest first. */
+  /** The last thousand calls, the oldest first. */
   readonly requests: readonly LoggedCall[]
   /**
-   * Replaces the faults in force; `[]` clears them.
-   * @throws FaultDocumentError, and then the old ones stay
+   * Replaces the active faults; `[]` clears them.
+   * @throws FaultDocumentError; the present faults then stay active
    */
   setFaults(faults: Fault | readonly Fault[]): void
-  /** Ends every socket, calls under way too. */
+  /** Closes every socket, also of calls in flight. */
   close(): Promise<void>
 }
 
 /**
- * Starts it.
- * @throws the system's error when it cannot listen there
+ * Starts a simulator.
+ * @throws the system's error if it cannot listen
  */
 export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
-  const { host = '127.0.0.1', port: wanted = 0, random = Math.random, now = Date.now } = options
+  const { host = '127.0.0.1', port: requestedPort = 0, random = Math.random, now = Date.now } = options
   const log = new CallLog()
   const faults = new Faults(random)
   const closing = new AbortController()
-  const answer = answering(options, { log, faults, now, signal: closing.signal })
+  const handle = createRequestHandler(options, { log, faults, now, signal: closing.signal })
   const server = createServer((request, response) => {
-    answer(request, response).catch((error: unknown) => giveUp(response, error))
+    handle(request, response).catch((error: unknown) => failRequest(response, error))
   })
-  const port = await listen(server, wanted, host)
+  const port = await listen(server, requestedPort, host)
 
   return {
     url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
@@ -94,12 +95,12 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     setFaults: (document) => faults.set(document),
     close() {
       closing.abort()
-      return end(server)
+      return closeServer(server)
     },
   }
 }
 
-interface Parts {
+interface HandlerDeps {
   readonly log: CallLog
   readonly faults: Faults
   readonly now: () => number
@@ -107,29 +108,28 @@ interface Parts {
   readonly signal: AbortSignal
 }
 
-/** How a request is answered, from its first line to its last byte. */
-function answering(options: SimulatorOptions, { log, faults, now, signal }: Parts) {
-  const { key = null, maxQps = 0, latencyMs = 0, hiccupMs = 0, sleep = pause } = options
+function createRequestHandler(options: SimulatorOptions, { log, faults, now, signal }: HandlerDeps) {
+  const { key = null, maxQps = 0, latencyMs = 0, outagePeriodMs = 0, sleep = pause } = options
   const stations = options.stations ?? ((id) => stationAt(id, now()))
-  const refusal = gateway({ key, maxQps, now })
-  const hiccup = hiccups(hiccupMs, now())
-  const honest = (call: Call): Answer => refusal(call) ?? endpoint(call, stations)
+  const gateway = createGateway({ key, maxQps, now })
+  const outage = createOutages(outagePeriodMs, now())
+  const normalResponse = (call: Call): Answer => gateway(call) ?? endpoint(call, stations)
 
   return async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const call = callOf(request)
+    const call = parseCall(request)
     if (call.path === CONTROL_PATH) return send(call, response, await control(call.method, request, faults))
     log.add(call, now())
-    const strike = faults.strike()
-    const delayMs = latencyMs + strike.latencyMs
+    const decision = faults.decide()
+    const delayMs = latencyMs + decision.latencyMs
     if (delayMs > 0) await sleep(delayMs, signal)
-    const outcome = strike.outcome ?? hiccup(now())
-    if (outcome === null) return send(call, response, honest(call))
-    return misbehave(outcome, { call, response, honest, sleep: (ms) => sleep(ms, signal) })
+    const outcome = decision.outcome ?? outage(now())
+    if (outcome === null) return send(call, response, normalResponse(call))
+    return executeFault(outcome, { call, response, normalResponse, sleep: (ms) => sleep(ms, signal) })
   }
 }
 
-/** A caller of ours that gave wrong options (a `stations` that throws, say) reads why. */
-function giveUp(response: ServerResponse, error: unknown): void {
+/** Reports an error in the options of a test, such as a `stations` that throws. */
+function failRequest(response: ServerResponse, error: unknown): void {
   if (response.headersSent || response.destroyed) response.destroy()
   else response.writeHead(500, { 'Content-Type': 'text/plain' }).end(`The simulator failed: ${String(error)}`)
 }
@@ -145,7 +145,7 @@ function listen(server: Server, port: number, host: string): Promise<number> {
   })
 }
 
-function end(server: Server): Promise<void> {
+function closeServer(server: Server): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve())
     server.closeAllConnections()

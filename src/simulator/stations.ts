@@ -3,10 +3,10 @@ import { COUNTS } from './model.ts'
 import type { Random } from './random.ts'
 import { between, draw, seeded } from './random.ts'
 
-/** Upstream's data is refreshed about this often. */
+/** How long occupancy stays the same: upstream refreshes its data about this often. */
 export const SLOT_MS = 3 * 60_000
 
-/** The 14 documented connector types, each with powers (kW) at which such connectors are built. */
+/** The 14 documented connector types, each with usual powers in kW. */
 export const CONNECTOR_TYPES: Readonly<Record<string, readonly number[]>> = {
   StandardHouseholdCountrySpecific: [2.3, 3.7],
   IEC62196Type1: [3.7, 7.4, 11, 19.2],
@@ -24,9 +24,9 @@ export const CONNECTOR_TYPES: Readonly<Record<string, readonly number[]>> = {
   Tesla: [11, 22, 120, 150, 250],
 }
 
-const MOST_CONNECTORS = 4
-const MOST_LEVELS = 4
-const MOST_POINTS = 6
+const MAX_CONNECTORS = 4
+const MAX_LEVELS = 4
+const MAX_POINTS = 6
 
 /** The share of charging points in each state. */
 const SHARES: Readonly<Record<Count, number>> = {
@@ -37,15 +37,15 @@ const SHARES: Readonly<Record<Count, number>> = {
   outOfService: 0.04,
 }
 
-/** What is built at a station: this never changes. */
+/** A connector of a station, without occupancy: it never changes. */
 interface Plug {
   readonly type: string
   readonly levels: readonly { readonly powerKW: number; readonly points: number }[]
 }
 
 /**
- * The station that an id stands for, as it is at a wall-clock time: what is built there follows from the id,
- * how it is occupied from the id and the slot of `SLOT_MS` that the time falls in. null for an unknown id.
+ * Generates the station of an id: its connectors depend on the id alone, their occupancy on the id and on the slot of
+ * `SLOT_MS` that contains the wall-clock time. null for an unknown id.
  */
 export function stationAt(id: string, wallMs: number): StationBody | null {
   if (isUnknown(id)) return null
@@ -54,19 +54,19 @@ export function stationAt(id: string, wallMs: number): StationBody | null {
   return { connectors, chargingAvailability: id }
 }
 
-/** `1` is the reference's example of an unknown id; ids joined by commas are one unknown id, not a batch. */
+/** `1` is the reference's example. A comma does not separate ids: the whole is one unknown id. */
 function isUnknown(id: string): boolean {
   return id === '1' || id.startsWith('unknown') || id.includes(',')
 }
 
 function plugsOf(id: string): Plug[] {
   const random = seeded(id)
-  const types = draw(Object.entries(CONNECTOR_TYPES), between(1, MOST_CONNECTORS, random), random)
+  const types = draw(Object.entries(CONNECTOR_TYPES), between(1, MAX_CONNECTORS, random), random)
   return types.map(([type, powers]) => ({
     type,
-    levels: draw(powers, between(1, MOST_LEVELS, random), random)
+    levels: draw(powers, between(1, MAX_LEVELS, random), random)
       .toSorted((a, b) => a - b)
-      .map((powerKW) => ({ powerKW, points: between(1, MOST_POINTS, random) })),
+      .map((powerKW) => ({ powerKW, points: between(1, MAX_POINTS, random) })),
   }))
 }
 

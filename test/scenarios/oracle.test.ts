@@ -14,15 +14,15 @@ import { sendJson } from '../support/scripted-upstream.ts'
 import { startService } from '../support/service.ts'
 
 /*
- * The simulator filters as upstream does, and shares no code with the proxy, which filters for itself. So
- * whatever is asked, both must say the same.
+ * The simulator is an independent oracle: it filters as upstream does, and shares no code with the proxy, which filters
+ * its cached answers. Both must give the same answer to every query.
  */
 
 const NOON = Date.UTC(2026, 0, 15, 12)
 const LONG = { CACHE_TTL: '1h', CACHE_EMPTY_TTL: '1h', CACHE_MAX_TTL: '1h' }
 const SEED = 20_260_115
 
-/** Simulators whose stations stand still, so that two answers can be compared. */
+/** A simulator whose stations do not change, so that two answers can be compared. */
 async function simulator(t: Test) {
   const started = await startSimulator({ now: () => NOON })
   t.teardown(() => started.close())
@@ -37,14 +37,14 @@ const anyName = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom('NoSuchType', 'tesla', 'IEC62196Type2', '') },
 )
 
-/** One, some or all of the types, with commas, repeated or both, some items empty or given twice. */
+/** One, some or all of the types, as a list, repeated or both, with empty and repeated items. */
 const anyConnectorSet = fc
   .array(fc.array(anyName, { minLength: 1, maxLength: 6 }), { minLength: 1, maxLength: 3 })
   .chain((lists) =>
     fc.constantFrom(',', '%2C').map((comma) => lists.map((list) => `connectorSet=${list.join(comma)}`)),
   )
 
-/** Numbers on, just under and just over the powers that there are, in every spelling. */
+/** Numbers equal to, just below and just above existing powers, in every notation. */
 const anyPower = fc
   .tuple(
     fc.constantFrom(...POWERS, 0, 1_000),
@@ -68,7 +68,7 @@ const anyBounds = fc
     ]
   })
 
-/** Filter parameters in any order, with others that mean nothing. */
+/** Filter parameters in any order, with parameters that are ignored. */
 const anyQuery = fc
   .tuple(fc.option(anyConnectorSet, { nil: [] }), anyBounds, fc.subarray(['key=client-key', 'language=en']))
   .chain((parts) => fc.shuffledSubarray(parts.flat(), { minLength: parts.flat().length }))
@@ -85,11 +85,11 @@ function sample<T>(arbitrary: fc.Arbitrary<T>, numRuns: number): T[] {
   return fc.sample(arbitrary, { seed: SEED, numRuns })
 }
 
-await t.test('every filter of every station is answered as upstream itself would', async (t) => {
+await t.test('the proxy answers every filter of every station as upstream does', async (t) => {
   const STATIONS = 40
   const QUERIES = 24
   const upstream = await simulator(t)
-  const judge = await simulator(t)
+  const oracle = await simulator(t)
   const proxy = await startProxy(upstream.url, LONG)
   t.teardown(() => proxy.stop())
 
@@ -97,44 +97,45 @@ await t.test('every filter of every station is answered as upstream itself would
   const ids = [...known, '1', 'unknown-station', 'Zürich & <Söhne>|é ⚡']
   const queries = sample(anyQuery, STATIONS * QUERIES)
   const bodies = new Set<string>()
+  const differences: string[] = []
   let compared = 0
   for (const [i, id] of ids.entries()) {
     for (const filters of [[], ...queries.slice(i * QUERIES, (i + 1) * QUERIES)]) {
-      const given = [`chargingAvailability=${encodeURIComponent(id)}`, ...filters]
-      const query = (compared % 3 === 0 ? given : given.toReversed()).join('&')
+      const parts = [`chargingAvailability=${encodeURIComponent(id)}`, ...filters]
+      const query = (compared % 3 === 0 ? parts : parts.toReversed()).join('&')
       const ext = compared % 2 === 0 ? 'json' : 'xml'
       const [ours, theirs] = await Promise.all(
-        [proxy.url, judge.url].map((url) => request(url, pathFor(query, ext))),
+        [proxy.url, oracle.url].map((url) => request(url, pathFor(query, ext))),
       )
-      if (ours === undefined || theirs === undefined) throw new Error('two were asked')
+      if (ours === undefined || theirs === undefined) throw new Error('expected two responses')
       const same =
         ours.status === 200 &&
         theirs.status === 200 &&
         (ext === 'json' ? ours.text === theirs.text : isSameXml(ours.text, theirs.text))
-      if (!same) t.same(ours.text, theirs.text, `${ext} ${query}`)
+      if (!same) differences.push(`${ext} ${query}: ${ours.text} instead of ${theirs.text}`)
       bodies.add(ours.text)
       compared++
     }
   }
+  t.strictSame(differences, [])
   t.equal(compared, STATIONS * (QUERIES + 1))
-  t.ok(bodies.size > 350, `${bodies.size} different answers among them`)
+  t.ok(bodies.size > 350, `${bodies.size} distinct answers`)
 
-  await t.test('from one call a station, which bears no filter', async (t) => {
+  await t.test('each station costs one call, without a filter', async (t) => {
     t.equal(upstream.calls, STATIONS)
     t.strictSame(
       upstream.requests.map(({ parameters }) => parameters.get('chargingAvailability')),
       ids,
     )
-    for (const { path, parameters, hadKey } of upstream.requests) {
-      t.strictSame([...parameters.keys()], ['chargingAvailability'])
-      t.equal(path, '/search/2/chargingAvailability.json')
-      t.ok(hadKey)
-    }
+    t.strictSame(
+      upstream.requests.map(({ path, parameters, hadKey }) => [path, [...parameters.keys()], hadKey]),
+      ids.map(() => ['/search/2/chargingAvailability.json', ['chargingAvailability'], true]),
+    )
   })
 
-  await t.test('and the judge was asked each time', async (t) => {
-    t.equal(judge.calls, compared)
-    t.ok(judge.requests.some(({ parameters }) => parameters.has('connectorSet')))
+  await t.test('the oracle receives every query with its filter', async (t) => {
+    t.equal(oracle.calls, compared)
+    t.ok(oracle.requests.some(({ parameters }) => parameters.has('connectorSet')))
   })
 })
 
@@ -147,15 +148,15 @@ function isSameXml(ours: string, theirs: string): boolean {
   }
 }
 
-function codeOf(text = '{}'): string | undefined {
+function codeOf(text: string): string | undefined {
   return (JSON.parse(text) as { detailedError?: { code: string } }).detailedError?.code
 }
 
-await t.test('what is wrong with a query is wrong for both', async (t) => {
+await t.test('an invalid query gets the same error from the proxy and from upstream', async (t) => {
   const upstream = await simulator(t)
   const proxy = await startProxy(upstream.url, LONG)
   t.teardown(() => proxy.stop())
-  const wrong = [
+  const invalid = [
     '',
     'chargingAvailability=',
     ...[
@@ -171,17 +172,20 @@ await t.test('what is wrong with a query is wrong for both', async (t) => {
       'connectorSet=Tesla;Chademo',
     ].map((filter) => `chargingAvailability=a&${filter}`),
   ]
-  for (const query of wrong) {
-    const [ours, theirs] = await Promise.all(
-      [proxy.url, upstream.url].map((url) => request(url, pathFor(query))),
+  const errorsOf = (url: string) =>
+    Promise.all(
+      invalid.map(async (query) => {
+        const { status, text } = await request(url, pathFor(query))
+        return [query, status, codeOf(text)]
+      }),
     )
-    t.strictSame([ours?.status, codeOf(ours?.text)], [theirs?.status, codeOf(theirs?.text)], query)
-    t.equal(ours?.status, 400, query)
-  }
-  t.equal(upstream.calls, wrong.length, 'the proxy made no call')
+  const [ours, theirs] = [await errorsOf(proxy.url), await errorsOf(upstream.url)]
+  t.strictSame(ours, theirs)
+  t.ok(ours.every(([, status]) => status === 400))
+  t.equal(upstream.calls, invalid.length, 'the proxy made no call')
 })
 
-/** As the reference reads, row by row, for whatever upstream may send; written without a look at the filter. */
+/** The filter of the reference, row by row, for any shape; written independently of the filter of the proxy. */
 function naivelyFiltered(answer: Availability, { types, minPowerKW, maxPowerKW }: Filter): unknown {
   const bounded = minPowerKW !== null || maxPowerKW !== null
   const left: unknown[] = []
@@ -201,8 +205,9 @@ function naivelyFiltered(answer: Availability, { types, minPowerKW, maxPowerKW }
       rows.push(row as Loose)
     }
     if (rows.length === 0) continue
-    const was = availability['current']
-    const current: Loose = typeof was === 'object' && was !== null && !Array.isArray(was) ? { ...was } : {}
+    const received = availability['current']
+    const current: Loose =
+      typeof received === 'object' && received !== null && !Array.isArray(received) ? { ...received } : {}
     let total = 0
     for (const name of ['available', 'occupied', 'reserved', 'unknown', 'outOfService']) {
       let points = 0
@@ -225,7 +230,7 @@ function spelled({ types, minPowerKW, maxPowerKW }: Filter): string {
   ].join('&')
 }
 
-/** What of an answer can be counted in any XML of it: the types, and how many rows each has. */
+/** What the XML of any answer shows: the types, and the number of rows of each. */
 function outlineOf(connectors: unknown): unknown[] {
   return (connectors as Loose[]).map(({ type, availability }) => {
     const rows = (availability as Loose)['perPowerLevel']
@@ -234,7 +239,7 @@ function outlineOf(connectors: unknown): unknown[] {
 }
 
 await t.test(
-  'a station of any shape keeps all that the filter leaves, members unknown to us too',
+  'a station of any shape keeps everything that the filter leaves, also unknown members',
   async (t) => {
     const stations = new Map<string, unknown>()
     const service = await startService(t, {
@@ -242,13 +247,13 @@ await t.test(
       script: ({ id }, response) => sendJson(response, stations.get(id)),
       env: LONG,
     })
-    let asked = 0
+    let requested = 0
     await fc.assert(
       fc.asyncProperty(
         anyStation,
         fc.array(anyFilter, { minLength: 1, maxLength: 3 }),
         async (station, filters) => {
-          const id = `station-${++asked}`
+          const id = `station-${++requested}`
           const availability = { ...station, chargingAvailability: id }
           stations.set(id, availability)
           for (const filter of [NO_FILTER, ...filters]) {
@@ -272,7 +277,7 @@ await t.test(
       ),
       { seed: SEED, numRuns: 150 },
     )
-    t.equal(service.upstream.calls.length, asked, 'one call a station')
-    t.ok(asked >= 150)
+    t.equal(service.upstream.calls.length, requested, 'one call per station')
+    t.ok(requested >= 150)
   },
 )

@@ -18,7 +18,7 @@ interface Fleet {
   readonly upstream: ScriptedUpstream
   readonly redis: RedisServer
   readonly replicas: readonly Replica[]
-  /** One more. */
+  /** Starts another replica. */
   readonly add: () => Promise<Replica>
 }
 
@@ -28,7 +28,7 @@ interface Replica {
   readonly metric: (name: string, labels?: Record<string, string>) => Promise<number | undefined>
 }
 
-/** An upstream takes this long, so that there is something to share. */
+/** Delay of upstream, so that requests overlap. */
 const UPSTREAM_MS = 100
 
 const dir = await build()
@@ -78,17 +78,17 @@ async function replica(t: Test, settings: Record<string, string>): Promise<Repli
   }
 }
 
-/** The different ones, ascending. */
+/** The distinct statuses, ascending. */
 const statuses = (answers: readonly WireResponse[]) =>
   [...new Set(answers.map(({ status }) => status))].toSorted((a, b) => a - b)
 
 const sharing = (one: Replica) =>
-  until('it has found Redis', async () => (await one.metric('evproxy_shared_cache_up')) === 1)
+  until('the replica is connected to Redis', async () => (await one.metric('evproxy_shared_cache_up')) === 1)
 
 await t.test('three replicas on one Redis', { skip: NO_REDIS }, async (t) => {
   const { upstream, redis, replicas, add } = await fleet(t, { CACHE_TTL: '1h' })
 
-  await t.test('300 at once for one cold station: one call', async (t) => {
+  await t.test('300 concurrent requests for an uncached station cause one call', async (t) => {
     const answers = await Promise.all(
       Array.from({ length: 300 }, (_, i) => (replicas[i % 3] as Replica).get('one')),
     )
@@ -96,7 +96,7 @@ await t.test('three replicas on one Redis', { skip: NO_REDIS }, async (t) => {
     t.equal(upstream.callsFor('one'), 1)
   })
 
-  await t.test('30 stations, each asked for on all three: 32 calls at most', async (t) => {
+  await t.test('30 stations, each requested from all replicas, cause at most 32 calls', async (t) => {
     const ids = Array.from({ length: 30 }, (_, i) => `of-thirty-${i}`)
     const before = upstream.calls.length
     const answers = await Promise.all(
@@ -107,7 +107,7 @@ await t.test('three replicas on one Redis', { skip: NO_REDIS }, async (t) => {
     t.ok(calls >= 30 && calls <= 32, `${calls} calls`)
   })
 
-  await t.test('a replica that starts is warm', async (t) => {
+  await t.test('a new replica serves answers of the others', async (t) => {
     const before = upstream.calls.length
     const fresh = await add()
     const { status, headers } = await fresh.get('one')
@@ -116,17 +116,17 @@ await t.test('three replicas on one Redis', { skip: NO_REDIS }, async (t) => {
     t.equal(upstream.calls.length, before)
   })
 
-  await t.test('one is killed while it calls: another takes over when its lease ends', async (t) => {
+  await t.test('another replica calls upstream when the lease of a killed replica ends', async (t) => {
     const victim = await add()
     const barrier = new Barrier()
     upstream.script = waitFor(barrier)
     const lost = victim.get('orphan').catch(() => null)
-    await until('it calls', () => upstream.callsFor('orphan') === 1)
+    await until('the replica has called', () => upstream.callsFor('orphan') === 1)
     const waiting = Promise.all(replicas.map(({ get }) => get('orphan')))
     victim.process.child.kill('SIGKILL')
     await lost
     const startedAt = performance.now()
-    await until('another calls', () => upstream.callsFor('orphan') === 2)
+    await until('another replica has called', () => upstream.callsFor('orphan') === 2)
     const ms = performance.now() - startedAt
     t.ok(ms < LEASE_MS + 1_500, `after ${ms} ms`)
     upstream.script = slowly
@@ -135,7 +135,7 @@ await t.test('three replicas on one Redis', { skip: NO_REDIS }, async (t) => {
     t.equal(upstream.callsFor('orphan'), 2)
   })
 
-  await t.test('Redis is killed and started again: they go on, and share again', async (t) => {
+  await t.test('the replicas continue without Redis, and share again after its restart', async (t) => {
     await redis.kill()
     const alone = await Promise.all(replicas.map(({ get }) => get('alone')))
     t.strictSame(statuses(alone), [200])
@@ -149,7 +149,7 @@ await t.test('three replicas on one Redis', { skip: NO_REDIS }, async (t) => {
 })
 
 await t.test(
-  'Redis stands still in mid-traffic: no error, and within a second all is as before',
+  'a stopped Redis causes no errors, and latency is back within a second',
   { skip: NO_REDIS },
   async (t) => {
     const { redis, replicas } = await fleet(t, { CACHE_TTL: '200ms', CACHE_STALE_WHILE_REVALIDATE: '0' })
@@ -182,7 +182,7 @@ await t.test(
   },
 )
 
-await t.test('one quota for three', { skip: NO_REDIS }, async (t) => {
+await t.test('three replicas share one quota', { skip: NO_REDIS }, async (t) => {
   const QUOTA = 25
   const { upstream, replicas, add } = await fleet(t, { UPSTREAM_QUOTA: `${QUOTA}/month` })
   const answers = await Promise.all(
@@ -192,17 +192,20 @@ await t.test('one quota for three', { skip: NO_REDIS }, async (t) => {
   t.equal(answers.filter(({ status }) => status === 200).length, QUOTA)
   t.strictSame(statuses(answers), [200, 503])
 
-  await t.test('what was spent outlives those who spent it', async (t) => {
+  await t.test('the calls of killed replicas stay charged to the quota', async (t) => {
     for (const { process } of replicas) process.child.kill('SIGKILL')
     await Promise.all(replicas.map(({ process }) => process.exited))
     const fresh = await add()
     t.equal((await fresh.get('one-more')).status, 503)
-    await until('it knows', async () => (await fresh.metric('evproxy_quota_remaining')) === 0)
+    await until(
+      'the new replica has read the quota',
+      async () => (await fresh.metric('evproxy_quota_remaining')) === 0,
+    )
     t.equal(upstream.calls.length, QUOTA)
   })
 })
 
-await t.test('one limit of calls a second for three', { skip: NO_REDIS }, async (t) => {
+await t.test('three replicas share one rate limit', { skip: NO_REDIS }, async (t) => {
   const PER_SECOND = 6
   const { upstream, replicas } = await fleet(t, {
     UPSTREAM_MAX_QPS: `${PER_SECOND}`,
@@ -217,7 +220,7 @@ await t.test('one limit of calls a second for three', { skip: NO_REDIS }, async 
     Array.from({ length: 60 }, (_, i) => (replicas[i % 3] as Replica).get(`station-${i}`)),
   )
   t.strictSame(statuses(answers), [200, 429])
-  t.equal(times.length, 2 * PER_SECOND, 'what goes at once, and what has a place in the queue')
+  t.equal(times.length, 2 * PER_SECOND, 'the calls sent at once and those with a slot in the queue')
   const second = (times[PER_SECOND] ?? 0) - (times[0] ?? 0)
-  t.ok(second > 700, `the second round came ${second} ms after the first`)
+  t.ok(second > 700, `the queued calls are sent ${second} ms after the first`)
 })

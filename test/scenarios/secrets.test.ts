@@ -21,9 +21,9 @@ import { startService } from '../support/service.ts'
 import { referenceStation } from '../support/stations.ts'
 import { until } from '../support/until.ts'
 
-/** Every encoding that may meet it spells its middle in another way; head and tail stay as they are in all. */
+/** Encodings change the middle of the key; its head and its tail are the same in all of them. */
 const KEY = 'cAnArYkE/+"%<&=\\tAiLsEcReT'
-/** What a client takes for its key. */
+/** The key that a client sends. */
 const CLIENT_KEY = 'pArRoTkEy4711-of-a-client'
 
 const PARTS = ['cAnArY', 'sEcReT', 'pArRoT', ...['base64', 'base64url', 'hex'].map(encoded)]
@@ -34,19 +34,19 @@ function encoded(encoding: string): string {
     .replace(/=+$/, '')
 }
 
-/** The parts of either key that show in a text. */
-function shownIn(text: string): string[] {
+/** The parts of either key that a text contains. */
+function keyPartsIn(text: string): string[] {
   const lower = text.toLowerCase()
   return PARTS.filter((part) => lower.includes(part.toLowerCase()))
 }
 
-/** The request's own URL, as an upstream that is chatty would tell it. */
+/** The URL of the call, as an upstream may repeat it. */
 const urlOf = ({ url }: UpstreamCall) => `https://upstream.example${url.pathname}${url.search}`
 
 const send = (body: (call: UpstreamCall) => string | Buffer, headers: Record<string, string> = {}) =>
   perCall((call) => sendBody(body(call), headers))
 
-/** An answer that is right but for a member that gives the key away. */
+/** A valid answer, except for a member that contains the key. */
 const withNote = (note: (call: UpstreamCall) => string) =>
   send((call) => JSON.stringify({ ...referenceStation(call.id), note: note(call) }))
 
@@ -64,11 +64,11 @@ const FAILURES: readonly [name: string, script: Script][] = [
   ['503 with the key', answerStatus(503, KEY)],
   ['a status line with the key', sendRaw(`HTTP/1.1 500 ${KEY}\r\n\r\n`)],
   ['a header with the key', sendRaw(`HTTP/1.1 200 OK\r\n${KEY}\r\n\r\n`)],
-  ['no HTTP but the key', sendRaw(`${KEY}\r\n\r\n`)],
-  ['silence', hang],
+  ['the key instead of HTTP', sendRaw(`${KEY}\r\n\r\n`)],
+  ['no response', hang],
   ['a reset', (_call, response) => void response.socket?.resetAndDestroy()],
   [
-    'a body that breaks off',
+    'a connection closed in the body',
     (call, response) => {
       response.writeHead(200, { 'content-length': '9999' })
       response.write(urlOf(call), () => response.destroy())
@@ -110,8 +110,8 @@ function lower(text: string): string {
   return text.toLowerCase()
 }
 
-/** Everything that the service shows to anybody after it was asked in every way. */
-async function askInEveryWay({ url, adminUrl, addresses }: Proxy): Promise<WireResponse[]> {
+/** The responses to every kind of request, of both listeners. */
+async function requestEverything({ url, adminUrl, addresses }: Proxy): Promise<WireResponse[]> {
   const client = `key=${CLIENT_KEY}`
   const answers: WireResponse[] = []
   const queries = [
@@ -134,13 +134,14 @@ async function askInEveryWay({ url, adminUrl, addresses }: Proxy): Promise<WireR
   return answers
 }
 
-async function showsNothing(t: Test, proxy: Proxy): Promise<void> {
-  const answers = await askInEveryWay(proxy)
-  for (const answer of answers) t.same(shownIn(fullText(answer)), [], `an answer ${answer.status}`)
+async function exposesNoKey(t: Test, proxy: Proxy): Promise<void> {
+  const answers = await requestEverything(proxy)
+  const exposed = answers.filter((answer) => keyPartsIn(fullText(answer)).length > 0)
+  t.same(exposed.map(fullText), [], 'the responses')
   await proxy.stop()
-  t.ok(proxy.rawLogs.length > 5, 'it did log')
+  t.ok(proxy.rawLogs.length > 5, 'there are log lines')
   t.same(
-    proxy.rawLogs.filter((line) => shownIn(line).length > 0),
+    proxy.rawLogs.filter((line) => keyPartsIn(line).length > 0),
     [],
     'the log',
   )
@@ -148,16 +149,20 @@ async function showsNothing(t: Test, proxy: Proxy): Promise<void> {
 
 const ENV = { TOMTOM_API_KEY: KEY, ACCESS_LOG: 'true', LOG_LEVEL: 'trace', UPSTREAM_TIMEOUT: '300ms' }
 
-await t.test('the key is shown to nobody, whatever upstream does', async (t) => {
+await t.test('the key is never exposed, whatever upstream does', async (t) => {
   for (const [name, script] of FAILURES) {
-    await t.test(name, async (t) => {
+    await t.test(`the key is not exposed after ${name}`, async (t) => {
       const { proxy, upstream } = await startService(t, { script, env: ENV })
-      await showsNothing(t, proxy)
+      await exposesNoKey(t, proxy)
       t.ok(upstream.calls.length > 0)
-      for (const { url } of upstream.calls) {
-        t.equal(url.searchParams.get('key'), KEY, 'while it is in use')
-        t.notMatch(url.href, CLIENT_KEY, "and the client's is not")
-      }
+      t.ok(
+        upstream.calls.every(({ url }) => url.searchParams.get('key') === KEY),
+        'every call has the key',
+      )
+      t.notOk(
+        upstream.calls.some(({ url }) => url.href.includes(CLIENT_KEY)),
+        "no call has the client's key",
+      )
       t.notOk(
         upstream.calls.some(({ url }) => url.pathname === '/echo'),
         'no redirect is followed',
@@ -165,17 +170,17 @@ await t.test('the key is shown to nobody, whatever upstream does', async (t) => 
     })
   }
 
-  await t.test('old answers in its place', async (t) => {
+  await t.test('the key is not exposed with stale answers', async (t) => {
     const script = perCall(({ number }) => (number > 2 ? answerStatus(500, KEY) : answerStation))
     const env = { ...ENV, CACHE_TTL: '1ms', CACHE_STALE_WHILE_REVALIDATE: '0' }
     const { proxy } = await startService(t, { script, env })
     await request(proxy.url, pathFor('chargingAvailability=a'))
     await request(proxy.url, pathFor('chargingAvailability=b'))
-    await showsNothing(t, proxy)
+    await exposesNoKey(t, proxy)
   })
 })
 
-/** A service whose upstream is somewhere, or nowhere. */
+/** A service with any address as upstream. */
 async function startAt(t: Test, origin: string): Promise<Proxy> {
   const proxy = await startProxy(origin, ENV)
   t.teardown(() => proxy.stop())
@@ -186,23 +191,23 @@ async function statusOf(proxy: Proxy): Promise<number> {
   return (await request(proxy.url, pathFor('chargingAvailability=first'))).status
 }
 
-await t.test('the key is shown to nobody, wherever upstream is not', async (t) => {
-  await t.test('a name that does not exist', async (t) => {
+await t.test('the key is never exposed if upstream cannot be reached', async (t) => {
+  await t.test('the key is not exposed if the name does not exist', async (t) => {
     const proxy = await startAt(t, 'http://name.invalid')
     t.match(await statusOf(proxy), /^50[24]$/)
-    await showsNothing(t, proxy)
+    await exposesNoKey(t, proxy)
   })
 
-  await t.test('a port that nobody listens on', async (t) => {
+  await t.test('the key is not exposed if the port is closed', async (t) => {
     const gone = await ScriptedUpstream.start()
     const { origin } = gone
     await gone.stop()
     const proxy = await startAt(t, origin)
     t.equal(await statusOf(proxy), 502)
-    await showsNothing(t, proxy)
+    await exposesNoKey(t, proxy)
   })
 
-  await t.test('a certificate that nobody vouches for: nothing is sent to it', async (t) => {
+  await t.test('nothing is sent to an upstream with an untrusted certificate', async (t) => {
     let requests = 0
     const server = createServer(selfSigned(), (_request, response) => {
       requests++
@@ -212,92 +217,95 @@ await t.test('the key is shown to nobody, wherever upstream is not', async (t) =
     t.teardown(() => server.close())
     const proxy = await startAt(t, `https://localhost:${(server.address() as AddressInfo).port}`)
     t.equal(await statusOf(proxy), 502)
-    await showsNothing(t, proxy)
+    await exposesNoKey(t, proxy)
     t.equal(requests, 0)
   })
 
-  await t.test('TLS asked of one who speaks none', async (t) => {
+  await t.test('nothing is sent to an upstream without TLS if the URL has https', async (t) => {
     const upstream = await ScriptedUpstream.start()
     t.teardown(() => upstream.stop())
     const proxy = await startAt(t, upstream.origin.replace('http:', 'https:'))
     t.equal(await statusOf(proxy), 502)
-    await showsNothing(t, proxy)
+    await exposesNoKey(t, proxy)
     t.equal(upstream.calls.length, 0)
   })
 })
 
-await t.test("the clients' keys are shown to nobody, whether they let in or not", async (t) => {
+await t.test("the clients' keys are never exposed, valid or not", async (t) => {
   for (const [name, script] of FAILURES.slice(0, 3)) {
-    await t.test(name, async (t) => {
+    await t.test(`the keys of clients are not exposed after ${name}`, async (t) => {
       const env = { ...ENV, CLIENT_KEYS: `web=${CLIENT_KEY},other=${CLIENT_KEY}3`, CLIENT_RATE_LIMIT: '2' }
       const { proxy, upstream } = await startService(t, { script, env })
       await request(proxy.url, pathFor(`chargingAvailability=first&key=${CLIENT_KEY}`))
-      await showsNothing(t, proxy)
-      t.match(proxy.rawLogs.join(''), /"client":"web"/, 'but their names are')
-      for (const { url } of upstream.calls) t.notMatch(url.href, CLIENT_KEY)
+      await exposesNoKey(t, proxy)
+      t.match(proxy.rawLogs.join(''), /"client":"web"/, 'names of clients are logged')
+      t.notOk(upstream.calls.some(({ url }) => url.href.includes(CLIENT_KEY)))
     })
   }
 
-  await t.test('in a file that is read again', async (t) => {
+  await t.test('the keys of clients are not exposed when their file is reloaded', async (t) => {
     const file = join(t.testdir({ clients: `web=${CLIENT_KEY}` }), 'clients')
     const { proxy } = await startService(t, { env: { ...ENV, CLIENT_KEYS_FILE: file } })
     writeFileSync(file, `web=${CLIENT_KEY}4\n${CLIENT_KEY}\n`)
-    await until('the mistake is told', () => /client keys not reloaded/.test(proxy.rawLogs.join('')))
+    await until('the invalid file is reported', () => /client keys not reloaded/.test(proxy.rawLogs.join('')))
     writeFileSync(file, `web=${CLIENT_KEY}4\n`)
-    await until('the new key is told', () => /client keys reloaded/.test(proxy.rawLogs.join('')))
+    await until('the new key is reported', () => /client keys reloaded/.test(proxy.rawLogs.join('')))
     proxy.app.log.info({ note: `${CLIENT_KEY} ${CLIENT_KEY}4` }, 'a slip')
-    await showsNothing(t, proxy)
+    await exposesNoKey(t, proxy)
   })
 })
 
 await t.test('the key in a file', async (t) => {
-  await t.test('is read again when it changes, and the new one used within ten seconds', async (t) => {
-    const dir = t.testdir({ key: `${KEY}\n` })
-    const file = join(dir, 'key')
-    const env = { ...ENV, TOMTOM_API_KEY: undefined, TOMTOM_API_KEY_FILE: file, CACHE_TTL: '0' }
-    const { get, proxy, upstream } = await startService(t, { env })
-    const keyInUse = async () => {
-      await get('chargingAvailability=a')
-      return upstream.calls.at(-1)?.url.searchParams.get('key')
-    }
-    t.equal(await keyInUse(), KEY, 'less its newline')
-    writeFileSync(file, 'cAnArY-the-second-sEcReT')
-    const changed = async () => {
-      await new Promise((resolve) => setTimeout(resolve, 50))
-      return (await keyInUse()) === 'cAnArY-the-second-sEcReT'
-    }
-    await until('the new key is used', changed)
-    t.match(proxy.rawLogs.join(''), /API key reloaded/, 'the log says so')
-    await showsNothing(t, proxy)
-  })
+  await t.test(
+    'the file of the key is reloaded when it changes, and the new key used within ten seconds',
+    async (t) => {
+      const dir = t.testdir({ key: `${KEY}\n` })
+      const file = join(dir, 'key')
+      const env = { ...ENV, TOMTOM_API_KEY: undefined, TOMTOM_API_KEY_FILE: file, CACHE_TTL: '0' }
+      const { get, proxy, upstream } = await startService(t, { env })
+      const keyInUse = async () => {
+        await get('chargingAvailability=a')
+        return upstream.calls.at(-1)?.url.searchParams.get('key')
+      }
+      t.equal(await keyInUse(), KEY, 'without its line feed')
+      writeFileSync(file, 'cAnArY-the-second-sEcReT')
+      const changed = async () => {
+        await new Promise((resolve) => setTimeout(resolve, 50))
+        return (await keyInUse()) === 'cAnArY-the-second-sEcReT'
+      }
+      await until('the new key is used', changed)
+      t.match(proxy.rawLogs.join(''), /API key reloaded/, 'the change is logged')
+      await exposesNoKey(t, proxy)
+    },
+  )
 
-  await t.test('that becomes empty, blank or unreadable leaves the key in force', async (t) => {
+  await t.test('the present key stays active if its file becomes empty, blank or invalid', async (t) => {
     const file = join(t.testdir({ key: 'the-first-key' }), 'key')
     const clock = new TestClock()
-    const heard: string[] = []
+    const events: string[] = []
     const observer = {
-      keyRotated: () => void heard.push('rotated'),
-      keyReloadFailed: (reason: string) => void heard.push(reason),
+      keyRotated: () => void events.push('rotated'),
+      keyReloadFailed: (reason: string) => void events.push(reason),
     }
     const apiKey = openApiKey({ file }, { clock, observer })
     t.teardown(apiKey.stop)
-    let told = 0
+    let seen = 0
     const afterChange = async (content: string) => {
       writeFileSync(file, content)
       await until('the file is read', () => clock.pending > 0)
       await clock.advance(READ_EVERY_MS)
       await until('the file was read', () => clock.pending > 0)
-      const news = heard.slice(told)
-      told = heard.length
-      return { key: apiKey.current(), news: news.length }
+      const reported = events.slice(seen)
+      seen = events.length
+      return { key: apiKey.current(), reported: reported.length }
     }
-    t.same(await afterChange(''), { key: 'the-first-key', news: 1 }, 'empty, and said so')
-    t.same(await afterChange(''), { key: 'the-first-key', news: 0 }, 'once')
-    t.same(await afterChange(' \n'), { key: 'the-first-key', news: 0 }, 'blank')
-    t.same(await afterChange('two\nlines\n'), { key: 'the-first-key', news: 0 }, 'two lines')
-    t.same(await afterChange('the-second-key\n'), { key: 'the-second-key', news: 1 }, 'another key')
-    t.same(await afterChange('the-second-key'), { key: 'the-second-key', news: 0 }, 'the same key')
-    t.same([...apiKey.secrets()], ['the-first-key', 'the-second-key'], 'both stay unspeakable')
-    t.notMatch(heard.join(), /the-(first|second)-key|lines/)
+    t.same(await afterChange(''), { key: 'the-first-key', reported: 1 }, 'empty, and reported')
+    t.same(await afterChange(''), { key: 'the-first-key', reported: 0 }, 'once')
+    t.same(await afterChange(' \n'), { key: 'the-first-key', reported: 0 }, 'blank')
+    t.same(await afterChange('two\nlines\n'), { key: 'the-first-key', reported: 0 }, 'two lines')
+    t.same(await afterChange('the-second-key\n'), { key: 'the-second-key', reported: 1 }, 'another key')
+    t.same(await afterChange('the-second-key'), { key: 'the-second-key', reported: 0 }, 'the same key')
+    t.same([...apiKey.secrets()], ['the-first-key', 'the-second-key'], 'both stay redacted')
+    t.notMatch(events.join(), /the-(first|second)-key|lines/)
   })
 })

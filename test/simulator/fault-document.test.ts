@@ -2,30 +2,33 @@ import t from 'tap'
 import type { Fault } from '../../src/simulator/fault-document.ts'
 import { started, statusOf } from './support.ts'
 
-await t.test('faults over HTTP', async (t) => {
+await t.test('the faults over HTTP', async (t) => {
   const simulator = await started(t, { key: 'k' })
   const faults = (method: string, body?: string) =>
     fetch(`${simulator.url}/_simulator/faults`, { method, ...(body !== undefined && { body }) })
   const put = (document: unknown) => faults('PUT', JSON.stringify(document))
 
-  await t.test('PUT sets, GET shows what is left, DELETE clears; none of it is a call', async (t) => {
-    const fault = { outcome: 'status', status: 503, times: 3 }
-    t.same(await (await put(fault)).json(), [fault])
-    t.equal(await statusOf(simulator, 'chargingAvailability=a&key=k'), 503)
-    t.same(await (await faults('GET')).json(), [{ ...fault, times: 2 }])
-    t.equal((await faults('DELETE')).status, 204)
-    t.same(await (await faults('GET')).json(), [])
-    t.equal(await statusOf(simulator, 'chargingAvailability=a&key=k'), 200)
-    t.equal(simulator.calls, 2)
-  })
+  await t.test(
+    'PUT sets the faults, GET returns what is left of them, DELETE clears them; none of these is counted',
+    async (t) => {
+      const fault = { outcome: 'status', status: 503, times: 3 }
+      t.same(await (await put(fault)).json(), [fault])
+      t.equal(await statusOf(simulator, 'chargingAvailability=a&key=k'), 503)
+      t.same(await (await faults('GET')).json(), [{ ...fault, times: 2 }])
+      t.equal((await faults('DELETE')).status, 204)
+      t.same(await (await faults('GET')).json(), [])
+      t.equal(await statusOf(simulator, 'chargingAvailability=a&key=k'), 200)
+      t.equal(simulator.calls, 2)
+    },
+  )
 
-  await t.test('another method is 405', async (t) => {
+  await t.test('another method is a 405', async (t) => {
     const response = await faults('POST', '{}')
     t.equal(response.status, 405)
     t.equal(response.headers.get('allow'), 'GET, PUT, DELETE')
   })
 
-  const bad: [unknown, RegExp][] = [
+  const invalid: [unknown, RegExp][] = [
     [null, /expected an object, got null/],
     ['reset', /expected an object, got "reset"/],
     [[[]], /outcome, latencyMs: expected one of them, got neither/],
@@ -43,19 +46,32 @@ await t.test('faults over HTTP', async (t) => {
     [{ outcome: 'hang', constructor: 1 }, /constructor: expected one of outcome, /],
     [[{ outcome: 'hang' }, { outcome: 'drip', everyMs: 'x' }], /\[1\] everyMs: expected a number/],
   ]
-  await t.test('a bad document is a 400 that names what is wrong, and the old faults stay', async (t) => {
-    await put({ latencyMs: 0 })
-    for (const [document, problem] of bad) {
-      const response = await put(document)
-      t.equal(response.status, 400, JSON.stringify(document))
-      t.match(await response.json(), { message: problem })
-    }
-    for (const body of ['', '{', 'x']) t.equal((await faults('PUT', body)).status, 400)
-    t.match(await (await faults('PUT', `"${'x'.repeat(70_000)}"`)).json(), { message: /at most 65536 bytes/ })
-    t.same(await (await faults('GET')).json(), [{ latencyMs: 0 }])
-  })
+  await t.test(
+    'an invalid document is a 400 that names its problems, and the present faults stay active',
+    async (t) => {
+      await put({ latencyMs: 0 })
+      const found: unknown[] = []
+      for (const [document] of invalid) {
+        const response = await put(document)
+        found.push([response.status, await response.json()])
+      }
+      t.match(
+        found,
+        invalid.map(([, message]) => [400, { message }]),
+      )
+      const bodies = await Promise.all(['', '{', 'x'].map((body) => faults('PUT', body)))
+      t.same(
+        bodies.map(({ status }) => status),
+        [400, 400, 400],
+      )
+      t.match(await (await faults('PUT', `"${'x'.repeat(70_000)}"`)).json(), {
+        message: /at most 65536 bytes/,
+      })
+      t.same(await (await faults('GET')).json(), [{ latencyMs: 0 }])
+    },
+  )
 
-  await t.test('all problems are told together, by setFaults too', async (t) => {
+  await t.test('setFaults reports all problems of a document at once', async (t) => {
     const document = { outcome: 'hang', times: 0.5, bytes: 1 } as unknown as Fault
     t.throws(() => simulator.setFaults(document), {
       message: /times: expected .*, got 0.5; bytes: expected only with outcome 'gzip-bomb'/,

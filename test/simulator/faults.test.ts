@@ -2,8 +2,8 @@ import t from 'tap'
 import type { Fault } from '../../src/simulator/fault-document.ts'
 import { NOON, arrived, bodyOf, generated, get, started, statusOf, statuses } from './support.ts'
 
-await t.test('faults', async (t) => {
-  const refusals: [Fault, number, string, string][] = [
+await t.test('the faults', async (t) => {
+  const errors: [Fault, number, string, string][] = [
     [{ outcome: 'status', status: 400 }, 400, 'application/json', '"httpStatusCode":"400"'],
     [{ outcome: 'status', status: 401 }, 401, 'application/json', '"code":"Unauthorized"'],
     [
@@ -27,8 +27,8 @@ await t.test('faults', async (t) => {
       '<h1>Developer Over Qps</h1>',
     ],
   ]
-  for (const [fault, status, type, text] of refusals) {
-    await t.test(`${JSON.stringify(fault)} says what the real one says`, async (t) => {
+  for (const [fault, status, type, text] of errors) {
+    await t.test(`the fault ${JSON.stringify(fault)} gives the response of the real gateway`, async (t) => {
       const simulator = await started(t)
       simulator.setFaults(fault)
       const response = await get(simulator, 'chargingAvailability=a')
@@ -40,34 +40,36 @@ await t.test('faults', async (t) => {
     })
   }
 
-  await t.test('Retry-After in seconds or as any text', async (t) => {
+  await t.test('a Retry-After is sent in seconds or as any text', async (t) => {
     const simulator = await started(t)
-    for (const retryAfter of [0, 7, 'Wed, 21 Oct 2026 07:28:00 GMT', 'soon']) {
+    const values = [0, 7, 'Wed, 21 Oct 2026 07:28:00 GMT', 'soon']
+    const found: (string | null)[] = []
+    for (const retryAfter of values) {
       simulator.setFaults({ outcome: 'status', status: 429, retryAfter })
-      const { headers } = await get(simulator, 'chargingAvailability=a')
-      t.equal(headers.get('retry-after'), String(retryAfter))
+      found.push((await get(simulator, 'chargingAvailability=a')).headers.get('retry-after'))
     }
+    t.same(found, values.map(String))
   })
 
-  await t.test('hang: the call arrives and is never answered', async (t) => {
+  await t.test('a hang receives the call and never answers it', async (t) => {
     const simulator = await started(t)
     simulator.setFaults({ outcome: 'hang', times: 1 })
     const leaving = new AbortController()
     const hung = get(simulator, 'chargingAvailability=a', { signal: leaving.signal })
     const failed = t.rejects(hung, { name: 'AbortError' })
     await arrived(simulator, 1)
-    t.equal(await statusOf(simulator), 200, 'others are answered meanwhile')
+    t.equal(await statusOf(simulator), 200, 'other calls are answered meanwhile')
     leaving.abort()
     await failed
   })
 
-  await t.test('reset: the connection breaks before an answer', async (t) => {
+  await t.test('a reset breaks the connection before the response', async (t) => {
     const simulator = await started(t)
     simulator.setFaults({ outcome: 'reset' })
     await t.rejects(get(simulator, 'chargingAvailability=a'), { cause: { code: 'ECONNRESET' } })
   })
 
-  await t.test('truncate: the head is good, the body ends too early', async (t) => {
+  await t.test('a truncated response has a valid head and half a body', async (t) => {
     const simulator = await started(t)
     simulator.setFaults({ outcome: 'truncate' })
     const response = await get(simulator, 'chargingAvailability=a')
@@ -79,7 +81,7 @@ await t.test('faults', async (t) => {
     await t.rejects(response.text())
   })
 
-  await t.test('drip: the honest answer, byte by byte', async (t) => {
+  await t.test('a drip sends the normal response byte by byte', async (t) => {
     const pauses: number[] = []
     const simulator = await started(t, { sleep: async (ms) => void pauses.push(ms) })
     simulator.setFaults({ outcome: 'drip', everyMs: 50 })
@@ -97,7 +99,7 @@ await t.test('faults', async (t) => {
     [{ outcome: 'wrong-shape' }, 'application/json', '{"connectors":"none"}'],
   ]
   for (const [fault, type, text] of bodies) {
-    await t.test(`${fault.outcome}: a 200 that is no answer`, async (t) => {
+    await t.test(`the fault ${fault.outcome} gives a 200 that is not a station`, async (t) => {
       const simulator = await started(t)
       simulator.setFaults(fault)
       const response = await get(simulator, 'chargingAvailability=a')
@@ -107,13 +109,13 @@ await t.test('faults', async (t) => {
     })
   }
 
-  await t.test('wrong-id: a good answer about another station', async (t) => {
+  await t.test('wrong-id gives a valid response for another station', async (t) => {
     const simulator = await started(t)
     simulator.setFaults({ outcome: 'wrong-id' })
     t.same(await bodyOf(simulator, 'chargingAvailability=a'), generated('another-station'))
   })
 
-  await t.test('redirect: leads to a place that would notice a follower', async (t) => {
+  await t.test('a redirect leads to a path of the simulator, which logs calls that follow it', async (t) => {
     const simulator = await started(t)
     simulator.setFaults({ outcome: 'redirect', times: 1 })
     const response = await get(simulator, 'chargingAvailability=a')
@@ -123,7 +125,7 @@ await t.test('faults', async (t) => {
     t.equal(simulator.requests.at(-1)?.path, '/moved')
   })
 
-  await t.test('gzip-bomb: few bytes that become many, and valid JSON', async (t) => {
+  await t.test('a gzip bomb is small, decompresses to many bytes, and is valid JSON', async (t) => {
     const simulator = await started(t)
     const bytes = 3_000_000
     simulator.setFaults({ outcome: 'gzip-bomb', bytes })
@@ -134,33 +136,36 @@ await t.test('faults', async (t) => {
     t.same(JSON.parse(text), generated('a'))
   })
 
-  await t.test('latency: delays add up, before an honest answer or an outcome', async (t) => {
-    const pauses: number[] = []
-    const simulator = await started(t, { latencyMs: 5, sleep: async (ms) => void pauses.push(ms) })
-    simulator.setFaults([
-      { latencyMs: 20 },
-      { latencyMs: 100, times: 1 },
-      { outcome: 'null', times: 1, latencyMs: 1000 },
-    ])
-    t.equal(await (await get(simulator, 'chargingAvailability=a')).text(), 'null')
-    await bodyOf(simulator, 'chargingAvailability=a')
-    t.same(pauses, [1125, 25])
-  })
+  await t.test(
+    'the latencies of faults add up, before the normal response and before an outcome',
+    async (t) => {
+      const pauses: number[] = []
+      const simulator = await started(t, { latencyMs: 5, sleep: async (ms) => void pauses.push(ms) })
+      simulator.setFaults([
+        { latencyMs: 20 },
+        { latencyMs: 100, times: 1 },
+        { outcome: 'null', times: 1, latencyMs: 1000 },
+      ])
+      t.equal(await (await get(simulator, 'chargingAvailability=a')).text(), 'null')
+      await bodyOf(simulator, 'chargingAvailability=a')
+      t.same(pauses, [1125, 25])
+    },
+  )
 
-  await t.test('times: so many calls, then as before', async (t) => {
+  await t.test('a fault with times ends after that number of calls', async (t) => {
     const simulator = await started(t)
     simulator.setFaults({ outcome: 'status', status: 500, times: 2 })
     t.same(await statuses(simulator, 3), [500, 500, 200])
   })
 
-  await t.test('probability: the injected randomness decides', async (t) => {
+  await t.test('a fault with a probability follows the injected random numbers', async (t) => {
     const drawn = [0.24, 0.25, 0.9, 0]
     const simulator = await started(t, { random: () => drawn.shift() ?? 1 })
     simulator.setFaults({ outcome: 'status', status: 500, probability: 0.25 })
     t.same(await statuses(simulator, 4), [500, 200, 200, 500])
   })
 
-  await t.test('several: the first outcome counts, and the one behind it rests', async (t) => {
+  await t.test('of several outcomes the first applies, and the next is not used up', async (t) => {
     const simulator = await started(t)
     simulator.setFaults([
       { outcome: 'status', status: 500, times: 1 },
@@ -169,9 +174,9 @@ await t.test('faults', async (t) => {
     t.same(await statuses(simulator, 3), [500, 503, 200])
   })
 
-  await t.test('hiccups: the end of every period fails', async (t) => {
+  await t.test('outages occur at the end of every period', async (t) => {
     let now = NOON
-    const simulator = await started(t, { hiccupMs: 60_000, now: () => now })
+    const simulator = await started(t, { outagePeriodMs: 60_000, now: () => now })
     const statusAt = async (ms: number) => {
       now = NOON + ms
       return statusOf(simulator)

@@ -20,7 +20,7 @@ await t.test('renderings', async (t) => {
   const simulator = await started(t, { stations: (id) => ({ ...REFERENCE, chargingAvailability: id }) })
   const query = `chargingAvailability=${REFERENCE.chargingAvailability}`
 
-  await t.test("JSON is the reference's, minified, and a power keeps its fraction", async (t) => {
+  await t.test("the JSON is the reference's, minified, with fractions for powers", async (t) => {
     const response = await get(simulator, query)
     t.equal(response.headers.get('content-type'), 'application/json; charset=utf-8')
     t.equal(
@@ -32,7 +32,7 @@ await t.test('renderings', async (t) => {
     )
   })
 
-  await t.test("XML is the reference's", async (t) => {
+  await t.test("the XML is the reference's", async (t) => {
     const response = await get(simulator, query, { ext: 'xml' })
     t.equal(response.headers.get('content-type'), 'application/xml; charset=utf-8')
     t.equal(
@@ -45,18 +45,18 @@ await t.test('renderings', async (t) => {
     )
   })
 
-  await t.test('XML read back says what JSON says', async (t) => {
+  await t.test('the XML parses to the same values as the JSON', async (t) => {
     const simulator = await started(t)
-    for (const id of IDS.slice(0, 20)) {
-      const [json, xml] = [
-        await bodyOf(simulator, `chargingAvailability=${id}`),
-        await (await get(simulator, `chargingAvailability=${id}`, { ext: 'xml' })).text(),
-      ]
-      t.same(readXml(xml), json)
-    }
+    const ids = IDS.slice(0, 20)
+    const json = ids.map((id) => bodyOf(simulator, `chargingAvailability=${id}`))
+    const xml = ids.map(async (id) => {
+      const response = await get(simulator, `chargingAvailability=${id}`, { ext: 'xml' })
+      return readXml(await response.text())
+    })
+    t.same(await Promise.all(xml), await Promise.all(json))
   })
 
-  await t.test('text in XML is escaped, and what XML cannot hold is replaced', async (t) => {
+  await t.test('text in XML is escaped, and characters that XML excludes are replaced', async (t) => {
     const id = '<a>&amp;"\u0001'
     const text = await (
       await get(simulator, `chargingAvailability=${encodeURIComponent(id)}`, { ext: 'xml' })
@@ -64,7 +64,7 @@ await t.test('renderings', async (t) => {
     t.equal(readXml(text).chargingAvailability, '<a>&amp;"\u{fffd}')
   })
 
-  await t.test('an unknown id in XML has no items', async (t) => {
+  await t.test('an unknown id has no items in XML', async (t) => {
     const text = await (await get(await started(t), 'chargingAvailability=1', { ext: 'xml' })).text()
     t.match(text, '<chargingAvailability>1</chargingAvailability>\n<connectors/>\n</response>')
   })

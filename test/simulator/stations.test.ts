@@ -4,31 +4,28 @@ import { CONNECTOR_TYPES, SLOT_MS } from '../../src/simulator/stations.ts'
 import type { Body } from './support.ts'
 import { IDS, NOON, bodyOf, generated, get, started } from './support.ts'
 
-await t.test('stations', async (t) => {
-  await t.test('the same id is the same station, here and in another simulator', async (t) => {
+await t.test('the generated stations', async (t) => {
+  await t.test('an id has the same station in every simulator', async (t) => {
     const [one, other] = [await started(t), await started(t)]
     const query = 'chargingAvailability=00112233-4455-6677-8899-aabbccddeeff'
     t.same(await bodyOf(one, query), await bodyOf(other, query))
     t.notSame(generated('a').connectors, generated('b').connectors)
   })
 
-  await t.test('occupancy moves from slot to slot and not within one; what is built stays', async (t) => {
-    const slot = Math.floor(NOON / SLOT_MS) * SLOT_MS
-    let moved = 0
-    for (const id of IDS) {
-      const [first, last, next] = [
-        generated(id, slot),
-        generated(id, slot + SLOT_MS - 1),
-        generated(id, slot + SLOT_MS),
-      ]
+  await t.test(
+    'the occupancy changes from slot to slot and not within one, connectors and powers never',
+    async (t) => {
+      const slot = Math.floor(NOON / SLOT_MS) * SLOT_MS
+      const at = (ms: number) => IDS.map((id) => generated(id, slot + ms))
+      const [first, last, next] = [at(0), at(SLOT_MS - 1), at(SLOT_MS)]
       t.same(last, first)
-      t.same(built(next), built(first))
-      if (JSON.stringify(next) !== JSON.stringify(first)) moved++
-    }
-    t.ok(moved > IDS.length * 0.8, `${moved} of ${IDS.length} moved`)
-  })
+      t.same(next.map(built), first.map(built))
+      const moved = IDS.filter((_, i) => JSON.stringify(next[i]) !== JSON.stringify(first[i])).length
+      t.ok(moved > IDS.length * 0.8, `${moved} of ${IDS.length} moved`)
+    },
+  )
 
-  await t.test('the time is that of the injected clock', async (t) => {
+  await t.test('the occupancy follows the injected clock', async (t) => {
     let now = NOON
     const simulator = await started(t, { now: () => now })
     const before = await bodyOf(simulator, 'chargingAvailability=station-1')
@@ -37,60 +34,74 @@ await t.test('stations', async (t) => {
     t.same(await bodyOf(simulator, 'chargingAvailability=station-1'), generated('station-1', now))
   })
 
-  await t.test('a total is the sum of current, and current the sum of the levels', async (t) => {
-    for (const { connectors } of IDS.map((id) => generated(id))) {
-      for (const { total, availability } of connectors) {
-        const sums = COUNTS.map((name) => availability.perPowerLevel.reduce((sum, row) => sum + row[name], 0))
-        t.same(
-          COUNTS.map((name) => availability.current[name]),
-          sums,
-        )
-        t.equal(
-          total,
-          sums.reduce((sum, points) => sum + points, 0),
-        )
-      }
-    }
+  await t.test('a total is the sum of current, and current is the sum of the rows', async (t) => {
+    const all = IDS.flatMap((id) => generated(id).connectors)
+    const sums = all.map(({ availability }) =>
+      COUNTS.map((name) => availability.perPowerLevel.reduce((sum, row) => sum + row[name], 0)),
+    )
+    t.same(
+      all.map(({ availability }) => COUNTS.map((name) => availability.current[name])),
+      sums,
+    )
+    t.same(
+      all.map(({ total }) => total),
+      sums.map((counts) => counts.reduce((sum, points) => sum + points, 0)),
+    )
   })
 
-  await t.test('1 to 4 different documented connectors, each with 1 to 4 rising powers', async (t) => {
-    const types = new Set<string>()
-    const powers = new Set<number>()
-    for (const { connectors } of IDS.map((id) => generated(id))) {
-      t.ok(connectors.length >= 1 && connectors.length <= 4)
-      t.equal(new Set(connectors.map(({ type }) => type)).size, connectors.length)
-      for (const { type, availability } of connectors) {
-        const levels = availability.perPowerLevel.map(({ powerKW }) => powerKW)
-        t.ok(levels.length >= 1 && levels.length <= 4)
-        t.same(
-          levels,
-          [...new Set(levels)].toSorted((a, b) => a - b),
-        )
-        types.add(type)
-        for (const power of levels) powers.add(power)
-      }
-    }
-    t.same([...types].toSorted(), Object.keys(CONNECTOR_TYPES).toSorted(), 'every type occurs')
-    t.equal(types.size, 14)
-    for (const power of [3.7, 11, 22, 22.2, 50, 150, 350]) t.ok(powers.has(power), `${power} kW occurs`)
-  })
+  await t.test(
+    'a station has 1 to 4 different documented connectors, each with 1 to 4 rising powers',
+    async (t) => {
+      const stations = IDS.map((id) => generated(id).connectors)
+      const types = stations.map((connectors) => connectors.map(({ type }) => type))
+      const levels = stations.flat().map(({ availability }) => availability.perPowerLevel)
+      const powers = levels.map((rows) => rows.map(({ powerKW }) => powerKW))
+      const isFrom1To4 = ({ length }: readonly unknown[]) => length >= 1 && length <= 4
+      t.ok(types.every(isFrom1To4) && powers.every(isFrom1To4))
+      t.same(
+        types,
+        types.map((names) => [...new Set(names)]),
+      )
+      t.same(
+        powers,
+        powers.map((all) => [...new Set(all)].toSorted((a, b) => a - b)),
+      )
+      const names = [...new Set(types.flat())]
+      t.same(names.toSorted(), Object.keys(CONNECTOR_TYPES).toSorted(), 'every type occurs')
+      t.equal(names.length, 14)
+      const usual = [3.7, 11, 22, 22.2, 50, 150, 350]
+      t.same(
+        usual.filter((power) => !powers.flat().includes(power)),
+        [],
+        'usual powers occur',
+      )
+    },
+  )
 
   await t.test('an unknown id is a 200 without connectors', async (t) => {
     const simulator = await started(t)
-    for (const id of ['1', 'unknown', 'unknown-7', 'a,b']) {
+    const ids = ['1', 'unknown', 'unknown-7', 'a,b']
+    const found = ids.map(async (id) => {
       const response = await get(simulator, `chargingAvailability=${encodeURIComponent(id)}`)
-      t.equal(response.status, 200)
-      t.equal(await response.text(), `{"connectors":[],"chargingAvailability":"${id}"}`)
-    }
+      return [response.status, await response.text()]
+    })
+    t.same(
+      await Promise.all(found),
+      ids.map((id) => [200, `{"connectors":[],"chargingAvailability":"${id}"}`]),
+    )
   })
 
-  await t.test('ids that merely look odd are stations', async (t) => {
+  await t.test('an id with unusual characters is a station', async (t) => {
     const simulator = await started(t)
-    for (const id of ['528009004256789', 'AbCdEf_-0123456789xyzQ', 'ü &<"😀', 'Unknown']) {
-      const body = await bodyOf(simulator, `chargingAvailability=${encodeURIComponent(id)}`)
-      t.equal(body.chargingAvailability, id)
-      t.ok(body.connectors.length > 0)
-    }
+    const ids = ['528009004256789', 'AbCdEf_-0123456789xyzQ', 'ü &<"😀', 'Unknown']
+    const bodies = await Promise.all(
+      ids.map((id) => bodyOf(simulator, `chargingAvailability=${encodeURIComponent(id)}`)),
+    )
+    t.same(
+      bodies.map(({ chargingAvailability }) => chargingAvailability),
+      ids,
+    )
+    t.ok(bodies.every(({ connectors }) => connectors.length > 0))
   })
 })
 

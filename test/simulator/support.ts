@@ -4,7 +4,7 @@ import type { Simulator, SimulatorOptions } from '../../src/simulator/server.ts'
 import { startSimulator } from '../../src/simulator/server.ts'
 import { stationAt } from '../../src/simulator/stations.ts'
 
-/** The wall clock of a simulator in a test; it stands still. */
+/** The wall clock of simulators in tests; it does not advance. */
 export const NOON = Date.UTC(2026, 0, 15, 12)
 export const IDS = Array.from({ length: 400 }, (_, number) => `station-${number}`)
 
@@ -21,12 +21,12 @@ export interface Body {
   chargingAvailability: string
 }
 
-/** What the generator makes of a known id. */
+/** The generated station of a known id. */
 export function generated(id: string, at = NOON): Body {
   return stationAt(id, at) as unknown as Body
 }
 
-/** A simulator that ends with the test. */
+/** A simulator, closed when the test ends. */
 export async function started(t: Test, options: SimulatorOptions = {}): Promise<Simulator> {
   const simulator = await startSimulator({ now: () => NOON, ...options })
   t.teardown(() => simulator.close())
@@ -47,7 +47,7 @@ export async function statusOf(simulator: Simulator, query = 'chargingAvailabili
   return response.status
 }
 
-/** The statuses of so many calls, one after the other. */
+/** The statuses of a number of calls, one after the other. */
 export async function statuses(simulator: Simulator, calls: number): Promise<number[]> {
   const seen: number[] = []
   while (seen.length < calls) seen.push(await statusOf(simulator))
@@ -68,7 +68,7 @@ export function counts(available: number, occupied: number): Counts {
   return { available, occupied, reserved: 0, unknown: 0, outOfService: 0 }
 }
 
-/** Once so many calls have arrived. */
+/** Resolves once that number of calls has arrived. */
 export async function arrived(simulator: Simulator, calls: number): Promise<void> {
   while (simulator.calls < calls) await new Promise(setImmediate)
 }

@@ -3,7 +3,7 @@ import type { Availability, Connector } from '../../src/availability/model.ts'
 import { COUNTS } from '../../src/availability/model.ts'
 import type { Filter } from '../../src/availability/query.ts'
 
-/** Few types and powers, so that random filters and random stations meet. */
+/** Few types and powers, so that random filters match random stations. */
 const TYPES = ['IEC62196Type2Outlet', 'IEC62196Type2CCS', 'Chademo', 'BrandNew'] as const
 const POWERS = [0, 3.7, 11, 22, 22.2, 50, 350] as const
 
@@ -18,7 +18,7 @@ export const hostileText: fc.Arbitrary<string> = fc
   )
   .map((units) => String.fromCharCode(...units))
 
-/** A value as JSON.parse gives it, without prototype members. */
+/** A value that JSON.parse may return, without prototype members. */
 export const jsonValue: fc.Arbitrary<unknown> = fc.letrec((tie) => ({
   value: fc.oneof(
     { maxDepth: 3, depthSize: 'small' },
@@ -47,7 +47,7 @@ const counts = fc.record(
   { requiredKeys: [], noNullPrototype: true },
 )
 
-/** A row, now and then one that no reference describes. */
+/** A row, sometimes of an undocumented shape. */
 const row = fc.oneof(
   {
     weight: 6,
@@ -82,14 +82,14 @@ const connector: fc.Arbitrary<Connector> = fc
     ...more,
   }))
 
-/** Stations of every kind that decode lets in, sane and odd ones. */
+/** Stations of every shape that decode accepts, documented or not. */
 export const anyStation: fc.Arbitrary<Availability> = fc
   .tuple(fc.array(connector, { maxLength: 4 }), fc.stringMatching(/^[a-z0-9-]{1,20}$/), unknownMembers)
   .map(([connectors, chargingAvailability, more]) => ({ connectors, chargingAvailability, ...more }))
 
 const bound = fc.option(fc.constantFrom(...POWERS, 12.5, 1_000), { nil: null })
 
-/** Filters that parseQuery could give: bounds in order, sets never empty. */
+/** Filters that parseQuery may return: bounds in order, sets never empty. */
 export const anyFilter: fc.Arbitrary<Filter> = fc
   .tuple(
     fc.option(fc.subarray([...TYPES, 'NoSuchType'], { minLength: 1 }), { nil: null }),
@@ -104,7 +104,7 @@ export const anyFilter: fc.Arbitrary<Filter> = fc
 /** The filter that keeps everything. */
 export const NO_FILTER: Filter = { types: null, minPowerKW: null, maxPowerKW: null }
 
-/** Throws wherever somebody writes to what was handed out. */
+/** Makes later writes to any part of a value throw. */
 export function deepFreeze<T>(value: T): T {
   if (typeof value === 'object' && value !== null) {
     for (const member of Object.values(value)) deepFreeze(member)

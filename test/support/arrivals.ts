@@ -6,20 +6,20 @@ import { until } from './until.ts'
 
 const REQUEST_START = 'http.server.request.start'
 
-/** Counts the requests that a listener of this process has taken in, without being any part of it. */
+/** Counts the requests that a listener of this process has received, by Node's diagnostics channel. */
 export interface Arrivals {
-  /** Resolves once so many have come and had their turn. */
+  /** Resolves once that number of requests has arrived and been dispatched. */
   readonly reached: (requests: number) => Promise<void>
   readonly stop: () => void
 }
 
 export function arrivalsAt(port: number): Arrivals {
   let seen = 0
-  const see = (message: unknown) => {
+  const onRequest = (message: unknown) => {
     const { server } = message as { server: Server }
     if ((server.address() as AddressInfo | null)?.port === port) seen++
   }
-  subscribe(REQUEST_START, see)
+  subscribe(REQUEST_START, onRequest)
   return {
     async reached(requests) {
       await until(`${requests} requests arrived`, () => seen >= requests)
@@ -27,7 +27,7 @@ export function arrivalsAt(port: number): Arrivals {
       await settled()
     },
     stop: () => {
-      unsubscribe(REQUEST_START, see)
+      unsubscribe(REQUEST_START, onRequest)
     },
   }
 }

@@ -16,13 +16,13 @@ const SWITCHES = [
   'disable-sync',
 ]
 
-/** For the `skip` of a test that looks at a page. */
+/** The `skip` of tests that need a browser. */
 export const NO_BROWSER = missing(CHROMIUM)
 
-/** Where screenshots go, with a slash at its end; git ignores it. */
+/** The folder of screenshots, ignored by git; ends with a slash. */
 export const ARTEFACTS = fileURLToPath(new URL('../../artefacts/', import.meta.url))
 
-/** A headless Chromium that talks to nobody but us; who starts it closes it. */
+/** A headless Chromium without background traffic; the caller closes it. */
 export function startBrowser(): Promise<Browser> {
   mkdirSync(ARTEFACTS, { recursive: true })
   return chromium.launch({ executablePath: CHROMIUM, args: SWITCHES.map((name) => `--${name}`) })

@@ -1,6 +1,6 @@
 import type { Clock } from '../../src/lib/clock.ts'
 
-/** A clock that stands still until told: timers fire in order, inside `advance`. */
+/** A clock that only `advance` moves; timers fire in order, inside `advance`. */
 export class TestClock implements Clock {
   #nowMs = 1_000_000
   #wallMs = Date.UTC(2026, 0, 15, 12)
@@ -18,12 +18,12 @@ export class TestClock implements Clock {
     }
   }
 
-  /** Timers that wait. */
+  /** Number of pending timers. */
   get pending(): number {
     return this.#timers.size
   }
 
-  /** Lets the time pass, timer by timer, and what each sets going settle before the next. */
+  /** Moves the time from timer to timer; promises settle before the next timer fires. */
   async advance(ms: number): Promise<void> {
     const end = this.#nowMs + ms
     for (;;) {
@@ -39,7 +39,7 @@ export class TestClock implements Clock {
     await settled()
   }
 
-  /** The wall clock jumps, as when it is set; the monotonic one does not notice. */
+  /** Sets the wall clock; the monotonic clock is not affected. */
   setWall(ms: number): void {
     this.#wallMs = ms
   }
@@ -54,7 +54,7 @@ export class TestClock implements Clock {
   }
 }
 
-/** After every promise that can settle by itself has done so. */
+/** Resolves after all promises that need no I/O and no timer have settled. */
 export function settled(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(resolve)

@@ -4,10 +4,10 @@ import addFormats from 'ajv-formats'
 import { XMLParser, XMLValidator } from 'fast-xml-parser'
 import { parse } from 'yaml'
 
-/** An answer as it left the service, its body decoded. */
+/** A response of the service, its body decoded. */
 export interface Answer {
   readonly method: string
-  /** The path that was asked for; a query is ignored. */
+  /** The requested path; a query is ignored. */
   readonly path: string
   readonly status: number
   readonly headers: Record<string, string | string[] | undefined>
@@ -51,7 +51,7 @@ export interface Contract {
 
 const METHODS = ['get', 'options'] as const
 const PROXIED_ROUTE = '/search/2/chargingAvailability.{ext}'
-/** What the HTTP layer says before it knows of any path. */
+/** Statuses of requests that fail before routing. */
 const BEFORE_ROUTING = [400, 408, 431]
 
 const ajv = new Ajv2020({ allErrors: true })
@@ -69,7 +69,7 @@ const DECIMAL = /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/
 
 let loaded: Contract | null = null
 
-/** The contract with clients. The file is read and its schemas are compiled once, at the first call. */
+/** The contract with clients, read and compiled at the first call. */
 export function contract(): Contract {
   if (loaded === null) {
     loaded = load(readFileSync(new URL('../../openapi.yaml', import.meta.url), 'utf8'))
@@ -88,7 +88,7 @@ export function operations(): (Operation & { readonly method: string; readonly p
   )
 }
 
-/** Every body in the document: of which operation and status, in which media type. */
+/** Every documented body with its operation, status and media type. */
 export function* documentedBodies() {
   for (const { operationId, responses } of operations()) {
     for (const [status, { content = {} }] of Object.entries(responses)) {
@@ -98,7 +98,7 @@ export function* documentedBodies() {
   }
 }
 
-/** The examples that something carries, or its schema, each with a name. */
+/** The examples of a media type and of its schema, each with a name. */
 export function examplesOf({ example, examples = {}, schema }: Media): [name: string, value: unknown][] {
   const named = Object.entries(examples).map(([name, { value }]): [string, unknown] => [name, value])
   const inSchema = (schema.examples ?? []).map((value, index): [string, unknown] => [`${index}`, value])
@@ -117,7 +117,7 @@ function schemasOf({ paths }: Contract): Schema[] {
   )
 }
 
-/** In which ways an answer breaks the contract; none if it keeps it. */
+/** How a response violates the contract; empty if it does not. */
 export function violations(answer: Answer): string[] {
   const response = documented(answer)
   if (response === undefined) return [`${answer.method} ${answer.path}: ${answer.status} is not documented`]
@@ -126,7 +126,7 @@ export function violations(answer: Answer): string[] {
   return [...headerProblems(response, header), ...contentProblems(answer, response, header('content-type'))]
 }
 
-/** In which ways a body does not fit a schema. XML is held against it by way of its `xml` keywords. */
+/** How a body violates a schema. XML is mapped by the `xml` keywords of the schema. */
 export function bodyProblems(mediaType: string, schema: Schema, body: string): string[] {
   try {
     return valueProblems('body', schema, read(mediaType, schema, body))
@@ -135,7 +135,7 @@ export function bodyProblems(mediaType: string, schema: Schema, body: string): s
   }
 }
 
-/** What the document says of such an answer. What it has no operation for is refused as all of the service refuses. */
+/** The documented response. Requests without an operation get the common errors of the service. */
 function documented({ method, path, status }: Answer): Response | undefined {
   const { paths } = contract()
   const [target = ''] = path.split('?', 1)
@@ -143,8 +143,8 @@ function documented({ method, path, status }: Answer): Response | undefined {
   const item = template === undefined ? undefined : paths[template]
   const operation = item?.[method.toLowerCase() as 'get']
   if (operation) return operation.responses[status]
-  const refusals = [...BEFORE_ROUTING, item?.get?.responses[405] ? 405 : 404]
-  return refusals.includes(status) ? paths[PROXIED_ROUTE]?.get?.responses[status] : undefined
+  const commonErrors = [...BEFORE_ROUTING, item?.get?.responses[405] ? 405 : 404]
+  return commonErrors.includes(status) ? paths[PROXIED_ROUTE]?.get?.responses[status] : undefined
 }
 
 function fits(template: string, path: string): boolean {
@@ -161,17 +161,17 @@ function headerProblems(response: Response, header: (name: string) => string | u
 
 function contentProblems({ method, path, status, body }: Answer, { content }: Response, type = ''): string[] {
   if (content === undefined) return body === '' ? [] : ['body: there must be none']
-  const asked = path.split('?', 1)[0]?.endsWith('.xml') ? 'application/xml' : 'application/json'
-  const mediaType = asked in content ? asked : (Object.keys(content)[0] as string)
+  const requested = path.split('?', 1)[0]?.endsWith('.xml') ? 'application/xml' : 'application/json'
+  const mediaType = requested in content ? requested : (Object.keys(content)[0] as string)
   if (type.toLowerCase() !== `${mediaType}; charset=utf-8`)
     return [`Content-Type: '${type}', not ${mediaType}`]
   if (method === 'HEAD') return body === '' ? [] : ['body: HEAD has none']
   const media = content[mediaType] as Media
-  const faults = bodyProblems(mediaType, media.schema, body)
-  return status < 400 || faults.length > 0 ? faults : errorProblems(status, mediaType, media, body)
+  const problems = bodyProblems(mediaType, media.schema, body)
+  return status < 400 || problems.length > 0 ? problems : errorProblems(status, mediaType, media, body)
 }
 
-/** An error has one of the codes that the document shows for its status, and repeats the status if it names one. */
+/** The code of an error must be documented for its status, and httpStatusCode must repeat the status. */
 function errorProblems(
   status: number,
   mediaType: string,
@@ -180,15 +180,17 @@ function errorProblems(
 ): string[] {
   const error = read(mediaType, schema, body) as { detailedError: { code: string }; httpStatusCode?: string }
   const { code } = error.detailedError
-  const faults = examples && code in examples ? [] : [`body: code ${code} does not belong to ${status}`]
-  const told = error.httpStatusCode ?? String(status)
-  return told === String(status) ? faults : [...faults, `body: httpStatusCode ${told} in a ${status}`]
+  const problems = examples && code in examples ? [] : [`body: code ${code} does not belong to ${status}`]
+  const repeated = error.httpStatusCode ?? String(status)
+  return repeated === String(status)
+    ? problems
+    : [...problems, `body: httpStatusCode ${repeated} in a ${status}`]
 }
 
 function valueProblems(name: string, schema: Schema, value: unknown): string[] {
-  const validate = ajv.compile(schema) // kept by Ajv for each schema object
+  const validate = ajv.compile(schema) // Ajv caches by schema object
   validate(value)
-  return (validate.errors ?? []).map((fault) => `${name}${fault.instancePath}: ${fault.message}`)
+  return (validate.errors ?? []).map((error) => `${name}${error.instancePath}: ${error.message}`)
 }
 
 /** @throws Error for a body that cannot be parsed */
@@ -204,7 +206,7 @@ function read(mediaType: string, schema: Schema, body: string): unknown {
   return shape(root[name], schema)
 }
 
-/** Text as the value that its schema asks for; what cannot be one stays as it is, for the validator to refuse. */
+/** Converts text to the type of its schema; other text stays, so that validation fails. */
 function shape(node: unknown, schema: Schema): unknown {
   if (schema.type === 'array') return shapeList(node, schema)
   if (schema.type === 'object') return shapeObject(node === '' ? {} : node, schema)
@@ -218,7 +220,7 @@ function shapeObject(node: unknown, { properties = {} }: Schema): unknown {
   return Object.fromEntries(members)
 }
 
-/** Wrapped: the items are inside one element, and nothing else is. Else every element is an item. */
+/** Wrapped: one element contains the items and nothing else. Otherwise every element is an item. */
 function shapeList(node: unknown, { items = {}, xml: { wrapped = false } = {} }: Schema): unknown {
   if (!wrapped) return [node].flat().map((item) => shape(item, items))
   if (node === '') return []

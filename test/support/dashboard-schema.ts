@@ -5,11 +5,11 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { TSC } from './process.ts'
 
-/** Inside the checkout, so that the types are found; those of panels are no part of what the package exports. */
+/** Inside the checkout, so that the types resolve; the package does not export those of panels. */
 const PLACE = fileURLToPath(new URL('../../.tap/', import.meta.url))
 const TYPES = '../../node_modules/@grafana/schema/dist/types/raw/composable'
 
-/** The folders of panels' types, by the type that a panel names. */
+/** The folder of the types of a panel, by panel type. */
 const PANELS: Record<string, string> = {
   stat: 'stat',
   'state-timeline': 'statetimeline',
@@ -23,7 +23,7 @@ interface Panel {
   readonly fieldConfig?: { readonly defaults: { readonly custom?: unknown } }
 }
 
-/** Grafana's types name enums and whole options; a document has their values, and of options what is not the default. */
+/** Grafana's types have enums and complete options; a document has enum values and only options that are not defaults. */
 const LOOSE = `
 type Loose<T> = T extends string ? \`\${T}\` : T extends number ? number : T extends boolean ? T
   : T extends (infer U)[] ? Loose<U>[] : T extends object ? { [K in keyof T]: Loose<T[K]> } : T
@@ -31,8 +31,8 @@ type Some<T> = T extends object ? { [K in keyof T]?: Some<T[K]> } : T
 `
 
 /**
- * What the types that Grafana publishes find wrong with a dashboard; empty if nothing. Annotations and variables are
- * left out: of these they know only what all data sources have in common.
+ * The compiler's errors for a dashboard against Grafana's published types; empty if there are none. Annotations and
+ * variables are left out: their types cover only what all data sources have in common.
  */
 export async function schemaProblems(dashboard: { readonly panels: readonly object[] }): Promise<string> {
   mkdirSync(PLACE, { recursive: true })

@@ -1,4 +1,4 @@
-/** What of an answer is looked at here; a raw socket's answer has it as well as a client's. */
+/** A response of a client or of a raw socket. */
 export interface ReceivedResponse {
   readonly status: number
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
@@ -16,9 +16,9 @@ const TRACKING_ID = /^[a-zA-Z0-9-]{1,100}$/
 const XML_PROBLEM =
   /^(?:<\?xml[^>]*\?>)?<ErrorEvResponse><message>[^<]+<\/message><detailedError><code>(\w+)<\/code><message>[^<]+<\/message><\/detailedError><\/ErrorEvResponse>$/
 const EXPOSED = ['age', 'cache-status', 'etag', 'retry-after', 'tracking-id']
-const ONLY_WITH_AN_ANSWER = ['etag', 'age', 'cache-status', 'content-encoding']
+const NOT_ON_ERRORS = ['etag', 'age', 'cache-status', 'content-encoding']
 
-/** In what an answer differs from the documented error; nothing, if it is one. */
+/** How a response differs from the documented error; empty if it does not. */
 export function errorResponseProblems(
   answer: ReceivedResponse,
   { status, code, format = 'json' }: ExpectedError,
@@ -30,7 +30,7 @@ export function errorResponseProblems(
     [`status ${answer.status} instead of ${status}`]: answer.status === status,
     [`content type ${contentType}`]: contentType === `application/${format}; charset=utf-8`,
     [`no ${code} in ${format}: ${answer.text}`]: codeIn(answer, format) === code,
-    [`a header of an answer: ${ONLY_WITH_AN_ANSWER.join(', ')}`]: ONLY_WITH_AN_ANSWER.every(
+    [`a header of a 200: ${NOT_ON_ERRORS.join(', ')}`]: NOT_ON_ERRORS.every(
       (name) => headers[name] === undefined,
     ),
     [`Allow ${list(headers['allow']).join()}`]:
@@ -39,7 +39,7 @@ export function errorResponseProblems(
   }).concat(commonHeaderProblems(headers))
 }
 
-/** In what the headers differ from those that every answer of the public listener has; any origin may call. */
+/** How headers differ from those of every response of the public listener, with CORS for any origin. */
 export function commonHeaderProblems(headers: ReceivedResponse['headers']): string[] {
   const trackingId = String(headers['tracking-id'])
   const exposed = list(headers['access-control-expose-headers']).toSorted().join()
@@ -61,15 +61,16 @@ export function list(header: string | string[] | undefined): string[] {
     .map((item) => item.trim())
 }
 
-/** The code, if the body has the documented shape and nothing else. */
+/** The code, if the body has exactly the documented shape. */
 function codeIn({ text, status }: ReceivedResponse, format: 'json' | 'xml'): string | undefined {
   if (format === 'xml') return XML_PROBLEM.exec(text)?.[1]
   try {
     const { message, detailedError, httpStatusCode, ...more } = JSON.parse(text) as Record<string, unknown>
     const { code, message: detail, ...evenMore } = detailedError as Record<string, string>
-    const known = Object.keys(more).length + Object.keys(evenMore).length === 0
-    const said = typeof message === 'string' && message !== '' && typeof detail === 'string' && detail !== ''
-    return known && said && httpStatusCode === String(status) ? code : undefined
+    const isComplete = Object.keys(more).length + Object.keys(evenMore).length === 0
+    const isExplained =
+      typeof message === 'string' && message !== '' && typeof detail === 'string' && detail !== ''
+    return isComplete && isExplained && httpStatusCode === String(status) ? code : undefined
   } catch {
     return undefined
   }
@@ -80,7 +81,7 @@ function retryAfterFits(status: number, header: string | undefined): boolean {
   return header === undefined ? !required : /^[1-9]\d*$/.test(header)
 }
 
-/** The names of the promises that are not kept. */
-function failedChecks(promises: Record<string, boolean>): string[] {
-  return Object.keys(promises).filter((name) => promises[name] !== true)
+/** The names of the checks that are false. */
+function failedChecks(checks: Record<string, boolean>): string[] {
+  return Object.keys(checks).filter((name) => checks[name] !== true)
 }

@@ -1,8 +1,8 @@
 import type { Availability } from '../../src/availability/model.ts'
 
 /*
- * What the endpoint's reference prints, written a second time and naively, so that it can judge the renderings:
- * it knows the documented members alone and shares no code with them.
+ * An oracle for the renderings: the format of the endpoint's reference, written naively, for the documented members
+ * only. It shares no code with the renderings.
  */
 
 /** Minified JSON, powers with a fraction. */
@@ -10,7 +10,7 @@ export function expectedJson(availability: Availability): string {
   return JSON.stringify(availability).replaceAll(/"powerKW":(\d+)(?=[,}])/g, '"powerKW":$1.0')
 }
 
-/** XML: the id first, an `<item>` a connector, a `<perPowerLevel><power>` a row. */
+/** XML: the id first, an `<item>` per connector, a `<perPowerLevel><power>` per row. */
 export function expectedXml({ chargingAvailability, connectors }: Availability): string {
   const items = connectors.map(({ type, total, availability }) => {
     const rows = (availability.perPowerLevel as Record<string, number>[]).map(

@@ -1,6 +1,5 @@
 /*
- * A strict reader of the Prometheus text format (version 0.0.4): what a lenient one would forgive is a fault
- * here. https://prometheus.io/docs/instrumenting/exposition_formats/
+ * A strict parser of the Prometheus text format (version 0.0.4): deviations that others tolerate are problems here. https://prometheus.io/docs/instrumenting/exposition_formats/
  */
 
 export type MetricType = 'counter' | 'gauge' | 'histogram' | 'summary' | 'untyped'
@@ -21,11 +20,11 @@ export interface Family {
 
 export interface Exposition {
   readonly families: ReadonlyMap<string, Family>
-  /** What is wrong with the text, line by line. */
+  /** The problems of the text, by line. */
   readonly problems: readonly string[]
   /** Samples, each a series. */
   readonly seriesCount: number
-  /** The value of one series; undefined where there is none. */
+  /** The value of one series, or undefined. */
   value(name: string, labels?: Record<string, string>): number | undefined
   /** Over all series of a name that have these labels. */
   sum(name: string, labels?: Record<string, string>): number
@@ -88,8 +87,7 @@ class Reader {
   }
 
   #openHelp(name: string, text: string, line: string): void {
-    if (this.#help !== null || text.trim() === '')
-      this.problems.push(`HELP twice, or saying nothing: ${line}`)
+    if (this.#help !== null || text.trim() === '') this.problems.push(`HELP twice, or empty: ${line}`)
     this.#help = { name, text }
     this.#current = null
   }
@@ -131,7 +129,7 @@ function readLabels(text: string): Record<string, string> | null {
   return end === text.length ? labels : null
 }
 
-/** A histogram's samples carry suffixes; everybody else's are called as the family is. */
+/** Samples of histograms and summaries have suffixes; others have the name of the family. */
 function belongs(name: string, { name: family, type }: Family): boolean {
   if (type === 'histogram') return [`${family}_bucket`, `${family}_sum`, `${family}_count`].includes(name)
   if (type === 'summary') return [family, `${family}_sum`, `${family}_count`].includes(name)
@@ -149,7 +147,7 @@ function counterProblems({ name, samples }: Family): string[] {
   ]
 }
 
-/** Buckets rise, +Inf is there and is the count, and with nothing counted nothing is summed. */
+/** Buckets rise, +Inf exists and equals the count, and the sum is 0 if the count is. */
 function histogramProblems({ name, samples }: Family): string[] {
   const series = groups(samples)
   return [...series.values()].flatMap((own) => {
@@ -178,7 +176,7 @@ function groups(samples: readonly Sample[]): Map<string, Sample[]> {
   return found
 }
 
-/** Equal for equal labels, in whatever order they are written. */
+/** Equal for equal labels in any order. */
 function keyOf(labels: Readonly<Record<string, string>>): string {
   return Object.entries(labels)
     .map((label) => JSON.stringify(label))

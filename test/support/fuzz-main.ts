@@ -2,7 +2,8 @@ import { parseArgs } from 'node:util'
 import { fuzz, FUZZERS, startTarget } from './fuzz-run.ts'
 
 /*
- * `npm run fuzz -- --seconds 60 --seed 1`: rounds until the time is over, each with the next seed, each of all kinds. What fails is printed by fast-check: the seed, the path to the case, and the smallest case that fails.
+ * `npm run fuzz -- --seconds 60 --seed 1`: rounds until the time is over, each with the next seed and all kinds. For a
+ * failure fast-check prints the seed, the path to the case, and the smallest failing case.
  */
 
 const { values } = parseArgs({ options: { seconds: { type: 'string' }, seed: { type: 'string' } } })
@@ -16,9 +17,9 @@ function heapMb(): number {
   return process.memoryUsage().heapUsed / 2 ** 20
 }
 
-/** Rounds until the caches are as full as they become; from then on memory has to stay where it is. */
+/** Rounds until the caches are full; after them the heap must not grow. */
 const WARM_UP_ROUNDS = 3
-const MAY_GROW_MB = 24
+const MAX_GROWTH_MB = 24
 
 const target = await startTarget()
 let warmMb = 0
@@ -31,7 +32,7 @@ for (let round = 1; Date.now() < endsAtMs; round++, seed++) {
   if (round === WARM_UP_ROUNDS) warmMb = mb
   const grown = round > WARM_UP_ROUNDS ? mb - warmMb : 0
   console.log(`seed ${seed}: ${RUNS} of each kind, heap ${mb.toFixed(1)} MB`)
-  if (grown > MAY_GROW_MB)
+  if (grown > MAX_GROWTH_MB)
     throw new Error(`the heap grew by ${grown.toFixed(1)} MB since round ${WARM_UP_ROUNDS}`)
 }
 await target.stop()

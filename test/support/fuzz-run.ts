@@ -13,7 +13,7 @@ import { sendBytes } from './raw-http.ts'
 import { answerStation, ScriptedUpstream } from './scripted-upstream.ts'
 import { sendBody } from './scripts.ts'
 
-/** What is fuzzed, and the service that it happens to. */
+/** The service under test and its upstream. */
 export interface Target {
   readonly proxy: Proxy
   readonly upstream: ScriptedUpstream
@@ -31,10 +31,10 @@ export async function startTarget(): Promise<Target> {
   return { proxy, upstream, stop }
 }
 
-/** One kind of hostility: random cases, and what must hold for each. */
+/** One kind of hostile input: random cases, and the check of each. */
 export interface Fuzzer {
   readonly arbitrary: fc.Arbitrary<never>
-  /** @throws Error naming the promise that is broken */
+  /** @throws Error naming the condition that does not hold */
   readonly check: (input: never, target: Target) => Promise<void>
 }
 
@@ -48,7 +48,7 @@ export const FUZZERS: Record<string, Fuzzer> = {
   bodies: fuzzer(anyRecipe, checkBody),
 }
 
-/** Runs one kind; rejects with the seed and the smallest case that breaks a promise. */
+/** Runs one kind; rejects with the seed and the smallest failing case. */
 export async function fuzz(
   target: Target,
   name: string,
@@ -61,12 +61,12 @@ export async function fuzz(
   )
 }
 
-function ensure(promise: string, kept: boolean, seen: unknown = ''): void {
-  if (!kept) throw new Error(`${promise}: ${String(seen).slice(0, 2_000)}`)
+function ensure(condition: string, holds: boolean, found: unknown = ''): void {
+  if (!holds) throw new Error(`${condition}: ${String(found).slice(0, 2_000)}`)
 }
 
-/** Past this a target may be too large for the server; below it never is. */
-const SURELY_FITS = 15_000
+/** Longer targets may be too large for the server; shorter ones never are. */
+const ALWAYS_FITS = 15_000
 
 async function checkQuery([query, ext]: [string, string], { proxy, upstream }: Target): Promise<void> {
   upstream.script = answerStation
@@ -75,45 +75,45 @@ async function checkQuery([query, ext]: [string, string], { proxy, upstream }: T
   const answer = await request(proxy.url, path)
   ensureContract(path, answer)
   const expected = isValidQuery(query) ? 200 : 400
-  const fits = answer.status === expected || (answer.status === 431 && path.length > SURELY_FITS)
+  const fits = answer.status === expected || (answer.status === 431 && path.length > ALWAYS_FITS)
   ensure(`a ${expected}`, fits, `${answer.status} ${answer.text}`)
-  ensure('no call for what is not answered', answer.status === 200 || upstream.calls.length === 0)
+  ensure('no call for an error', answer.status === 200 || upstream.calls.length === 0)
   ensure('at most one call', upstream.calls.length <= 1, upstream.calls.length)
 }
 
 function ensureContract(path: string, { status, headers, text }: WireResponse): void {
-  const faults = violations({ method: 'GET', path, status, headers, body: text })
-  ensure('the documented shape', faults.length === 0, faults.join('; '))
+  const problems = violations({ method: 'GET', path, status, headers, body: text })
+  ensure('the documented shape', problems.length === 0, problems.join('; '))
 }
 
-/** Long enough for what is answered at once; who waits for the rest of a request is not asked to wait. */
-const PATIENCE_MS = 150
+/** Enough for a complete request; for an incomplete one the server would wait longer. */
+const READ_TIMEOUT_MS = 150
 
 async function checkRequest(bytes: string, { proxy, upstream }: Target): Promise<void> {
   upstream.script = answerStation
   upstream.calls.length = 0
   const sent = Buffer.from(bytes, 'latin1')
-  const { status, headers, body, text } = await sendBytes(proxy.addresses.public.port, sent, PATIENCE_MS)
-  ensure('alive', (await request(proxy.url, '/healthz')).status === 200)
+  const { status, headers, body, text } = await sendBytes(proxy.addresses.public.port, sent, READ_TIMEOUT_MS)
+  ensure('the service is alive', (await request(proxy.url, '/healthz')).status === 200)
   const statuses = [...text.matchAll(/HTTP\/1\.1 (\d{3}) [A-Z]/g)].map(([, code]) => Number(code))
   ensure(
     'no 5xx',
     statuses.every((code) => code < 500),
     text,
   )
-  const isRefused = statuses.every((code) => code >= 400)
-  ensure('no call for what is refused', !isRefused || upstream.calls.length === 0, text)
+  const isRejected = statuses.every((code) => code >= 400)
+  ensure('no call for an error', !isRejected || upstream.calls.length === 0, text)
   for (const { url, rawHeaders } of upstream.calls) {
     ensure('the constant path', url.pathname === '/search/2/chargingAvailability.json', url)
-    ensure('nothing of the client', !/evil|script|proxy\.example/i.test(rawHeaders.join()), rawHeaders)
+    ensure('no header of the client', !/evil|script|proxy\.example/i.test(rawHeaders.join()), rawHeaders)
   }
   if (statuses.length === 0 || status < 200) return
   ensure(
-    'the headers of every answer',
+    'the common headers',
     commonHeaderProblems(headers).length === 0,
     commonHeaderProblems(headers).join(),
   )
-  ensure('nothing comes back', status < 400 || !/<script>|evil/.test(text), text)
+  ensure('no input in an error', status < 400 || !/<script>|evil/.test(text), text)
   if (status >= 400 && statuses.length === 1 && body !== '') ensureErrorResponse(status, headers, body)
 }
 
@@ -129,35 +129,31 @@ function ensureErrorResponse(status: number, headers: Record<string, string>, bo
 
 let nextId = 0
 
-/** Good answers keep the circuit closed, whatever comes between them. */
+/** Valid answers in between keep the circuit closed. */
 async function checkBody(recipe: Recipe, { proxy, upstream }: Target): Promise<void> {
   upstream.script = answerStation
   for (let i = 0; i < 2; i++) {
     const { status } = await request(proxy.url, pathFor(`chargingAvailability=good-${nextId++}`))
-    ensure('a right answer is served', status === 200, status)
+    ensure('a valid answer is served', status === 200, status)
   }
   const id = `f-${nextId++}`
   const sent = bodyBy(recipe, id)
   upstream.script = sendBody(sent)
   const json = await request(proxy.url, pathFor(`chargingAvailability=${id}`))
   ensure('an answer or UpstreamFailed', json.status === 200 || json.status === 502, json.text)
-  ensure(
-    'what is an answer is served, and nothing else',
-    (json.status === 200) === isAnswer(sent, id),
-    json.text,
-  )
+  ensure('valid answers are served, and no others', (json.status === 200) === isAnswer(sent, id), json.text)
   if (json.status === 200) {
     const same = isDeepStrictEqual(JSON.parse(json.text), JSON.parse(sent.toString('utf8')))
-    ensure('member for member what upstream sent', same, json.text)
+    ensure('the JSON equals that of upstream', same, json.text)
   }
   for (const query of ['', '&minPowerKW=30', '&connectorSet=Tesla']) {
     const xml = await request(proxy.url, pathFor(`chargingAvailability=${id}${query}`, 'xml'))
-    ensure('the same in XML', xml.status === json.status, xml.text)
+    ensure('the same status in XML', xml.status === json.status, xml.text)
     ensure('well-formed', XMLValidator.validate(xml.text) === true, xml.text)
   }
 }
 
-/** Whether upstream's bytes are an answer for the id, decided a second time. */
+/** Whether a body is a valid answer for the id: an oracle for decode. */
 function isAnswer(bytes: Buffer, id: string): boolean {
   const isRecord = (it: unknown): it is Record<string, unknown> =>
     typeof it === 'object' && it !== null && !Array.isArray(it)
@@ -188,8 +184,8 @@ function depthOf(value: unknown): number {
 
 function hasPrototypeMember(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false
-  const { constructor: made } = value as { constructor?: unknown }
-  const hides = Object.hasOwn(value, 'constructor') && typeof made === 'object' && made !== null
-  if (Object.hasOwn(value, '__proto__') || (hides && Object.hasOwn(made, 'prototype'))) return true
+  const { constructor: member } = value as { constructor?: unknown }
+  const hides = Object.hasOwn(value, 'constructor') && typeof member === 'object' && member !== null
+  if (Object.hasOwn(value, '__proto__') || (hides && Object.hasOwn(member, 'prototype'))) return true
   return childrenOf(value).some(hasPrototypeMember)
 }

@@ -2,15 +2,15 @@ import * as fc from 'fast-check'
 import { referenceStation } from './stations.ts'
 
 /*
- * What the fuzzer sends, and what it expects of it: used with fixed seeds by test/http/hostile.test.ts, and for as long
- * as one likes by `npm run fuzz`. Nothing here is shared with the code that is judged.
+ * Random inputs of the fuzzer and their oracle, for test/http/hostile.test.ts (fixed seeds) and `npm run fuzz` (any
+ * duration). It shares no code with the code under test.
  */
 
-/** A character of a target as it can be written. Bytes from 0x7f on are the parser's to refuse: anyRequest has them. */
+/** A printable character of a target. Bytes from 0x7f on are rejected by the parser: anyRequest has them. */
 const rawCharacter = fc.integer({ min: 0x21, max: 0x7e }).map((code) => String.fromCharCode(code))
 const hex = fc.integer({ min: 0, max: 255 }).map((byte) => `%${byte.toString(16).padStart(2, '0')}`)
 
-/** Text as a client may write it into a query: right, wrong, and nearly right. */
+/** Text in a query: valid, invalid, and nearly valid. */
 const anyText = fc
   .array(
     fc.oneof(
@@ -83,7 +83,7 @@ const parameter = fc.oneof(
   },
 )
 
-/** A query string of the mirrored route; now and then one of 10,000 parameters. */
+/** A query string of the proxied route; sometimes with thousands of parameters. */
 export const anyQuery: fc.Arbitrary<string> = fc.oneof(
   {
     weight: 60,
@@ -116,8 +116,8 @@ export const anyQuery: fc.Arbitrary<string> = fc.oneof(
 )
 
 /**
- * Whether a query is a valid one, decided by DESIGN's rules on the bytes alone: an oracle without URLSearchParams and
- * without regular expressions over the whole.
+ * Whether a query is valid: an oracle that works on bytes, without URLSearchParams and without a regular expression for
+ * the whole.
  */
 export function isValidQuery(query: string): boolean {
   const pairs = query.split('&').map((pair) => {
@@ -127,23 +127,23 @@ export function isValidQuery(query: string): boolean {
   const decoded = pairs.map(([name = '', value = '']) => [bytesOf(name), bytesOf(value)] as const)
   const texts = decoded.map(([name, value]) => [utf8(name), utf8(value)] as const)
   if (texts.some(([name, value]) => name === null || value === null)) return false
-  const all = (wanted: string) =>
-    texts.filter(([name]) => name === wanted).map(([, value]) => value as string)
+  const valuesOf = (parameter: string) =>
+    texts.filter(([name]) => name === parameter).map(([, value]) => value as string)
 
-  const ids = all('chargingAvailability')
+  const ids = valuesOf('chargingAvailability')
   const [station = ''] = ids
   const fits = station.length >= 1 && station.length <= 128
   if (ids.length !== 1 || !fits || Array.from(station).some(isControl)) return false
-  const names = all('connectorSet').flatMap((value) => value.split(','))
+  const names = valuesOf('connectorSet').flatMap((value) => value.split(','))
   if (!names.every((name) => name.length <= 64 && Array.from(name).every(isLetterOrDigit))) return false
-  const bounds = [all('minPowerKW'), all('maxPowerKW')]
+  const bounds = [valuesOf('minPowerKW'), valuesOf('maxPowerKW')]
   if (bounds.some((values) => values.length > 1)) return false
   const [min, max] = bounds.map(([text]) => (text === undefined ? null : decimal(text)))
   if (Number.isNaN(min) || Number.isNaN(max)) return false
   return typeof min !== 'number' || typeof max !== 'number' || min <= max
 }
 
-/** The bytes that a part of a query stands for; null where a percent sign is not followed by two digits. */
+/** The decoded bytes of a part of a query; null if a percent sign is not followed by two digits. */
 function bytesOf(text: string): number[] | null {
   const bytes: number[] = []
   for (let i = 0; i < text.length; i++) {
@@ -178,7 +178,7 @@ function isLetterOrDigit(character: string): boolean {
   return 'abcdefghijklmnopqrstuvwxyz0123456789'.includes(character.toLowerCase()) && character < '{'
 }
 
-/** NaN for what is no finite, non-negative decimal number. */
+/** NaN for anything but a finite, non-negative decimal number. */
 function decimal(text: string): number {
   const isDigits = (part: string) => Array.from(part).every((digit) => digit >= '0' && digit <= '9')
   const [mantissa = '', exponent, ...more] = text.toLowerCase().split('e')
@@ -190,7 +190,7 @@ function decimal(text: string): number {
   return isWritten && isNumber && Number.isFinite(value) ? value : Number.NaN
 }
 
-/** A request as bytes (Latin-1), mostly one that is nearly right. */
+/** A request as bytes (Latin-1), mostly nearly valid. */
 export const anyRequest: fc.Arbitrary<string> = fc
   .record({
     method: fc.constantFrom(
@@ -323,7 +323,7 @@ function changed(root: unknown, [at, how, by]: Change): unknown {
   return visit(root)
 }
 
-/** What is done to a right answer: changes in its structure, a byte, its length and its depth. */
+/** Changes to a valid body: its structure, a byte, its length and its depth. */
 export interface Recipe {
   readonly changes: readonly Change[]
   readonly flip: readonly [at: number, byte: number] | null
@@ -338,7 +338,7 @@ export const anyRecipe: fc.Arbitrary<Recipe> = fc.record({
   depth: fc.constantFrom(0, 0, 0, 0, 20, 40, 20_000),
 })
 
-/** What upstream sends for an id by this recipe. */
+/** The changed body for an id. */
 export function bodyBy({ changes, flip, cut, depth }: Recipe, id: string): Buffer {
   const whole = changes.reduce<unknown>(changed, referenceStation(id))
   const text = JSON.stringify(whole) ?? 'null'

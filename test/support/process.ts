@@ -13,7 +13,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 /** TypeScript 6: the loaders that tap puts into every process of its own on Node 20 cannot start version 7. */
 export const TSC = join(root, 'node_modules/@typescript/old/bin/tsc')
 
-/** Builds what is shipped, beside the files that it reads, outside of the checkout. */
+/** Builds the service into a folder outside of the checkout, with the files that it reads; returns the folder. */
 export async function build(): Promise<string> {
   const dir = mkdtempSync(join(tmpdir(), 'evproxy-'))
   for (const name of ['package.json', 'openapi.yaml', 'node_modules']) {
@@ -28,7 +28,7 @@ function urlOf(listener: unknown): string {
   return `http://127.0.0.1:${(listener as AddressInfo).port}`
 }
 
-/** The service as a process of its own. */
+/** The service as a child process. */
 export class Process {
   readonly child: ChildProcess
   readonly startedAt = performance.now()
@@ -40,7 +40,7 @@ export class Process {
   constructor(dir: string, environment: Record<string, string>) {
     this.child = spawn(process.execPath, [join(dir, 'dist/main.js')], {
       cwd: tmpdir(),
-      // Nothing of the environment that the tests run in: it has loaders and settings of its own.
+      // Not the environment of the tests: it has loaders and settings.
       env: { PATH: process.env['PATH'] ?? '', ...environment },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
@@ -51,7 +51,7 @@ export class Process {
     })
   }
 
-  /** Its log so far. */
+  /** Its log lines so far. */
   get lines(): Record<string, unknown>[] {
     const whole = this.stdout.slice(0, this.stdout.lastIndexOf('\n') + 1)
     return whole
@@ -60,10 +60,10 @@ export class Process {
       .map((line) => JSON.parse(line) as Record<string, unknown>)
   }
 
-  /** The first line with this message, once it is there. */
+  /** Waits for a line with this message and returns the first. */
   async logged(message: string): Promise<Record<string, unknown>> {
     const find = () => this.lines.find(({ msg }) => msg === message)
-    await until(`the log says "${message}"`, () => find() !== undefined)
+    await until(`the log has "${message}"`, () => find() !== undefined)
     return find() as Record<string, unknown>
   }
 

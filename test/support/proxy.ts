@@ -3,19 +3,19 @@ import type { Addresses, App } from '../../src/app.ts'
 import { createApp } from '../../src/app.ts'
 import { loadConfig } from '../../src/config/load.ts'
 
-/** The whole service in this process, on ports that the system chose. */
+/** The service in this process, on ports chosen by the system. */
 export interface Proxy {
   readonly app: App
   readonly addresses: Addresses
   /** Base URLs without a trailing slash. */
   readonly url: string
   readonly adminUrl: string
-  /** Everything it logged, parsed, line by line. */
+  /** All log lines, parsed. */
   readonly logs: Record<string, unknown>[]
   readonly rawLogs: string[]
-  /** GET of the mirrored route. */
+  /** GET of the proxied route. */
   get(query: string, init?: RequestInit & { ext?: string }): Promise<Response>
-  /** The value of a sample in /metrics; 0 where there is none. */
+  /** The value of a sample in /metrics; 0 if there is none. */
   metric(sample: string): Promise<number>
   stop(): Promise<void>
 }

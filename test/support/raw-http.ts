@@ -1,6 +1,6 @@
 import { connect } from 'node:net'
 
-/** What came back over a raw socket. */
+/** A response read from a raw socket. */
 export interface RawResponse {
   readonly status: number
   readonly headers: Record<string, string>
@@ -8,7 +8,7 @@ export interface RawResponse {
   readonly text: string
 }
 
-/** Writes bytes to a port and reads until the peer closes, or for `ms` at the longest. */
+/** Writes bytes to a port and reads until the peer closes the connection, or for `ms` at most. */
 export function sendBytes(port: number, bytes: string | Buffer, ms = 2_000): Promise<RawResponse> {
   return new Promise((resolve, reject) => {
     const socket = connect(port, '127.0.0.1')

@@ -12,13 +12,12 @@ import { until } from './until.ts'
 
 const PROGRAM = process.env['REDIS_SERVER'] ?? 'redis-server'
 
-/** For the `skip` of a test that starts one. */
+/** The `skip` of tests that need Redis. */
 export const NO_REDIS = missing(PROGRAM, 'redis-cli')
 
 /**
- * A real redis-server, private to a test: on a port that was free, in a directory of its own, gone with the test.
- * `REDIS_SERVER` names another program that speaks the same, such as valkey-server. Without one the test fails:
- * sharing cannot be tested against a double alone.
+ * A redis-server for one test: on a free port, in a temporary directory, removed with the test. `REDIS_SERVER` names
+ * another program with the same protocol, such as valkey-server.
  */
 export class RedisServer {
   readonly port: number
@@ -39,21 +38,21 @@ export class RedisServer {
     return server
   }
 
-  /** A server that nobody has started yet. */
+  /** A server that is not started yet. */
   static async reserve(t: Test): Promise<RedisServer> {
     const server = new RedisServer(await freePort(), [])
     t.teardown(() => server.#remove())
     return server
   }
 
-  /** A sentinel that watches a primary and finds soon that it is gone. */
+  /** A sentinel that monitors a primary, with short timeouts. */
   static async sentinel(t: Test, name: string, primaryPort: number): Promise<RedisServer> {
     const server = new RedisServer(await freePort(), [])
     t.teardown(() => server.#remove())
     const config = join(server.#dir, 'sentinel.conf')
     const watch = `sentinel monitor ${name} 127.0.0.1 ${primaryPort} 1`
-    const haste = `sentinel down-after-milliseconds ${name} 500\nsentinel failover-timeout ${name} 2000`
-    writeFileSync(config, `${watch}\n${haste}\n`)
+    const timeouts = `sentinel down-after-milliseconds ${name} 500\nsentinel failover-timeout ${name} 2000`
+    writeFileSync(config, `${watch}\n${timeouts}\n`)
     await server.#launch([config, '--sentinel', ...server.#address()])
     return server
   }
@@ -67,13 +66,13 @@ export class RedisServer {
     await this.#launch([...this.#address(), '--save', '', '--appendonly', 'no', ...this.#args])
   }
 
-  /** What redis-cli prints for a command. */
+  /** The output of redis-cli for a command. */
   async cli(...command: string[]): Promise<string> {
     const { stdout } = await promisify(execFile)('redis-cli', ['-p', `${this.port}`, ...command])
     return stdout.trimEnd()
   }
 
-  /** It goes on to take connections and answers nothing. */
+  /** It still accepts connections, and answers nothing. */
   pause(): void {
     this.#child?.kill('SIGSTOP')
   }
@@ -82,7 +81,7 @@ export class RedisServer {
     this.#child?.kill('SIGCONT')
   }
 
-  /** At once, losing what is in memory. */
+  /** Ends it at once and loses its data. */
   async kill(): Promise<void> {
     const child = this.#child
     this.#child = null

@@ -9,17 +9,17 @@ export interface RequestOptions {
   readonly signal?: AbortSignal
 }
 
-/** An answer as it was on the wire: nothing decoded, nothing followed, nothing cached. */
+/** A response as received: not decoded, no redirect followed, not cached. */
 export interface WireResponse {
   readonly status: number
   readonly headers: IncomingHttpHeaders
   readonly rawHeaders: readonly string[]
   readonly body: Buffer
-  /** The body as text, decompressed if it says that it is compressed. */
+  /** The body as text, decompressed if Content-Encoding is gzip. */
   readonly text: string
 }
 
-/** One request on a connection of its own; `path` goes out exactly as written. */
+/** Sends one request on a new connection; `path` is sent exactly as written. */
 export function request(base: string, path: string, options: RequestOptions = {}): Promise<WireResponse> {
   const { hostname: host, port } = new URL(base)
   const { method = 'GET', headers = {}, body, signal } = options
@@ -33,7 +33,7 @@ export function request(base: string, path: string, options: RequestOptions = {}
       agent: false,
       ...(signal && { signal }),
     })
-    // Node frames the body of a DELETE only if told to.
+    // Without a length Node sends the body of a DELETE unframed.
     if (body !== undefined && !('transfer-encoding' in headers)) {
       outgoing.setHeader('content-length', Buffer.byteLength(body))
     }
@@ -58,12 +58,12 @@ export function request(base: string, path: string, options: RequestOptions = {}
   })
 }
 
-/** The mirrored route's path for a query. */
+/** The path of the proxied route for a query. */
 export function pathFor(query: string, ext = 'json'): string {
   return `/search/2/chargingAvailability.${ext}?${query}`
 }
 
-/** Everything of an answer in one text, for finding what must not be in it. */
+/** Status, headers and body as one text, to search for what must not be in it. */
 export function fullText({ status, rawHeaders, text }: WireResponse): string {
   return [status, ...rawHeaders, text].join('\n')
 }

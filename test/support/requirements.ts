@@ -2,15 +2,15 @@ import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
 /**
- * Why a test cannot run here, for its `skip`: programs that it drives are not installed. On a bare machine those tests
- * are passed over and counted as skipped; in CI nothing is, so there a missing program fails the test that needs it.
+ * The `skip` of tests that need programs: the names of those that are not installed, or false. In CI nothing is skipped:
+ * a missing program fails the test.
  */
 export function missing(...programs: readonly string[]): string | false {
-  const missing = programs.filter((program) => !isInstalled(program))
-  return missing.length > 0 && process.env['CI'] !== 'true' ? `${missing.join(', ')} not installed` : false
+  const absent = programs.filter((program) => !isInstalled(program))
+  return absent.length > 0 && process.env['CI'] !== 'true' ? `${absent.join(', ')} not installed` : false
 }
 
-/** A name is looked for in PATH, a path is taken as it is. */
+/** A name is searched in PATH, a path is used as it is. */
 function isInstalled(program: string): boolean {
   const folders = program.includes('/') ? [''] : (process.env['PATH'] ?? '').split(delimiter)
   return folders.some((folder) => {

@@ -3,7 +3,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { referenceStation } from './stations.ts'
 
-/** A call that reached upstream. */
+/** A call that arrived at upstream. */
 export interface UpstreamCall {
   /** 1 for the first. */
   readonly number: number
@@ -13,7 +13,7 @@ export interface UpstreamCall {
   readonly rawHeaders: readonly string[]
 }
 
-/** How a call is answered; it may wait for a barrier, or write what no decent server would. */
+/** Answers a call; it may wait for a barrier, or write an invalid response. */
 export type Script = (
   call: UpstreamCall,
   response: ServerResponse,
@@ -21,8 +21,8 @@ export type Script = (
 ) => void | Promise<void>
 
 /**
- * An upstream on a real socket that does what its script says and remembers every call. Without a script it
- * answers with the reference's station under the id that was asked.
+ * An upstream on a real socket that runs a script for every call and records the calls. The default script answers with
+ * the station of the reference under the requested id.
  */
 export class ScriptedUpstream {
   readonly calls: UpstreamCall[] = []
@@ -56,7 +56,7 @@ export class ScriptedUpstream {
     return this.calls.filter((call) => call.id === id).length
   }
 
-  /** Resolves once so many calls have arrived. */
+  /** Resolves once that number of calls has arrived. */
   async arrived(count: number): Promise<void> {
     while (this.calls.length < count) await new Promise((resolve) => setTimeout(resolve, 1))
   }
@@ -76,12 +76,12 @@ export class ScriptedUpstream {
   }
 }
 
-/** 200 with the reference's station. */
+/** 200 with the station of the reference. */
 export function answerStation({ id }: UpstreamCall, response: ServerResponse): void {
   sendJson(response, referenceStation(id))
 }
 
-/** 200 with a body of choice. */
+/** 200 with this body as JSON. */
 export function sendJson(response: ServerResponse, body: unknown): void {
   response.setHeader('content-type', 'application/json')
   response.end(JSON.stringify(body))
@@ -95,7 +95,7 @@ export function answerStatus(status: number, body = '', headers: Record<string, 
   }
 }
 
-/** A gate that holds whoever awaits `passed` until it is opened. */
+/** `passed` stays pending until the barrier is opened. */
 export class Barrier {
   readonly passed: Promise<void>
   #open!: () => void

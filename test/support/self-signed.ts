@@ -1,6 +1,6 @@
 import { generateKeyPairSync, sign } from 'node:crypto'
 
-/** A key and a certificate that nobody has signed but itself, made anew at each call: none is kept anywhere. */
+/** A key and a self-signed certificate, generated at each call, so that none is in the repository. */
 export function selfSigned(): { readonly key: string; readonly cert: string } {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const name = sequence(der(0x31, sequence(oid(0x55, 0x04, 0x03), der(0x0c, Buffer.from('localhost')))))
@@ -17,7 +17,7 @@ export function selfSigned(): { readonly key: string; readonly cert: string } {
   }
 }
 
-/** X.509 is written in DER: a tag, a length, the content. */
+/** X.509 is encoded in DER: a tag, a length, the content. */
 function der(tag: number, ...parts: Uint8Array[]): Buffer {
   const content = Buffer.concat(parts)
   const { length } = content

@@ -7,22 +7,22 @@ import { startProxy } from './proxy.ts'
 import type { Script } from './scripted-upstream.ts'
 import { answerStation, ScriptedUpstream } from './scripted-upstream.ts'
 
-/** The service and the upstream behind it, both stopped when the test ends. */
+/** The service and its upstream, both stopped when the test ends. */
 export interface Service {
   readonly proxy: Proxy
   readonly upstream: ScriptedUpstream
-  /** A request on the public listener, the path exactly as written. Its answer is held to openapi.yaml. */
+  /** A request to the public listener, the path exactly as written. Its response is validated against openapi.yaml. */
   readonly request: (path: string, options?: RequestOptions) => Promise<WireResponse>
-  /** GET of the mirrored route. */
+  /** GET of the proxied route. */
   readonly get: (query: string, options?: RequestOptions & { ext?: string }) => Promise<WireResponse>
-  /** A request on the admin listener. */
+  /** A request to the admin listener. */
   readonly requestAdmin: (path: string, options?: RequestOptions) => Promise<WireResponse>
 }
 
 export interface ServiceOptions {
   readonly script?: Script
   readonly env?: Record<string, string | undefined>
-  /** Upstream sends shapes that the contract does not know, and they are passed on. */
+  /** Upstream sends undocumented shapes, which are passed on: responses are not validated. */
   readonly oddShapes?: boolean
 }
 
@@ -30,7 +30,7 @@ export async function startService(
   t: Test,
   { script, env, oddShapes = false }: ServiceOptions = {},
 ): Promise<Service> {
-  contract() // now, and not in a time that a test measures
+  contract() // compiled now, not while a test measures time
   const upstream = await ScriptedUpstream.start(script ?? answerStation)
   const proxy = await startProxy(upstream.origin, env)
   t.teardown(async () => {
@@ -41,9 +41,9 @@ export async function startService(
     const answer = await request(proxy.url, path, options)
     const { method = 'GET' } = options
     const { status, headers, text } = answer
-    const faults = violations({ method, path, status, headers, body: text })
-    if (faults.length > 0 && !oddShapes)
-      throw new Error(`${method} ${path} breaks openapi.yaml: ${faults.join('; ')}`)
+    const problems = violations({ method, path, status, headers, body: text })
+    if (problems.length > 0 && !oddShapes)
+      throw new Error(`${method} ${path} breaks openapi.yaml: ${problems.join('; ')}`)
     return answer
   }
   return {

@@ -2,7 +2,7 @@ import type { AddressInfo } from 'node:net'
 import { connect, createServer } from 'node:net'
 import type { Test } from 'tap'
 
-/** A way to a local port on which every reply takes so much longer. */
+/** A TCP proxy to a local port that delays every reply. */
 export interface SlowLink {
   readonly port: number
   delayMs: number

@@ -17,7 +17,7 @@ export function station(id: string, ...connectors: Connector[]): Availability {
   return { connectors, chargingAvailability: id }
 }
 
-/** The answer that the endpoint's reference prints. */
+/** The station of the endpoint's reference. */
 export function referenceStation(id = '75502858-a491-36fe-7128-23d400153b86'): Availability {
   return station(id, connector('IEC62196Type2Outlet', level(22.2, 1, 0), level(50, 0, 1)))
 }

@@ -1,4 +1,4 @@
-/** Resolves once the condition holds; a promise that is not kept within the bound fails by name. */
+/** Resolves once the condition holds; rejects with its description if it does not within the bound. */
 export async function until(
   what: string,
   holds: () => boolean | Promise<boolean>,

@@ -1,0 +1,38 @@
+/*
+ * Which module of src/ may import which; test/architecture.test.ts enforces it. A module is a folder of src/, or a file
+ * in src/ itself; app.ts and app-cache.ts are one. Imports inside a module are always allowed. A module that is missing
+ * here does not exist.
+ */
+
+interface Allowed {
+  /** Modules whose values and types may be imported. */
+  readonly values: readonly string[]
+  /** Modules of which only types may be imported. */
+  readonly types?: readonly string[]
+}
+
+const base = ['lib', 'errors', 'events']
+
+export const ALLOWED_IMPORTS: Readonly<Record<string, Allowed>> = {
+  main: { values: ['config', 'app'] },
+  app: {
+    values: ['config', 'clients', 'http', 'availability', 'cache', 'upstream', 'redis', 'ops', ...base],
+    types: ['source'],
+  },
+  http: { values: ['availability', ...base], types: ['cache'] },
+  cache: { values: ['availability', ...base], types: ['source'] },
+  upstream: { values: ['availability', ...base], types: ['source'] },
+  redis: { values: base, types: ['cache', 'upstream', 'config'] },
+  clients: { values: ['config', 'lib'], types: ['events'] },
+  ops: { values: base },
+  availability: { values: ['errors'] },
+  config: { values: ['lib'] },
+  source: { values: [], types: ['availability'] },
+  events: { values: [], types: ['errors'] },
+  errors: { values: [] },
+  lib: { values: [] },
+  simulator: { values: [] },
+}
+
+/** The only package that the pure core (availability) imports: a JSON parser that rejects prototype members. */
+export const CORE_DEPENDENCY = 'secure-json-parse'
