@@ -44,7 +44,7 @@ const MAX_CACHED_FILTERS = 5_000
 
 /**
  * Registers `GET /search/2/chargingAvailability.{json|xml}`. A hit runs no hook and creates no promise: both would
- * cost more than the lookup (bench/parts/hot-path.mjs). So admission is a call here, and `respond` is used as the
+ * cost more than the lookup (bench/parts/hot-path.mjs). So admission is a call here, and `send` is used as the
  * continuation of a promise only if the cache returned one.
  */
 export function availabilityRoute(app: FastifyInstance, options: RouteOptions, deps: RouteDeps): void {
