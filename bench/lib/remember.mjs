@@ -49,7 +49,7 @@ console.log(
   JSON.stringify({ bytes, nsPerRequest, told: JSON.stringify(status.report({ second: 0 })).length }),
 )
 
-/** A thousand failures and two hundred refusals are kept, each with texts of its own. */
+/** A thousand failures and two hundred client errors are kept, each with different texts. */
 function fail(number, code, statusCode) {
   status.observer.requestFailed({
     trackingId: `00112233-4455-6677-8899-${String(number).padStart(12, '0')}`,

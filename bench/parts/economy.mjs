@@ -115,8 +115,8 @@ function tableOf(rows) {
     [
       '',
       'calls per 1,000 requests',
-      'calls / least',
-      'refused by upstream',
+      'calls / minimum',
+      'rejected by upstream',
       'client errors',
       'p50 ms',
       'p90',
