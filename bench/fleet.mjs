@@ -11,7 +11,7 @@
  *
  * Usage: npm run build && node bench/fleet.mjs
  */
-import { ttlFactor } from '../dist/cache/jitter.js'
+import { ttlFactor } from '../dist/cache/freshness.js'
 import { randomNumbers } from './lib/stations.mjs'
 
 const STATIONS = 10_000_000

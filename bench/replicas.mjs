@@ -10,8 +10,7 @@ import { once } from 'node:events'
 import { setTimeout as wait } from 'node:timers/promises'
 import { decodeAvailability } from '../dist/availability/decode.js'
 import { Cache } from '../dist/cache/cache.js'
-import { ttlFactor } from '../dist/cache/jitter.js'
-import { LEASE_MS } from '../dist/cache/shared-store.js'
+import { ttlFactor } from '../dist/cache/freshness.js'
 import { systemClock } from '../dist/lib/clock.js'
 import { redisUrl } from '../dist/config/redis-url.js'
 import { broadcast } from '../dist/events.js'
@@ -93,7 +92,7 @@ function cacheOn(tier, upstream) {
 
 async function open(url) {
   const observer = { sharedCacheChanged: (up, reason) => up || console.error(`Redis is away: ${reason}`) }
-  return openRedisStores(redisUrl.parse(url), { leaseMs: LEASE_MS, clock: systemClock, observer })
+  return openRedisStores(redisUrl.parse(url), { clock: systemClock, observer })
 }
 
 const load = async (id) => decodeAvailability(stationBody(id), id)

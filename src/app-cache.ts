@@ -1,5 +1,4 @@
 import { Cache } from './cache/cache.ts'
-import { LEASE_MS } from './cache/shared-store.ts'
 import type { Clock } from './lib/clock.ts'
 import type { Config } from './config/load.ts'
 import type { Gauges, Observer } from './events.ts'
@@ -30,7 +29,7 @@ export interface CacheStackDeps {
 /** The cache, and behind it upstream in its sleeves and what replicas share. */
 export async function createCacheStack(parts: CacheStackDeps) {
   const { config, clock, observer, apiKey, userAgent } = parts
-  const shared = config.redis && (await openRedisStores(config.redis, { leaseMs: LEASE_MS, clock, observer }))
+  const shared = config.redis && (await openRedisStores(config.redis, { clock, observer }))
   const { source, inFlight, close } = createTomTom(
     { ...config.upstream, userAgent },
     { apiKey: apiKey.current, observer, clock },

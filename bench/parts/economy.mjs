@@ -12,7 +12,7 @@ import { sendTo } from '../lib/open-loop.mjs'
 import { quantile, table } from '../lib/stats.mjs'
 import { startUpstream } from '../lib/upstream-process.mjs'
 import { peers } from '../peers/index.mjs'
-import { ttlFactor } from '../../dist/cache/jitter.js'
+import { ttlFactor } from '../../dist/cache/freshness.js'
 
 const STATIONS = 400
 const TTL_SECONDS = 10

@@ -7,12 +7,13 @@ import type { Availability, Format } from '../availability/model.ts'
 import type { Filter } from '../availability/query.ts'
 import { renderXml } from '../availability/xml.ts'
 
-/** A body ready to be sent, in one content coding. */
+/** A response body, ready to be sent in one content coding. */
 export interface Rendering {
   readonly body: string
   /**
-   * How it becomes bytes: Latin-1 where that is the same as UTF-8, and for compressed bytes, one a character. Node
-   * writes a string together with the head and a buffer beside it, and a buffer takes 200 bytes of memory more.
+   * The encoding that turns `body` into bytes: latin1 if that gives the same bytes as UTF-8, and for compressed bytes,
+   * one per character. Node writes a string in one piece with the head, but a buffer separately, and a buffer takes 200
+   * bytes more memory.
    */
   readonly encoding: 'latin1' | 'utf8'
   /** Bytes on the wire. */
@@ -22,49 +23,49 @@ export interface Rendering {
   readonly gzipped: boolean
 }
 
-/** A filter's result in one format, plain and, once somebody asked for it, compressed. */
+/** The result of a filter in one format; compressed from the first request for it on. */
 interface Variant {
   readonly plain: Rendering
   gzip: Rendering | null
 }
 
-/** What requests have had made of an answer. */
+/** What was made of an answer so far. */
 interface RenderCache {
   /** Null until the first filter. */
-  outline: FilterIndex | null
+  index: FilterIndex | null
   readonly variants: Map<string, Variant>
 }
 
 /**
- * Most variants kept with one answer; the oldest goes. Random filters in both formats give about 50 for the station of
- * bench/lib/stations.mjs; with room for fewer than there are, every other request would render anew.
+ * Maximum variants per answer; the oldest is dropped. Random filters in both formats give about 50 for the station of
+ * bench/lib/stations.mjs. With a smaller maximum than there are variants, every other request would render again.
  */
 export const MAX_VARIANTS = 64
 
 /**
- * What things take beside their texts, in bytes (bench/parts/memory.mjs, V8 on 64 bits): an entry with its places in map
- * and list 260, and 50 more once the process is 24 days old (wholeMs); a variant 210 to 360, the first 460, for it brings
- * the map; its compressed form 120.
+ * Memory besides the texts, in bytes (measured by bench/parts/memory.mjs, V8 on 64 bits): an entry with its places in map
+ * and list 260, and 50 more once the process is 24 days old (see floorMs); a variant 210 to 360, the first 460 as it
+ * brings the map; its compressed form 120.
  */
 const ENTRY_BYTES = 310
 const VARIANT_BYTES = 330
 const GZIP_BYTES = 120
 
 /**
- * Upstream's unfiltered answer for a station, and all that was made of it: each rendering is made once, kept
- * under what survives the filter, and dies with the answer. The parsed form is not kept: as text it takes a
- * quarter of the memory, and it is read again only for a variant that was never asked before.
+ * Upstream's unfiltered answer for a station with its renderings. Each rendering is made once and kept under its variant
+ * key for as long as the answer. The parsed form is not kept: as text it takes a quarter of the memory, and it is parsed
+ * again only for a new variant.
  */
 export class Answer {
   readonly id: string
   /** A station without connectors: an id that upstream does not know. */
   readonly isEmpty: boolean
-  /** Bytes of memory this answer holds, renderings included. */
+  /** Bytes of memory that this answer takes, renderings included. */
   bytes: number
-  /** Told when `bytes` has grown. */
+  /** Called when `bytes` has changed. */
   onGrowth: ((answer: Answer) => void) | null = null
   readonly #json: string
-  #made: RenderCache | null = null
+  #rendered: RenderCache | null = null
 
   constructor(availability: Availability) {
     this.id = availability.chargingAvailability
@@ -78,7 +79,7 @@ export class Answer {
     return this.#json
   }
 
-  /** What the filter leaves, in this format; compressed if asked. */
+  /** The filtered answer in this format; compressed if `gzip`. */
   render(filter: Filter, format: Format, gzip: boolean): Rendering {
     const variant = this.#variant(filter, format)
     if (!gzip) return variant.plain
@@ -87,29 +88,29 @@ export class Answer {
   }
 
   #variant(filter: Filter, format: Format): Variant {
-    const made = (this.#made ??= { outline: null, variants: new Map() })
-    const kept = isUnfiltered(filter) ? UNFILTERED : variantKey(this.#outline(made), filter)
+    const rendered = (this.#rendered ??= { index: null, variants: new Map() })
+    const kept = isUnfiltered(filter) ? UNFILTERED : variantKey(this.#index(rendered), filter)
     const key = format + kept
-    const known = made.variants.get(key)
-    if (known !== undefined) return known
+    const present = rendered.variants.get(key)
+    if (present !== undefined) return present
     const variant: Variant = { plain: identity(this.#write(filter, format, kept)), gzip: null }
-    this.#keep(made.variants, key, variant)
+    this.#keep(rendered.variants, key, variant)
     return variant
   }
 
-  #outline(made: RenderCache): FilterIndex {
-    if (made.outline === null) {
-      made.outline = indexOf(this.#parse())
-      this.#grow(outlineBytes(made.outline))
+  #index(rendered: RenderCache): FilterIndex {
+    if (rendered.index === null) {
+      rendered.index = indexOf(this.#parse())
+      this.#grow(indexBytes(rendered.index))
     }
-    return made.outline
+    return rendered.index
   }
 
   #write(filter: Filter, format: Format, kept: string): string {
     if (format === 'json' && kept === UNFILTERED) return this.#json
-    const left = kept === UNFILTERED ? this.#parse() : filterAvailability(this.#parse(), filter)
-    const text = format === 'json' ? renderJson(left) : renderXml(left)
-    return text === this.#json ? this.#json : text // a bound that takes nothing away needs no second copy
+    const filtered = kept === UNFILTERED ? this.#parse() : filterAvailability(this.#parse(), filter)
+    const text = format === 'json' ? renderJson(filtered) : renderXml(filtered)
+    return text === this.#json ? this.#json : text // no second copy for a bound that removes nothing
   }
 
   #keep(variants: Map<string, Variant>, key: string, variant: Variant): void {
@@ -130,7 +131,7 @@ export class Answer {
     return gzip
   }
 
-  /** The whole answer in JSON shares its text with the answer itself. */
+  /** The unfiltered answer in JSON shares its text with the answer itself. */
   #variantBytes({ body }: Rendering): number {
     return VARIANT_BYTES + (body === this.#json ? 0 : stringBytes(body))
   }
@@ -146,7 +147,7 @@ export class Answer {
 }
 
 function identity(body: string): Rendering {
-  // Bytes first: the slice of a longer text would keep all of it alive.
+  // From a buffer: a slice of the longer digest as text would keep all of it in memory.
   const digest = hash('sha256', body, 'buffer').toString('base64url', 0, 16)
   const length = Buffer.byteLength(body)
   const encoding = length === body.length ? 'latin1' : 'utf8'
@@ -157,11 +158,11 @@ function gzipBytes({ length }: Rendering): number {
   return GZIP_BYTES + length
 }
 
-/** V8 keeps a string in one byte a character while all are Latin-1, else in two. */
+/** V8 stores a string with one byte per character if all are Latin-1, else with two. */
 function stringBytes(text: string): number {
   return /[\u0100-\uffff]/.test(text) ? text.length * 2 : text.length
 }
 
-function outlineBytes(outline: FilterIndex): number {
-  return outline.reduce((sum, { powers }) => sum + 120 + powers.length * 16, 64)
+function indexBytes(index: FilterIndex): number {
+  return index.reduce((sum, { powers }) => sum + 120 + powers.length * 16, 64)
 }

@@ -1,20 +1,62 @@
-import type { LoadOptions } from '../source.ts'
-import { asServiceError, allowsStaleFallback, ServiceError } from '../errors.ts'
+import type { LoadOptions, Source } from '../source.ts'
+import { asServiceError, ServiceError } from '../errors.ts'
+import type { CacheResult, Observer } from '../events.ts'
+import type { Clock } from '../lib/clock.ts'
 import { Answer } from './answer.ts'
-import type { LookupResult } from './found.ts'
-import { Freshness } from './freshness.ts'
-import { ttlFactor } from './jitter.ts'
-import type { CacheOptions, CacheDeps } from './parts.ts'
-import { NegativeCache } from './negative-cache.ts'
-import { SharedLoader } from './shared-loader.ts'
-import type { Flight } from './single-flight.ts'
-import { SingleFlight } from './single-flight.ts'
 import type { CacheEntry } from './entry-store.ts'
 import { EntryStore, floorMs } from './entry-store.ts'
+import type { FreshnessOptions } from './freshness.ts'
+import { Freshness, ttlFactor } from './freshness.ts'
+import { allowsStaleFallback, NegativeCache } from './negative-cache.ts'
+import type { SharedLoaderDeps } from './shared-loader.ts'
+import { SharedLoader } from './shared-loader.ts'
+import type { InFlightCall } from './single-flight.ts'
+import { SingleFlight } from './single-flight.ts'
 
-export type { CacheOptions, CacheDeps, LookupResult }
+export interface CacheOptions extends FreshnessOptions {
+  /** Time in ms for which an answer is fresh; 0 stores nothing but still coalesces. */
+  readonly ttlMs: number
+  /** A waiter with a usable stale entry gets that entry after so many ms. */
+  readonly softTimeoutMs: number
+  /** Deadline of an in-flight call in ms, whatever its source does. */
+  readonly flightTimeoutMs: number
+  readonly maxEntries: number
+  readonly maxBytes: number
+}
 
-/** So many callers may wait for one station; the next is told to come back. */
+export interface CacheDeps {
+  readonly load: Source
+  readonly observer: Pick<Observer, 'lookedUp' | 'evicted'>
+  readonly clock: Clock
+  /** From 0 up to, not including, 1. */
+  readonly random: () => number
+  /** The TTL in force, in ms: `ttlMs`, or more while pacing extends it. */
+  readonly effectiveTtlMs: () => number
+  /** Null without a shared cache. */
+  readonly shared?: Pick<SharedLoaderDeps, 'store' | 'observer'> | null
+}
+
+/** The answer that a lookup returned, and where it came from. */
+export interface LookupResult {
+  readonly answer: Answer
+  readonly result: Exclude<CacheResult, 'error'>
+  /** Milliseconds since upstream answered. */
+  readonly ageMs: number
+  /** Milliseconds left of the TTL; negative for a stale answer. */
+  readonly ttlMs: number
+  /** There was an entry, but the lookup needed a call because it was too stale. */
+  readonly wasExpired: boolean
+  /** Whether the cache stores the answer. */
+  readonly isStored: boolean
+  /** The error that the stale answer replaces, else null. */
+  readonly staleReason: ServiceError | null
+}
+
+type FoundDetails = Partial<Pick<LookupResult, 'wasExpired' | 'staleReason'>>
+/** Called when a lookup has to wait; the signal detaches this waiter alone. */
+type OnWait = () => AbortSignal
+
+/** Maximum waiters per station: far above any real load, so that only a flood for one cold station is limited. */
 export const MAX_WAITERS = 10_000
 const TOO_MANY_WAITERS = new ServiceError('UpstreamUnavailable', {
   reason: 'too many callers wait for this station',
@@ -22,214 +64,187 @@ const TOO_MANY_WAITERS = new ServiceError('UpstreamUnavailable', {
 })
 
 /**
- * The memory of answers: one call upstream for a station at a time, one unfiltered answer kept, its freshness
- * judged on a monotonic clock. `get` is the story of a lookup.
+ * One entry per station and at most one call per station in flight. A lookup's path: `get` (fresh) → `#lookupStale`
+ * (negative, or stale with a refresh) → `#wait` (joins or starts a call) → `#staleOr` (the error, or a stale answer).
  */
 export class Cache {
   readonly #options: CacheOptions
-  readonly #parts: CacheDeps
+  readonly #deps: CacheDeps
   readonly #store: EntryStore
-  readonly #flights: SingleFlight<CacheEntry>
-  readonly #setbacks: NegativeCache
+  readonly #calls: SingleFlight<CacheEntry>
+  readonly #negative: NegativeCache
   readonly #freshness: Freshness
   readonly #shared: SharedLoader | null
   #lookups = 0
 
-  constructor(options: CacheOptions, parts: CacheDeps) {
+  constructor(options: CacheOptions, deps: CacheDeps) {
     this.#options = options
-    this.#parts = parts
-    this.#store = new EntryStore({ ...options, onEviction: () => parts.observer.evicted() })
-    this.#flights = new SingleFlight({
+    this.#deps = deps
+    this.#store = new EntryStore({ ...options, onEviction: () => deps.observer.evicted() })
+    this.#calls = new SingleFlight({
       deadlineMs: options.flightTimeoutMs,
-      after: (ms, callback) => parts.clock.after(ms, callback),
-      timeoutError: () => new ServiceError('UpstreamTimeout', { reason: 'the flight reached its deadline' }),
+      after: (ms, callback) => deps.clock.after(ms, callback),
+      timeoutError: () => new ServiceError('UpstreamTimeout', { reason: 'the call reached its deadline' }),
     })
-    const refusalMs = options.ttlMs === 0 ? 0 : options.emptyTtlMs
-    this.#setbacks = new NegativeCache({ negativeTtlMs: refusalMs, clock: parts.clock })
-    this.#freshness = new Freshness(options, parts.clock, parts.effectiveTtlMs)
-    this.#shared = this.#openShared()
+    const negativeTtlMs = options.ttlMs === 0 ? 0 : options.emptyTtlMs
+    this.#negative = new NegativeCache({ negativeTtlMs, clock: deps.clock })
+    this.#freshness = new Freshness(options, deps.clock, deps.effectiveTtlMs)
+    this.#shared = this.#createSharedLoader()
   }
 
   get entries(): number {
     return this.#store.entries
   }
 
-  /** Bytes held, renderings included. */
+  /** Bytes of all entries, renderings included. */
   get bytes(): number {
     return this.#store.bytes
   }
 
-  /** Calls under way. */
-  get flights(): number {
-    return this.#flights.size
+  get inFlightCalls(): number {
+    return this.#calls.size
   }
 
-  /** Settles when the call under way for a station ends; undefined if there is none. */
+  /** Settles with the station's in-flight call; undefined if there is none. */
   inFlight(id: string): Promise<unknown> | undefined {
-    return this.#flights.inFlight(id)?.result
+    return this.#calls.inFlight(id)?.result
   }
 
-  /** Lookups since the start. */
   get lookups(): number {
     return this.#lookups
   }
 
-  /** How long ago each station held was asked for last, in ms, the most recent first. */
+  /** Milliseconds since the last lookup of each station with connectors, the most recent first. */
   *sinceLastUse(): Iterable<number> {
-    const now = this.#parts.clock.now()
-    for (const { lastUsedAt: usedAt } of this.#store.recent()) yield now - usedAt
+    const now = this.#deps.clock.now()
+    for (const { lastUsedAt } of this.#store.recent()) yield now - lastUsedAt
   }
 
-  /** What is held for a station, at no cost: no call, no lookup that counts, no use that keeps it longer. */
+  /** The entry of a station, whatever its age. Makes no call, counts no lookup and leaves the order of eviction. */
   peek(id: string): Pick<LookupResult, 'answer' | 'ageMs' | 'ttlMs'> | null {
-    const held = this.#store.peek(id)
-    return held === undefined ? null : { answer: held.answer, ...this.#freshness.of(held) }
+    const entry = this.#store.peek(id)
+    return entry && { answer: entry.answer, ...this.#freshness.of(entry) }
   }
 
   /**
-   * The station's answer: held, old, joined or fetched. What is held comes without a promise. `leaving` is called at
-   * once and only if the caller has to wait; its signal detaches this caller and touches nobody else, and what it
-   * throws, before anything is called, counts like an error of the call.
-   * @throws ServiceError, thrown or as the rejection
+   * Looks up a station. Without a wait it returns a value and may throw: a promise would add a third to the 0.16 µs of a
+   * hit, and make the route's handler asynchronous.
+   * @param onWait called only if the lookup has to wait, before it joins or starts a call; an error that it throws is
+   *   handled like an error of the call
+   * @throws ServiceError, or rejects with it
    */
-  get(id: string, leaving?: () => AbortSignal): LookupResult | Promise<LookupResult> {
+  get(id: string, onWait?: OnWait): LookupResult | Promise<LookupResult> {
     this.#lookups++
-    const held = this.#store.get(id)
-    if (held !== undefined) held.lastUsedAt = floorMs(this.#parts.clock.now())
-    if (held !== undefined && this.#freshness.staleForMs(held) <= 0) return this.#found('hit', held)
-    return this.#notFresh(id, held, leaving)
+    const entry = this.#store.get(id)
+    if (entry !== null) entry.lastUsedAt = floorMs(this.#deps.clock.now())
+    if (entry !== null && this.#freshness.staleForMs(entry) <= 0) return this.#found('hit', entry)
+    return this.#lookupStale(id, entry, onWait)
   }
 
-  #notFresh(
-    id: string,
-    held: CacheEntry | undefined,
-    leaving: (() => AbortSignal) | undefined,
-  ): LookupResult | Promise<LookupResult> {
-    const setback = this.#setbacks.get(id)
-    if (setback !== null) return this.#oldOr(setback, held)
-
-    if (held !== undefined && this.#freshness.mayServeWhileRevalidating(held)) {
-      this.#refresh(held)
-      return this.#found('stale', held)
+  #lookupStale(id: string, entry: CacheEntry | null, onWait?: OnWait): LookupResult | Promise<LookupResult> {
+    const error = this.#negative.get(id)
+    if (error !== null) return this.#staleOr(error, entry)
+    if (entry !== null && this.#freshness.mayServeWhileRevalidating(entry)) {
+      if (this.#calls.inFlight(id) === undefined) this.#startCall(id, entry, true)
+      return this.#found('stale', entry)
     }
-    return this.#wait(id, held, leaving)
+    return this.#wait(id, entry, onWait)
   }
 
-  /** Nobody waits for a refresh; a flight under way is as good as one of its own. */
-  #refresh(held: CacheEntry): void {
-    const { id } = held.answer
-    if (this.#flights.inFlight(id) === undefined) this.#launch(id, held, true)
-  }
-
-  async #wait(
-    id: string,
-    held: CacheEntry | undefined,
-    leaving: (() => AbortSignal) | undefined,
-  ): Promise<LookupResult> {
-    const joined = this.#flights.inFlight(id)
+  async #wait(id: string, entry: CacheEntry | null, onWait?: OnWait): Promise<LookupResult> {
+    const joined = this.#calls.inFlight(id)
     let signal: AbortSignal | undefined
-    let landed: CacheEntry | null
+    let loaded: CacheEntry | null
     try {
-      signal = leaving?.()
-      const flight = joined ?? this.#launch(id, held, false)
-      if (flight.waiters >= MAX_WAITERS) throw TOO_MANY_WAITERS
-      landed = await this.#fetchedOrTooSlow(flight, held, signal)
+      signal = onWait?.()
+      const call = joined ?? this.#startCall(id, entry, false)
+      if (call.waiters >= MAX_WAITERS) throw TOO_MANY_WAITERS
+      loaded = await this.#fetchOrSoftTimeout(call, entry, signal)
     } catch (error) {
-      if (signal?.aborted !== true) return this.#oldOr(asServiceError(error), held)
-      this.#parts.observer.lookedUp(joined === undefined ? 'miss' : 'coalesced', null)
+      if (signal?.aborted !== true) return this.#staleOr(asServiceError(error), entry)
+      this.#deps.observer.lookedUp(joined === undefined ? 'miss' : 'coalesced', null)
       throw error
     }
-    if (landed === null) return this.#found('stale', held as CacheEntry)
-    // What another replica had may be old: it is as good as if it had been held from the start.
-    if (landed.fromPeer && this.#freshness.staleForMs(landed) > 0) {
-      const same = signal
-      return this.#notFresh(id, landed, same && (() => same))
+    if (loaded === null) return this.#found('stale', entry as CacheEntry)
+    // A peer's answer may be stale already: treated as if it had been in this cache before the lookup.
+    if (loaded.fromPeer && this.#freshness.staleForMs(loaded) > 0) {
+      const sameSignal = signal
+      return this.#lookupStale(id, loaded, sameSignal && (() => sameSignal))
     }
-    const ownResult = landed.fromPeer ? 'hit' : 'miss'
-    return this.#found(joined === undefined ? ownResult : 'coalesced', landed, {
-      wasExpired: held !== undefined,
-    })
+    const result = joined !== undefined ? 'coalesced' : loaded.fromPeer ? 'hit' : 'miss'
+    return this.#found(result, loaded, { wasExpired: entry !== null })
   }
 
-  /** The flight's answer; null once waiting is worse than the old answer that is held. */
-  #fetchedOrTooSlow(
-    flight: Flight<CacheEntry>,
-    held: CacheEntry | undefined,
+  /** The loaded entry; null once the soft timeout is over and `entry` may be served stale. */
+  #fetchOrSoftTimeout(
+    call: InFlightCall<CacheEntry>,
+    entry: CacheEntry | null,
     signal: AbortSignal | undefined,
   ): Promise<CacheEntry | null> {
-    const fetched = this.#flights.wait(flight, signal)
-    if (held === undefined || !this.#freshness.mayServeStale(held)) return fetched
+    const loaded = this.#calls.wait(call, signal)
+    if (entry === null || !this.#freshness.mayServeStale(entry)) return loaded
     return new Promise((resolve, reject) => {
-      const stopWaiting = this.#parts.clock.after(this.#options.softTimeoutMs, () => {
-        if (this.#freshness.mayServeStale(held)) resolve(null)
+      const stopWaiting = this.#deps.clock.after(this.#options.softTimeoutMs, () => {
+        if (this.#freshness.mayServeStale(entry)) resolve(null)
       })
-      fetched.finally(stopWaiting).then(resolve, reject)
+      loaded.finally(stopWaiting).then(resolve, reject)
     })
   }
 
-  #launch(id: string, held: CacheEntry | undefined, background: boolean): Flight<CacheEntry> {
-    const load = (token: string) =>
-      this.#load(id, { lowPriority: background, hasStale: held !== undefined }, token)
-    const fetch = async (): Promise<CacheEntry> => {
-      const landed = await (this.#shared?.load({ id, entry: held, lowPriority: background, load }) ??
-        load(''))
-      // A refusal in force is that of a later call: this one outlived its deadline.
-      if (this.#options.ttlMs > 0 && !this.#setbacks.hasNegative(id)) this.#store.put(landed)
-      return landed
-    }
-    const flight = this.#flights.start(id, fetch, (error) => {
-      this.#setbacks.record(id, asServiceError(error))
+  #startCall(id: string, entry: CacheEntry | null, lowPriority: boolean): InFlightCall<CacheEntry> {
+    const load = (version: string) => this.#load(id, { lowPriority, hasStale: entry !== null }, version)
+    const fetch = async () =>
+      this.#keep(await (this.#shared?.load({ id, entry, lowPriority, load }) ?? load('')))
+    const call = this.#calls.start(id, fetch, (error) => {
+      this.#negative.record(id, asServiceError(error))
     })
-    // Not so in `fetch`: a call that outlived its deadline ends no setback of a later one.
-    flight.result.then(
-      () => this.#setbacks.clear(id),
-      () => {},
-    )
-    return flight
+    // Not in `fetch`: a call that outlived its deadline must not end the back-off of a later call.
+    call.result.then(() => this.#negative.clear(id)).catch(() => {})
+    return call
   }
 
-  async #load(id: string, call: LoadOptions, token: string): Promise<CacheEntry> {
-    const { load, clock, random } = this.#parts
+  async #load(id: string, options: LoadOptions, version: string): Promise<CacheEntry> {
+    const { load, clock, random } = this.#deps
     const startedAt = floorMs(clock.now())
-    const answer = new Answer(await load(id, call))
+    const answer = new Answer(await load(id, options))
     const receivedAt = floorMs(clock.now())
     const jitter = ttlFactor(random())
-    return { answer, receivedAt, startedAt, jitter, version: token, fromPeer: false, lastUsedAt: receivedAt }
+    return { answer, receivedAt, startedAt, jitter, version, fromPeer: false, lastUsedAt: receivedAt }
   }
 
-  /** An old answer in place of the error, if one is held that is young enough and better. */
-  #oldOr(error: ServiceError, held: CacheEntry | undefined): LookupResult {
-    if (held !== undefined && allowsStaleFallback(error) && this.#freshness.mayServeStale(held)) {
-      return this.#found('stale_error', held, { staleReason: error })
+  /** Stores a loaded entry: the only way into the store. */
+  #keep(entry: CacheEntry): CacheEntry {
+    // A negative entry in force is from a later call: this call outlived its deadline.
+    if (this.#options.ttlMs > 0 && !this.#negative.hasNegative(entry.answer.id)) this.#store.put(entry)
+    return entry
+  }
+
+  /** The stale entry, if there is one that may replace the error; else throws the error. */
+  #staleOr(error: ServiceError, entry: CacheEntry | null): LookupResult {
+    if (entry !== null && allowsStaleFallback(error) && this.#freshness.mayServeStale(entry)) {
+      return this.#found('stale_error', entry, { staleReason: error })
     }
-    this.#parts.observer.lookedUp('error', null)
+    this.#deps.observer.lookedUp('error', null)
     throw error
   }
 
   #found(
     result: LookupResult['result'],
-    held: CacheEntry,
-    how: Partial<Pick<LookupResult, 'wasExpired' | 'staleReason'>> = {},
+    entry: CacheEntry,
+    { wasExpired = false, staleReason = null }: FoundDetails = {},
   ): LookupResult {
-    const { ageMs, ttlMs } = this.#freshness.of(held)
-    this.#parts.observer.lookedUp(result, ageMs / 1000)
-    return {
-      answer: held.answer,
-      result,
-      ageMs,
-      ttlMs,
-      wasExpired: how.wasExpired ?? false,
-      isStored: this.#options.ttlMs > 0,
-      staleReason: how.staleReason ?? null,
-    }
+    const { ageMs, ttlMs } = this.#freshness.of(entry)
+    this.#deps.observer.lookedUp(result, ageMs / 1000)
+    const isStored = this.#options.ttlMs > 0
+    return { answer: entry.answer, result, ageMs, ttlMs, wasExpired, isStored, staleReason }
   }
 
-  /** With a TTL of 0 nothing may be kept, so there is nothing that replicas could hand to each other. */
-  #openShared(): SharedLoader | null {
-    const { shared, clock, random } = this.#parts
+  /** Null with a TTL of 0: nothing may be stored, so replicas have nothing to share. */
+  #createSharedLoader(): SharedLoader | null {
+    const { shared, clock, random } = this.#deps
     if (!shared || this.#options.ttlMs === 0) return null
     const deadlineMs = this.#options.flightTimeoutMs
-    const [freshness, setbacks] = [this.#freshness, this.#setbacks]
-    return new SharedLoader({ ...shared, clock, random, deadlineMs, freshness, negativeCache: setbacks })
+    const [freshness, negativeCache] = [this.#freshness, this.#negative]
+    return new SharedLoader({ ...shared, clock, random, deadlineMs, freshness, negativeCache })
   }
 }

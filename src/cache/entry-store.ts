@@ -1,26 +1,27 @@
 import { LRUCache } from 'lru-cache'
 import type { Answer } from './answer.ts'
 
-/** An answer as it is held; its moments in whole ms (see wholeMs). */
+/** A cached answer. Moments are on the monotonic clock, in whole ms (see floorMs). */
 export interface CacheEntry {
   readonly answer: Answer
-  /** When upstream answered, on the monotonic clock. */
+  /** When upstream answered. */
   readonly receivedAt: number
-  /** When the call for it began: a later call's answer is the newer one. */
+  /** When the call began: of two answers, the one of the later call is newer. */
   readonly startedAt: number
-  /** 0.9 to 1: this entry's part of the TTL, so that entries stored together do not expire together. */
+  /** 0.9 to 1: the part of the TTL for which this entry is fresh (see ttlFactor). */
   readonly jitter: number
-  /** Its name among the replicas. */
+  /** Identifies the answer among replicas; empty without a shared cache. */
   readonly version: string
-  /** Another replica had it; this one has not called for it. */
+  /** Another replica made the call. */
   readonly fromPeer: boolean
-  /** When it was asked for last. */
+  /** When the last lookup was. */
   lastUsedAt: number
 }
 
 /**
- * A moment without its fraction of a ms: V8 keeps a small integer (24 days of ms) in the entry itself and a fraction in
- * an object of 16 bytes beside it, and entries are many (bench/parts/memory.mjs). Down, so that none seems younger.
+ * A moment in whole ms. V8 stores a small integer (24 days of ms) in the entry itself, but a fraction in a separate
+ * object of 16 bytes, and there are many entries (bench/parts/memory.mjs). Rounds down, so an entry never looks fresher
+ * than it is.
  */
 export function floorMs(moment: number): number {
   return Math.floor(moment)
@@ -29,16 +30,19 @@ export function floorMs(moment: number): number {
 export interface EntryStoreOptions {
   readonly maxEntries: number
   readonly maxBytes: number
-  /** An answer left, or was not kept at all, for want of room. */
+  /** An entry was evicted, or was too large to be stored. */
   readonly onEviction: () => void
 }
 
-/** Stations without connectors may take this part of the room: made-up ids push no more real stations out than that. */
+/**
+ * The part of the capacity that stations without connectors may take: made-up ids evict no more than that. A tenth holds
+ * the ids that clients still ask for by mistake.
+ */
 const EMPTY_SHARE = 0.1
 
 /**
- * What is held, bounded by count and by measured bytes; the least recently used leaves first. Stations without
- * connectors have a list of their own, within the same bounds: what they do not use is there for the others.
+ * The entries, bounded by number and by measured bytes; the least recently used is evicted first. Stations without
+ * connectors are in a list of their own within the same bounds; the capacity that they leave is used by the others.
  */
 export class EntryStore {
   readonly #options: EntryStoreOptions
@@ -48,8 +52,8 @@ export class EntryStore {
   constructor(options: EntryStoreOptions) {
     const { maxEntries, maxBytes, onEviction } = options
     this.#options = options
-    this.#stations = lru(maxEntries, maxBytes, onEviction)
-    this.#empties = lru(shareOf(maxEntries), shareOf(maxBytes), onEviction)
+    this.#stations = createLru(maxEntries, maxBytes, onEviction)
+    this.#empties = createLru(shareOf(maxEntries), shareOf(maxBytes), onEviction)
   }
 
   get entries(): number {
@@ -65,43 +69,46 @@ export class EntryStore {
     return this.#stations.values()
   }
 
-  get(id: string): CacheEntry | undefined {
-    return this.#stations.get(id) ?? this.#empties.get(id)
+  get(id: string): CacheEntry | null {
+    return this.#stations.get(id) ?? this.#empties.get(id) ?? null
   }
 
-  /** The same without using it: it is as likely to leave as before. */
-  peek(id: string): CacheEntry | undefined {
-    return this.#stations.peek(id) ?? this.#empties.peek(id)
+  /** Like `get`, without an effect on the order of eviction. */
+  peek(id: string): CacheEntry | null {
+    return this.#stations.peek(id) ?? this.#empties.peek(id) ?? null
   }
 
-  /** Keeps the answer, unless one from a later call is held already. */
-  put(held: CacheEntry): void {
-    const { id, isEmpty } = held.answer
+  /** Stores the entry, unless the present one is from a later call. */
+  put(entry: CacheEntry): void {
+    const { id, isEmpty } = entry.answer
     const present = this.peek(id)
-    if (present !== undefined && present.startedAt > held.startedAt) return
-    const [home, other] = isEmpty ? [this.#empties, this.#stations] : [this.#stations, this.#empties]
+    if (present !== null && present.startedAt > entry.startedAt) return
+    const [list, other] = isEmpty ? [this.#empties, this.#stations] : [this.#stations, this.#empties]
     other.delete(id)
-    held.answer.onGrowth = this.#resize
-    this.#set(home, held)
+    entry.answer.onGrowth = this.#resize
+    this.#set(list, entry)
   }
 
-  /** lru-cache measures when a new value is set, so a grown answer is set again in a new holder. */
+  /** lru-cache measures a size only when a new value is set, so the entry of a grown answer is set again as a copy. */
   readonly #resize = (answer: Answer): void => {
-    const home = answer.isEmpty ? this.#empties : this.#stations
-    const held = home.peek(answer.id)
-    if (held?.answer === answer) this.#set(home, { ...held })
+    const list = answer.isEmpty ? this.#empties : this.#stations
+    const entry = list.peek(answer.id)
+    if (entry?.answer === answer) this.#set(list, { ...entry })
   }
 
-  /** lru-cache drops what is larger than all its room, and tells nobody. */
-  #set(home: LRUCache<string, CacheEntry>, held: CacheEntry): void {
-    const { id, bytes } = held.answer
-    home.set(id, held, { size: bytes })
-    this.#makeRoom(home === this.#stations ? 1 : 0)
-    if (!home.has(id)) this.#options.onEviction()
+  /** lru-cache drops an entry larger than its capacity without a call of `dispose`. */
+  #set(list: LRUCache<string, CacheEntry>, entry: CacheEntry): void {
+    const { id, bytes } = entry.answer
+    list.set(id, entry, { size: bytes })
+    this.#evict(list === this.#stations ? 1 : 0)
+    if (!list.has(id)) this.#options.onEviction()
   }
 
-  /** Stations leave first, but for the `newest` of them: the others are few, and keep made-up ids from being calls. */
-  #makeRoom(newest: number): void {
+  /**
+   * Evicts down to the bounds, stations first except for the `newest` of them: the empties are bounded by their share
+   * already, and each saves a call for a made-up id.
+   */
+  #evict(newest: number): void {
     const { maxEntries, maxBytes } = this.#options
     while (this.entries > maxEntries || this.bytes > maxBytes) {
       const list = this.#stations.size > newest ? this.#stations : this.#empties
@@ -110,15 +117,15 @@ export class EntryStore {
   }
 }
 
-function shareOf(room: number): number {
-  return Math.max(1, Math.floor(room * EMPTY_SHARE))
+function shareOf(capacity: number): number {
+  return Math.max(1, Math.floor(capacity * EMPTY_SHARE))
 }
 
-function lru(max: number, maxSize: number, onEviction: () => void): LRUCache<string, CacheEntry> {
+function createLru(max: number, maxSize: number, onEviction: () => void): LRUCache<string, CacheEntry> {
   return new LRUCache<string, CacheEntry>({
     max,
     maxSize,
-    dispose: (_held, _id, reason) => {
+    dispose: (_entry, _id, reason) => {
       if (reason === 'evict') onEviction()
     },
   })

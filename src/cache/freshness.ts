@@ -2,15 +2,15 @@ import type { Clock } from '../lib/clock.ts'
 import type { CacheEntry } from './entry-store.ts'
 
 export interface FreshnessOptions {
-  /** Fresh time of stations without connectors, and how long upstream's 400 and 404 are remembered. */
+  /** TTL of stations without connectors and of negative entries (upstream's 400 and 404), in ms. */
   readonly emptyTtlMs: number
-  /** Beyond the TTL: old at once, one refresh in the background. */
+  /** Time past the TTL in which a stale answer is returned at once while one refresh runs, in ms. */
   readonly staleWhileRevalidateMs: number
-  /** Beyond the TTL: old rather than an error. */
+  /** Time past the TTL in which a stale answer may replace an error, in ms. */
   readonly staleIfErrorMs: number
 }
 
-/** How old an answer is and what it may be used for; all of it in ms, on the monotonic clock. */
+/** The age of an entry and what it may be used for. All times are ms on the monotonic clock. */
 export class Freshness {
   readonly #options: FreshnessOptions
   readonly #clock: Pick<Clock, 'now'>
@@ -22,41 +22,59 @@ export class Freshness {
     this.#effectiveTtlMs = effectiveTtlMs
   }
 
-  /** Since upstream answered. */
-  ageMs(held: CacheEntry): number {
-    return Math.max(0, this.#clock.now() - held.receivedAt)
+  /** Time since upstream answered. */
+  ageMs(entry: CacheEntry): number {
+    return Math.max(0, this.#clock.now() - entry.receivedAt)
   }
 
-  /** The TTL in force for this entry; what stretches it leaves stations without connectors alone. */
+  /** The TTL in force for this entry. Pacing does not extend the TTL of stations without connectors. */
   ttlMs({ answer, jitter }: CacheEntry): number {
     return (answer.isEmpty ? this.#options.emptyTtlMs : this.#effectiveTtlMs()) * jitter
   }
 
-  /** The age, and what is left of the TTL; negative once it is over. */
-  of(held: CacheEntry): { readonly ageMs: number; readonly ttlMs: number } {
-    const ageMs = this.ageMs(held)
-    return { ageMs, ttlMs: this.ttlMs(held) - ageMs }
+  /** The age, and the rest of the TTL; negative when stale. */
+  of(entry: CacheEntry): { readonly ageMs: number; readonly ttlMs: number } {
+    const ageMs = this.ageMs(entry)
+    return { ageMs, ttlMs: this.ttlMs(entry) - ageMs }
   }
 
-  /** How long the answer has been past its fresh time; 0 and less is fresh. */
-  staleForMs(held: CacheEntry): number {
-    return this.ageMs(held) - this.ttlMs(held)
+  /** How long the entry has been stale; 0 or less when fresh. */
+  staleForMs(entry: CacheEntry): number {
+    return this.ageMs(entry) - this.ttlMs(entry)
   }
 
-  mayServeWhileRevalidating(held: CacheEntry): boolean {
-    return this.staleForMs(held) <= this.#options.staleWhileRevalidateMs
+  mayServeWhileRevalidating(entry: CacheEntry): boolean {
+    return this.staleForMs(entry) <= this.#options.staleWhileRevalidateMs
   }
 
-  mayServeStale(held: CacheEntry): boolean {
-    return this.staleForMs(held) <= this.#longestStaleMs()
+  /** Whether the entry may replace an error, or an answer that takes too long. */
+  mayServeStale(entry: CacheEntry): boolean {
+    return this.staleForMs(entry) <= this.#maxStaleMs()
   }
 
-  /** How long after its receipt the answer is of no use to anyone. */
-  maxAgeMs(held: CacheEntry): number {
-    return this.ttlMs(held) + this.#longestStaleMs()
+  /** The age from which on the entry is expired: past every window. */
+  maxAgeMs(entry: CacheEntry): number {
+    return this.ttlMs(entry) + this.#maxStaleMs()
   }
 
-  #longestStaleMs(): number {
+  #maxStaleMs(): number {
     return Math.max(this.#options.staleIfErrorMs, this.#options.staleWhileRevalidateMs)
   }
+}
+
+/** Maximum part of the TTL that the jitter takes: `CACHE_TTL` stays recognisable in what clients observe. */
+const MAX_SHORTENING = 0.1
+/**
+ * Mean part of the TTL that the jitter takes, and what it costs: 1.5 % more calls for a station in constant demand. An
+ * even spread over MAX_SHORTENING would cost 5 %.
+ */
+const MEAN_SHORTENING = 0.015
+
+/**
+ * The jitter of an entry: the part of the TTL for which it is fresh (0.9 to 1), so that entries stored together do not
+ * expire together. Exponential: of all distributions with this mean it has the greatest entropy.
+ * @param random from 0 up to, not including, 1
+ */
+export function ttlFactor(random: number): number {
+  return 1 - Math.min(MAX_SHORTENING, -MEAN_SHORTENING * Math.log(1 - random))
 }

@@ -1,36 +1,69 @@
 import { LRUCache } from 'lru-cache'
-import type { Clock } from '../lib/clock.ts'
 import type { ErrorCode } from '../errors.ts'
 import { ServiceError } from '../errors.ts'
+import type { Clock } from '../lib/clock.ts'
 import { copyString } from '../lib/copy-string.ts'
 
+interface ErrorRule {
+  /**
+   * `negative`: upstream's answer about the id itself, cached. `back-off`: a call was made and failed. `none`: no call
+   * was sent, because of a limit, a cool-down or an open circuit, each of which ends by itself.
+   */
+  readonly station: 'negative' | 'back-off' | 'none'
+  /** Whether a stale answer is better than this error: the present state of the station is unknown. */
+  readonly staleFallback: boolean
+}
+
+/** A client error does not become right with a stale answer. */
+const CLIENT_ERROR: ErrorRule = { station: 'none', staleFallback: false }
+
+/** What the cache does with the error of a call, or of an attempt to make one. */
+const ERROR_RULES: Record<ErrorCode, ErrorRule> = {
+  InvalidParameter: { station: 'negative', staleFallback: false },
+  NotFound: { station: 'negative', staleFallback: false },
+  UpstreamFailed: { station: 'back-off', staleFallback: true },
+  UpstreamTimeout: { station: 'back-off', staleFallback: true },
+  InternalError: { station: 'back-off', staleFallback: true },
+  UpstreamRefused: { station: 'none', staleFallback: true },
+  UpstreamUnavailable: { station: 'none', staleFallback: true },
+  QuotaExhausted: { station: 'none', staleFallback: true },
+  TooManyRequests: { station: 'none', staleFallback: true },
+  MissingParameter: CLIENT_ERROR,
+  Forbidden: CLIENT_ERROR,
+  MethodNotAllowed: CLIENT_ERROR,
+  RequestTimeout: CLIENT_ERROR,
+  HeadersTooLarge: CLIENT_ERROR,
+}
+
+export function allowsStaleFallback({ code }: ServiceError): boolean {
+  return ERROR_RULES[code].staleFallback
+}
+
 export interface NegativeCacheOptions {
-  /** How long upstream's refusal of an id (400, 404) is remembered, in ms; 0 forgets at once. */
+  /** TTL of upstream's 400 and 404 in ms; 0 caches none. */
   readonly negativeTtlMs: number
   readonly clock: Pick<Clock, 'now'>
 }
 
 interface CachedError {
   readonly error: ServiceError
-  /** Until then the id is not asked for again, on the monotonic clock. */
+  /** Until then no call is made for the id; on the monotonic clock. */
   readonly until: number
-  /** Failures in a row. */
+  /** Failed calls in a row; 0 for a negative entry. */
   readonly failures: number
 }
 
-/** Back-off after a failure for one station: 1 s, doubling to 10 s while it fails. */
+/**
+ * Back-off after a failed call for one station: 1 s, doubling to 10 s while calls fail. Short at first, because most
+ * failures are single; the maximum bounds how long a station stays stale after upstream has recovered.
+ */
 export const INITIAL_BACK_OFF_MS = 1_000
 export const MAX_BACK_OFF_MS = 10_000
 
-/** Ids remembered at most; the oldest is forgotten and simply asked for again. */
-const MAX_SETBACKS = 10_000
+/** Bounds the memory that made-up ids take to about 5 MB. An evicted id costs one more call. */
+const MAX_IDS = 10_000
 
-/** Upstream's answer about the id itself: told again as such, never as an old answer. */
-const REFUSALS: ReadonlySet<ErrorCode> = new Set(['InvalidParameter', 'NotFound'])
-/** A call went out and failed. Errors that kept a call from being sent have their own end and need no back-off. */
-const FAILURES: ReadonlySet<ErrorCode> = new Set(['UpstreamFailed', 'UpstreamTimeout', 'InternalError'])
-
-/** What the call of another replica has ended in: it sets the id back for what is left of that. */
+/** The call of another replica failed; the back-off or the negative entry lasts for what is left of it. */
 export class PeerError extends ServiceError {
   readonly forMs: number
 
@@ -41,47 +74,57 @@ export class PeerError extends ServiceError {
   }
 }
 
-/** Which ids must not be asked for now, and why. Errors live here and nowhere else: never among the answers. */
+/**
+ * The ids for which no call is made at present, with the error that a lookup gets instead: negative entries and
+ * back-offs. Errors are stored here and never in the EntryStore, so no error can be served as a stale answer.
+ */
 export class NegativeCache {
   readonly #options: NegativeCacheOptions
-  readonly #setbacks = new LRUCache<string, CachedError>({ max: MAX_SETBACKS })
+  readonly #errors = new LRUCache<string, CachedError>({ max: MAX_IDS })
 
   constructor(options: NegativeCacheOptions) {
     this.#options = options
   }
 
-  /** The error to tell for this id instead of a call; null when it may be asked for. */
+  /** The error in force for this id; null if a call may be made. */
   get(id: string): ServiceError | null {
-    const setback = this.#setbacks.get(id)
-    return setback !== undefined && this.#options.clock.now() < setback.until ? setback.error : null
+    const cached = this.#errors.get(id)
+    return cached !== undefined && this.#options.clock.now() < cached.until ? cached.error : null
   }
 
-  /** Whether upstream's own refusal of this id is in force. */
+  /** Whether a negative entry of this id is in force. */
   hasNegative(id: string): boolean {
     const error = this.get(id)
-    return error !== null && REFUSALS.has(error.code)
+    return error !== null && ERROR_RULES[error.code].station === 'negative'
   }
 
-  /** How long the id is not asked for after such an error, in ms; 0 if it sets nothing back. */
+  /** How long no call is made for the id after this error, in ms; 0 if the next call may follow at once. */
   ttlMsFor(id: string, error: ServiceError): number {
     if (error instanceof PeerError) return error.forMs
-    if (REFUSALS.has(error.code)) return this.#options.negativeTtlMs
-    return FAILURES.has(error.code) ? backOffMs(this.#failures(id) + 1) : 0
+    switch (ERROR_RULES[error.code].station) {
+      case 'negative':
+        return this.#options.negativeTtlMs
+      case 'back-off':
+        return backOffMs(this.#failures(id) + 1)
+      case 'none':
+        return 0
+    }
   }
 
   record(id: string, error: ServiceError): void {
-    const isFailure = FAILURES.has(error.code)
-    if (!isFailure && !REFUSALS.has(error.code)) return
+    const { station } = ERROR_RULES[error.code]
+    if (station === 'none') return
     const until = this.#options.clock.now() + this.ttlMsFor(id, error)
-    this.#setbacks.set(copyString(id), { error, until, failures: isFailure ? this.#failures(id) + 1 : 0 })
+    const failures = station === 'back-off' ? this.#failures(id) + 1 : 0
+    this.#errors.set(copyString(id), { error, until, failures })
   }
 
   clear(id: string): void {
-    this.#setbacks.delete(id)
+    this.#errors.delete(id)
   }
 
   #failures(id: string): number {
-    return this.#setbacks.peek(id)?.failures ?? 0
+    return this.#errors.peek(id)?.failures ?? 0
   }
 }
 

@@ -1,16 +1,45 @@
+/*
+ * One call per station among all replicas. Three parts play together:
+ *
+ * - the in-flight call (single-flight.ts) makes it one per station within this process;
+ * - the lease (shared-store.ts) makes it one among replicas. It is short and renewed, so that a replica that dies or is
+ *   cut off delays the others by at most LEASE_MS;
+ * - the negative cache (negative-cache.ts) keeps the error of a failed call. The replica that called leaves the error in
+ *   place of the lease; the others record it for the rest of its time, so that not each of them makes a call that fails.
+ *
+ *     waiters      replica A              shared store             replica B      waiters
+ *       │ get          │                       │                       │ get          │
+ *       ├─────────────▶│ leaseGet(known, A)    │                       │◀─────────────┤
+ *       │  (one call   ├──────────────────────▶│                       │              │
+ *       │  in flight)  │◀────────────── lease ─┤    leaseGet(known, B) │              │
+ *       │              │                       │◀──────────────────────┤              │
+ *       │              │ load() ──▶ TomTom     ├─ leased-by-peer ─────▶│              │
+ *       │              │                       │                       │ pause, again │
+ *       │              │ renew (every 0.5 s)   │                       │              │
+ *       │              ├──────────────────────▶│                       │              │
+ *       │              │ publish(answer)       │                       │              │
+ *       │              ├──────────────────────▶│    leaseGet(known, B) │              │
+ *       │◀─────────────┤                       │◀──────────────────────┤              │
+ *       │   miss       │                       ├─ answer ─────────────▶├─────────────▶│ hit
+ *
+ * If the call fails, A sends release(error) instead of publish, and B gets `error` instead of `answer`: a PeerError, which
+ * ends B's in-flight call and enters B's negative cache like an error of its own.
+ *
+ * A lease that ends while its holder still calls costs a second call and nothing else: answers carry the start of their
+ * call, and the store keeps the one of the later call. If the store is unavailable, the replica calls without a lease.
+ */
 import { randomBytes } from 'node:crypto'
 import { decodeAvailability } from '../availability/decode.ts'
-import type { Clock } from '../lib/clock.ts'
 import { asServiceError, ServiceError } from '../errors.ts'
 import type { Observer, SharedResult } from '../events.ts'
+import type { Clock } from '../lib/clock.ts'
 import { Answer } from './answer.ts'
+import type { CacheEntry } from './entry-store.ts'
+import { floorMs } from './entry-store.ts'
 import type { Freshness } from './freshness.ts'
 import type { NegativeCache } from './negative-cache.ts'
 import { PeerError } from './negative-cache.ts'
 import type { SharedAnswer, SharedAnswerStore } from './shared-store.ts'
-import { RENEW_EVERY_MS } from './shared-store.ts'
-import type { CacheEntry } from './entry-store.ts'
-import { floorMs } from './entry-store.ts'
 
 export interface SharedLoaderDeps {
   readonly store: SharedAnswerStore
@@ -18,7 +47,7 @@ export interface SharedLoaderDeps {
   /** From 0 up to, not including, 1. */
   readonly random: () => number
   readonly observer: Pick<Observer, 'sharedCacheLookedUp'>
-  /** Nobody waits for a flight longer than this, in ms. */
+  /** Deadline of an in-flight call in ms. After it no waiter is left. */
   readonly deadlineMs: number
   readonly freshness: Pick<Freshness, 'maxAgeMs' | 'staleForMs'>
   readonly negativeCache: Pick<NegativeCache, 'ttlMsFor'>
@@ -26,144 +55,138 @@ export interface SharedLoaderDeps {
 
 export interface LoadRequest {
   readonly id: string
-  /** What is held already, old as it may be. */
-  readonly entry: CacheEntry | undefined
-  /** Nobody waits for it. */
+  /** The present entry, however stale. */
+  readonly entry: CacheEntry | null
+  /** A refresh: its client already has a stale answer. */
   readonly lowPriority: boolean
-  /** Calls upstream; the answer gets this name. */
-  readonly load: (token: string) => Promise<CacheEntry>
-}
-
-/** Bounds of the pause before looking again while another replica calls, in ms. */
-const PAUSE_OF_CALLERS_MS = [10, 30] as const
-const PAUSE_OF_REFRESHES_MS = [100, 300] as const
-
-const TOO_LATE = 'the replica that called got no answer in time'
-
-interface Outcome {
-  /** Null if it is on this replica to call. */
-  readonly answer: CacheEntry | null
-  readonly result: SharedResult
-  /** In whose name the lease is, if there is one. */
-  readonly token: string
+  /** Calls upstream; `version` becomes the version of the entry. */
+  readonly load: (version: string) => Promise<CacheEntry>
 }
 
 /**
- * A flight that the replicas share: an answer that another one has; else the lease, and a call of our own; else a
- * while of waiting for the one who holds the lease. Without the shared tier it is a call of our own at once.
+ * The longest wait for a replica that died: half of UPSTREAM_TIMEOUT's default, so that a waiter still has time for a
+ * call before the deadline.
  */
+export const LEASE_MS = 1_500
+/** A third of the lease: one renewal may be lost, or be late by 0.5 s. */
+const RENEW_EVERY_MS = LEASE_MS / 3
+
+/**
+ * Bounds of the random pause before the next leaseGet while a peer calls, in ms. With waiters it is short against a call
+ * to TomTom, as it adds to their latency; without any, a tenth of the commands will do.
+ */
+const PAUSE_WITH_WAITERS_MS = [10, 30] as const
+const PAUSE_OF_REFRESH_MS = [100, 300] as const
+
+/** What #leaseOrAnswer found: a peer's answer, or that this replica makes the call. */
+interface Outcome {
+  /** Null if this replica makes the call. */
+  readonly answer: CacheEntry | null
+  readonly result: SharedResult
+  /** The holder of the lease, if there is one, and the version of the answer to be. */
+  readonly token: string
+}
+
+/** Loads an entry from the shared store, or from upstream with a lease on the call. */
 export class SharedLoader {
-  readonly #parts: SharedLoaderDeps
+  readonly #deps: SharedLoaderDeps
 
-  constructor(parts: SharedLoaderDeps) {
-    this.#parts = parts
+  constructor(deps: SharedLoaderDeps) {
+    this.#deps = deps
   }
 
-  async load(wanted: LoadRequest): Promise<CacheEntry> {
-    const { store: tier } = this.#parts
-    if (!tier.isUp) return this.#call(wanted, newVersion())
-    const { answer, result, token } = await this.#negotiate(wanted)
-    this.#parts.observer.sharedCacheLookedUp(result)
-    return answer ?? this.#call(wanted, token)
+  /** @throws ServiceError the error of this replica's call, or of a peer's */
+  async load(request: LoadRequest): Promise<CacheEntry> {
+    if (!this.#deps.store.isUp) return this.#call(request, newVersion())
+    const { answer, result, token } = await this.#leaseOrAnswer(request)
+    this.#deps.observer.sharedCacheLookedUp(result)
+    return answer ?? this.#call(request, token)
   }
 
-  /**
-   * Looks until there is an answer, or it is on this replica to call.
-   * @throws ServiceError that another replica's call has just ended in
-   */
-  async #negotiate({ id, entry: held, lowPriority: background }: LoadRequest): Promise<Outcome> {
-    const { store: tier, clock, deadlineMs } = this.#parts
+  /** Asks the store until there is a usable answer, or this replica may call. */
+  async #leaseOrAnswer({ id, entry, lowPriority }: LoadRequest): Promise<Outcome> {
+    const { store, clock, deadlineMs } = this.#deps
     const deadline = clock.now() + deadlineMs
     const token = newVersion()
-    let known = held?.version ?? ''
+    let known = entry?.version ?? ''
     let result: SharedResult = 'miss'
     for (;;) {
-      const seen = await tier.leaseGet(id, known, token)
-      switch (seen.kind) {
+      const reply = await store.leaseGet(id, known, { token, ms: LEASE_MS })
+      switch (reply.kind) {
         case 'answer': {
-          const adopted = this.#adopt(id, seen.answer)
-          if (adopted !== null && isNewer(adopted, held) && this.#isWanted(adopted, background)) {
-            return { answer: adopted, result: 'hit', token }
+          const decoded = this.#decode(id, reply.answer)
+          if (decoded !== null && isNewer(decoded, entry) && this.#isUsable(decoded, lowPriority)) {
+            return { answer: decoded, result: 'hit', token }
           }
-          if (adopted === null) result = 'error'
-          known = seen.answer.version
+          if (decoded === null) result = 'error'
+          known = reply.answer.version
           break
         }
-        case 'taken':
-          if (clock.now() > deadline) throw new ServiceError('UpstreamTimeout', { reason: TOO_LATE })
-          await this.#pause(background)
+        case 'leased-by-peer':
+          if (clock.now() > deadline) {
+            throw new ServiceError('UpstreamTimeout', { reason: 'the call of another replica took too long' })
+          }
+          await this.#pause(lowPriority)
           break
-        case 'setback':
-          throw new PeerError(seen.code, seen.ms)
+        case 'error':
+          throw new PeerError(reply.code, reply.ms)
         case 'lease':
-          return { answer: null, result: seen.overCorruptValue ? 'error' : result, token }
-        case 'failed':
+          return { answer: null, result: reply.overCorruptValue ? 'error' : result, token }
+        case 'unavailable':
           return { answer: null, result: 'error', token }
       }
     }
   }
 
-  /** Calls upstream, and lets the others know how it ended. */
+  /** Calls upstream and shares the answer, or the error and its back-off. */
   async #call({ id, load }: LoadRequest, token: string): Promise<CacheEntry> {
-    const { store: tier, negativeCache: setbacks } = this.#parts
-    const stopRenewing = this.#renewed(id, token)
+    const { store, negativeCache } = this.#deps
+    const stopRenewing = this.#keepLease(id, token)
     try {
-      const held = await load(token)
-      this.#publish(id, held)
-      return held
+      const entry = await load(token)
+      this.#publish(id, entry)
+      return entry
     } catch (thrown) {
       const error = asServiceError(thrown)
-      tier.release(id, token, { code: error.code, ms: setbacks.ttlMsFor(id, error) })
+      store.release(id, token, { code: error.code, ms: negativeCache.ttlMsFor(id, error) })
       throw error
     } finally {
       stopRenewing()
     }
   }
 
-  /** Null for what is no answer for this station. */
-  #adopt(id: string, { json, ageMs, startedAgoMs, jitter, version: token }: SharedAnswer): CacheEntry | null {
+  /** A refresh needs a fresh answer; a waiter may also get a stale one. */
+  #isUsable(entry: CacheEntry, lowPriority: boolean): boolean {
+    return !lowPriority || this.#deps.freshness.staleForMs(entry) <= 0
+  }
+
+  /** Null if the value is not an answer for this station. */
+  #decode(id: string, { json, ageMs, startedAgoMs, jitter, version }: SharedAnswer): CacheEntry | null {
     try {
       const answer = new Answer(decodeAvailability(json, id))
-      const now = this.#parts.clock.now()
+      const now = this.#deps.clock.now()
       const [receivedAt, startedAt] = [floorMs(now - ageMs), floorMs(now - startedAgoMs)]
-      return {
-        answer,
-        receivedAt,
-        startedAt,
-        jitter,
-        version: token,
-        fromPeer: true,
-        lastUsedAt: floorMs(now),
-      }
+      return { answer, receivedAt, startedAt, jitter, version, fromPeer: true, lastUsedAt: floorMs(now) }
     } catch {
       return null
     }
   }
 
-  /** A refresh is for a fresh answer; who waits may be content with an old one. */
-  #isWanted(answer: CacheEntry, background: boolean): boolean {
-    return !background || this.#parts.freshness.staleForMs(answer) <= 0
-  }
-
-  #publish(id: string, held: CacheEntry): void {
-    const { clock, store: tier, freshness } = this.#parts
-    const { answer, receivedAt, startedAt, jitter, version: token } = held
+  #publish(id: string, entry: CacheEntry): void {
+    const { clock, store, freshness } = this.#deps
+    const { answer, receivedAt, startedAt, jitter, version } = entry
     const now = clock.now()
     const [ageMs, startedAgoMs] = [now - receivedAt, now - startedAt]
-    tier.publish(
-      id,
-      { json: answer.json, ageMs, startedAgoMs, jitter, version: token },
-      freshness.maxAgeMs(held),
-    )
+    store.publish(id, { json: answer.json, ageMs, startedAgoMs, jitter, version }, freshness.maxAgeMs(entry))
   }
 
-  /** Keeps the lease until the function returned is called. */
-  #renewed(id: string, token: string): () => void {
-    const { clock, store: tier } = this.#parts
+  /** Renews the lease until the returned function is called. */
+  #keepLease(id: string, token: string): () => void {
+    const { clock, store } = this.#deps
     let cancel: () => void
     const schedule = () => {
       cancel = clock.after(RENEW_EVERY_MS, () => {
-        tier.renew(id, token)
+        store.renew(id, { token, ms: LEASE_MS })
         schedule()
       })
     }
@@ -173,17 +196,18 @@ export class SharedLoader {
     }
   }
 
-  #pause(background: boolean): Promise<void> {
-    const { clock, random } = this.#parts
-    const [shortest, longest] = background ? PAUSE_OF_REFRESHES_MS : PAUSE_OF_CALLERS_MS
-    return new Promise((resolve) => void clock.after(shortest + random() * (longest - shortest), resolve))
+  #pause(lowPriority: boolean): Promise<void> {
+    const { clock, random } = this.#deps
+    const [min, max] = lowPriority ? PAUSE_OF_REFRESH_MS : PAUSE_WITH_WAITERS_MS
+    return new Promise((resolve) => void clock.after(min + random() * (max - min), resolve))
   }
 }
 
+/** 72 random bits, in characters that every store can use as a key or a field. */
 function newVersion(): string {
   return randomBytes(9).toString('base64url')
 }
 
-function isNewer(one: CacheEntry, other: CacheEntry | undefined): boolean {
-  return other === undefined || one.receivedAt > other.receivedAt
+function isNewer(entry: CacheEntry, other: CacheEntry | null): boolean {
+  return other === null || entry.receivedAt > other.receivedAt
 }

@@ -1,48 +1,53 @@
 import type { ErrorCode } from '../errors.ts'
 
-/** An answer as replicas hand it to each other. */
+/** An answer as replicas exchange it. Durations instead of moments: monotonic clocks differ between replicas. */
 export interface SharedAnswer {
-  /** Differs from answer to answer. */
+  /** Identifies this answer: the token of the call that brought it. */
   readonly version: string
   /** The unfiltered answer as JSON text. */
   readonly json: string
-  /** Since upstream answered, in ms. */
+  /** Time since upstream answered, in ms. */
   readonly ageMs: number
-  /** Since the call for it began, in ms. */
+  /** Time since the call began, in ms. */
   readonly startedAgoMs: number
-  /** The answer's part of the TTL, from 0 to 1: the same for all replicas, so that none refreshes for the others. */
+  /** 0.9 to 1 (see ttlFactor). The same on all replicas, so that none refreshes before the others. */
   readonly jitter: number
 }
 
-/** What a replica finds that wants to call upstream for a station. */
+/** The reply to a replica that is about to call upstream for a station. */
 export type LeaseResult =
-  /** An answer other than the one it knows. */
+  /** An answer with a version other than the known one. */
   | { readonly kind: 'answer'; readonly answer: SharedAnswer }
-  /** The lease is its own: it calls. What was there instead of an answer may have been none. */
+  /** The replica has the lease and makes the call. `overCorruptValue`: the stored value was not an answer. */
   | { readonly kind: 'lease'; readonly overCorruptValue: boolean }
-  /** Another replica holds the lease, and calls. */
-  | { readonly kind: 'taken' }
-  /** Another replica's call has failed, and none is made for so long. */
-  | { readonly kind: 'setback'; readonly code: ErrorCode; readonly ms: number }
-  /** Nothing can be known now. */
-  | { readonly kind: 'failed' }
+  /** Another replica has the lease and its call is in flight. */
+  | { readonly kind: 'leased-by-peer' }
+  /** Another replica's call failed with this code; for `ms` more no call is made. */
+  | { readonly kind: 'error'; readonly code: ErrorCode; readonly ms: number }
+  /** The store cannot be reached. */
+  | { readonly kind: 'unavailable' }
 
-/** Replicas share answers and flights here. Nothing of it rejects, and none of it takes long. */
+/** The right to call for a station. It ends `ms` after it was acquired or last renewed. */
+export interface Lease {
+  /** The holder: one call of one replica. */
+  readonly token: string
+  readonly ms: number
+}
+
+/**
+ * Answers and leases that replicas share. No method rejects, and each has a short timeout of its own: without the store a
+ * replica makes its own calls. test/redis/shared-cache.test.ts is the contract suite for every implementation.
+ */
 export interface SharedAnswerStore {
   readonly isUp: boolean
   /**
-   * An answer whose token is not `known`, else a lease in the name of `token`, if it is to be had. Both in one step,
-   * so that nobody calls who comes just after another's answer.
+   * An answer whose version is not `known`, else the lease if no other replica has it. Atomic: otherwise a replica could acquire the lease right after another published the answer.
    */
-  leaseGet(id: string, known: string, token: string): Promise<LeaseResult>
-  /** Holds the lease for longer. */
-  renew(id: string, token: string): void
-  /** Shares the answer for so long, unless that of a later call is there, and ends the lease of the same token. */
+  leaseGet(id: string, known: string, lease: Lease): Promise<LeaseResult>
+  /** Extends the lease to its full duration again, if this token still holds it. */
+  renew(id: string, lease: Lease): void
+  /** Stores the answer for `lifeMs` unless one of a later call is present, and ends the lease of the same token. */
   publish(id: string, answer: SharedAnswer, lifeMs: number): void
-  /** Ends the lease; if the call failed in a way that sets the station back, others are told so for that long. */
-  release(id: string, token: string, setback: { readonly code: ErrorCode; readonly ms: number }): void
+  /** Ends the lease after a failed call; other replicas get the error for `ms`, which may be 0. */
+  release(id: string, token: string, error: { readonly code: ErrorCode; readonly ms: number }): void
 }
-
-/** A lease that is not renewed ends after this: its holder is gone or cut off. */
-export const LEASE_MS = 1_500
-export const RENEW_EVERY_MS = 500

@@ -1,62 +1,63 @@
 /**
- * One call at a time for a key, shared by everyone who asks meanwhile.
+ * At most one call per key in flight, shared by all callers of that key.
  *
- * A flight belongs to no one who waits for it: whoever leaves detaches at once and changes nothing for the
- * others, and a flight that everybody left goes on to its end. It ends by its own result or at its deadline,
- * whichever is first. It leaves the map before anyone who waits hears of it, so that whoever asks again in
- * reaction to the result starts anew; and it removes only itself.
+ * - No waiter owns the call. A waiter whose signal aborts stops waiting at once; the call and the other waiters are
+ *   not affected, and a call without waiters runs to its end.
+ * - A call ends with its own result or at its deadline, whichever is first.
+ * - It leaves the map before any waiter is notified, so a waiter that asks again in reaction starts a new call.
+ * - It removes only itself: the late end of a call past its deadline does not touch the next call for the key.
  */
-export interface FlightOptions {
-  /** Longest life of a flight, in milliseconds. */
+export interface SingleFlightOptions {
+  /** Maximum duration of a call, in ms. */
   readonly deadlineMs: number
-  /** Runs the callback after so many milliseconds, unless the function returned is called before. */
+  /** Runs the callback after so many ms, unless the returned function is called before. */
   readonly after: (ms: number, callback: () => void) => () => void
-  /** What those who wait get at the deadline. */
+  /** Creates the error that waiters get at the deadline. */
   readonly timeoutError: () => Error
 }
 
-export interface Flight<T> {
+export interface InFlightCall<T> {
   readonly result: Promise<T>
-  /** How many wait for it now. */
+  /** Number of waiters at present. */
   waiters: number
 }
 
 export class SingleFlight<T> {
-  readonly #flights = new Map<string, Flight<T>>()
-  readonly #options: FlightOptions
+  readonly #calls = new Map<string, InFlightCall<T>>()
+  readonly #options: SingleFlightOptions
 
-  constructor(options: FlightOptions) {
+  constructor(options: SingleFlightOptions) {
     this.#options = options
   }
 
   get size(): number {
-    return this.#flights.size
+    return this.#calls.size
   }
 
-  /** The flight under way for the key, if there is one. */
-  inFlight(key: string): Flight<T> | undefined {
-    return this.#flights.get(key)
+  /** The key's in-flight call, if there is one. */
+  inFlight(key: string): InFlightCall<T> | undefined {
+    return this.#calls.get(key)
   }
 
   /**
-   * Starts a flight; the caller has seen that none is under way. `onFailure` hears of its failure while nobody
-   * can have started the next; what comes after the deadline is heard by no one.
+   * Starts a call. The caller has checked that none is in flight for the key. `onFailure` runs before the next call for
+   * the key can start; it is not run for an error after the deadline.
    */
-  start(key: string, call: () => Promise<T>, onFailure: (error: unknown) => void = () => {}): Flight<T> {
+  start(key: string, run: () => Promise<T>, onFailure: (error: unknown) => void = () => {}): InFlightCall<T> {
     const { deadlineMs, after, timeoutError } = this.#options
     const { promise, resolve, reject } = withResolvers<T>()
-    const flight: Flight<T> = { result: promise, waiters: 0 }
-    this.#flights.set(key, flight)
-    let landed = false
-    const land = (tell: () => void) => {
-      if (landed) return
-      landed = true
+    const call: InFlightCall<T> = { result: promise, waiters: 0 }
+    this.#calls.set(key, call)
+    let hasEnded = false
+    const end = (settle: () => void) => {
+      if (hasEnded) return
+      hasEnded = true
       cancelDeadline()
-      if (this.#flights.get(key) === flight) this.#flights.delete(key)
-      tell()
+      if (this.#calls.get(key) === call) this.#calls.delete(key)
+      settle()
     }
     const fail = (error: unknown) => {
-      land(() => {
+      end(() => {
         onFailure(error)
         reject(error)
       })
@@ -64,29 +65,30 @@ export class SingleFlight<T> {
     const cancelDeadline = after(deadlineMs, () => {
       fail(timeoutError())
     })
-    promise.catch(() => {}) // a flight that nobody waits for may fail
-    void settle(call, (value) => land(() => resolve(value)), fail)
-    return flight
+    promise.catch(() => {}) // a call without waiters may fail
+    void settle(run, (value) => end(() => resolve(value)), fail)
+    return call
   }
 
-  /** The flight's result, or a rejection with the signal's reason as soon as it aborts. */
-  wait(flight: Flight<T>, signal?: AbortSignal): Promise<T> {
-    flight.waiters++
+  /** The result of the call; rejects with the signal's reason as soon as the signal aborts. */
+  wait(call: InFlightCall<T>, signal?: AbortSignal): Promise<T> {
+    call.waiters++
     const leave = () => {
-      flight.waiters--
+      call.waiters--
     }
-    const waiting = signal === undefined ? flight.result : detachable(flight.result, signal)
-    return waiting.finally(leave)
+    const result = signal === undefined ? call.result : detachable(call.result, signal)
+    return result.finally(leave)
   }
 }
 
+/** Also for a `run` that throws synchronously. */
 async function settle<T>(
-  call: () => Promise<T>,
+  run: () => Promise<T>,
   succeed: (value: T) => void,
   fail: (error: unknown) => void,
 ): Promise<void> {
   try {
-    succeed(await call())
+    succeed(await run())
   } catch (error) {
     fail(error)
   }
@@ -94,14 +96,14 @@ async function settle<T>(
 
 function detachable<T>(result: Promise<T>, signal: AbortSignal): Promise<T> {
   const { promise, resolve, reject } = withResolvers<T>()
-  const leave = () => {
+  const detach = () => {
     reject(signal.reason)
   }
-  if (signal.aborted) leave()
-  signal.addEventListener('abort', leave, { once: true })
+  if (signal.aborted) detach()
+  signal.addEventListener('abort', detach, { once: true })
   result.then(resolve, reject)
   return promise.finally(() => {
-    signal.removeEventListener('abort', leave)
+    signal.removeEventListener('abort', detach)
   })
 }
 
@@ -115,9 +117,9 @@ interface Resolvers<T> {
 function withResolvers<T>(): Resolvers<T> {
   let resolve!: (value: T) => void
   let reject!: (error: unknown) => void
-  const promise = new Promise<T>((fulfil, refuse) => {
-    resolve = fulfil
-    reject = refuse
+  const promise = new Promise<T>((onResolve, onReject) => {
+    resolve = onResolve
+    reject = onReject
   })
   return { promise, resolve, reject }
 }

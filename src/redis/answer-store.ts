@@ -1,4 +1,4 @@
-import type { SharedAnswer, SharedAnswerStore, LeaseResult } from '../cache/shared-store.ts'
+import type { Lease, LeaseResult, SharedAnswer, SharedAnswerStore } from '../cache/shared-store.ts'
 import type { ErrorCode } from '../errors.ts'
 import { STATUS_OF } from '../errors.ts'
 import type { Commands } from './commands.ts'
@@ -12,24 +12,22 @@ const THOUSANDTHS = 1_000
 /** The shared tier of the cache: answers, and leases on the right to call for one. */
 export class RedisAnswerStore implements SharedAnswerStore {
   readonly #commands: Commands
-  readonly #leaseMs: number
 
-  constructor(commands: Commands, leaseMs: number) {
+  constructor(commands: Commands) {
     this.#commands = commands
-    this.#leaseMs = leaseMs
   }
 
   get isUp(): boolean {
     return this.#commands.isUp
   }
 
-  async leaseGet(id: string, known: string, token: string): Promise<LeaseResult> {
-    const reply = await this.#commands.script(LEASE_GET, keysOf(id), [known, token, this.#leaseMs])
+  async leaseGet(id: string, known: string, { token, ms }: Lease): Promise<LeaseResult> {
+    const reply = await this.#commands.script(LEASE_GET, keysOf(id), [known, token, ms])
     return readSight(reply)
   }
 
-  renew(id: string, token: string): void {
-    void this.#commands.script(RENEW, [leaseOf(id)], [token, this.#leaseMs])
+  renew(id: string, { token, ms }: Lease): void {
+    void this.#commands.script(RENEW, [leaseOf(id)], [token, ms])
   }
 
   publish(id: string, answer: SharedAnswer, lifeMs: number): void {
@@ -38,8 +36,8 @@ export class RedisAnswerStore implements SharedAnswerStore {
     void this.#commands.script(PUBLISH, keysOf(id), [token, ...moments, json, Math.ceil(lifeMs)])
   }
 
-  release(id: string, token: string, setback: { readonly code: ErrorCode; readonly ms: number }): void {
-    void this.#commands.script(RELEASE, [leaseOf(id)], [token, `!${setback.code}`, Math.ceil(setback.ms)])
+  release(id: string, token: string, error: { readonly code: ErrorCode; readonly ms: number }): void {
+    void this.#commands.script(RELEASE, [leaseOf(id)], [token, `!${error.code}`, Math.ceil(error.ms)])
   }
 }
 
@@ -57,14 +55,14 @@ function readSight(reply: unknown): LeaseResult {
   if (kind === 'lease') return { kind, overCorruptValue: value === 1 }
   if (kind === 'taken') return readTaken(String(value), Number(number))
   const answer = kind === 'answer' ? readAnswer(String(value), Number(number)) : null
-  return answer === null ? { kind: 'failed' } : { kind: 'answer', answer }
+  return answer === null ? { kind: 'unavailable' } : { kind: 'answer', answer }
 }
 
 function readTaken(holder: string, ms: number): LeaseResult {
   const code = SETBACK.exec(holder)?.[1]
   return code !== undefined && Object.hasOwn(STATUS_OF, code)
-    ? { kind: 'setback', code: code as ErrorCode, ms: Math.max(0, ms) }
-    : { kind: 'taken' }
+    ? { kind: 'error', code: code as ErrorCode, ms: Math.max(0, ms) }
+    : { kind: 'leased-by-peer' }
 }
 
 /** Null for what nobody of ours has written. A moment in the future, after a change of servers, is now. */

@@ -15,14 +15,10 @@ export interface RedisStores {
   readonly close: () => void
 }
 
-/** @param leaseMs how long a lease holds that nobody renews */
-export async function openRedisStores(
-  target: RedisConfig,
-  { leaseMs, ...parts }: CommandsDeps & { readonly leaseMs: number },
-): Promise<RedisStores> {
+export async function openRedisStores(target: RedisConfig, parts: CommandsDeps): Promise<RedisStores> {
   const commands = await Commands.open(target, parts)
   return {
-    answers: new RedisAnswerStore(commands, leaseMs),
+    answers: new RedisAnswerStore(commands),
     tokens: new RedisTokenStore(commands),
     quota: new RedisQuotaStore(commands),
     coolDowns: new RedisCoolDownStore(commands),

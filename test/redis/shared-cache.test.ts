@@ -4,7 +4,7 @@ import { Answer } from '../../src/cache/answer.ts'
 import type { CacheOptions, LookupResult } from '../../src/cache/cache.ts'
 import { Cache } from '../../src/cache/cache.ts'
 import type { SharedAnswerStore } from '../../src/cache/shared-store.ts'
-import { LEASE_MS } from '../../src/cache/shared-store.ts'
+import { LEASE_MS } from '../../src/cache/shared-loader.ts'
 import type { Clock } from '../../src/lib/clock.ts'
 import { systemClock } from '../../src/lib/clock.ts'
 import { redisUrl } from '../../src/config/redis-url.ts'
@@ -127,7 +127,6 @@ const redis = async (t: Test): Promise<SharedPlace> => {
   return {
     open: async () => {
       const tier = await openRedisStores(target, {
-        leaseMs: LEASE_MS,
         clock: systemClock,
         observer: { sharedCacheChanged: () => {} },
       })
@@ -328,7 +327,7 @@ for (const [name, open] of [
         const replicas = await Promise.all([1, 2, 3].map(() => replica(place, { source })))
         const all = Promise.all(replicas.flatMap(({ get }) => [get('cold'), get('cold')]))
         await until('the call is made', () => source.calls.length > 0)
-        await until('all have asked', () => replicas.every(({ cache }) => cache.flights === 1))
+        await until('all have asked', () => replicas.every(({ cache }) => cache.inFlightCalls === 1))
         source.last.answer()
         t.same(new Set((await all).map(({ call }) => call)), new Set([1]))
         t.equal(source.calls.length, 1)
@@ -423,7 +422,7 @@ for (const [name, open] of [
         await until('it is there', async () => (await place.stations()).includes('late'))
         late.publish('late', { ...common, version: 'earlier', json: first, startedAgoMs: 5_000 }, 60_000)
         const { get } = await replica(place)
-        await late.leaseGet('barrier', '', 'x')
+        await late.leaseGet('barrier', '', { token: 'x', ms: LEASE_MS })
         t.match(await get('late'), { call: 2 })
       })
 

@@ -1,6 +1,5 @@
 import type { Test } from 'tap'
 import t from 'tap'
-import { LEASE_MS } from '../../src/cache/shared-store.ts'
 import { systemClock } from '../../src/lib/clock.ts'
 import { redisUrl } from '../../src/config/redis-url.ts'
 import type { RedisStores } from '../../src/redis/stores.ts'
@@ -20,7 +19,6 @@ t.teardown(() => clearInterval(alive))
 /** A replica's own access to what is shared. */
 async function open(t: Test, server: RedisServer): Promise<RedisStores> {
   const tier = await openRedisStores(redisUrl.parse(server.url) as RedisConfig, {
-    leaseMs: LEASE_MS,
     clock: systemClock,
     observer: { sharedCacheChanged: () => {} },
   })

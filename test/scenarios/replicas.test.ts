@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs'
 import type { Test } from 'tap'
 import t from 'tap'
-import { LEASE_MS } from '../../src/cache/shared-store.ts'
+import { LEASE_MS } from '../../src/cache/shared-loader.ts'
 import type { WireAnswer } from '../support/ask.ts'
 import { ask, pathFor } from '../support/ask.ts'
 import { readExposition } from '../support/exposition.ts'
