@@ -1,6 +1,6 @@
 /**
- * Every way to say no. A code is a contract with clients: never renamed, never reused.
- * The documented shape of the bodies is rendered by http/problem.ts.
+ * Error codes and the status of each. A code is part of the contract with clients: never renamed, never reused. The bodies
+ * are rendered by http/error-body.ts.
  */
 export const STATUS_OF = {
   MissingParameter: 400,
@@ -21,7 +21,7 @@ export const STATUS_OF = {
 
 export type ErrorCode = keyof typeof STATUS_OF
 
-/** What a client may read of each error that is not the client's own; the log tells the rest. */
+/** Public messages of all errors except invalid parameters; the reason is only logged. */
 const PUBLIC_MESSAGE: Record<Exclude<ErrorCode, 'MissingParameter' | 'InvalidParameter'>, string> = {
   Forbidden: 'The key is missing or not valid.',
   NotFound: 'The requested resource could not be found.',
@@ -38,20 +38,20 @@ const PUBLIC_MESSAGE: Record<Exclude<ErrorCode, 'MissingParameter' | 'InvalidPar
 }
 
 export interface ServiceErrorOptions {
-  /** What clients read; never anything of the request's values, never anything of the inside. */
+  /** Public; contains neither values of the request nor internals. */
   readonly message?: string
-  /** A second, longer sentence for `detailedError.message`; the message when absent. */
+  /** Public; a longer sentence for `detailedError.message`. Defaults to the message. */
   readonly detail?: string
-  /** When asking again can help, in milliseconds from now. */
+  /** When a retry may succeed, in ms from now. */
   readonly retryAfterMs?: number
-  /** What happened inside, for the log alone. */
+  /** Internal; only logged. */
   readonly reason?: string
   readonly cause?: unknown
 }
 
 /**
- * The one error class. `message` and `detail` are public; `reason` and `cause` are for the log.
- * Instances are shared by everyone who waits for one flight, so they are frozen (subclasses freeze themselves).
+ * The base class of all errors. `message` and `detail` are public; `reason` and `cause` are only logged. An instance is
+ * shared by all waiters of an in-flight call, so it is frozen (subclasses freeze themselves).
  */
 export class ServiceError extends Error {
   readonly code: ErrorCode
@@ -76,7 +76,7 @@ export class ServiceError extends Error {
   }
 }
 
-/** A required parameter is not there; both sentences are those of the endpoint's reference. */
+/** A required parameter is missing. Both sentences are those of the endpoint's reference. */
 export function missingParameter(name: string): ServiceError {
   return new ServiceError('MissingParameter', {
     message: `Missing parameter '${name}'`,
@@ -84,7 +84,7 @@ export function missingParameter(name: string): ServiceError {
   })
 }
 
-/** A parameter breaks its rule. The rule is told, the value is not repeated. */
+/** A parameter breaks `rule`. The error contains the rule but never the value. */
 export function invalidParameter(name: string, rule: string): ServiceError {
   return new ServiceError('InvalidParameter', {
     message: `Invalid parameter '${name}'`,
@@ -97,16 +97,8 @@ export function malformedRequest(rule: string): ServiceError {
   return new ServiceError('InvalidParameter', { message: 'Malformed request', detail: `${rule}.` })
 }
 
-/** Anything thrown, as a ServiceError: what is not one already is ours to blame. */
+/** Anything thrown as a ServiceError; any other error becomes InternalError with the original as cause. */
 export function asServiceError(error: unknown): ServiceError {
   if (error instanceof ServiceError) return error
   return new ServiceError('InternalError', { reason: 'unexpected error', cause: error })
-}
-
-/**
- * Whether an old answer is better than this error: nobody could say what is true now.
- * A 400 or 404 of upstream is an answer about this id, and a client's wrong request stays wrong.
- */
-export function allowsStaleFallback(error: ServiceError): boolean {
-  return error.status === 429 || error.status >= 500
 }

@@ -3,10 +3,11 @@ import { COUNTS, isObject, powerOf, rowsOf } from './model.ts'
 import type { Filter } from './query.ts'
 
 /**
- * The answer with only what the filter keeps; the argument itself when there is nothing to filter.
+ * The answer without what the filter removes; the argument itself without a filter.
  *
- * The reference says "restrict the result to the availability for connectors with …" and shows no filtered
- * answer, so counting `current` and `total` again from the rows that stay is our reading of it.
+ * The reference's words are "restrict the result to the availability for connectors with …", and it shows no filtered
+ * answer. Interpretation: a power bound keeps the rows within the range, recomputes `current` and `total` from them, and
+ * removes connectors without rows.
  */
 export function filterAvailability(availability: Availability, filter: Filter): Availability {
   if (isUnfiltered(filter)) return availability
@@ -14,7 +15,7 @@ export function filterAvailability(availability: Availability, filter: Filter): 
   return { ...availability, connectors }
 }
 
-/** What a filter looks at, and no more: each connector's type and the powers of its rows, in kW. */
+/** The part of an answer that filters depend on: each connector's type and the powers of its rows, in kW. */
 export type FilterIndex = readonly { readonly type: string; readonly powers: readonly number[] }[]
 
 export function indexOf(availability: Availability): FilterIndex {
@@ -24,27 +25,33 @@ export function indexOf(availability: Availability): FilterIndex {
   }))
 }
 
-/** The answer as it came. */
+/** The variant key of the unfiltered answer. */
 export const UNFILTERED = ''
 
 /**
- * What survives the filter, as a short text: equal for two filters only if both give the same answer for this
- * station. A power bound makes the counts be made again, and so differs from none even if no row falls.
+ * A short text for the result of the filter: two filters have the same key only if they give the same answer for this
+ * station. Per connector `-` if it is removed, `+` if it is kept whole, or a digit per row, 1 if the row is kept. A power
+ * bound recomputes the counts, so its key differs from UNFILTERED even if it keeps every row.
+ * @example
+ * const index = [{ type: 'CCS', powers: [50, 150] }, { type: 'Type2', powers: [22] }]
+ * variantKey(index, { types: null, minPowerKW: 100, maxPowerKW: null }) // '01-'
+ * variantKey(index, { types: new Set(['Type2']), minPowerKW: null, maxPowerKW: null }) // '-+'
+ * variantKey(index, { types: new Set(['CCS', 'Type2']), minPowerKW: null, maxPowerKW: null }) // UNFILTERED
  */
-export function variantKey(outline: FilterIndex, filter: Filter): string {
+export function variantKey(index: FilterIndex, filter: Filter): string {
   if (isUnfiltered(filter)) return UNFILTERED
   const bounded = isBounded(filter)
-  let kept = ''
-  let whole = !bounded
-  for (const { type, powers } of outline) {
+  let key = ''
+  let isWhole = !bounded
+  for (const { type, powers } of index) {
     const rows = !keepsType(filter, type) ? '' : bounded ? keptRows(filter, powers) : '+'
-    kept += rows === '' ? '-' : rows
-    whole &&= rows !== ''
+    key += rows === '' ? '-' : rows
+    isWhole &&= rows !== ''
   }
-  return whole ? UNFILTERED : kept
+  return isWhole ? UNFILTERED : key
 }
 
-/** A digit a row, 1 for those that stay; empty when none does. */
+/** A digit per row, 1 if it is kept; empty if none is. */
 function keptRows(filter: Filter, powers: readonly number[]): string {
   let rows = ''
   for (const power of powers) rows += keepsPower(filter, power) ? '1' : '0'
@@ -58,7 +65,7 @@ function filterConnector(connector: Connector, filter: Filter): Connector[] {
   return rows.length === 0 ? [] : [recount(connector, rows)]
 }
 
-/** The connector with these rows alone, `current` and `total` counted again from them. */
+/** The connector with only these rows, and `current` and `total` recomputed from them. */
 function recount(connector: Connector, rows: readonly unknown[]): Connector {
   const counts = COUNTS.map(
     (name) => [name, rows.reduce<number>((sum, row) => sum + countOf(row, name), 0)] as const,
@@ -82,7 +89,7 @@ function countOf(row: unknown, name: string): number {
   return typeof count === 'number' && Number.isFinite(count) ? count : 0
 }
 
-/** Whether the filter keeps everything whatever the station. */
+/** Whether there is no filter at all. */
 export function isUnfiltered(filter: Filter): boolean {
   return filter.types === null && !isBounded(filter)
 }

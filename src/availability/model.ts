@@ -1,6 +1,6 @@
 /**
- * One station's availability, as upstream tells it. Members that we do not know are kept, so every
- * object is open; names, order and units are those of the endpoint's reference.
+ * One station's availability as upstream sends it. Undocumented members are kept, hence the index signatures. Names,
+ * order and units are those of the endpoint's reference.
  */
 export interface Availability {
   readonly chargingAvailability: string
@@ -9,7 +9,7 @@ export interface Availability {
 }
 
 export interface Connector {
-  /** One of the documented connector types, or one that upstream has added since. */
+  /** A documented connector type, or one that upstream has added since. */
   readonly type: string
   /** Number of charging points of this type. */
   readonly total?: unknown
@@ -20,24 +20,24 @@ export interface Connector {
 export interface ConnectorAvailability {
   /** Counts by state: an object with the members of COUNTS. */
   readonly current?: unknown
-  /** Rows by power: `{ powerKW, ...counts }`; anything but an array counts as empty. */
+  /** Rows by power: `{ powerKW, ...counts }`; any other value counts as empty. */
   readonly perPowerLevel?: unknown
   readonly [member: string]: unknown
 }
 
-/** What a client can ask for by the path's ending. */
+/** The extension of the path. */
 export type Format = 'json' | 'xml'
 
-/** The states in which a charging point can be, in the order of the reference. */
+/** The states of a charging point, in the order of the reference. */
 export const COUNTS = ['available', 'occupied', 'reserved', 'unknown', 'outOfService'] as const
 
-/** The perPowerLevel rows of a connector; none when upstream sent no array. */
+/** The perPowerLevel rows of a connector; empty unless upstream sent an array. */
 export function rowsOf(connector: Connector): readonly unknown[] {
   const rows = connector.availability.perPowerLevel
   return Array.isArray(rows) ? rows : []
 }
 
-/** A row's power in kW, or NaN where there is no number: NaN lies inside no range. */
+/** A row's power in kW; NaN, which is inside no range, unless it is a number. */
 export function powerOf(row: unknown): number {
   const power = isObject(row) ? row['powerKW'] : undefined
   return typeof power === 'number' ? power : Number.NaN

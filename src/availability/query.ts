@@ -1,6 +1,6 @@
 import { invalidParameter, malformedRequest, missingParameter } from '../errors.ts'
 
-/** What a client asks: one station, and what of it survives. */
+/** A client's query: one station, and the filter for its answer. */
 export interface Query extends Filter {
   /** The station's chargingAvailability id; the only cache key. */
   readonly id: string
@@ -9,16 +9,16 @@ export interface Query extends Filter {
 export interface Filter {
   /** Connector types to keep, compared exactly; null keeps all. */
   readonly types: ReadonlySet<string> | null
-  /** Closed interval in kW; null leaves the side open. */
+  /** Closed interval in kW; null for no bound on that side. */
   readonly minPowerKW: number | null
   readonly maxPowerKW: number | null
 }
 
 type Parameter = 'chargingAvailability' | 'connectorSet' | 'minPowerKW' | 'maxPowerKW'
 
-/** Longest accepted id, in UTF-16 units. Real ids are UUIDs, 15-digit numbers and base64url of 22. */
+/** Maximum length of an id, in UTF-16 units. Real ids are UUIDs, 15-digit numbers and base64url of 22 characters. */
 export const MAX_ID_LENGTH = 128
-/** Longest accepted connector type name. */
+/** Maximum length of a connector type's name. */
 export const MAX_TYPE_LENGTH = 64
 
 const TYPE_NAME = new RegExp(`^[A-Za-z0-9]{1,${MAX_TYPE_LENGTH}}$`)
@@ -28,7 +28,10 @@ const ENCODED = /[%+\u0080-\u00ff]/
 const RAW_BYTE = /[\u0080-\u00ff]/g
 
 /**
- * Reads a raw query string (no leading `?`). Names we do not know, `key` among them, are ignored.
+ * Parses a raw query string (no leading `?`). Unknown parameters, `key` among them, are ignored.
+ * @example
+ * parseQuery('chargingAvailability=a%20b&connectorSet=CCS,Type2&minPowerKW=22&key=x')
+ * // { id: 'a b', types: new Set(['CCS', 'Type2']), minPowerKW: 22, maxPowerKW: null }
  * @throws ServiceError MissingParameter or InvalidParameter
  */
 export function parseQuery(raw: string): Query {
@@ -44,8 +47,8 @@ export function parseQuery(raw: string): Query {
 }
 
 /**
- * All values of the parameters that we know, in order. URLSearchParams would never fail: it reads bad percent-encoding
- * as text and bad UTF-8 as U+FFFD, and so could make one id of two. It also takes three times as long.
+ * All values of the known parameters, in order. URLSearchParams never fails: it decodes bad percent-encoding as text and
+ * bad UTF-8 as U+FFFD, so two ids could become one. It also takes three times as long.
  */
 function decode(raw: string): Record<Parameter, string[]> {
   const values: Record<Parameter, string[]> = {
@@ -72,7 +75,7 @@ function textOf(encoded: string): string {
   }
 }
 
-/** Node hands bytes over 0x7f of the request line on as Latin-1 characters. */
+/** Node represents bytes over 0x7f of the request line as Latin-1 characters. */
 function percentEncodeByte(character: string): string {
   return `%${character.charCodeAt(0).toString(16)}`
 }
@@ -90,7 +93,7 @@ function parseId(values: readonly string[]): string {
   return id
 }
 
-/** `A,B`, the parameter repeated (as TomTom's web SDK sends arrays), or both: the union. */
+/** The union of `A,B` and of repeated parameters (as TomTom's web SDK sends arrays). */
 function parseTypes(values: readonly string[]): ReadonlySet<string> | null {
   const names = values.flatMap((value) => value.split(',')).filter((name) => name !== '')
   if (!names.every((name) => TYPE_NAME.test(name))) {

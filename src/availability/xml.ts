@@ -3,10 +3,10 @@ import type { Availability } from './model.ts'
 import { isObject } from './model.ts'
 
 const DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
-/** What XML 1.0 cannot hold at all, not even escaped (https://www.w3.org/TR/xml/#charsets). */
+/** Characters that XML 1.0 does not allow, not even escaped (https://www.w3.org/TR/xml/#charsets). */
 // oxlint-disable-next-line no-control-regex
 const FORBIDDEN = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g
-/** A carriage return must be escaped as well: a parser would read it as a line feed. */
+/** A raw carriage return would be parsed as a line feed. */
 const SPECIAL = /[&<>"'\r]/g
 const ESCAPES: Record<string, string> = {
   '&': '&amp;',
@@ -18,9 +18,9 @@ const ESCAPES: Record<string, string> = {
 }
 
 /**
- * The XML body as the reference prints it: `chargingAvailability` first, connectors as `<item>`, and one
- * `<perPowerLevel><power>…` for each row. Members that the reference does not name follow the same ways:
- * an object nests, an array holds `<item>`s, null is an empty element.
+ * The XML body as the reference shows it: `chargingAvailability` first, connectors as `<item>`, and one
+ * `<perPowerLevel><power>…` per row. Undocumented members follow the same rules: an object nests, an array contains
+ * `<item>`s, null is an empty element.
  */
 export function renderXml(availability: Availability): string {
   const { chargingAvailability, ...rest } = availability
@@ -60,7 +60,7 @@ function escapeText(text: string): string {
     .replace(SPECIAL, (character) => ESCAPES[character] ?? '')
 }
 
-/** A member's name as an element's: what XML does not allow there becomes `_`. */
+/** The element name for a member: characters that XML does not allow there become `_`. */
 function elementName(name: string): string {
   const cleaned = name.replace(/[^A-Za-z0-9_.-]/g, '_')
   return /^[A-Za-z_]/.test(cleaned) ? cleaned : `_${cleaned}`
