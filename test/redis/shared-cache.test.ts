@@ -14,10 +14,11 @@ import { openRedisStores } from '../../src/redis/stores.ts'
 import type { RedisConfig } from '../../src/config/redis-url.ts'
 import { settled, TestClock } from '../support/clock.ts'
 import { NO_REDIS, RedisServer } from '../support/redis.ts'
+import { ScriptedSource } from '../support/scripted-source.ts'
 import { SharedDouble } from '../support/shared-double.ts'
 import { connector, level, station } from '../support/stations.ts'
 import { until } from '../support/until.ts'
-import { ScriptedSource, TIMES } from '../cache/doubles.ts'
+import { TIMES } from '../cache/setup.ts'
 
 // What waits here waits on timers that hold no process open: in the service its listeners do.
 const alive = setInterval(() => {}, 1_000)
@@ -208,7 +209,7 @@ for (const [name, open] of [
 
       await t.test('a station without connectors is remembered as such', async (t) => {
         const { source, get } = await still()
-        source.script = (call) => call.answerEmpty()
+        source.always = (call) => call.answerEmpty()
         await get('unknown')
         t.match(await get('unknown'), { result: 'hit', call: 1 })
       })
@@ -263,7 +264,7 @@ for (const [name, open] of [
 
       await t.test('what is of no use to anyone any more is not kept', async (t) => {
         const { get, source } = await replica(place)
-        source.script = (call) => (call.id === 'empty' ? call.answerEmpty() : call.answer())
+        source.always = (call) => (call.id === 'empty' ? call.answerEmpty() : call.answer())
         for (const [id, ttlMs] of [
           ['full', TIMES.ttlMs],
           ['empty', TIMES.emptyTtlMs],
