@@ -60,7 +60,7 @@ await t.test('sinceLastUse lists stations with connectors, the most recently use
 })
 
 await t.test('peek has no side effects', async (t) => {
-  await t.test('it returns the entry, its age and the rest of the TTL at any age', async (t) => {
+  await t.test('peek returns the entry, its age and the rest of the TTL at any age', async (t) => {
     const ages = [0, FRESH, REVALIDATING, 10 * USABLE]
     const seen = []
     for (const ageMs of ages) {
@@ -74,12 +74,12 @@ await t.test('peek has no side effects', async (t) => {
     )
   })
 
-  await t.test('it returns null for a station without an entry', async (t) => {
+  await t.test('peek returns null for a station without an entry', async (t) => {
     const { cache } = await setupAged(0)
     t.equal(cache.peek('b'), null)
   })
 
-  await t.test('it makes no call, counts no lookup and does not keep an entry from eviction', async (t) => {
+  await t.test('peek makes no call, counts no lookup and does not keep an entry from eviction', async (t) => {
     const ctx = setup({ maxEntries: 2 })
     ctx.source.answerAll()
     await lookup(ctx, 'a')

@@ -224,7 +224,7 @@ await t.test('a call past its deadline never replaces what a later call brought'
     return ctx
   }
 
-  await t.test('its answer does not replace the answer of a later call', async (t) => {
+  await t.test('the late answer does not replace the answer of a later call', async (t) => {
     const ctx = await setupAbandoned()
     await ctx.clock.advance(1_000)
     ctx.source.answerAll()
@@ -234,7 +234,7 @@ await t.test('a call past its deadline never replaces what a later call brought'
     t.strictSame(await lookup(ctx), hit(2, 10))
   })
 
-  await t.test('its answer does not end the negative entry of a later call', async (t) => {
+  await t.test('the late answer does not end the negative entry of a later call', async (t) => {
     const ctx = await setupAbandoned()
     await ctx.clock.advance(1_000)
     ctx.source.failAll('NotFound')
@@ -245,7 +245,7 @@ await t.test('a call past its deadline never replaces what a later call brought'
     t.equal(ctx.source.calls.length, 2)
   })
 
-  await t.test('its answer does not end the back-off of a later call', async (t) => {
+  await t.test('the late answer does not end the back-off of a later call', async (t) => {
     const ctx = await setupAbandoned({ ttlMs: 0 })
     await ctx.clock.advance(1_000)
     ctx.source.failAll('UpstreamFailed')
@@ -256,7 +256,7 @@ await t.test('a call past its deadline never replaces what a later call brought'
     t.equal(ctx.source.calls.length, 2)
   })
 
-  await t.test('its error does not end the later call in flight', async (t) => {
+  await t.test('the late error does not end the later call in flight', async (t) => {
     const ctx = await setupAbandoned()
     await ctx.clock.advance(1_000)
     const second = startLookup(ctx)
@@ -268,7 +268,7 @@ await t.test('a call past its deadline never replaces what a later call brought'
     t.strictSame(await second.outcome, miss(2))
   })
 
-  await t.test('its answer is stored if there is no later call', async (t) => {
+  await t.test('the late answer is stored if there is no later call', async (t) => {
     const ctx = await setupAbandoned()
     ctx.source.call(1).answer()
     await settled()

@@ -96,22 +96,25 @@ await t.test('the age of an entry decides what a lookup gets', async (t) => {
 })
 
 await t.test('a station without connectors has a TTL of its own', async (t) => {
-  await t.test('it is fresh for the empty TTL, then stale for as long as any other', async (t) => {
-    const ages = [emptyTtlMs, emptyTtlMs + 1, emptyTtlMs + staleWhileRevalidateMs]
-    const seen = []
-    for (const ageMs of ages) {
-      const ctx = await setupAgedEmpty(ageMs)
-      const outcome = await lookup(ctx)
-      seen.push([(outcome as { result: string }).result, ttlLeft(outcome), ctx.source.calls.length])
-    }
-    t.strictSame(seen, [
-      ['hit', 0, 1],
-      ['stale', -1, 2],
-      ['stale', -staleWhileRevalidateMs, 2],
-    ])
-  })
+  await t.test(
+    'an empty station is fresh for the empty TTL, then stale for as long as any other',
+    async (t) => {
+      const ages = [emptyTtlMs, emptyTtlMs + 1, emptyTtlMs + staleWhileRevalidateMs]
+      const seen = []
+      for (const ageMs of ages) {
+        const ctx = await setupAgedEmpty(ageMs)
+        const outcome = await lookup(ctx)
+        seen.push([(outcome as { result: string }).result, ttlLeft(outcome), ctx.source.calls.length])
+      }
+      t.strictSame(seen, [
+        ['hit', 0, 1],
+        ['stale', -1, 2],
+        ['stale', -staleWhileRevalidateMs, 2],
+      ])
+    },
+  )
 
-  await t.test('it may replace an error until the end of stale-if-error', async (t) => {
+  await t.test('an empty station may replace an error until the end of stale-if-error', async (t) => {
     const seen = []
     for (const ageMs of [emptyTtlMs + staleIfErrorMs, emptyTtlMs + staleIfErrorMs + 1]) {
       const ctx = await setupAgedEmpty(ageMs)
@@ -260,7 +263,7 @@ await t.test('pacing extends the TTL', async (t) => {
     )
   })
 
-  await t.test('it applies to present entries, and only while it is in force', async (t) => {
+  await t.test('the extended TTL applies to present entries, and only while it is in force', async (t) => {
     const ctx = await setupAged(REVALIDATING + 1)
     ctx.extendTtlTo(extendedMs)
     t.match(await lookup(ctx), { result: 'hit' })

@@ -117,23 +117,26 @@ for (const code of ['InvalidParameter', 'NotFound'] as const) {
       t.equal(ctx.cache.entries, 0)
     })
 
-    await t.test('lookups get it without a call for the empty TTL, which they do not extend', async (t) => {
-      const ctx = setup()
-      ctx.source.failAll(code)
-      const outcomes = [await lookup(ctx)]
-      for (const ms of [1, emptyTtlMs / 2 - 1, emptyTtlMs / 2 - 1]) {
-        await ctx.clock.advance(ms)
-        outcomes.push(await lookup(ctx))
-      }
-      t.strictSame(outcomes, repeat(4, { error: code }))
-      t.equal(ctx.source.calls.length, 1)
-      await ctx.clock.advance(1)
-      ctx.source.answerAll()
-      t.strictSame(await lookup(ctx), miss(2))
-    })
+    await t.test(
+      'lookups get the error without a call for the empty TTL, which they do not extend',
+      async (t) => {
+        const ctx = setup()
+        ctx.source.failAll(code)
+        const outcomes = [await lookup(ctx)]
+        for (const ms of [1, emptyTtlMs / 2 - 1, emptyTtlMs / 2 - 1]) {
+          await ctx.clock.advance(ms)
+          outcomes.push(await lookup(ctx))
+        }
+        t.strictSame(outcomes, repeat(4, { error: code }))
+        t.equal(ctx.source.calls.length, 1)
+        await ctx.clock.advance(1)
+        ctx.source.answerAll()
+        t.strictSame(await lookup(ctx), miss(2))
+      },
+    )
 
     for (const ageMs of [REVALIDATING + 1, USABLE, USABLE + 1]) {
-      await t.test(`an entry ${ageMs} ms old does not replace it`, async (t) => {
+      await t.test(`an entry ${ageMs} ms old does not replace the error`, async (t) => {
         const ctx = await setupAged(ageMs)
         ctx.source.failAll(code)
         t.strictSame(await lookup(ctx), { error: code })
@@ -142,7 +145,7 @@ for (const code of ['InvalidParameter', 'NotFound'] as const) {
       })
     }
 
-    await t.test('a refresh that ends in it decides the next lookup', async (t) => {
+    await t.test('a refresh that ends in the error decides the next lookup', async (t) => {
       const ctx = await setupAged(FRESH + 1)
       ctx.source.failAll(code)
       t.strictSame(await lookup(ctx), stale(1, FRESH + 1))
@@ -151,7 +154,7 @@ for (const code of ['InvalidParameter', 'NotFound'] as const) {
     })
 
     await t.test(
-      'it removes no entry: after its TTL a failure is replaced by the stale answer',
+      'the error removes no entry: after its TTL a failure is replaced by the stale answer',
       async (t) => {
         const ctx = await setupAged(REVALIDATING + 1)
         ctx.source.failAll(code)
@@ -163,7 +166,7 @@ for (const code of ['InvalidParameter', 'NotFound'] as const) {
       },
     )
 
-    await t.test('it concerns this id alone', async (t) => {
+    await t.test('other ids are not affected', async (t) => {
       const ctx = setup()
       ctx.source.failAll(code)
       await lookup(ctx)

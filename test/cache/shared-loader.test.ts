@@ -1,0 +1,285 @@
+/*
+ * One replica on a test clock, with the store of test/support/shared-double.ts. What replicas do for each other is the
+ * contract suite of all stores: test/redis/shared-cache.test.ts.
+ */
+import t from 'tap'
+import { Answer } from '../../src/cache/answer.ts'
+import type { CacheOptions } from '../../src/cache/cache.ts'
+import { LEASE_MS } from '../../src/cache/shared-loader.ts'
+import type { SharedAnswer, SharedAnswerStore } from '../../src/cache/shared-store.ts'
+import type { SharedResult } from '../../src/events.ts'
+import { settled, TestClock } from '../support/clock.ts'
+import { SharedDouble } from '../support/shared-double.ts'
+import { connector, level, station } from '../support/stations.ts'
+import { FRESH, hit, lookup, miss, REVALIDATING, setup, stale, startLookup, TIMES, USABLE } from './setup.ts'
+
+/** A replica, its store, what it reported and the commands that it sent. */
+function setupReplica(options: Partial<CacheOptions> = {}, random = () => 0) {
+  const clock = new TestClock()
+  const store = new SharedDouble(clock)
+  const sharedEvents: SharedResult[] = []
+  const commands: { readonly name: keyof SharedAnswerStore; readonly at: number }[] = []
+  const recorded = new Proxy(store, {
+    get: (target, name: keyof SharedAnswerStore) => {
+      if (name === 'isUp') return target.isUp
+      return (...args: never[]) => {
+        commands.push({ name, at: clock.now() })
+        return (target[name] as (...args: never[]) => unknown).apply(target, args)
+      }
+    },
+  })
+  const observer = { sharedCacheLookedUp: (result: SharedResult) => void sharedEvents.push(result) }
+  const ctx = setup(options, { clock, random, shared: { store: recorded, observer } })
+  const timesOf = (name: keyof SharedAnswerStore) =>
+    commands.filter((one) => one.name === name).map(({ at }) => at)
+  return { ...ctx, store, sharedEvents, commands, timesOf }
+}
+
+/** A peer's answer; the number of its call is 0. */
+function peerAnswer(ageMs: number, more: Partial<SharedAnswer> = {}): SharedAnswer {
+  const { json } = new Answer({ ...station('a', connector('Type2', level(22))), call: 0 })
+  return { version: 'of a peer', json, ageMs, startedAgoMs: ageMs + 100, jitter: 1, ...more }
+}
+
+await t.test('an answer in the store is served', async (t) => {
+  await t.test('a fresh answer of a peer is a hit with its age, and no call is made', async (t) => {
+    const ctx = setupReplica()
+    ctx.store.plant('a', peerAnswer(1_000))
+    t.strictSame(await lookup(ctx), hit(0, 1_000))
+    t.strictSame(await lookup(ctx), hit(0, 1_000))
+    t.equal(ctx.source.calls.length, 0)
+    t.strictSame(ctx.sharedEvents, ['hit'], 'the second lookup is a local hit')
+  })
+
+  await t.test('waiters of one lookup in the store are coalesced', async (t) => {
+    const ctx = setupReplica()
+    ctx.store.plant('a', peerAnswer(0))
+    const lookups = [startLookup(ctx), startLookup(ctx)]
+    await settled()
+    t.match(
+      lookups.map(({ ended }) => ended),
+      [{ result: 'hit' }, { result: 'coalesced' }],
+    )
+    t.equal(ctx.timesOf('leaseGet').length, 1)
+  })
+
+  await t.test('a stale answer of a peer is served while this replica refreshes it', async (t) => {
+    const ctx = setupReplica()
+    ctx.store.plant('a', peerAnswer(FRESH + 1))
+    t.strictSame(await lookup(ctx), stale(0, FRESH + 1))
+    t.equal(ctx.source.calls.length, 1)
+    t.strictSame(ctx.source.last.options, { lowPriority: true, hasStale: true })
+    await ctx.source.last.answerAndSettle()
+    t.strictSame(await lookup(ctx), hit(1, 0))
+  })
+
+  await t.test('an expired answer of a peer is replaced by a call', async (t) => {
+    const ctx = setupReplica()
+    ctx.store.plant('a', peerAnswer(USABLE + 1))
+    ctx.source.answerAll()
+    t.strictSame(await lookup(ctx), miss(1, true))
+  })
+
+  await t.test(
+    'a value that is not an answer for this station is replaced and reported as an error',
+    async (t) => {
+      const other = new Answer(station('b')).json
+      const seen = []
+      for (const planted of ['corrupt' as const, peerAnswer(0, { json: other })]) {
+        const ctx = setupReplica()
+        ctx.store.plant('a', planted)
+        ctx.source.answerAll()
+        seen.push([await lookup(ctx), ctx.sharedEvents])
+      }
+      t.strictSame(seen, [
+        [miss(1), ['error']],
+        [miss(1), ['error']],
+      ])
+    },
+  )
+
+  await t.test(
+    'the onWait of a waiter is called once, though a stale answer of a peer restarts it',
+    async (t) => {
+      const ctx = setupReplica()
+      ctx.store.plant('a', peerAnswer(REVALIDATING + 1))
+      ctx.source.answerAll()
+      let waits = 0
+      const { result } = await ctx.cache.get('a', () => {
+        waits++
+        return new AbortController().signal
+      })
+      t.equal(result, 'miss')
+      t.equal(waits, 1)
+    },
+  )
+})
+
+await t.test('a replica with the lease makes the call', async (t) => {
+  await t.test('the answer is published with its age, version and life', async (t) => {
+    const ctx = setupReplica()
+    const waiter = startLookup(ctx)
+    await settled()
+    await ctx.clock.advance(300)
+    ctx.source.last.answer()
+    t.strictSame(await waiter.outcome, miss(1))
+    t.equal(ctx.store.lifeMs('a'), TIMES.ttlMs + TIMES.staleIfErrorMs)
+    const published = await ctx.store.leaseGet('a', '', { token: 'x', ms: LEASE_MS })
+    t.match(published, { kind: 'answer', answer: { ageMs: 0, startedAgoMs: 300, jitter: 1 } })
+    t.strictSame(ctx.sharedEvents, ['miss'])
+  })
+
+  await t.test('the lease is renewed every 0.5 s until the call ends', async (t) => {
+    const ctx = setupReplica()
+    startLookup(ctx)
+    const start = ctx.clock.now()
+    await ctx.clock.advance(1_600)
+    ctx.source.last.answer()
+    await ctx.clock.advance(5_000)
+    t.strictSame(
+      ctx.timesOf('renew').map((at) => at - start),
+      [500, 1_000, 1_500],
+    )
+    t.equal(ctx.clock.pending, 0)
+  })
+
+  for (const [code, kind] of [
+    ['UpstreamFailed', 'error'],
+    ['NotFound', 'error'],
+    ['QuotaExhausted', 'lease'],
+  ] as const) {
+    await t.test(`after ${code} the next replica gets ${kind} from the store`, async (t) => {
+      const ctx = setupReplica()
+      ctx.source.failAll(code)
+      t.strictSame(await lookup(ctx), { error: code })
+      const reply = await ctx.store.leaseGet('a', '', { token: 'x', ms: LEASE_MS })
+      t.equal(reply.kind, kind)
+    })
+  }
+
+  await t.test('a call past its deadline still publishes its answer', async (t) => {
+    const ctx = setupReplica()
+    startLookup(ctx)
+    await ctx.clock.advance(TIMES.flightTimeoutMs)
+    await ctx.source.last.answerAndSettle()
+    t.strictSame(ctx.store.stations, ['a'])
+  })
+})
+
+await t.test('a replica without the lease waits for the peer that has it', async (t) => {
+  for (const [random, first, last] of [
+    [0, 10, 20],
+    [0.5, 20, 40],
+  ] as const) {
+    await t.test(
+      `a waiter asks again after 10 to 30 ms (${first} ms for the random number ${random})`,
+      async (t) => {
+        const ctx = setupReplica({}, () => random)
+        ctx.store.takeLease('a', 60_000)
+        startLookup(ctx)
+        const start = ctx.clock.now()
+        await ctx.clock.advance(last)
+        t.strictSame(
+          ctx.timesOf('leaseGet').map((at) => at - start),
+          [0, first, last],
+        )
+      },
+    )
+  }
+
+  await t.test('a refresh asks again after 100 to 300 ms', async (t) => {
+    const ctx = setupReplica()
+    ctx.store.plant('a', peerAnswer(FRESH + 1))
+    ctx.store.takeLease('a', 60_000)
+    t.strictSame(await lookup(ctx), stale(0, FRESH + 1))
+    const start = ctx.clock.now()
+    await ctx.clock.advance(200)
+    t.strictSame(
+      ctx.timesOf('leaseGet').map((at) => at - start),
+      [0, 0, 100, 200],
+    )
+  })
+
+  await t.test('the answer of the peer is a hit as soon as it is published', async (t) => {
+    const ctx = setupReplica()
+    ctx.store.takeLease('a', 60_000)
+    const waiter = startLookup(ctx)
+    await ctx.clock.advance(45)
+    ctx.store.plant('a', peerAnswer(0))
+    await ctx.clock.advance(5)
+    t.strictSame(waiter.ended, hit(0, 5))
+    t.equal(ctx.source.calls.length, 0)
+  })
+
+  await t.test('a lease that ends is taken over', async (t) => {
+    const ctx = setupReplica()
+    ctx.store.takeLease('a', 100)
+    startLookup(ctx)
+    await ctx.clock.advance(99)
+    t.equal(ctx.source.calls.length, 0)
+    await ctx.clock.advance(1)
+    t.equal(ctx.source.calls.length, 1)
+  })
+
+  await t.test('the error of the peer is in force for what is left of it', async (t) => {
+    const ctx = setupReplica()
+    ctx.store.takeLease('a', 60_000)
+    ctx.store.release('a', 'gone', { code: 'UpstreamFailed', ms: 500 })
+    t.strictSame(await lookup(ctx), { error: 'UpstreamFailed' })
+    ctx.source.answerAll()
+    await ctx.clock.advance(499)
+    t.strictSame(await lookup(ctx), { error: 'UpstreamFailed' })
+    await ctx.clock.advance(1)
+    t.strictSame(await lookup(ctx), miss(1))
+    t.equal(ctx.timesOf('leaseGet').length, 2, 'the second lookup does not ask the store')
+  })
+
+  await t.test('a waiter gets a timeout at the deadline, and the store is asked no more', async (t) => {
+    const ctx = setupReplica({ flightTimeoutMs: 200 })
+    ctx.store.takeLease('a', 60_000)
+    const waiter = startLookup(ctx)
+    await ctx.clock.advance(200)
+    t.strictSame(waiter.ended, { error: 'UpstreamTimeout' })
+    await ctx.clock.advance(100)
+    const asked = ctx.timesOf('leaseGet').length
+    await ctx.clock.advance(10_000)
+    t.equal(ctx.timesOf('leaseGet').length, asked)
+    t.equal(ctx.clock.pending, 0)
+  })
+
+  await t.test('a refresh does not accept a newer answer that is stale too', async (t) => {
+    const ctx = setupReplica()
+    ctx.source.answerAll()
+    await lookup(ctx)
+    await ctx.clock.advance(FRESH + 20_000)
+    ctx.store.plant('a', peerAnswer(FRESH + 1_000))
+    t.strictSame(await lookup(ctx), stale(1, FRESH + 20_000))
+    t.equal(ctx.source.calls.length, 2)
+  })
+})
+
+await t.test('without the store a replica makes its own calls', async (t) => {
+  await t.test('a store that is down is not asked', async (t) => {
+    const ctx = setupReplica()
+    ctx.store.isUp = false
+    ctx.source.answerAll()
+    t.strictSame(await lookup(ctx), miss(1))
+    t.strictSame(ctx.timesOf('leaseGet'), [])
+    t.strictSame(ctx.sharedEvents, [])
+  })
+
+  await t.test('a store that fails is an error event, and the call is made', async (t) => {
+    const ctx = setupReplica()
+    ctx.store.leaseGet = async () => ({ kind: 'unavailable' })
+    ctx.source.answerAll()
+    t.strictSame(await lookup(ctx), miss(1))
+    t.strictSame(ctx.sharedEvents, ['error'])
+  })
+
+  await t.test('the store is not used with a TTL of 0', async (t) => {
+    const ctx = setupReplica({ ttlMs: 0 })
+    ctx.source.answerAll()
+    await lookup(ctx)
+    t.strictSame(ctx.commands, [])
+  })
+})
