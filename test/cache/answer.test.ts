@@ -11,8 +11,11 @@ import { Answer, MAX_VARIANTS } from '../../src/cache/answer.ts'
 import { anyFilter, anyStation, OPEN } from '../support/arbitraries.ts'
 import { expectedJson, expectedXml } from '../support/expected.ts'
 import { connector, level, referenceStation, station } from '../support/stations.ts'
+import { repeat } from './setup.ts'
 
 const FORMATS = ['json', 'xml'] as const
+/** Every format, plain and compressed. */
+const VARIANTS = FORMATS.flatMap((format) => [false, true].map((gzip) => [format, gzip] as const))
 
 const place = station(
   'place',
@@ -20,17 +23,17 @@ const place = station(
   connector('CCS', level(50, 1, 0), level(150, 0, 2), level(350, 3, 0)),
 )
 
-/** A filter as clients spell it. */
-function spelled(filter: string): Filter {
+/** A filter as a client writes it. */
+function filterOf(filter: string): Filter {
   return parseQuery(`chargingAvailability=place&${filter}`)
 }
 
-/** What goes over the wire. */
+/** The bytes on the wire. */
 function bytesOf({ body, encoding }: Rendering): Buffer {
   return Buffer.from(body, encoding)
 }
 
-/** A station with so many rows, so that each lower bound leaves another part of it. */
+/** A station with rows of 1, 2, 3 … kW, so that each lower bound gives another result. */
 function ladder(rows: number): Availability {
   return station('ladder', connector('Type2', ...Array.from({ length: rows }, (_, i) => level(i + 1))))
 }
@@ -39,46 +42,45 @@ function from(powerKW: number): Filter {
   return { ...OPEN, minPowerKW: powerKW }
 }
 
-await t.test('a body', async (t) => {
-  await t.test('is the answer in the format asked for', async (t) => {
+await t.test('a rendering is the answer in one format and coding', async (t) => {
+  await t.test('the body is the filtered answer in the requested format', async (t) => {
     const answer = new Answer(place)
     t.equal(answer.render(OPEN, 'json', false).body, expectedJson(place))
     t.equal(answer.render(OPEN, 'xml', false).body, expectedXml(place))
     const ccs = station('place', connector('CCS', level(50, 1, 0), level(150, 0, 2)))
-    const filter = spelled('connectorSet=CCS&maxPowerKW=150')
+    const filter = filterOf('connectorSet=CCS&maxPowerKW=150')
     t.equal(answer.render(filter, 'json', false).body, expectedJson(ccs))
     t.equal(answer.render(filter, 'xml', false).body, expectedXml(ccs))
   })
 
-  await t.test('compressed is the same body', async (t) => {
+  await t.test('the compressed body decompresses to the plain one', async (t) => {
     const answer = new Answer(place)
-    for (const format of FORMATS) {
+    const seen = FORMATS.map((format) => {
       const plain = answer.render(OPEN, format, false)
       const gzip = answer.render(OPEN, format, true)
-      t.equal(gunzipSync(bytesOf(gzip)).toString(), plain.body)
-      t.strictSame([plain.gzipped, gzip.gzipped], [false, true])
-    }
+      return [gunzipSync(bytesOf(gzip)).toString() === plain.body, plain.gzipped, gzip.gzipped]
+    })
+    t.strictSame(seen, repeat(2, [true, false, true]))
   })
 
-  await t.test('has its length in bytes, not in characters', async (t) => {
+  await t.test('the length is in bytes, not in characters', async (t) => {
     const answer = new Answer({ ...station('Zürich ⚡ 🔌'), note: 'naïve' })
-    for (const format of FORMATS) {
-      for (const gzip of [false, true]) {
-        const rendering = answer.render(OPEN, format, gzip)
-        t.equal(rendering.length, bytesOf(rendering).length)
-      }
-    }
+    const renderings = VARIANTS.map(([format, gzip]) => answer.render(OPEN, format, gzip))
+    t.strictSame(
+      renderings.map(({ length }) => length),
+      renderings.map((rendering) => bytesOf(rendering).length),
+    )
   })
 
-  await t.test('has nothing of the availability that was handed in', async (t) => {
-    const handedIn = structuredClone(place) as { note?: string } & Availability
-    const answer = new Answer(handedIn)
-    handedIn.note = 'written later'
+  await t.test('later changes of the decoded object have no effect', async (t) => {
+    const decoded = structuredClone(place) as { note?: string } & Availability
+    const answer = new Answer(decoded)
+    decoded.note = 'written later'
     t.equal(answer.render(OPEN, 'xml', false).body, expectedXml(place))
   })
 })
 
-await t.test('a rendering is made once for what survives', async (t) => {
+await t.test('a rendering is made once per variant key', async (t) => {
   const GROUPS = [
     ['', 'connectorSet=Type2,CCS', 'connectorSet=CCS&connectorSet=Type2', 'connectorSet=,CCS,,Type2,New'],
     ['connectorSet=CCS', 'connectorSet=CCS,CCS', 'connectorSet=CCS,New', 'connectorSet=New&connectorSet=CCS'],
@@ -93,22 +95,19 @@ await t.test('a rendering is made once for what survives', async (t) => {
     ['connectorSet=New', 'minPowerKW=351', 'maxPowerKW=10', 'connectorSet=CCS&maxPowerKW=22'],
   ]
 
-  await t.test('the very same one for all spellings, and another for each result', async (t) => {
-    for (const format of FORMATS) {
-      for (const gzip of [false, true]) {
-        const answer = new Answer(place)
-        const made = GROUPS.map((spellings) => {
-          const [first, ...others] = spellings.map((query) => answer.render(spelled(query), format, gzip))
-          for (const other of others) t.equal(other, first)
-          return first
-        })
-        t.equal(new Set(made).size, GROUPS.length)
-        t.equal(new Set(made.map((one) => one?.etag)).size, GROUPS.length)
-      }
-    }
+  await t.test('filters with the same result share one rendering, others have their own', async (t) => {
+    const seen = VARIANTS.map(([format, gzip]) => {
+      const answer = new Answer(place)
+      const groups = GROUPS.map(
+        (queries) => new Set(queries.map((query) => answer.render(filterOf(query), format, gzip))),
+      )
+      const renderings = groups.flatMap((group) => [...group])
+      return [renderings.length, new Set(renderings.map(({ etag }) => etag)).size]
+    })
+    t.strictSame(seen, repeat(4, [GROUPS.length, GROUPS.length]))
   })
 
-  await t.test('the other formats and codings change nothing of it', async (t) => {
+  await t.test('a rendering is kept when other formats and codings are made', async (t) => {
     const answer = new Answer(place)
     const json = answer.render(OPEN, 'json', false)
     const gzip = answer.render(OPEN, 'json', true)
@@ -118,10 +117,10 @@ await t.test('a rendering is made once for what survives', async (t) => {
   })
 
   await t.test('a new answer of the same station has renderings of its own', async (t) => {
-    const old = new Answer(place).render(OPEN, 'xml', false)
-    const fresh = new Answer(referenceStation('place')).render(OPEN, 'xml', false)
-    t.not(fresh.body, old.body)
-    t.not(fresh.etag, old.etag)
+    const earlier = new Answer(place).render(OPEN, 'xml', false)
+    const later = new Answer(referenceStation('place')).render(OPEN, 'xml', false)
+    t.not(later.body, earlier.body)
+    t.not(later.etag, earlier.etag)
   })
 })
 
@@ -129,17 +128,20 @@ function tagOf(availability: Availability, format: Format, gzip: boolean): strin
   return new Answer(availability).render(OPEN, format, gzip).etag
 }
 
-await t.test('the ETag', async (t) => {
-  await t.test('is strong, and equal for equal bodies of whatever answer', async (t) => {
-    for (const format of FORMATS) {
-      for (const gzip of [false, true]) {
-        t.match(tagOf(place, format, gzip), /^"[\x21\x23-\x7e]+"$/)
-        t.equal(tagOf(place, format, gzip), tagOf(structuredClone(place), format, gzip))
-      }
-    }
+await t.test('an ETag identifies the bytes of a body', async (t) => {
+  await t.test('the ETag is strong, and equal for equal bodies of different answers', async (t) => {
+    const tags = VARIANTS.map(([format, gzip]) => tagOf(place, format, gzip))
+    t.match(
+      tags,
+      tags.map(() => /^"[\x21\x23-\x7e]+"$/),
+    )
+    t.strictSame(
+      VARIANTS.map(([format, gzip]) => tagOf(structuredClone(place), format, gzip)),
+      tags,
+    )
   })
 
-  await t.test('differs by station, content, format, filter and coding', async (t) => {
+  await t.test('the ETag differs by station, content, format, filter and coding', async (t) => {
     const changed = station('place', connector('Type2', level(11, 3, 0)))
     const elsewhere = { ...place, chargingAvailability: 'elsewhere' }
     const tags = [place, changed, elsewhere].flatMap((availability) => {
@@ -155,120 +157,121 @@ await t.test('the ETag', async (t) => {
   })
 })
 
-await t.test('an answer knows whether the station has connectors', async (t) => {
+await t.test('isEmpty is true for a station without connectors', async (t) => {
   t.equal(new Answer(station('nowhere')).isEmpty, true)
   t.equal(new Answer(place).isEmpty, false)
 })
 
-await t.test('so many variants are kept, and no more', async (t) => {
-  await t.test(`${MAX_VARIANTS} are all there still`, async (t) => {
+await t.test('the number of variants per answer is limited', async (t) => {
+  await t.test(`${MAX_VARIANTS} variants are kept`, async (t) => {
     const answer = new Answer(ladder(MAX_VARIANTS))
     const bounds = Array.from({ length: MAX_VARIANTS }, (_, i) => i + 1)
-    const made = bounds.map((bound) => answer.render(from(bound), 'json', false))
-    for (const [i, bound] of bounds.entries()) t.equal(answer.render(from(bound), 'json', false), made[i])
+    const render = () => bounds.map((bound) => answer.render(from(bound), 'json', false))
+    const first = render()
+    t.strictSame(
+      render().map((rendering, i) => rendering === first[i]),
+      repeat(MAX_VARIANTS, true),
+    )
   })
 
-  await t.test('one more takes the place of the oldest, its compressed form included', async (t) => {
+  await t.test('one more variant replaces the oldest with its compressed form', async (t) => {
     const answer = new Answer(ladder(MAX_VARIANTS + 1))
     const bounds = Array.from({ length: MAX_VARIANTS + 1 }, (_, i) => i + 1)
-    const made = bounds.map((bound) => answer.render(from(bound), 'json', true))
-    for (const [i, bound] of bounds.entries()) {
-      if (i > 0) t.equal(answer.render(from(bound), 'json', true), made[i])
-    }
-    const again = answer.render(from(1), 'json', true)
-    t.not(again, made[0])
-    t.strictSame(again, made[0], 'made again as it was')
+    const render = (bound: number) => answer.render(from(bound), 'json', true)
+    const [oldest, ...others] = bounds.map(render)
+    t.strictSame(
+      bounds.slice(1).map((bound, i) => render(bound) === others[i]),
+      repeat(MAX_VARIANTS, true),
+    )
+    const again = render(1)
+    t.not(again, oldest)
+    t.strictSame(again, oldest, 'the new rendering is equal')
   })
 
-  await t.test('200 different filters take no more memory than these', async (t) => {
+  await t.test(`200 filters take no more memory than ${MAX_VARIANTS}`, async (t) => {
     const answer = new Answer(ladder(200))
     let most = 0
     for (let bound = 1; bound <= 200; bound++) {
       answer.render(from(bound), 'xml', bound % 2 === 0)
       if (bound === MAX_VARIANTS) most = answer.bytes
     }
-    t.ok(answer.bytes <= most, 'the longest came first')
+    t.ok(answer.bytes <= most, 'the first renderings are the longest')
   })
 })
 
-await t.test('the bytes', async (t) => {
-  await t.test('are told as they grow, and cover all text that is kept', async (t) => {
+await t.test('bytes covers all that an answer keeps in memory', async (t) => {
+  await t.test('onGrowth is called with each new rendering, and only then', async (t) => {
     const answer = new Answer(ladder(100))
-    let told = answer.bytes
-    answer.onGrowth = ({ bytes }) => {
-      told = bytes
-    }
+    const reported: number[] = []
+    answer.onGrowth = ({ bytes }) => void reported.push(bytes)
     t.ok(answer.bytes > answer.json.length)
-    for (const [format, gzip] of [
+    const renderings = [
       ['xml', false],
       ['xml', true],
       ['json', true],
-    ] as const) {
+    ] as const
+    const growth = renderings.map(([format, gzip]) => {
       const before = answer.bytes
       const rendering = answer.render(OPEN, format, gzip)
-      t.ok(answer.bytes - before >= rendering.length)
-      t.equal(told, answer.bytes)
+      const isCovered = answer.bytes - before >= rendering.length
+      const after = answer.bytes
       answer.render(OPEN, format, gzip)
-      t.equal(told, answer.bytes, 'nothing for what was there')
-    }
+      return [isCovered, reported.at(-1) === after, answer.bytes === after]
+    })
+    t.strictSame(growth, repeat(3, [true, true, true]))
   })
 
-  await t.test('text beyond Latin-1 takes two bytes a character', async (t) => {
+  await t.test('text beyond Latin-1 counts two bytes per character', async (t) => {
     const latin = new Answer({ ...station('a'), note: 'é'.repeat(1_000) })
     const wide = new Answer({ ...station('a'), note: '⚡'.repeat(1_000) })
     t.ok(wide.bytes - latin.bytes >= 1_000)
   })
 
-  await t.test(
-    'are what a recount of all that is held says, whatever was rendered and dropped',
-    async (t) => {
-      const anyRequest = fc.record({
-        filter: fc.oneof(anyFilter, fc.integer({ min: 1, max: 120 }).map(from)),
-        format: fc.constantFrom(...FORMATS),
-        gzip: fc.boolean(),
-      })
-      const stations = fc.oneof(anyStation, fc.constant(ladder(120)))
-      let dropped = 0
-      fc.assert(
-        fc.property(
-          stations,
-          fc.array(anyRequest, { maxLength: 250, size: 'max' }),
-          (availability, requests) => {
-            const outline = indexOf(availability)
-            const answer = new Answer(availability)
-            const base = answer.bytes
-            const held = new Map<string, Rendering[]>()
-            for (const { filter, format, gzip } of requests) {
-              const key = `${format} ${variantKey(outline, filter)}`
-              const rendering = answer.render(filter, format, gzip)
-              const known = held.get(key)
-              if (known === undefined && held.size === MAX_VARIANTS) {
-                held.delete([...held.keys()][0] as string)
-                dropped++
-              }
-              const plain = answer.render(filter, format, false)
-              held.set(key, [...new Set([plain, ...(known ?? []), rendering])])
+  await t.test('bytes equals a recount after any sequence of renderings', async (t) => {
+    const anyRequest = fc.record({
+      filter: fc.oneof(anyFilter, fc.integer({ min: 1, max: 120 }).map(from)),
+      format: fc.constantFrom(...FORMATS),
+      gzip: fc.boolean(),
+    })
+    const stations = fc.oneof(anyStation, fc.constant(ladder(120)))
+    let dropped = 0
+    fc.assert(
+      fc.property(
+        stations,
+        fc.array(anyRequest, { maxLength: 250, size: 'max' }),
+        (availability, requests) => {
+          const index = indexOf(availability)
+          const answer = new Answer(availability)
+          const base = answer.bytes
+          const kept = new Map<string, Rendering[]>()
+          for (const { filter, format, gzip } of requests) {
+            const key = `${format} ${variantKey(index, filter)}`
+            const rendering = answer.render(filter, format, gzip)
+            const known = kept.get(key)
+            if (known === undefined && kept.size === MAX_VARIANTS) {
+              kept.delete([...kept.keys()][0] as string)
+              dropped++
             }
-            const filtered = requests.some(({ filter }) =>
-              Object.values(filter).some((side) => side !== null),
-            )
-            const renderings = [...held.values()].flat().map((one) => textBytes(one, answer.json))
-            const expected =
-              base +
-              held.size * overheadOf(availability) +
-              (filtered ? outlineOverheadOf(availability) : 0) +
-              renderings.reduce((sum, bytes) => sum + bytes, 0)
-            if (answer.bytes !== expected) throw new Error(`${answer.bytes} bytes, recounted ${expected}`)
-          },
-        ),
-        { seed: 20_260_115, numRuns: 60 },
-      )
-      t.ok(dropped > 100, 'many variants were dropped')
-    },
-  )
+            const plain = answer.render(filter, format, false)
+            kept.set(key, [...new Set([plain, ...(known ?? []), rendering])])
+          }
+          const filtered = requests.some(({ filter }) => Object.values(filter).some((side) => side !== null))
+          const renderings = [...kept.values()].flat().map((one) => textBytes(one, answer.json))
+          const expected =
+            base +
+            kept.size * overheadOf(availability) +
+            (filtered ? indexOverheadOf(availability) : 0) +
+            renderings.reduce((sum, bytes) => sum + bytes, 0)
+          if (answer.bytes !== expected) throw new Error(`${answer.bytes} bytes, recounted ${expected}`)
+        },
+      ),
+      { seed: 20_260_115, numRuns: 60 },
+    )
+    t.ok(dropped > 100, 'many variants were dropped')
+  })
 })
 
-/** What a compressed form costs beside its bytes. */
+/** The overhead of a compressed form, without its bytes. */
 function gzipOverhead(): number {
   const answer = new Answer(place)
   answer.render(OPEN, 'xml', false)
@@ -277,7 +280,7 @@ function gzipOverhead(): number {
   return answer.bytes - before - length
 }
 
-/** What a variant costs beside its texts: the whole answer in JSON has none of its own. */
+/** The overhead of a variant: the unfiltered JSON has no text of its own. */
 function overheadOf(availability: Availability): number {
   const answer = new Answer(availability)
   const before = answer.bytes
@@ -285,15 +288,15 @@ function overheadOf(availability: Availability): number {
   return answer.bytes - before
 }
 
-/** What the first filter costs, whatever it is. */
-function outlineOverheadOf(availability: Availability): number {
+/** The bytes that the first filter adds, whatever it is. */
+function indexOverheadOf(availability: Availability): number {
   const answer = new Answer(availability)
   const before = answer.bytes
   const rendering = answer.render(from(0), 'xml', false)
   return answer.bytes - before - overheadOf(availability) - textBytes(rendering, answer.json)
 }
 
-/** A compressed body brings what it costs beside its bytes. */
+/** The bytes of a rendering's text; with its overhead if compressed. */
 function textBytes({ body, gzipped }: Rendering, shared: string): number {
   if (gzipped) return body.length + gzipOverhead()
   if (body === shared) return 0
