@@ -14,17 +14,17 @@ const power = (minPowerKW: number | null, maxPowerKW: number | null): Filter => 
   maxPowerKW,
 })
 
-/** Filters a frozen copy, so that every case also proves that the argument is not written to. */
+/** Filters a frozen copy, so every case also proves that the argument is not modified. */
 function filtered(availability: Availability, filter: Filter): Availability {
   return filterAvailability(deepFreeze(structuredClone(availability)), filter)
 }
 
-/** The powers that are left, connector by connector. */
+/** The remaining powers, by connector. */
 function powersLeft(availability: Availability, filter: Filter): unknown[] {
   return indexOf(filtered(availability, filter)).map(({ type, powers }) => [type, ...powers])
 }
 
-/** A connector as upstream might send it, with whatever in its availability. */
+/** A connector with any value as its availability. */
 const odd = (availability: Connector['availability'], more: object = {}): Connector => ({
   type: 'Odd',
   availability,
@@ -39,22 +39,25 @@ const place = station(
   { type: 'Rowless', total: 4, availability: { current: { available: 4 } } },
 )
 
-await t.test('without a filter', async (t) => {
-  await t.test('the answer is the very one that came in', async (t) => {
-    for (const one of [place, referenceStation(), station('empty')])
-      t.equal(filterAvailability(one, OPEN), one)
+await t.test('without a filter nothing changes', async (t) => {
+  await t.test('the result is the argument itself', async (t) => {
+    const stations = [place, referenceStation(), station('empty')]
+    t.strictSame(
+      stations.map((one) => filterAvailability(one, OPEN) === one),
+      [true, true, true],
+    )
   })
 })
 
-await t.test('by type', async (t) => {
-  await t.test('keeps what is in the set, in the order of the answer', async (t) => {
+await t.test('a set of types keeps connectors of these types', async (t) => {
+  await t.test('connectors of the set are kept in the order of the answer', async (t) => {
     t.strictSame(powersLeft(place, types('CCS', 'Type2')), [
       ['Type2', 11, 22],
       ['CCS', 50, 150, 350],
     ])
   })
 
-  await t.test('keeps every connector of a type that occurs twice', async (t) => {
+  await t.test('every connector of a type that occurs twice is kept', async (t) => {
     const twice = station(
       'twice',
       connector('A', level(1)),
@@ -67,11 +70,11 @@ await t.test('by type', async (t) => {
     ])
   })
 
-  await t.test('an unknown connector type matches nothing and is no error', async (t) => {
+  await t.test('an unknown connector type matches nothing and is valid', async (t) => {
     t.strictSame(filtered(place, types('NoSuchType')), station('place'))
   })
 
-  await t.test('compares exactly', async (t) => {
+  await t.test('types are compared exactly', async (t) => {
     t.strictSame(powersLeft(place, types('ccs', 'Type', 'Type22', ' CCS')), [])
   })
 
@@ -79,14 +82,14 @@ await t.test('by type', async (t) => {
     t.strictSame(powersLeft(place, types('constructor', 'toString', 'hasOwnProperty')), [])
   })
 
-  await t.test('passes on what it keeps as it came, odd counts and missing rows too', async (t) => {
+  await t.test('connectors are kept unchanged, with odd counts and missing rows too', async (t) => {
     const rough = station('rough', odd({ current: null, perPowerLevel: 'none' }, { total: '7', note: [1] }))
     t.strictSame(filtered(rough, types('Odd')), rough)
     t.strictSame(filtered(place, types('Rowless', 'CCS', 'Type2')), place)
   })
 })
 
-await t.test('by power', async (t) => {
+await t.test('a power bound keeps rows within the range', async (t) => {
   await t.test('the interval is closed at both ends', async (t) => {
     t.strictSame(powersLeft(place, power(22, 150)), [
       ['Type2', 22],
@@ -96,7 +99,7 @@ await t.test('by power', async (t) => {
     t.strictSame(powersLeft(place, power(22.000000000000004, 49.99999999999999)), [])
   })
 
-  await t.test('a side that is not given is open', async (t) => {
+  await t.test('a missing bound does not limit its side', async (t) => {
     t.strictSame(powersLeft(place, power(150, null)), [['CCS', 150, 350]])
     t.strictSame(powersLeft(place, power(null, 11)), [['Type2', 11]])
     t.strictSame(powersLeft(station('s', connector('A', level(0), level(1e308))), power(0, null)), [
@@ -107,14 +110,14 @@ await t.test('by power', async (t) => {
     ])
   })
 
-  await t.test('counts total and current again from the rows that stay', async (t) => {
+  await t.test('total and current are recomputed from the remaining rows', async (t) => {
     const [type2] = filtered(place, power(22, null)).connectors
     t.strictSame(type2, connector('Type2', level(22, 1, 1)))
     const [ccs] = filtered(place, power(100, null)).connectors
     t.strictSame(ccs, connector('CCS', level(150, 0, 2), level(350, 3, 0)))
   })
 
-  await t.test('counts every state', async (t) => {
+  await t.test('every state is counted', async (t) => {
     const row = { powerKW: 22, available: 1, occupied: 2, reserved: 3, unknown: 4, outOfService: 5 }
     const [counted] = filtered(station('s', odd({ perPowerLevel: [row, row] })), power(1, null)).connectors
     t.strictSame(counted, {
@@ -127,23 +130,25 @@ await t.test('by power', async (t) => {
     })
   })
 
-  await t.test('counts again even when every row stays', async (t) => {
+  await t.test('counts are recomputed even if every row is kept', async (t) => {
     const wrong = { ...connector('A', level(22, 1, 1)), total: 99 }
     t.strictSame(filtered(station('s', wrong), power(0, null)), station('s', connector('A', level(22, 1, 1))))
   })
 
-  await t.test('drops a connector with no row left', async (t) => {
+  await t.test('a connector without a remaining row is removed', async (t) => {
     t.strictSame(filtered(place, power(1_000, null)), station('place'))
   })
 
-  await t.test('drops a connector without rows, even if the bound would keep all', async (t) => {
-    for (const perPowerLevel of [[], null, undefined, 'none', 3, {}, { 0: { powerKW: 22 }, length: 1 }]) {
-      t.strictSame(filtered(station('s', odd({ perPowerLevel })), power(0, null)), station('s'))
-    }
+  await t.test('a connector without rows is removed by any bound', async (t) => {
+    const values = [[], null, undefined, 'none', 3, {}, { 0: { powerKW: 22 }, length: 1 }]
+    t.strictSame(
+      values.map((perPowerLevel) => filtered(station('s', odd({ perPowerLevel })), power(0, null))),
+      values.map(() => station('s')),
+    )
     t.strictSame(filtered(station('s', odd({})), power(null, 1e308)), station('s'))
   })
 
-  await t.test('rows without a numeric power lie inside no range', async (t) => {
+  await t.test('rows without a numeric power are outside every range', async (t) => {
     const good = level(22, 1)
     const rows = [
       null,
@@ -166,40 +171,41 @@ await t.test('by power', async (t) => {
     )
   })
 
-  await t.test('a missing or non-numeric count counts as 0, and its row stays as it came', async (t) => {
-    const rows = [
-      { powerKW: 22, available: 2 },
-      { powerKW: 22, available: '3', occupied: null, reserved: {}, unknown: [1], outOfService: true },
-      { powerKW: 22, available: Number.NaN, occupied: Number.POSITIVE_INFINITY },
-    ]
-    const [kept] = filtered(station('s', odd({ perPowerLevel: rows })), power(22, 22)).connectors
-    t.strictSame(kept?.availability.current, {
-      available: 2,
-      occupied: 0,
-      reserved: 0,
-      unknown: 0,
-      outOfService: 0,
-    })
-    t.equal(kept?.total, 2)
-    t.strictSame(kept?.availability.perPowerLevel, rows)
-  })
-
-  await t.test('counts that are no object are replaced', async (t) => {
-    for (const current of [null, undefined, 5, 'many', [9]]) {
-      const one = station('s', odd({ current, perPowerLevel: [level(22, 1)] }))
-      const [kept] = filtered(one, power(22, null)).connectors
+  await t.test(
+    'a missing or non-numeric count is 0 in the sums, and its row is kept unchanged',
+    async (t) => {
+      const rows = [
+        { powerKW: 22, available: 2 },
+        { powerKW: 22, available: '3', occupied: null, reserved: {}, unknown: [1], outOfService: true },
+        { powerKW: 22, available: Number.NaN, occupied: Number.POSITIVE_INFINITY },
+      ]
+      const [kept] = filtered(station('s', odd({ perPowerLevel: rows })), power(22, 22)).connectors
       t.strictSame(kept?.availability.current, {
-        available: 1,
+        available: 2,
         occupied: 0,
         reserved: 0,
         unknown: 0,
         outOfService: 0,
       })
-    }
+      t.equal(kept?.total, 2)
+      t.strictSame(kept?.availability.perPowerLevel, rows)
+    },
+  )
+
+  await t.test('counts that are not an object are replaced', async (t) => {
+    const values = [null, undefined, 5, 'many', [9]]
+    const counts = { available: 1, occupied: 0, reserved: 0, unknown: 0, outOfService: 0 }
+    t.strictSame(
+      values.map((current) => {
+        const one = station('s', odd({ current, perPowerLevel: [level(22, 1)] }))
+        return filtered(one, power(22, null)).connectors[0]?.availability.current
+      }),
+      values.map(() => counts),
+    )
   })
 })
 
-await t.test('by both', async (t) => {
+await t.test('types and bounds are combined', async (t) => {
   await t.test('a connector must pass by type and by power', async (t) => {
     t.strictSame(powersLeft(place, { types: new Set(['CCS', 'Rowless']), minPowerKW: 20, maxPowerKW: 60 }), [
       ['CCS', 50],
@@ -207,7 +213,7 @@ await t.test('by both', async (t) => {
   })
 })
 
-await t.test('what we do not know', async (t) => {
+await t.test('undocumented members are kept', async (t) => {
   const unknown = {
     version: 3,
     connectors: [
@@ -229,7 +235,7 @@ await t.test('what we do not know', async (t) => {
     source: ['x'],
   }
 
-  await t.test('is kept at every level, and so is the order of members', async (t) => {
+  await t.test('members of every level keep their values and their order', async (t) => {
     t.equal(
       JSON.stringify(filtered(unknown, power(null, 22))),
       JSON.stringify({
@@ -264,7 +270,7 @@ await t.test('what we do not know', async (t) => {
   })
 })
 
-/** The same filter, written down a second time and differently: on a copy, from the back, in place. */
+/** The same filter, implemented in another way: in place on a copy, from the back. */
 function reference(availability: Availability, filter: Filter): unknown {
   const copy = structuredClone(availability) as unknown as { connectors: Record<string, unknown>[] }
   const { minPowerKW: min, maxPowerKW: max } = filter
@@ -311,7 +317,7 @@ const text = (value: unknown) =>
   )
 
 await t.test(
-  'an independent filter agrees on every station and filter, and nothing is written to',
+  'an independent filter agrees on every station and filter, and no argument is modified',
   async () => {
     fc.assert(
       fc.property(
@@ -324,7 +330,7 @@ await t.test(
   },
 )
 
-await t.test('filtering twice is filtering once', async () => {
+await t.test('a second filtering changes nothing', async () => {
   fc.assert(
     fc.property(anyStation, anyFilter, (one, filter) => {
       const once = filtered(one, filter)
@@ -334,74 +340,76 @@ await t.test('filtering twice is filtering once', async () => {
   )
 })
 
-const kept = (one: Availability, filter: Filter) => variantKey(indexOf(one), filter)
+const keyOf = (one: Availability, filter: Filter) => variantKey(indexOf(one), filter)
 
 const isBounded = ({ minPowerKW, maxPowerKW }: Filter) => minPowerKW !== null || maxPowerKW !== null
 
-/** Every connector with a total that no counting gives: then a recount always shows. */
+/** Every connector with a total that no count gives, so that a recount is always visible. */
 const miscounted = (one: Availability): Availability => ({
   ...one,
-  connectors: one.connectors.map((item) => ({ ...item, total: 'as it came' })),
+  connectors: one.connectors.map((item) => ({ ...item, total: 'not a count' })),
 })
 
-await t.test('survivors', async (t) => {
+await t.test('variantKey identifies the result of a filter', async (t) => {
   const pair = fc.tuple(anyStation, anyFilter, anyFilter)
 
-  await t.test('equal for two filters: the answers are equal', async () => {
+  await t.test('filters with equal keys give equal answers', async () => {
     fc.assert(
       fc.property(
         pair,
-        ([one, a, b]) => kept(one, a) !== kept(one, b) || text(filtered(one, a)) === text(filtered(one, b)),
+        ([one, a, b]) => keyOf(one, a) !== keyOf(one, b) || text(filtered(one, a)) === text(filtered(one, b)),
       ),
       { numRuns: 3_000 },
     )
   })
 
-  await t.test('different for two filters: the answers differ', async () => {
+  await t.test('filters with different keys give different answers', async () => {
     fc.assert(
       fc.property(pair, ([any, a, b]) => {
         const one = miscounted(any)
-        return kept(one, a) === kept(one, b) || text(filtered(one, a)) !== text(filtered(one, b))
+        return keyOf(one, a) === keyOf(one, b) || text(filtered(one, a)) !== text(filtered(one, b))
       }),
       { numRuns: 3_000 },
     )
   })
 
-  await t.test('a bound that keeps all rows still counts again, and so differs from no filter', async (t) => {
+  await t.test('a bound that keeps all rows recomputes counts, so its key is not UNFILTERED', async (t) => {
     const one = referenceStation()
-    t.not(kept(one, power(0, null)), UNFILTERED)
-    t.equal(kept(one, power(0, null)), kept(one, power(null, 50)))
+    t.not(keyOf(one, power(0, null)), UNFILTERED)
+    t.equal(keyOf(one, power(0, null)), keyOf(one, power(null, 50)))
     t.equal(
-      kept(one, power(0, null)),
-      kept(one, { ...power(22.2, 50), types: new Set(['IEC62196Type2Outlet']) }),
+      keyOf(one, power(0, null)),
+      keyOf(one, { ...power(22.2, 50), types: new Set(['IEC62196Type2Outlet']) }),
     )
   })
 
   await t.test(
-    'are EVERYTHING without a filter, with a set of all types, and for a station without connectors',
+    'the key is UNFILTERED without a filter, with a set of all types, and for a station without connectors',
     async (t) => {
-      t.equal(kept(place, OPEN), UNFILTERED)
-      t.equal(kept(place, types('Type2', 'CCS', 'Rowless')), UNFILTERED)
-      t.equal(kept(place, types('Rowless', 'NoSuchType', 'CCS', 'Type2')), UNFILTERED)
-      t.not(kept(place, types('Type2', 'CCS')), UNFILTERED)
-      for (const filter of [OPEN, types('A'), power(1, 2)])
-        t.equal(kept(station('empty'), filter), UNFILTERED)
+      t.equal(keyOf(place, OPEN), UNFILTERED)
+      t.equal(keyOf(place, types('Type2', 'CCS', 'Rowless')), UNFILTERED)
+      t.equal(keyOf(place, types('Rowless', 'NoSuchType', 'CCS', 'Type2')), UNFILTERED)
+      t.not(keyOf(place, types('Type2', 'CCS')), UNFILTERED)
+      t.strictSame(
+        [OPEN, types('A'), power(1, 2)].map((filter) => keyOf(station('empty'), filter)),
+        [UNFILTERED, UNFILTERED, UNFILTERED],
+      )
     },
   )
 
-  await t.test('are EVERYTHING exactly when nothing changes by rule', async () => {
+  await t.test('the key is UNFILTERED exactly if the filter changes nothing', async () => {
     fc.assert(
       fc.property(anyStation, anyFilter, (one, filter) => {
         const changes =
           one.connectors.length > 0 &&
           (isBounded(filter) || one.connectors.some(({ type }) => filter.types?.has(type) === false))
-        return (kept(one, filter) === UNFILTERED) === !changes
+        return (keyOf(one, filter) === UNFILTERED) === !changes
       }),
       { numRuns: 1_000 },
     )
   })
 
-  await t.test('a connector that falls is told from one whose rows fall', async (t) => {
+  await t.test('a removed connector and removed rows give different keys', async (t) => {
     const one = station(
       's',
       connector('A', level(11), level(22)),
@@ -421,19 +429,33 @@ await t.test('survivors', async (t) => {
       { ...power(22, null), types: new Set(['A']) },
       { ...power(11, null), types: new Set(['A']) },
     ]
-    t.equal(new Set(filters.map((filter) => kept(one, filter))).size, filters.length)
-    t.equal(kept(one, types('NoSuchType')), kept(one, power(99, null)), 'nothing left is nothing left')
+    t.equal(new Set(filters.map((filter) => keyOf(one, filter))).size, filters.length)
+    t.equal(
+      keyOf(one, types('NoSuchType')),
+      keyOf(one, power(99, null)),
+      'the key of an empty result is always the same',
+    )
   })
 
-  await t.test('look at types and powers alone', async (t) => {
+  await t.test('the index contains types and powers alone', async (t) => {
     t.strictSame(indexOf(place), [
       { type: 'Type2', powers: [11, 22] },
       { type: 'CCS', powers: [50, 150, 350] },
       { type: 'Rowless', powers: [] },
     ])
-    const [outline] = indexOf(station('s', odd({ perPowerLevel: [null, { powerKW: '1' }, { powerKW: 1 }] })))
-    t.strictSame(outline?.powers, [Number.NaN, Number.NaN, 1])
+    const [index] = indexOf(station('s', odd({ perPowerLevel: [null, { powerKW: '1' }, { powerKW: 1 }] })))
+    t.strictSame(index?.powers, [Number.NaN, Number.NaN, 1])
   })
+})
+
+await t.test('the examples of the docstring are right', async (t) => {
+  const index = [
+    { type: 'CCS', powers: [50, 150] },
+    { type: 'Type2', powers: [22] },
+  ]
+  t.equal(variantKey(index, power(100, null)), '01-')
+  t.equal(variantKey(index, types('Type2')), '-+')
+  t.equal(variantKey(index, types('CCS', 'Type2')), UNFILTERED)
 })
 
 await t.test('the states are those of the reference, in its order', async (t) => {

@@ -14,12 +14,12 @@ import { connector, level, referenceStation, station } from '../support/stations
 const fixture = (name: string) => readFileSync(new URL(`../fixtures/${name}`, import.meta.url), 'utf8')
 const ID = '75502858-a491-36fe-7128-23d400153b86'
 
-/** What a JSON rendering holds, as a client reads it: -0 and 0 are one number there. */
+/** A value as a client decodes it from JSON, where -0 and 0 are one number. */
 const plain = (value: unknown): unknown => JSON.parse(JSON.stringify(value))
 
-await t.test('a double', async (t) => {
-  await t.test('always has a fraction', async (t) => {
-    for (const [value, text] of [
+await t.test('a double is written as upstream writes it', async (t) => {
+  await t.test('a double always has a fraction', async (t) => {
+    const doubles = [
       [50, '50.0'],
       [22.2, '22.2'],
       [0, '0.0'],
@@ -34,12 +34,14 @@ await t.test('a double', async (t) => {
       [1.25e-7, '1.25e-7'],
       [Number.MAX_VALUE, '1.7976931348623157e+308'],
       [Number.MIN_VALUE, '5.0e-324'],
-    ] as const) {
-      t.equal(formatDouble(value), text)
-    }
+    ] as const
+    t.strictSame(
+      doubles.map(([value]) => formatDouble(value)),
+      doubles.map(([, text]) => text),
+    )
   })
 
-  await t.test('reads back as the same number', async () => {
+  await t.test('a double is parsed as the same number', async () => {
     fc.assert(
       fc.property(fc.double({ noNaN: true, noDefaultInfinity: true }), (value) => {
         const text = formatDouble(value)
@@ -48,21 +50,21 @@ await t.test('a double', async (t) => {
     )
   })
 
-  await t.test('is null where JSON has no number', async (t) => {
-    for (const value of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])
-      t.equal(formatDouble(value), 'null')
+  await t.test('a value that JSON has no number for is null', async (t) => {
+    const values = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
+    t.strictSame(values.map(formatDouble), ['null', 'null', 'null'])
   })
 })
 
-await t.test('JSON', async (t) => {
-  await t.test("is the reference's sample exactly, less its white space", async (t) => {
+await t.test('renderJson writes the JSON body', async (t) => {
+  await t.test("the JSON body is the reference's sample without white space", async (t) => {
     const sample = fixture('reference.json')
     t.equal(renderJson(decodeAvailability(sample, ID)), sample.replaceAll(/\s/g, ''))
     const empty = fixture('reference-empty.json')
     t.equal(renderJson(decodeAvailability(empty, '1')), empty.trim())
   })
 
-  await t.test('writes powerKW with a fraction wherever it is, and no other number', async (t) => {
+  await t.test('powerKW has a fraction at every level, and no other number has', async (t) => {
     const one = {
       ...station('1', connector('A', level(50, 1))),
       powerKW: 7,
@@ -74,30 +76,34 @@ await t.test('JSON', async (t) => {
     t.match(text, '"powerKW":7.0,"kW":7,"more":[{"powerKW":11.0,"n":11}]')
   })
 
-  await t.test('leaves a powerKW that is no number as it came', async (t) => {
-    for (const powerKW of ['50', null, true, [50], { a: 50 }]) {
-      t.match(renderJson({ ...station('1'), powerKW }), `"powerKW":${JSON.stringify(powerKW)}}`)
-    }
+  await t.test('a powerKW that is not a number is not changed', async (t) => {
+    const values = ['50', null, true, [50], { a: 50 }]
+    t.match(
+      values.map((powerKW) => renderJson({ ...station('1'), powerKW })),
+      values.map((powerKW) => `"powerKW":${JSON.stringify(powerKW)}}`),
+    )
   })
 
-  await t.test('keeps the order of members as they came', async (t) => {
-    for (const text of [
+  await t.test('members keep their order', async (t) => {
+    const texts = [
       '{"chargingAvailability":"1","connectors":[]}',
       '{"connectors":[],"chargingAvailability":"1"}',
       '{"z":1,"connectors":[{"z":[],"availability":{"z":{},"a":null},"type":"A"}],"a":false,"chargingAvailability":"1","b":1.5}',
-    ]) {
-      t.equal(renderJson(decodeAvailability(text, '1')), text)
-    }
+    ]
+    t.strictSame(
+      texts.map((text) => renderJson(decodeAvailability(text, '1'))),
+      texts,
+    )
   })
 
-  await t.test('escapes names as well as values', async (t) => {
+  await t.test('names are escaped as well as values', async (t) => {
     const one = { ...station('1'), 'a"b\n': '"\\\u2028', 'lone\ud800': '\udfff' }
     t.strictSame(JSON.parse(renderJson(one)), one)
-    t.ok(renderJson(one).isWellFormed(), 'lone surrogates are escaped, for UTF-8 has none')
+    t.ok(renderJson(one).isWellFormed(), 'lone surrogates are escaped, because UTF-8 has none')
   })
 
   await t.test(
-    'reads back as the same answer, and is what JSON.stringify writes but for powerKW',
+    'the JSON body is parsed as the same answer, and differs from JSON.stringify only in powerKW',
     async () => {
       fc.assert(
         fc.property(anyStation, anyFilter, (one, filter) => {
@@ -114,7 +120,7 @@ await t.test('JSON', async (t) => {
     },
   )
 
-  await t.test('has no white space of its own', async (t) => {
+  await t.test('the JSON body has no white space', async (t) => {
     t.notMatch(renderJson(referenceStation()), /\s/)
   })
 })
@@ -129,7 +135,7 @@ const parser = new XMLParser({
   processEntities: { enabled: true, maxTotalExpansions: 1_000_000, maxExpandedLength: 10_000_000 },
 })
 
-/** The document's one element, in order: names with text or with elements. */
+/** The elements of a document in order: names with text or with elements. */
 function read(xml: string): Node[] {
   const parsed = parser.parse(xml) as Record<string, unknown>[]
   return nodes(parsed.filter((node) => !Object.hasOwn(node, '?xml')))
@@ -149,7 +155,7 @@ function nodes(parsed: Record<string, unknown>[]): Node[] {
   })
 }
 
-/** The elements that the model stands for, as the reference prints them; written without a look at the renderer. */
+/** The expected elements of an answer, independent of the renderer. */
 function modelled(one: Availability): Node[] {
   const { chargingAvailability, ...rest } = one
   return [
@@ -172,35 +178,35 @@ function member([key, value]: [string, unknown]): Node[] {
   return [[name, value === null ? '' : allowed(typeof value === 'string' ? value : JSON.stringify(value))]]
 }
 
-/** An element without children and one without text are written alike. */
+/** An element without children is the same as one without text. */
 const content = (children: Node[]) => (children.length === 0 ? '' : children)
 
-/** The text with U+FFFD for what XML 1.0 cannot hold. */
+/** The text with U+FFFD for characters that XML 1.0 does not allow. */
 function allowed(text: string): string {
   return Array.from(text, (character) =>
     /^[\t\n\r\u{20}-\u{d7ff}\u{e000}-\u{fffd}\u{10000}-\u{10ffff}]$/u.test(character) ? character : '\ufffd',
   ).join('')
 }
 
-/** Why this is no XML 1.0 document; null when it is one. */
+/** The reason why a text is not an XML 1.0 document; null if it is one. */
 function illFormed(xml: string): string | null {
   if (!xml.isWellFormed()) return 'a lone surrogate'
-  if (allowed(xml) !== xml) return 'a character that XML cannot hold'
+  if (allowed(xml) !== xml) return 'a character that XML does not allow'
   if (xml.includes('\r')) return 'a raw carriage return'
   if (xml.includes(']]>')) return ']]> in text'
-  if (/&(?!(?:amp|lt|gt|quot|apos|#13);)/.test(xml)) return 'an ampersand of its own'
+  if (/&(?!(?:amp|lt|gt|quot|apos|#13);)/.test(xml)) return 'a raw ampersand'
   const verdict = XMLValidator.validate(xml)
   return verdict === true ? null : verdict.err.msg
 }
 
-/** The text of the first unknown member, as a client reads it. */
+/** The text of an undocumented member, as a client decodes it. */
 function readText(text: string): unknown {
   const [response] = read(renderXml({ ...station('1'), note: text }))
   return Object.fromEntries(response?.[1] as Node[])['note']
 }
 
-await t.test('XML', async (t) => {
-  await t.test("is the reference's sample exactly, less its white space", async (t) => {
+await t.test('renderXml writes the XML body', async (t) => {
+  await t.test("the XML body is the reference's sample without white space", async (t) => {
     const sample = fixture('reference.xml').replaceAll(/\n\s*/g, '')
     t.equal(renderXml(decodeAvailability(fixture('reference.json'), ID)), sample)
   })
@@ -212,7 +218,7 @@ await t.test('XML', async (t) => {
     )
   })
 
-  await t.test('chargingAvailability comes first, wherever it stood; the rest keeps its order', async (t) => {
+  await t.test('chargingAvailability is the first element, and the others keep their order', async (t) => {
     const one = { b: 1, connectors: [], a: 2, chargingAvailability: 'x', c: 3 }
     t.match(
       renderXml(one),
@@ -225,12 +231,12 @@ await t.test('XML', async (t) => {
     t.match(xml, '<power><powerKW>50.0</powerKW><available>3</available>')
   })
 
-  await t.test('no rows are no elements', async (t) => {
+  await t.test('an empty perPowerLevel has no element', async (t) => {
     const one = station('1', { type: 'A', availability: { perPowerLevel: [] } })
     t.match(renderXml(one), '<item><type>A</type><availability></availability></item>')
   })
 
-  await t.test('unknown members follow the same ways', async (t) => {
+  await t.test('undocumented members follow the same rules', async (t) => {
     const one = {
       ...station('1'),
       object: { a: { b: true } },
@@ -247,16 +253,18 @@ await t.test('XML', async (t) => {
     )
   })
 
-  await t.test('odd rows and odd perPowerLevels do no harm', async (t) => {
-    for (const perPowerLevel of [[null, 7, 'x', [1], {}], null, 'none', 3, { powerKW: 22 }]) {
-      const one = station('1', { type: 'A', availability: { perPowerLevel } })
-      t.equal(illFormed(renderXml(one)), null)
-      t.strictSame(read(renderXml(one)), modelled(one))
-    }
+  await t.test('odd rows and odd perPowerLevels are well-formed', async (t) => {
+    const stations = [[null, 7, 'x', [1], {}], null, 'none', 3, { powerKW: 22 }].map((perPowerLevel) =>
+      station('1', { type: 'A', availability: { perPowerLevel } }),
+    )
+    t.strictSame(
+      stations.map((one) => [illFormed(renderXml(one)), read(renderXml(one))]),
+      stations.map((one) => [null, modelled(one)]),
+    )
   })
 
-  await t.test('a name that no element can have is changed, and injects nothing', async (t) => {
-    for (const [name, element] of [
+  await t.test('an invalid element name is replaced, so no name can inject elements', async (t) => {
+    const names = [
       ['a b', 'a_b'],
       ['1', '_1'],
       ['-a', '_-a'],
@@ -271,11 +279,16 @@ await t.test('XML', async (t) => {
       ['a\nb', 'a_b'],
       ['toString', 'toString'],
       ['ok_1.2-3', 'ok_1.2-3'],
-    ] as const) {
-      const xml = renderXml({ ...station('1'), [name]: 'v' })
-      t.match(xml, `<${element}>v</${element}>`, JSON.stringify(name))
-      t.equal(illFormed(xml), null)
-    }
+    ] as const
+    const bodies = names.map(([name]) => renderXml({ ...station('1'), [name]: 'v' }))
+    t.match(
+      bodies,
+      names.map(([, element]) => `<${element}>v</${element}>`),
+    )
+    t.strictSame(
+      bodies.map(illFormed),
+      names.map(() => null),
+    )
   })
 
   await t.test('text is escaped', async (t) => {
@@ -286,8 +299,8 @@ await t.test('XML', async (t) => {
     t.equal(textElement('a', '</a><b>'), '<a>&lt;/a&gt;&lt;b&gt;</a>')
   })
 
-  await t.test('what XML cannot hold becomes U+FFFD, and nothing else does', async (t) => {
-    for (const text of [
+  await t.test('characters that XML does not allow become U+FFFD, and no others do', async (t) => {
+    const forbidden = [
       '\0',
       '\u0001',
       '\u0008',
@@ -300,10 +313,12 @@ await t.test('XML', async (t) => {
       '\ud800',
       '\udfff',
       '\udc00\ud800',
-    ]) {
-      t.match(textElement('a', text), /^<a>\ufffd+<\/a>$/, JSON.stringify(text))
-    }
-    for (const text of [
+    ]
+    t.strictSame(
+      forbidden.filter((text) => !/^<a>\ufffd+<\/a>$/.test(textElement('a', text))),
+      [],
+    )
+    const texts = [
       '\t',
       '\n',
       ' ',
@@ -316,13 +331,15 @@ await t.test('XML', async (t) => {
       '😀',
       '\u{1fffe}',
       '\u{10ffff}',
-    ]) {
-      t.equal(textElement('a', text), `<a>${text}</a>`, encodeURIComponent(text))
-    }
+    ]
+    t.strictSame(
+      texts.map((text) => textElement('a', text)),
+      texts.map((text) => `<a>${text}</a>`),
+    )
   })
 
-  await t.test('hostile text stays well-formed and reads back as it was', async (t) => {
-    for (const text of [
+  await t.test('hostile text is well-formed and is decoded unchanged', async (t) => {
+    const texts = [
       `&<>"'`,
       ']]>',
       '<![CDATA[x]]>',
@@ -334,14 +351,18 @@ await t.test('XML', async (t) => {
       ' a ',
       '\ud800',
       '\0',
-    ]) {
+    ]
+    const seen = texts.map((text) => {
       const one = station(text, { type: text, availability: { current: text }, total: text })
-      t.equal(illFormed(renderXml(one)), null, JSON.stringify(text))
-      t.equal(readText(text), allowed(text), JSON.stringify(text))
-    }
+      return [illFormed(renderXml(one)), readText(text)]
+    })
+    t.strictSame(
+      seen,
+      texts.map((text) => [null, allowed(text)]),
+    )
   })
 
-  await t.test('any text stays well-formed and reads back', async () => {
+  await t.test('any text is well-formed and is decoded unchanged', async () => {
     fc.assert(
       fc.property(hostileText, (text) => {
         const one = { ...station(text), [text]: text, [`x${text}`]: [text] }
@@ -351,7 +372,7 @@ await t.test('XML', async (t) => {
     )
   })
 
-  await t.test('any answer, filtered or not, reads back as the model', async () => {
+  await t.test('any answer, filtered or not, is decoded as the same elements', async () => {
     fc.assert(
       fc.property(anyStation, anyFilter, (one, filter) => {
         const left = filterAvailability(deepFreeze(one), filter)
