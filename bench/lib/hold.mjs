@@ -1,6 +1,6 @@
 /**
- * Holds STATIONS stations in the service's own cache and measures what they take, in a process of its own. Needs
- * --expose-gc. Prints one JSON object; memory in bytes, times in ms.
+ * Fills the service's cache with STATIONS entries and measures their memory, in a process of its own. Needs --expose-gc.
+ * Prints one JSON object; memory in bytes, times in ms.
  */
 import { constants, PerformanceObserver } from 'node:perf_hooks'
 import { setImmediate } from 'node:timers/promises'
@@ -34,7 +34,7 @@ const cache = new Cache(
     maxBytes: 2 ** 40,
   },
   {
-    // The body as it comes from the network: bytes, then text, then an object.
+    // Decoded as in the service: bytes, then text, then an object.
     load: async (id) => decodeAvailability(Buffer.from(stationBody(id)).toString(), id),
     observer: { lookedUp() {}, evicted() {} },
     clock: systemClock,
@@ -44,25 +44,25 @@ const cache = new Cache(
 )
 
 const before = measured()
-await hold(0, stations)
+await fill(0, stations)
 const pauseWhileFilling = await longestPause()
-const held = measured()
+const filled = measured()
 const accounted = cache.bytes
 const pauseInUse = await inUse()
-const heldAgain = measured()
+const afterUse = measured()
 const result = {
-  heap: held.heap - before.heap,
-  resident: held.resident - before.resident,
+  heap: filled.heap - before.heap,
+  resident: filled.resident - before.resident,
   accounted,
   bodyBytes: (await cache.get(stationId(0))).answer.json.length,
   pauseWhileFilling,
   pauseInUse,
-  drift: heldAgain.heap - held.heap,
+  drift: afterUse.heap - filled.heap,
 }
 if (process.env.RENDER) Object.assign(result, await rendered())
 console.log(JSON.stringify(result))
 
-async function hold(from, to) {
+async function fill(from, to) {
   for (let at = from; at < to; at += BATCH) {
     const ids = Array.from({ length: Math.min(BATCH, to - at) }, (_, i) => stationId(at + i))
     await Promise.all(ids.map((id) => cache.get(id)))
@@ -70,26 +70,26 @@ async function hold(from, to) {
   }
 }
 
-/** New stations push out old ones while others are asked for: what a full cache does all day. */
+/** The normal load of a full cache: new stations evict others between lookups. */
 async function inUse() {
   pauses = []
-  const open = parseQuery('chargingAvailability=x')
-  let [next, asked] = [stations, 0]
+  const unfiltered = parseQuery('chargingAvailability=x')
+  let [next, lookups] = [stations, 0]
   for (const end = performance.now() + CHURN_MS; performance.now() < end;) {
-    await hold(next, next + 50)
+    await fill(next, next + 50)
     next += 50
     for (let i = 0; i < 500; i++) {
-      const found = await cache.get(stationId(next - 1 - ((asked += 7_919) % stations)))
-      if (i % 50 === 0) found.answer.render(open, 'json', false)
+      const found = await cache.get(stationId(next - 1 - ((lookups += 7_919) % stations)))
+      if (i % 50 === 0) found.answer.render(unfiltered, 'json', false)
     }
     await setImmediate()
   }
   return longestPause()
 }
 
-/** Three renderings of each: XML, JSON as it is compressed, and JSON filtered. */
+/** Three renderings per entry: XML, compressed JSON and filtered JSON. */
 async function rendered() {
-  const open = parseQuery('chargingAvailability=x')
+  const unfiltered = parseQuery('chargingAvailability=x')
   const filtered = parseQuery('chargingAvailability=x&minPowerKW=50')
   const [heap, bytes] = [measured().heap, cache.bytes]
   let count = 0
@@ -97,15 +97,15 @@ async function rendered() {
     const found = cache.peek(stationId(i))
     if (found === null) continue
     count++
-    found.answer.render(open, 'xml', false)
-    found.answer.render(open, 'json', true)
+    found.answer.render(unfiltered, 'xml', false)
+    found.answer.render(unfiltered, 'json', true)
     found.answer.render(filtered, 'json', false)
     if (count % BATCH === 0) await setImmediate()
   }
   return { rendered: count, renderedHeap: measured().heap - heap, renderedAccounted: cache.bytes - bytes }
 }
 
-/** Observed entries come a turn later. */
+/** The observer gets its entries one turn later. */
 async function longestPause() {
   await setImmediate()
   await setImmediate()

@@ -1,4 +1,4 @@
-/** What held stations take, and how long their collection stops the world: lib/hold.mjs, a process for each size. */
+/** Memory of cached stations and pauses of their garbage collection: lib/hold.mjs in one process per size. */
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -8,8 +8,8 @@ import { table } from '../lib/stats.mjs'
 const run = promisify(execFile)
 const HOLD = fileURLToPath(new URL('../lib/hold.mjs', import.meta.url))
 const SIZES = [10_000, 100_000, 1_000_000]
-/** Renderings of a million stations would need memory that few have. */
-const MOST_RENDERED = 100_000
+/** Renderings of a million stations would need more memory than most machines have. */
+const MAX_RENDERED = 100_000
 
 export async function memory({ quick, say }) {
   const rows = []
@@ -46,7 +46,7 @@ export async function memory({ quick, say }) {
 
 async function hold(stations) {
   const flags = ['--expose-gc', '--max-old-space-size=12000']
-  const env = { ...process.env, STATIONS: String(stations), RENDER: stations <= MOST_RENDERED ? '1' : '' }
+  const env = { ...process.env, STATIONS: String(stations), RENDER: stations <= MAX_RENDERED ? '1' : '' }
   const command = ['-c', SERVER_CORE, process.execPath, ...flags, HOLD]
   const held = run('taskset', command, { env })
   endWithUs(held.child)
