@@ -1,7 +1,8 @@
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../lib/clock.ts'
 import type { ErrorCode } from '../errors.ts'
-import { ServiceError } from '../errors.ts'
+import { CACHE_RULES, ServiceError } from '../errors.ts'
+import { backoffMs } from '../lib/backoff.ts'
 import { copyString } from '../lib/copy-string.ts'
 
 export interface NegativeCacheOptions {
@@ -24,11 +25,6 @@ export const MAX_BACK_OFF_MS = 10_000
 
 /** Ids remembered at most; the oldest is forgotten and simply asked for again. */
 const MAX_SETBACKS = 10_000
-
-/** Upstream's answer about the id itself: told again as such, never as an old answer. */
-const REFUSALS: ReadonlySet<ErrorCode> = new Set(['InvalidParameter', 'NotFound'])
-/** A call went out and failed. Errors that kept a call from being sent have their own end and need no back-off. */
-const FAILURES: ReadonlySet<ErrorCode> = new Set(['UpstreamFailed', 'UpstreamTimeout', 'InternalError'])
 
 /** What the call of another replica has ended in: it sets the id back for what is left of that. */
 export class PeerError extends ServiceError {
@@ -59,21 +55,26 @@ export class NegativeCache {
   /** Whether upstream's own refusal of this id is in force. */
   hasNegative(id: string): boolean {
     const error = this.get(id)
-    return error !== null && REFUSALS.has(error.code)
+    return error !== null && CACHE_RULES[error.code].station === 'negative'
   }
 
   /** How long the id is not asked for after such an error, in ms; 0 if it sets nothing back. */
   ttlMsFor(id: string, error: ServiceError): number {
     if (error instanceof PeerError) return error.forMs
-    if (REFUSALS.has(error.code)) return this.#options.negativeTtlMs
-    return FAILURES.has(error.code) ? backOffMs(this.#failures(id) + 1) : 0
+    const { station } = CACHE_RULES[error.code]
+    if (station === 'negative') return this.#options.negativeTtlMs
+    return station === 'none' ? 0 : backoffMs(INITIAL_BACK_OFF_MS, MAX_BACK_OFF_MS, this.#failures(id) + 1)
   }
 
   record(id: string, error: ServiceError): void {
-    const isFailure = FAILURES.has(error.code)
-    if (!isFailure && !REFUSALS.has(error.code)) return
+    const { station } = CACHE_RULES[error.code]
+    if (station === 'none') return
     const until = this.#options.clock.now() + this.ttlMsFor(id, error)
-    this.#setbacks.set(copyString(id), { error, until, failures: isFailure ? this.#failures(id) + 1 : 0 })
+    this.#setbacks.set(copyString(id), {
+      error,
+      until,
+      failures: station === 'back-off' ? this.#failures(id) + 1 : 0,
+    })
   }
 
   clear(id: string): void {
@@ -83,8 +84,4 @@ export class NegativeCache {
   #failures(id: string): number {
     return this.#setbacks.peek(id)?.failures ?? 0
   }
-}
-
-function backOffMs(failures: number): number {
-  return Math.min(INITIAL_BACK_OFF_MS * 2 ** (failures - 1), MAX_BACK_OFF_MS)
 }

@@ -8,7 +8,7 @@ import type { Freshness } from './freshness.ts'
 import type { NegativeCache } from './negative-cache.ts'
 import { PeerError } from './negative-cache.ts'
 import type { SharedAnswer, SharedAnswerStore } from './shared-store.ts'
-import { RENEW_EVERY_MS } from './shared-store.ts'
+import { LEASE_MS, RENEW_EVERY_MS } from './shared-store.ts'
 import type { CacheEntry } from './entry-store.ts'
 import { floorMs } from './entry-store.ts'
 
@@ -78,7 +78,7 @@ export class SharedLoader {
     let known = held?.version ?? ''
     let result: SharedResult = 'miss'
     for (;;) {
-      const seen = await tier.leaseGet(id, known, token)
+      const seen = await tier.leaseGet(id, known, token, LEASE_MS)
       switch (seen.kind) {
         case 'answer': {
           const adopted = this.#adopt(id, seen.answer)
@@ -163,7 +163,7 @@ export class SharedLoader {
     let cancel: () => void
     const schedule = () => {
       cancel = clock.after(RENEW_EVERY_MS, () => {
-        tier.renew(id, token)
+        tier.renew(id, token, LEASE_MS)
         schedule()
       })
     }

@@ -34,9 +34,9 @@ export interface SharedAnswerStore {
    * An answer whose token is not `known`, else a lease in the name of `token`, if it is to be had. Both in one step,
    * so that nobody calls who comes just after another's answer.
    */
-  leaseGet(id: string, known: string, token: string): Promise<LeaseResult>
+  leaseGet(id: string, known: string, token: string, leaseMs: number): Promise<LeaseResult>
   /** Holds the lease for longer. */
-  renew(id: string, token: string): void
+  renew(id: string, token: string, leaseMs: number): void
   /** Shares the answer for so long, unless that of a later call is there, and ends the lease of the same token. */
   publish(id: string, answer: SharedAnswer, lifeMs: number): void
   /** Ends the lease; if the call failed in a way that sets the station back, others are told so for that long. */

@@ -3,7 +3,7 @@ import { parseClientLines, formatProblems } from './client-keys.ts'
 import { resolveSecret, quote } from './secrets.ts'
 import type { SettingName, Values } from './settings.ts'
 import { secret, SETTINGS } from './settings.ts'
-import type { Quota } from './types.ts'
+import type { QuotaLimit } from './types.ts'
 import type { RedisConfig } from './redis-url.ts'
 import { parseSecret } from '../lib/secret.ts'
 
@@ -46,7 +46,7 @@ export interface Config {
     /** Calls a second; 0 is no limit. */
     readonly perSecond: number
     readonly queueTimeoutMs: number
-    readonly quota: Quota | null
+    readonly quota: QuotaLimit | null
     /** This replica's part of both limits while nothing is shared, from 0 to 1. */
     readonly limitShare: number
   }

@@ -1,4 +1,5 @@
 import { isIP } from 'node:net'
+import type { QuotaLimit } from '../upstream/state/quota-ledger.ts'
 
 /**
  * How a setting's text becomes a value. Each kind says what it expects, in words for the operator, and gives
@@ -17,11 +18,7 @@ const UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const
 const UNIT_BYTES = { KB: 2 ** 10, MB: 2 ** 20, GB: 2 ** 30 } as const
 const PERIODS = ['day', 'month'] as const
 
-export interface Quota {
-  readonly limit: number
-  /** Calendar period in UTC. */
-  readonly per: (typeof PERIODS)[number]
-}
+export type { QuotaLimit }
 
 export const port: SettingType<number> = {
   expected: 'a port from 0 (chosen by the system) to 65535',
@@ -109,7 +106,7 @@ export const origins: SettingType<'*' | readonly string[]> = {
   },
 }
 
-export const quota: SettingType<Quota> = {
+export const quota: SettingType<QuotaLimit> = {
   expected: 'a number of calls per UTC day or month, such as 2500/day or 75000/month',
   parse: (text) => {
     const [, amount, period] = /^([1-9]\d{0,11})\/(\w+)$/.exec(text) ?? []

@@ -127,7 +127,7 @@ await t.test('the gate', async (t) => {
     await settled()
     t.equal(await late, undefined)
     t.equal(gate.isUp, false)
-    gate.close()
+    gate.stop()
     t.equal(clock.pending, 1, 'the reply that nobody waits for')
   })
 })
@@ -245,17 +245,20 @@ await t.test('a wrong password, and none at all', { skip: NO_REDIS }, async (t) 
 
 await t.test('what an operator is told, in words of our own', async (t) => {
   for (const [message, told] of [
-    ["NOPERM this user has no permissions to run the 'set' command", 'the user may not do what is needed'],
+    [
+      "NOPERM this user has no permissions to run the 'set' command",
+      'the user may not run a required command',
+    ],
     [
       "ERR The user executing the script can't run this command or subcommand",
-      'the user may not do what is needed',
+      'the user may not run a required command',
     ],
     [
       "ERR ACL failure in script: User u has no permissions to run the 'set' command",
-      'the user may not do what is needed',
+      'the user may not run a required command',
     ],
     ['OOM command not allowed', 'the memory of the server is full and nothing may be evicted'],
-    ['EXECABORT of s3cret', 'the server refused a command (EXECABORT)'],
+    ['EXECABORT of s3cret', 'the server rejected a command (EXECABORT)'],
   ] as const) {
     t.equal(describeRedisError(Object.assign(new Error(message), { name: 'ReplyError' })), told)
   }
@@ -279,7 +282,7 @@ await t.test('a user of its own, with as few rights as needed', { skip: NO_REDIS
   await shares(t, service, url)
   await redis.cli('ACL', 'SETUSER', 'evproxy', '-set')
   await servesAlone(t, service)
-  t.strictSame(changes(service), [null, 'the user may not do what is needed'])
+  t.strictSame(changes(service), [null, 'the user may not run a required command'])
   await redis.cli('ACL', 'SETUSER', 'evproxy', '+set')
   await shares(t, service, url)
   keepsSecret(t, service)

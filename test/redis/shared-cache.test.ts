@@ -127,7 +127,6 @@ const redis = async (t: Test): Promise<SharedPlace> => {
   return {
     open: async () => {
       const tier = await openRedisStores(target, {
-        leaseMs: LEASE_MS,
         clock: systemClock,
         observer: { sharedCacheChanged: () => {} },
       })
@@ -423,7 +422,7 @@ for (const [name, open] of [
         await until('it is there', async () => (await place.stations()).includes('late'))
         late.publish('late', { ...common, version: 'earlier', json: first, startedAgoMs: 5_000 }, 60_000)
         const { get } = await replica(place)
-        await late.leaseGet('barrier', '', 'x')
+        await late.leaseGet('barrier', '', 'x', 1_000)
         t.match(await get('late'), { call: 2 })
       })
 

@@ -1,9 +1,8 @@
 import type { Test } from 'tap'
 import t from 'tap'
-import { LEASE_MS } from '../../src/cache/shared-store.ts'
 import { systemClock } from '../../src/lib/clock.ts'
 import { redisUrl } from '../../src/config/redis-url.ts'
-import type { RedisStores } from '../../src/redis/stores.ts'
+import type { SharedStores } from '../../src/stores.ts'
 import { openRedisStores } from '../../src/redis/stores.ts'
 import type { RedisConfig } from '../../src/config/redis-url.ts'
 import type { QuotaStore } from '../../src/upstream/state/shared-quota.ts'
@@ -18,9 +17,8 @@ const alive = setInterval(() => {}, 1_000)
 t.teardown(() => clearInterval(alive))
 
 /** A replica's own access to what is shared. */
-async function open(t: Test, server: RedisServer): Promise<RedisStores> {
+async function open(t: Test, server: RedisServer): Promise<SharedStores> {
   const tier = await openRedisStores(redisUrl.parse(server.url) as RedisConfig, {
-    leaseMs: LEASE_MS,
     clock: systemClock,
     observer: { sharedCacheChanged: () => {} },
   })
@@ -29,7 +27,7 @@ async function open(t: Test, server: RedisServer): Promise<RedisStores> {
   return tier
 }
 
-async function three(t: Test): Promise<{ server: RedisServer; tiers: RedisStores[] }> {
+async function three(t: Test): Promise<{ server: RedisServer; tiers: SharedStores[] }> {
   const server = await RedisServer.start(t)
   return { server, tiers: await Promise.all([1, 2, 3].map(() => open(t, server))) }
 }
@@ -38,26 +36,26 @@ const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => to
 
 await t.test('calls a second', { skip: NO_REDIS }, async (t) => {
   const { server, tiers } = await three(t)
-  const [tier] = tiers as [RedisStores, ...RedisStores[]]
-  const bucket = { count: 5, roundTripMs: 1_020, reserved: 1 }
+  const [tier] = tiers as [SharedStores, ...SharedStores[]]
+  const bucket = { count: 5, tokenReuseMs: 1_020, reserved: 1 }
 
   await t.test('one bucket for all, whoever takes whenever', async (t) => {
     const startedAt = performance.now()
     let taken = 0
-    const hammer = async ({ tokens }: RedisStores) => {
+    const hammer = async ({ tokens }: SharedStores) => {
       while (performance.now() - startedAt < 2_500) {
         if ((await tokens.take(bucket, 0, 0)) === 0) taken++
       }
     }
     await Promise.all(tiers.map(hammer))
-    const rounds = Math.floor((performance.now() - startedAt) / bucket.roundTripMs) + 1
+    const rounds = Math.floor((performance.now() - startedAt) / bucket.tokenReuseMs) + 1
     t.ok(taken >= 5 * (rounds - 1) && taken <= 5 * rounds, `${taken} in ${rounds} rounds`)
   })
 
   await t.test('a place in the queue is one for all, too, and known at once', async (t) => {
     await server.cli('DEL', 'evproxy:1:tokens')
     const waits = await Promise.all(
-      Array.from({ length: 12 }, (_, i) => (tiers[i % 3] as RedisStores).tokens.take(bucket, 0, 1_500)),
+      Array.from({ length: 12 }, (_, i) => (tiers[i % 3] as SharedStores).tokens.take(bucket, 0, 1_500)),
     )
     const sorted = waits.map(Number).toSorted((a, b) => a - b)
     t.strictSame(sorted.slice(0, 5), [0, 0, 0, 0, 0])
@@ -86,7 +84,7 @@ await t.test('calls a second', { skip: NO_REDIS }, async (t) => {
 await t.test('the quota', { skip: NO_REDIS }, async (t) => {
   const LIMIT = 90
   /** A replica's budget, with a switch for its way to the ledger and a clock that is off. */
-  const replica = ({ quota: ledger }: RedisStores, { share = 1, skewMs = 0, limit = LIMIT } = {}) => {
+  const replica = ({ quota: ledger }: SharedStores, { share = 1, skewMs = 0, limit = LIMIT } = {}) => {
     const way = { isCut: false }
     const switched: QuotaStore = {
       get isUp() {
@@ -95,7 +93,7 @@ await t.test('the quota', { skip: NO_REDIS }, async (t) => {
       apply: (order) => ledger.apply(order),
     }
     const clock = { ...systemClock, wall: () => Date.now() + skewMs }
-    return { way, budget: new SharedQuota({ limit, per: 'month' }, { ledger: switched, clock, share }) }
+    return { way, budget: new SharedQuota({ limit, per: 'month' }, { store: switched, clock, share }) }
   }
   type Replica = ReturnType<typeof replica>
   const spend = async ({ budget }: Replica, most = Number.POSITIVE_INFINITY) => {
@@ -134,18 +132,18 @@ await t.test('the quota', { skip: NO_REDIS }, async (t) => {
 
   await t.test('away from the start: a share of all', async (t) => {
     const { tiers } = await three(t)
-    const one = replica(tiers[0] as RedisStores, { share: 1 / 3 })
+    const one = replica(tiers[0] as SharedStores, { share: 1 / 3 })
     one.way.isCut = true
     t.equal(await spend(one), LIMIT / 3)
     t.equal(one.budget.remaining, 0)
     one.way.isCut = false
-    t.equal(await spend(replica(tiers[1] as RedisStores), 1), 1)
+    t.equal(await spend(replica(tiers[1] as SharedStores), 1), 1)
     t.equal(await spend(one), LIMIT - LIMIT / 3 - 1)
   })
 
   await t.test('an account that was lost is opened again by those who remember', async (t) => {
     const { tiers, server } = await three(t)
-    const one = replica(tiers[0] as RedisStores)
+    const one = replica(tiers[0] as SharedStores)
     await spend(one, 10)
     one.way.isCut = true
     await spend(one, 5)
@@ -155,7 +153,7 @@ await t.test('the quota', { skip: NO_REDIS }, async (t) => {
     await server.cli('FLUSHALL')
     await spend(one, 1)
     t.equal(Number(await server.cli('HGET', 'evproxy:1:quota:month', 'spent')), 17)
-    t.equal(await spend(replica(tiers[1] as RedisStores)), LIMIT - 17)
+    t.equal(await spend(replica(tiers[1] as SharedStores)), LIMIT - 17)
   })
 
   await t.test('also what others spent alone and have told, and that once', async (t) => {
@@ -186,7 +184,7 @@ await t.test('the quota', { skip: NO_REDIS }, async (t) => {
 
   await t.test('a call that was not sent is given back, wherever it was taken', async (t) => {
     const { tiers } = await three(t)
-    const one = replica(tiers[0] as RedisStores)
+    const one = replica(tiers[0] as SharedStores)
     await spend(one, 2)
     one.budget.refund(one.budget.resetAtMs)
     await until('it is back', () => one.budget.spent === 1)
@@ -202,7 +200,7 @@ await t.test('the quota', { skip: NO_REDIS }, async (t) => {
 
   await t.test('rationed: what is released, and a reserve that refreshes leave', async (t) => {
     const { tiers } = await three(t)
-    const { budget } = replica(tiers[0] as RedisStores, { limit: 4_000 })
+    const { budget } = replica(tiers[0] as SharedStores, { limit: 4_000 })
     const take = async (count: number, isRefresh: boolean) => {
       let taken = 0
       for (let i = 0; i < count; i++) if ((await budget.acquire(isRefresh, true)) === 0) taken++
@@ -218,14 +216,14 @@ await t.test('the quota', { skip: NO_REDIS }, async (t) => {
 
   await t.test('begins anew when the period ends by the clock of the ledger', async (t) => {
     const { tiers } = await three(t)
-    const { quota: ledger } = tiers[0] as RedisStores
+    const { quota: ledger } = tiers[0] as SharedStores
     const end = Date.now() + 400
     const order = {
       per: 'day',
       limit: 1,
       initial: 1,
       periodEnds: [end - 86_400_000, end, end + 86_400_000],
-      change: { kind: 'take', leave: null },
+      change: { kind: 'acquire', leave: null },
       lastSeen: { spent: 0, periodEndsAtMs: 0 },
       unreported: { calls: 0, reported: 0, periodEndsAtMs: 0 },
     } as const
@@ -248,7 +246,7 @@ await t.test('refusals', { skip: NO_REDIS }, async (t) => {
 
   await t.test('are told to all who have the same key, and the key to nobody', async (t) => {
     const { tiers, server } = await three(t)
-    const [one, other] = tiers as [RedisStores, RedisStores]
+    const [one, other] = tiers as [SharedStores, SharedStores]
     t.equal(await other.coolDowns.get(TEST_KEY), null)
     one.coolDowns.set(TEST_KEY, refusal)
     await until('it is told', async () => (await other.coolDowns.get(TEST_KEY)) !== null)
@@ -266,7 +264,7 @@ await t.test('refusals', { skip: NO_REDIS }, async (t) => {
 
   await t.test('what nobody of ours has written is none', async (t) => {
     const { tiers, server } = await three(t)
-    const [one] = tiers as [RedisStores]
+    const [one] = tiers as [SharedStores]
     one.coolDowns.set(TEST_KEY, refusal)
     await until('it is told', async () => (await one.coolDowns.get(TEST_KEY)) !== null)
     const name = (await server.cli('KEYS', '*refused*')).split('\n')[0] as string
@@ -278,10 +276,15 @@ await t.test('refusals', { skip: NO_REDIS }, async (t) => {
 
   await t.test('one replica at a time goes out to see', async (t) => {
     const { tiers } = await three(t)
-    const probed = await Promise.all(tiers.map(({ coolDowns: refusals }) => refusals.isProbed(TEST_KEY)))
-    t.equal(probed.filter((isProbed) => !isProbed).length, 1)
-    tiers[probed.indexOf(false)]?.coolDowns.releaseProbe(TEST_KEY)
-    await until('the place is free', async () => !(await tiers[0]?.coolDowns.isProbed(TEST_KEY)))
+    const acquired = await Promise.all(
+      tiers.map(({ coolDowns: refusals }) => refusals.tryAcquireProbe(TEST_KEY)),
+    )
+    t.equal(acquired.filter(Boolean).length, 1)
+    tiers[acquired.indexOf(true)]?.coolDowns.releaseProbe(TEST_KEY)
+    await until(
+      'the place is free',
+      async () => (await tiers[0]?.coolDowns.tryAcquireProbe(TEST_KEY)) === true,
+    )
   })
 
   await t.test('of one replica keep all others from calling', async (t) => {

@@ -1,5 +1,4 @@
 import type { SharedAnswer, SharedAnswerStore, LeaseResult } from '../../src/cache/shared-store.ts'
-import { LEASE_MS } from '../../src/cache/shared-store.ts'
 import type { Clock } from '../../src/lib/clock.ts'
 import type { ErrorCode } from '../../src/errors.ts'
 
@@ -21,7 +20,7 @@ export class SharedDouble implements SharedAnswerStore {
     this.#clock = clock
   }
 
-  async leaseGet(id: string, known: string, token: string): Promise<LeaseResult> {
+  async leaseGet(id: string, known: string, token: string, leaseMs: number): Promise<LeaseResult> {
     if (!this.isUp) return { kind: 'failed' }
     const now = this.#clock.now()
     const kept = this.#answers.get(id)
@@ -31,15 +30,15 @@ export class SharedDouble implements SharedAnswerStore {
     }
     const lease = this.#leases.get(id)
     if (lease === undefined || lease.until <= now) {
-      this.#leases.set(id, { holder: token, until: now + LEASE_MS })
+      this.#leases.set(id, { holder: token, until: now + leaseMs })
       return { kind: 'lease', overCorruptValue: kept === 'corrupt' }
     }
     if (!lease.holder.startsWith('!')) return { kind: 'taken' }
     return { kind: 'setback', code: lease.holder.slice(1) as ErrorCode, ms: lease.until - now }
   }
 
-  renew(id: string, token: string): void {
-    if (this.#holds(id, token)) this.#leases.set(id, { holder: token, until: this.#clock.now() + LEASE_MS })
+  renew(id: string, token: string, leaseMs: number): void {
+    if (this.#holds(id, token)) this.#leases.set(id, { holder: token, until: this.#clock.now() + leaseMs })
   }
 
   publish(id: string, answer: SharedAnswer, lifeMs: number): void {

@@ -2,7 +2,7 @@ import t from 'tap'
 import { broadcast } from '../../src/events.ts'
 import { LocalQuota } from '../../src/upstream/state/quota-ledger.ts'
 import { withPolicies } from '../../src/upstream/policies.ts'
-import { withRetry } from '../../src/upstream/policies/retry.ts'
+import { Retry } from '../../src/upstream/policies/retry.ts'
 import { TestClock } from '../support/clock.ts'
 import {
   answering,
@@ -24,7 +24,7 @@ const TIMEOUT_MS = 3_000
 function retried(random = 0.5) {
   const clock = new TestClock()
   const inner = new ScriptedSource(clock.now)
-  const source = withRetry(inner.source, { timeoutMs: TIMEOUT_MS }, { clock, random: () => random })
+  const source = new Retry({ timeoutMs: TIMEOUT_MS }, { clock, random: () => random }).policy(inner.source)
   return { clock, inner, source }
 }
 
@@ -170,7 +170,8 @@ function sleeves({ perSecond = 0, queueTimeoutMs = 0, limit = 1_000 } = {}) {
     { perSecond, queueTimeoutMs, timeoutMs: TIMEOUT_MS },
     {
       source: inner.source,
-      quota: { budget, pacing: { ttlMs: () => 0, isRationing: () => false } },
+      quota: { ledger: budget, pacing: { isRationing: () => false } },
+      stores: null,
       apiKey: () => 'key',
       clock,
       observer: broadcast([]),
@@ -296,6 +297,7 @@ await t.test('one around the other', async (t) => {
       {
         source: inner.source,
         quota: null,
+        stores: null,
         apiKey: () => 'key',
         clock,
         observer: broadcast([]),

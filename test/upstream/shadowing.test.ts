@@ -1,10 +1,11 @@
 import t from 'tap'
 import { broadcast } from '../../src/events.ts'
 import { withPolicies } from '../../src/upstream/policies.ts'
-import type { TokenStore } from '../../src/upstream/policies/rate-limit.ts'
+import type { TokenStore } from '../../src/upstream/state/shared-token-bucket.ts'
 import type { QuotaStore, QuotaUpdate } from '../../src/upstream/state/shared-quota.ts'
 import { SharedQuota } from '../../src/upstream/state/shared-quota.ts'
-import type { CoolDownStore, SharedCoolDown } from '../../src/upstream/policies/cool-down.ts'
+import type { SharedCoolDown } from '../../src/upstream/state/cool-down-state.ts'
+import type { CoolDownStore } from '../../src/upstream/state/shared-cool-down.ts'
 import { settled, TestClock } from '../support/clock.ts'
 import { answering, CALLER, ended, failing, failure, REFRESH, ScriptedSource, watch } from './doubles.ts'
 
@@ -45,8 +46,8 @@ class CoolDownStoreDouble implements CoolDownStore {
   }
 
   /** Another replica's probe is never in flight. */
-  async isProbed(): Promise<boolean> {
-    return false
+  async tryAcquireProbe(): Promise<boolean> {
+    return true
   }
 
   releaseProbe(): void {
@@ -68,8 +69,7 @@ function replica({ perSecond = 0, share = 1 } = {}) {
       clock,
       observer: broadcast([{ circuitChanged: (state) => void circuits.push(state) }]),
       random: () => 0,
-      tokens,
-      coolDowns,
+      stores: { tokens, coolDowns },
     },
   )
   const end = async (how: () => unknown) => {
@@ -160,7 +160,7 @@ class QuotaStoreDouble implements QuotaStore {
     const resetAtMs = update.periodEnds[1] as number
     this.spent += update.unreported.calls - this.#counted
     this.#counted = update.unreported.calls
-    if (update.change.kind === 'take') this.spent++
+    if (update.change.kind === 'acquire') this.spent++
     return { waitMs: 0, spent: this.spent, released: 10, resetAtMs }
   }
 }
@@ -170,7 +170,7 @@ await t.test(
   async (t) => {
     const clock = new TestClock()
     const store = new QuotaStoreDouble()
-    const quota = new SharedQuota({ limit: 30, per: 'day' }, { ledger: store, clock, share: 0.5 })
+    const quota = new SharedQuota({ limit: 30, per: 'day' }, { store, clock, share: 0.5 })
     for (let i = 0; i < 10; i++) await quota.acquire(false, false)
     store.isUp = false
     let alone = 0

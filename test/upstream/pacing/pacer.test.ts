@@ -26,7 +26,7 @@ function town(limit: number, { ttlMs = 30_000, maxTtlMs = 300_000 }: Partial<Pac
       for (const { usedAt, fetchedAt } of stations) if (fetchedAt !== NEVER) yield clock.now() - usedAt
     },
   }
-  const pacing = createPacer({ ttlMs, maxTtlMs }, { budget, usage: () => usage, clock })
+  const pacing = createPacer({ ttlMs, maxTtlMs }, { ledger: budget, usage: () => usage, clock })
   const ask = (i: number) => {
     lookups++
     const now = clock.now()
@@ -170,7 +170,10 @@ await t.test('the wall clock', async (t) => {
       },
       sinceLastUse: () => Array.from({ length: 50 }, () => 0),
     }
-    const pacing = createPacer({ ttlMs: 30_000, maxTtlMs: 300_000 }, { budget, usage: () => usage, clock })
+    const pacing = createPacer(
+      { ttlMs: 30_000, maxTtlMs: 300_000 },
+      { ledger: budget, usage: () => usage, clock },
+    )
     const live = (ms: number) => {
       for (const end = clock.ms + ms; clock.ms < end; clock.ms += 5_000) {
         lookups += 50

@@ -1,8 +1,9 @@
 import t from 'tap'
 import { AnotherStationError } from '../../../src/availability/decode.ts'
 import type { UpstreamRejection } from '../../../src/events.ts'
-import { withBreaker } from '../../../src/upstream/policies/circuit-breaker.ts'
-import { withCoolDown } from '../../../src/upstream/policies/cool-down.ts'
+import { CircuitBreaker } from '../../../src/upstream/policies/circuit-breaker.ts'
+import { CoolDown } from '../../../src/upstream/policies/cool-down.ts'
+import { LocalCoolDown } from '../../../src/upstream/state/cool-down-state.ts'
 import { upstreamErrorOf } from '../../../src/upstream/tomtom/error.ts'
 import type { RejectionKind } from '../../../src/upstream/outcomes.ts'
 import { TestClock } from '../../support/clock.ts'
@@ -12,10 +13,12 @@ function breaker() {
   const clock = new TestClock()
   const inner = new ScriptedSource(clock.now)
   const told: string[] = []
-  const { source, state } = withBreaker(inner.source, {
+  const circuit = new CircuitBreaker({
     clock,
     observer: { circuitChanged: (state) => void told.push(state) },
   })
+  const source = circuit.policy(inner.source)
+  const state = () => circuit.state
   /** So many calls, one after the other, that all end so. */
   const end = async (how: () => unknown, times = 1) => {
     inner.always = how === ok ? answering : failing(how)
@@ -219,14 +222,14 @@ function coolDown() {
   const inner = new ScriptedSource(clock.now)
   const key = { current: 'first' }
   const told: (UpstreamRejection | 'accepts')[] = []
-  const source = withCoolDown(inner.source, {
+  const state = new LocalCoolDown({
     clock,
-    apiKey: () => key.current,
     observer: {
       upstreamRejected: (refusal) => void told.push(refusal),
       upstreamRecovered: () => void told.push('accepts'),
     },
   })
+  const source = new CoolDown({ state, clock, apiKey: () => key.current }).policy(inner.source)
   const end = async (how: () => unknown) => {
     inner.always = how === ok ? answering : failing(how)
     const result = await ended(source('a', CALLER))

@@ -1,11 +1,25 @@
 import * as fc from 'fast-check'
 import t from 'tap'
-import { withRateLimit } from '../../../src/upstream/policies/rate-limit.ts'
+import { RateLimit } from '../../../src/upstream/policies/rate-limit.ts'
+import { bucketFor, LocalTokenBucket } from '../../../src/upstream/state/token-bucket.ts'
+import type { Clock } from '../../../src/lib/clock.ts'
+import type { Source } from '../../../src/source.ts'
 import { settled, TestClock } from '../../support/clock.ts'
 import { answering, CALLER, ended, failing, failure, REFRESH, ScriptedSource, watch } from '../doubles.ts'
 
 /** What leaves here a second apart may arrive closer: no wait is cut finer than this. */
 const MARGIN_MS = 20
+
+interface Limits {
+  readonly perSecond: number
+  readonly queueTimeoutMs: number
+}
+
+function withRateLimit(inner: Source, { perSecond, queueTimeoutMs }: Limits, clock: Clock) {
+  const tokens = perSecond === 0 ? null : new LocalTokenBucket(bucketFor(perSecond), clock)
+  const limit = new RateLimit({ queueTimeoutMs }, { tokens, clock })
+  return { source: limit.policy(inner), queueLength: () => limit.queued }
+}
 
 function limited(perSecond: number, queueTimeoutMs: number) {
   const clock = new TestClock()

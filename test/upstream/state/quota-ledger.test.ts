@@ -2,7 +2,7 @@ import * as fc from 'fast-check'
 import t from 'tap'
 import type { QuotaLimit } from '../../../src/upstream/state/quota-ledger.ts'
 import { LocalQuota } from '../../../src/upstream/state/quota-ledger.ts'
-import { withQuota } from '../../../src/upstream/policies/quota.ts'
+import { QuotaPolicy } from '../../../src/upstream/policies/quota.ts'
 import { settled, TestClock } from '../../support/clock.ts'
 import type { Failure } from '../doubles.ts'
 import {
@@ -259,7 +259,11 @@ function charged(limit: number, isRationing = () => false) {
   const told: Told[] = []
   const quotaSpent = (percent: number, remaining: number, resetAt: Date) =>
     void told.push({ percent, remaining, resetAt: resetAt.toISOString() })
-  const source = withQuota(inner.source, budget, { isRationing }, { quotaSpent })
+  const source = new QuotaPolicy({
+    ledger: budget,
+    pacing: { isRationing },
+    observer: { quotaSpent },
+  }).policy(inner.source)
   return { clock, inner, budget, told, source }
 }
 

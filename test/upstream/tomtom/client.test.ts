@@ -264,7 +264,7 @@ const NO_FUNDS = '{"detailedError":{"code":"InsufficientFunds","message":"…"}}
 const REFERER = '{"detailedError":{"code":"InvalidReferer","message":"…"}}'
 
 await t.test('a status', async (t) => {
-  for (const [status, body, outcome, code, refusal, isTransient] of [
+  for (const [status, body, outcome, code, rejection, isTransient] of [
     [400, '{"error":"…"}', 'bad_request', 'InvalidParameter', 'unclear', false],
     [404, 'Not Found', 'not_found', 'NotFound', 'unclear', false],
     [401, '', 'refused', 'UpstreamRefused', 'unclear', false],
@@ -287,10 +287,10 @@ await t.test('a status', async (t) => {
     [410, '', 'invalid', 'UpstreamFailed', 'unclear', false],
     [418, '', 'invalid', 'UpstreamFailed', 'unclear', false],
   ] as const) {
-    await t.test(`${status} ${body.slice(0, 50)}: ${outcome} (${refusal})`, async (t) => {
+    await t.test(`${status} ${body.slice(0, 50)}: ${outcome} (${rejection})`, async (t) => {
       const { fail, told, upstream } = await scripted(t, answerStatus(status, body))
       const error = await fail()
-      t.match(error, { outcome, code, refusal, isTransient, upstreamStatus: status, sent: true })
+      t.match(error, { outcome, code, rejection, isTransient, upstreamStatus: status, sent: true })
       t.equal(error.retryAfterMs, undefined)
       t.match(told, [{ outcome }])
       t.equal(upstream.calls.length, 1)
