@@ -25,12 +25,12 @@ export function leaseKey(id: string): string {
 
 /** The cool-down of an API key. */
 export function coolDownKey(apiKey: string): string {
-  return `refused:${fingerprint(apiKey)}`
+  return `cool-down:${fingerprint(apiKey)}`
 }
 
 /** The right to probe with an API key. */
 export function coolDownProbeKey(apiKey: string): string {
-  return `probe:${fingerprint(apiKey)}`
+  return `cool-down-probe:${fingerprint(apiKey)}`
 }
 
 /** A cluster keeps keys with the same text in braces in one slot. Encoded, an id has no braces of its own. */

@@ -256,7 +256,7 @@ await t.test('refusals', { skip: NO_REDIS }, async (t) => {
     t.equal(await other.coolDowns.get('another key'), null)
     for (const name of (await server.cli('KEYS', '*')).split('\n')) {
       t.notOk(name.includes(TEST_KEY))
-      if (name.includes('refused')) t.notOk((await server.cli('GET', name)).includes(TEST_KEY))
+      if (name.includes('cool-down')) t.notOk((await server.cli('GET', name)).includes(TEST_KEY))
     }
     other.coolDowns.clear(TEST_KEY)
     await until('it is cleared', async () => (await one.coolDowns.get(TEST_KEY)) === null)
@@ -267,7 +267,7 @@ await t.test('refusals', { skip: NO_REDIS }, async (t) => {
     const [one] = tiers as [SharedStores]
     one.coolDowns.set(TEST_KEY, refusal)
     await until('it is told', async () => (await one.coolDowns.get(TEST_KEY)) !== null)
-    const name = (await server.cli('KEYS', '*refused*')).split('\n')[0] as string
+    const name = (await server.cli('KEYS', '*cool-down*')).split('\n')[0] as string
     for (const text of ['no JSON', '{"code":"NoSuchCode"}', '{}', 'null']) {
       await server.cli('SET', name, text, 'PX', '60000')
       t.equal(await one.coolDowns.get(TEST_KEY), null, text)
@@ -295,7 +295,7 @@ await t.test('refusals', { skip: NO_REDIS }, async (t) => {
       await until('it is up', async () => (await proxy.metric('evproxy_shared_cache_up')) === 1)
     }
     t.equal((await one.get('chargingAvailability=a')).status, 429)
-    await until('it is told', async () => (await server.cli('KEYS', '*refused*')) !== '')
+    await until('it is told', async () => (await server.cli('KEYS', '*cool-down*')) !== '')
     const answer = await other.get('chargingAvailability=b')
     t.equal(answer.status, 429)
     t.ok(Number(answer.headers['retry-after']) > 50)

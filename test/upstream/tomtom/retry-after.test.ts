@@ -1,8 +1,8 @@
 import t from 'tap'
 import {
-  LONGEST_RETRY_AFTER_MS,
+  MAX_RETRY_AFTER_MS,
   parseRetryAfter,
-  SHORTEST_RETRY_AFTER_MS,
+  MIN_RETRY_AFTER_MS,
 } from '../../../src/upstream/tomtom/retry-after.ts'
 
 const NOW = Date.UTC(2026, 0, 15, 12)
@@ -10,8 +10,8 @@ const parse = (header: string | undefined) => parseRetryAfter(header, NOW)
 const httpDate = (ms: number) => new Date(ms).toUTCString()
 
 await t.test('the bounds are 1 s and 5 min', async (t) => {
-  t.equal(SHORTEST_RETRY_AFTER_MS, 1_000)
-  t.equal(LONGEST_RETRY_AFTER_MS, 300_000)
+  t.equal(MIN_RETRY_AFTER_MS, 1_000)
+  t.equal(MAX_RETRY_AFTER_MS, 300_000)
 })
 
 await t.test('seconds are read, and clamped', async (t) => {
