@@ -7,7 +7,7 @@ import { UPSTREAM_OUTCOMES } from '../../src/events.ts'
 import { circuitOutcome, OUTCOMES, renderOutcomeTable } from '../../src/upstream/outcomes.ts'
 import { upstreamErrorOf } from '../../src/upstream/tomtom/error.ts'
 import type { Failure } from './doubles.ts'
-import { broken, failure, keptBack, unreached } from './doubles.ts'
+import { broken, failure, limited, unreached } from './doubles.ts'
 
 const FAILURES = UPSTREAM_OUTCOMES.filter((outcome): outcome is Failure => OUTCOMES[outcome].code !== null)
 
@@ -42,7 +42,7 @@ await t.test('an error counts for, against or not at all for the circuit', async
     ['another 4xx', failure('invalid', { upstreamStatus: 414 })],
     ['a redirect', failure('invalid', { upstreamStatus: 302 })],
     ['an answer for another station', upstreamErrorOf(new AnotherStationError())],
-    ['a limit of this service', keptBack()],
+    ['a limit of this service', limited()],
     ['a defect', new TypeError('a mistake')],
     ['no error object', 'thrown'],
   ]

@@ -12,7 +12,7 @@ import {
   failing,
   failure,
   HOLDER,
-  keptBack,
+  limited,
   REFRESH,
   ScriptedSource,
   unreached,
@@ -55,7 +55,7 @@ await t.test('a call is tried once more', async (t) => {
     ['not after 401 or 403', () => failure('refused'), false],
     ['not after 429, which would make it worse', () => failure('throttled'), false],
     ['not after what was no answer', () => failure('invalid'), false],
-    ['not what was kept back', keptBack, false],
+    ['not what was kept back', limited, false],
     ['not after a mistake of ours', () => new TypeError('a mistake'), false],
   ] as const) {
     await t.test(name, async (t) => {
@@ -147,7 +147,7 @@ await t.test('what the second attempt says', async (t) => {
     ['a refusal', () => failure('throttled'), 'second'],
     ['404', () => failure('not_found'), 'second'],
     ['a broken connection', broken, 'second'],
-    ['nothing: it was kept back', keptBack, 'first'],
+    ['nothing: it was kept back', limited, 'first'],
     ['nothing: a mistake of ours', () => new TypeError('a mistake'), 'first'],
   ] as const) {
     await t.test(`${name}: the ${told} error is told`, async (t) => {
