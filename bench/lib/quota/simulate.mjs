@@ -30,7 +30,8 @@ export async function simulate({ world, traffic, policy }) {
     }
     const served = policy.serve(station, at)
     const age = typeof served === 'number' ? served : await served
-    const isWrong = station >= 0 && age > 0 && world.at(station, at) !== world.at(station, Math.max(0, at - age))
+    const isWrong =
+      station >= 0 && age > 0 && world.at(station, at) !== world.at(station, Math.max(0, at - age))
     day.calls += policy.calls() - callsBefore
     callsBefore = policy.calls()
     if (!Number.isNaN(age)) {

@@ -1,19 +1,13 @@
 /** The TTL of each station as this build chooses it, driven without the rest of the service. */
-import { ChangeRate } from '../../../dist/upstream/pacing/change-rate.js'
-import { Correctness } from '../../../dist/upstream/pacing/correctness.js'
 import { Price } from '../../../dist/upstream/pacing/price.js'
-import {
-  newStationUsage,
-  recordServed,
-  stationTtlMs,
-  usageAfterAnswer,
-} from '../../../dist/upstream/pacing/station-ttl.js'
+import { StationPacing } from '../../../dist/upstream/pacing/station-pacing.js'
 import { UnknownIdAllowance } from '../../../dist/upstream/pacing/unknown-id-allowance.js'
 import { LocalQuota } from '../../../dist/upstream/state/quota-ledger.js'
 import { ttlFactor } from '../../../dist/cache/jitter.js'
 import { randomNumbers } from '../stations.mjs'
 import { EMPTY_TTL, MAX_TTL, STALE_IF_ERROR, STALE_WHILE_REVALIDATE, TTL, virtualClock } from './settings.mjs'
 
+/** Under a quota a stale answer is served while it is refreshed if it was served this often since its call. */
 const SERVED_BEFORE_STALE = 10
 
 /** `replicas` share the quota and, by telling each other of refreshes, the answers. */
@@ -51,21 +45,17 @@ export function createThisBuild({ world, limit, per = 'day', replicas = 1, seed 
 function createReplica(upstream) {
   const { quota, paced, newest, world, clock, random } = upstream
   let lookups = 0
-  const price = new Price({ ttlMs: TTL, maxTtlMs: MAX_TTL }, { quota: paced, clock, lookups: () => lookups })
+  const options = { ttlMs: TTL, maxTtlMs: MAX_TTL }
+  const price = new Price(options, { quota: paced, clock, lookups: () => lookups })
+  const pacing = new StationPacing(options, { price, clock })
   const allowance = new UnknownIdAllowance(paced, clock)
-  const meanRate = new ChangeRate()
-  const correctness = new Correctness(meanRate)
   const entries = new Map()
   const empties = new Map()
 
   const put = (station, { receivedAt, state }, held) => {
-    let usage = newStationUsage()
-    if (held !== undefined) {
-      const found = { differs: state !== held.state, gapMs: receivedAt - held.receivedAt }
-      correctness.found(held.usage, found)
-      usage = usageAfterAnswer(held.usage, found, meanRate)
-    }
-    const entry = { receivedAt, state, usage, jitter: ttlFactor(random()) }
+    const replacement = held && { differs: state !== held.state, gapMs: receivedAt - held.receivedAt }
+    const known = held === undefined ? pacing.first() : pacing.after(held.known, replacement)
+    const entry = { receivedAt, state, known, jitter: ttlFactor(random()) }
     entries.set(station, entry)
     return entry
   }
@@ -78,9 +68,13 @@ function createReplica(upstream) {
   }
   const served = (entry, at) => {
     const age = at - entry.receivedAt
-    correctness.served(entry.usage, age, at)
-    recordServed(entry.usage, age)
+    pacing.served(entry.known, age)
     return age
+  }
+  const called = (entry) => {
+    if (entry === null) return Number.NaN
+    pacing.waited(entry.known)
+    return 0
   }
   const serveUnknown = (id, at) => {
     if (at - (empties.get(id) ?? Number.NEGATIVE_INFINITY) <= EMPTY_TTL) return 0
@@ -99,28 +93,20 @@ function createReplica(upstream) {
       if (shared !== undefined && (held === undefined || shared.receivedAt > held.receivedAt)) {
         held = put(station, shared, held)
       }
-      if (held === undefined) {
-        if (allowance.waitMs() > 0) return Number.NaN
-        if (call(station, at, undefined) === null) return Number.NaN
-        correctness.served(entries.get(station).usage, 0, at)
-        return 0
-      }
-      const options = { thetaS: price.thetaS(at), minTtlMs: TTL, maxTtlMs: MAX_TTL }
-      const staleFor = at - held.receivedAt - held.jitter * stationTtlMs(held.usage, options)
+      if (held === undefined)
+        return allowance.waitMs() > 0 ? Number.NaN : called(call(station, at, undefined))
+      const staleFor = at - held.receivedAt - held.jitter * pacing.ttlMs(held.known)
       if (staleFor <= 0) return served(held, at)
-      if (staleFor <= STALE_WHILE_REVALIDATE && held.usage.served >= SERVED_BEFORE_STALE) {
+      if (staleFor <= STALE_WHILE_REVALIDATE && held.known.served >= SERVED_BEFORE_STALE) {
         const age = served(held, at)
         call(station, at, held)
         return age
       }
       const fresh = call(station, at, held)
-      if (fresh !== null) {
-        correctness.served(fresh.usage, 0, at)
-        return 0
-      }
+      if (fresh !== null) return called(fresh)
       return at - held.receivedAt <= MAX_TTL + STALE_IF_ERROR ? served(held, at) : Number.NaN
     },
-    estimate: (at) => correctness.ratio(at),
+    estimate: () => pacing.estimatedCorrectRatio(),
     thetaS: () => price.thetaS(),
   }
 }

@@ -25,7 +25,7 @@ export function createTraffic({ stations = 1_000, days, seed = 1, shuffledDaily 
   )
   const requests = []
   for (let at = 0; ;) {
-    at += (-Math.log(1 - random()) / 1.8) / MEAN_PER_MS
+    at += -Math.log(1 - random()) / 1.8 / MEAN_PER_MS
     if (at >= DAY * days) break
     if (random() * 1.8 > swing(at)) continue
     requests.push([at, orders[Math.floor(at / DAY)].stationOf[drawRank()], true])

@@ -12,12 +12,12 @@ const HOUR = 3_600_000
 const SNAPSHOTS_A_DAY = DAY / SNAPSHOT_MS
 /** Arrivals by hour of the day, in units of the mean. */
 const ARRIVALS = [
-  0.2, 0.15, 0.1, 0.1, 0.15, 0.35, 0.7, 1.1, 1.3, 1.3, 1.35, 1.5, 1.6, 1.5, 1.45, 1.5, 1.65, 1.75, 1.6, 1.35, 1.1,
-  0.8, 0.5, 0.3,
+  0.2, 0.15, 0.1, 0.1, 0.15, 0.35, 0.7, 1.1, 1.3, 1.3, 1.35, 1.5, 1.6, 1.5, 1.45, 1.5, 1.65, 1.75, 1.6, 1.35,
+  1.1, 0.8, 0.5, 0.3,
 ]
 const MAX_ARRIVALS = Math.max(...ARRIVALS)
 const UNCHANGING_SHARE = 0.15
-const POPULARITY_CORRELATION = 0.75
+const POPULARITY_CORRELATION = 0.6
 
 /** `{ stations, days, states, at(station, ms) }`: two equal numbers mean that upstream gives the same answer. */
 export function createWorld({ stations = 1_000, days, seed = 1 }) {
@@ -49,10 +49,11 @@ function history(level, snapshots, random) {
   const points = 2 + Math.floor(random() * 11)
   const types = 1 + Math.floor(random() * 3)
   const sessionsPerDay = 0.3 * (8 / 0.3) ** ((level - UNCHANGING_SHARE) / (1 - UNCHANGING_SHARE))
-  const stayMs = (0.4 * (3 / 0.4) ** random()) * HOUR
+  const stayMs = 0.4 * (3 / 0.4) ** random() * HOUR
   if (level < UNCHANGING_SHARE) return states
   const bases = Array.from({ length: types }, (_, type) => (Math.ceil(points / types) + 1) ** type)
-  for (let point = 0; point < points; point++) occupy(states, bases[point % types], sessionsPerDay, stayMs, random)
+  for (let point = 0; point < points; point++)
+    occupy(states, bases[point % types], sessionsPerDay, stayMs, random)
   return states
 }
 
@@ -60,7 +61,7 @@ function history(level, snapshots, random) {
 function occupy(states, base, sessionsPerDay, stayMs, random) {
   const end = states.length * SNAPSHOT_MS
   const exponential = (mean) => -Math.log(1 - random()) * mean
-  const meanFreeMs = Math.max(0.1 * DAY / sessionsPerDay, DAY / sessionsPerDay - stayMs)
+  const meanFreeMs = Math.max((0.1 * DAY) / sessionsPerDay, DAY / sessionsPerDay - stayMs)
   for (let at = exponential(meanFreeMs) * random(); at < end;) {
     at += exponential(meanFreeMs / MAX_ARRIVALS)
     if (random() * MAX_ARRIVALS > ARRIVALS[Math.floor(at / HOUR) % 24]) continue

@@ -164,7 +164,10 @@ export class Price {
     const callsPerLookup = this.#lookupsOfDay > 0 ? Math.min(1, this.#callsOfDay / this.#lookupsOfDay) : 1
     const power = (1 + Math.max(0, callsPerLookup)) / 2
     const parts = this.#demand.expected(untilMs)
-    return Math.max(1, parts.reduce((sum, { ms, ratio }) => sum + ms * ratio ** power, 0))
+    return Math.max(
+      1,
+      parts.reduce((sum, { ms, ratio }) => sum + ms * ratio ** power, 0),
+    )
   }
 }
 
