@@ -45,7 +45,7 @@ export function fewestWrong({ world, traffic }) {
   const curves = world.states.map((states) => curveOf(states))
   return (theta) =>
     createByAge((station, age, at) => {
-      const { p, integral } = at_(curves[station], age)
+      const { p, integral } = curveAt(curves[station], age)
       const rate = traffic.ratePerMs(station, at)
       return (1 + rate * age) * p - rate * integral >= theta
     })
@@ -60,7 +60,7 @@ function curveOf(states) {
   return { p, integral }
 }
 
-function at_({ p, integral }, age) {
+function curveAt({ p, integral }, age) {
   const snapshots = age / SNAPSHOT_MS
   let i = 1
   while (i < GRID.length - 1 && GRID[i] < snapshots) i++

@@ -68,7 +68,7 @@ function closeWindow({ estimate }, ratio, inWindow) {
 export function summarize(days) {
   const sum = (member) => days.reduce((total, day) => total + day[member], 0)
   const requests = sum('requests')
-  const ages = Float64Array.from(days.flatMap((day) => day.ages)).sort()
+  const ages = Float64Array.from(days.flatMap((day) => day.ages)).toSorted()
   const quantile = (part) => (ages[Math.floor(ages.length * part)] ?? Number.NaN) / 1_000
   const estimates = days.map(({ estimate }) => estimate).filter(({ answers }) => answers > 0)
   const errors = estimates.map(({ sum, answers, right }) => (sum - right) / answers)
