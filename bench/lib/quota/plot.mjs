@@ -1,5 +1,5 @@
 /** A plot of wrong answers over the quota as SVG, readable on light and dark pages. */
-const [WIDTH, HEIGHT] = [720, 420]
+const [WIDTH, HEIGHT] = [820, 420]
 const BOX = { left: 64, right: 540, top: 24, bottom: 360 }
 const COLORS = ['#0b6e4f', '#c0392b', '#d68910', '#5b6abf', '#7f8c8d']
 

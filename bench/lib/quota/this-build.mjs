@@ -28,7 +28,15 @@ export function createThisBuild({ world, limit, per = 'day', replicas = 1, seed 
     },
   }
   const newest = new Map()
-  const upstream = { calls: 0, quota, paced, newest, world, clock, random }
+  let latestThetaS = null
+  const sharedPrice = {
+    latestThetaS: () => latestThetaS,
+    publish: (thetaS) => {
+      latestThetaS = thetaS
+    },
+  }
+  const shared = replicas === 1 ? null : sharedPrice
+  const upstream = { calls: 0, shared, quota, paced, newest, world, clock, random }
   const fleet = Array.from({ length: replicas }, () => createReplica(upstream))
   const choose = () => fleet[replicas === 1 ? 0 : Math.floor(random() * replicas)]
   return {
@@ -43,10 +51,10 @@ export function createThisBuild({ world, limit, per = 'day', replicas = 1, seed 
 }
 
 function createReplica(upstream) {
-  const { quota, paced, newest, world, clock, random } = upstream
+  const { shared, quota, paced, newest, world, clock, random } = upstream
   let lookups = 0
   const options = { ttlMs: TTL, maxTtlMs: MAX_TTL }
-  const price = new Price(options, { quota: paced, clock, lookups: () => lookups })
+  const price = new Price(options, { quota: paced, clock, lookups: () => lookups, shared })
   const pacing = new StationPacing(options, { price, clock })
   const allowance = new UnknownIdAllowance(paced, clock)
   const entries = new Map()

@@ -18,11 +18,23 @@ export interface PacedQuota {
   readonly resetAtMs: number
 }
 
+/**
+ * The price of the other replicas that spend the same quota. Each steers by the calls of all; without a common price, small
+ * differences between their forecasts add up until some replicas call for nothing and others at CACHE_TTL.
+ */
+export interface SharedPrice {
+  /** The latest price of another replica in s; null when there is none. */
+  readonly latestThetaS: () => number | null
+  readonly publish: (thetaS: number) => void
+}
+
 export interface PriceDeps {
   readonly quota: PacedQuota
   /** Lookups since the start. */
   readonly lookups: () => number
   readonly clock: Pick<Clock, 'now' | 'wall'>
+  /** Null where the quota is not shared. */
+  readonly shared?: SharedPrice | null
 }
 
 const DAY_MS = 86_400_000
@@ -143,11 +155,23 @@ export class Price {
     this.#planned = this.#planned * kept + perMs * elapsedMs
     this.#made = Math.max(0, this.#made * kept + calls)
     const excess = (this.#made + DAMPING_CALLS) / (this.#planned + DAMPING_CALLS)
-    const theta = this.#thetaS * excess ** (GAIN * (1 - kept))
-    if (this.#stores) this.#thetaS = Math.max(this.#minS, Math.min(this.#maxS, theta))
+    // Many calls at once are as good a reason to move as much time: a cold start must not spend the day's calls.
+    const moved = 1 - Math.exp(-Math.max(perMs * elapsedMs, calls) / MEMORY_CALLS)
+    if (this.#stores) this.#setTheta(this.#commonThetaS() * excess ** (GAIN * moved))
     const isHighest = !this.#stores || this.#thetaS === this.#maxS
     this.#isRationing = isHighest && this.#made > this.#planned
     this.#projected = this.#deps.quota.remaining * (1 - (1 - UNPLANNED_SHARE) * excess)
+  }
+
+  #setTheta(thetaS: number): void {
+    this.#thetaS = Math.max(this.#minS, Math.min(this.#maxS, thetaS))
+    this.#deps.shared?.publish(this.#thetaS)
+  }
+
+  /** Half way, on a logarithmic scale, to the price of another replica. */
+  #commonThetaS(): number {
+    const other = this.#deps.shared?.latestThetaS() ?? null
+    return other === null || !(other > 0) ? this.#thetaS : Math.sqrt(this.#thetaS * other)
   }
 
   /** Calls per ms to make at the present demand. */

@@ -19,9 +19,8 @@ export class RollingMean {
   /** Null when nothing was recorded. */
   mean(nowMs: number): number | null {
     this.#advance(nowMs)
-    const add = (sum: number, value: number) => sum + value
-    const count = this.#counts.reduce(add, 0)
-    return count === 0 ? null : this.#sums.reduce(add, 0) / count
+    const count = this.#counts.reduce(add)
+    return count === 0 ? null : this.#sums.reduce(add) / count
   }
 
   #advance(nowMs: number): void {
@@ -33,4 +32,8 @@ export class RollingMean {
     }
     this.#slot = slot
   }
+}
+
+function add(a: number, b: number): number {
+  return a + b
 }

@@ -170,6 +170,22 @@ await t.test('the price of a call', async (t) => {
     t.ok(under.price.projectedRemaining > 5_000, `${under.price.projectedRemaining} when few are made`)
   })
 
+  await t.test('moves towards that of another replica, and is published', async (t) => {
+    const clock = { ms: MIDNIGHT, now: () => clock.ms - MIDNIGHT, wall: () => clock.ms }
+    const quota = { per: 'day' as const, spent: 0, remaining: 10_000, resetAtMs: MIDNIGHT + DAY }
+    const published: number[] = []
+    let lookups = 0
+    const shared = { latestThetaS: () => 3_000, publish: (thetaS: number) => published.push(thetaS) }
+    const price = new Price(TTLS, { quota, clock, lookups: () => lookups, shared })
+    for (let i = 0; i < 10; i++) {
+      clock.ms += 5 * SECOND
+      lookups += 5
+      price.thetaS()
+    }
+    t.ok(price.thetaS() > 2_000, `${price.thetaS()} s`)
+    t.equal(published.at(-1), price.thetaS())
+  })
+
   await t.test('of 0 with CACHE_TTL=0: nothing is stored, and calls over plan are rationed', async (t) => {
     const { pass, price } = byHand({ ttls: { ttlMs: 0, maxTtlMs: 0 } })
     t.equal(pass(HOUR, 3_600), 0)
