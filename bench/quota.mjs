@@ -1,151 +1,113 @@
 /**
- * A day of traffic on a virtual clock, to see what a quota costs: how old the answers are that people get, and how
- * many get none. Zipf over 1,000 stations, one request a second on average, with a day and a night.
+ * What a quota buys: days of traffic on a virtual clock against stations that change, every answer compared with what
+ * upstream publishes at that moment. The first day, of which nothing is known, has a row of its own.
  *
- * Compared: pacing, the same service without it (fixed TTL until the quota is spent), and the best fixed TTL that
- * somebody could have chosen who knew the day beforehand. Usage: npm run bench:quota
+ * Usage: npm run bench:quota [-- --only "a bot"] [-- --write]. `--write` puts the tables and the plot into docs/.
  */
-import { Cache } from '../dist/cache/cache.js'
-import { ServiceError } from '../dist/errors.js'
-import { LocalQuota } from '../dist/upstream/state/quota-ledger.js'
-import { createPacer } from '../dist/upstream/pacing/pacer.js'
-import { QuotaPolicy } from '../dist/upstream/policies/quota.js'
-import { randomNumbers, STATIONS, zipf } from './lib/stations.mjs'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { bestWithin, fewestWrong, fixedTtl, leastAge } from './lib/quota/fixed-and-known.mjs'
+import { plotWrong } from './lib/quota/plot.mjs'
+import { PLOT_LIMITS, plotScenario, SCENARIOS } from './lib/quota/scenarios.mjs'
+import { simulate, summarize } from './lib/quota/simulate.mjs'
+import { createSingleTtl } from './lib/quota/single-ttl.mjs'
+import { createThisBuild } from './lib/quota/this-build.mjs'
+import { createTraffic } from './lib/quota/traffic.mjs'
+import { createWorld } from './lib/quota/world.mjs'
+import { say } from './lib/options.mjs'
+import { table } from './lib/stats.mjs'
 
-const DAY = 86_400_000
-const HOUR = 3_600_000
-const TTL = 30_000
-const MAX_TTL = 6 * HOUR
-const QUOTAS = (process.env.Q ?? '2500 10000 50000').split(' ').map(Number)
+const THIS_BUILD = 'this build'
+const FROM_DAY = 1
+const PLOT = new URL('../docs/quota.svg', import.meta.url)
+const TABLE = new URL('../docs/quota.md', import.meta.url)
+const HEAD = ['right', 'wrong', 'refused', 'mean age', 'median', 'p90', 'calls a day', 'estimate off by']
 
-/** Requests as [time in ms, station]: a Poisson process whose rate swings between 0.2 and 1.8 a second. */
-function traffic(seed, days) {
-  const random = randomNumbers(seed)
-  const draw = zipf(random)
-  const requests = []
-  for (let at = 0; ;) {
-    at += (-Math.log(1 - random()) / 1.8) * 1_000
-    if (at >= DAY * days) return requests
-    const rate = 1 - 0.8 * Math.cos((2 * Math.PI * (at - 4 * HOUR)) / DAY) // least at four in the morning
-    if (random() * 1.8 > rate) continue
-    requests.push([at, `station-${draw()}`])
+const { values } = parseArgs({
+  options: {
+    only: { type: 'string' },
+    seed: { type: 'string', default: '1' },
+    write: { type: 'boolean', default: false },
+  },
+})
+const seed = Number(values.seed)
+
+/** `{ [policy]: days }` of one scenario. */
+async function run(scenario) {
+  const { limit, per, days, stations } = scenario
+  const world = createWorld({ stations, days, seed })
+  const traffic = createTraffic({ stations, days, seed, ...scenario.traffic })
+  const perDay = per === 'day' ? limit : limit / days
+  const hindsight = (create, range) =>
+    bestWithin({ create, limit: perDay, traffic, fromDay: FROM_DAY, days, range })
+  const policies = {
+    [THIS_BUILD]: () => createThisBuild({ ...scenario, world }),
+    'one paced TTL': () => createSingleTtl(scenario),
+    'best fixed TTL, with hindsight': () => hindsight(fixedTtl(), [30_000, 86_400_000]),
+    'least age, all rates known': () => hindsight(leastAge({ traffic }), [1_000, 1e14]),
+    'fewest wrong, all rates known': () => hindsight(fewestWrong({ world, traffic }), [1e-6, 1e6]),
   }
+  const results = {}
+  for (const [name, create] of Object.entries(policies)) {
+    results[name] = await simulate({ world, traffic, policy: create() })
+  }
+  return results
 }
 
-/** The day through the real cache, with an upstream that answers at once. */
-async function liveThrough(requests, { limit, paced, ttlMs }) {
-  const start = Date.UTC(2026, 0, 15)
-  let now = 0
-  const clock = { now: () => now, wall: () => start + now, after: () => () => {} }
-  const random = randomNumbers(7)
-  let calls = 0
-  const upstream = async (id) => {
-    calls++
-    return { connectors: [{ type: 'A', availability: {} }], chargingAvailability: id }
-  }
-  const ledger = new LocalQuota({ limit, per: 'day' }, clock)
-  const pacing = createPacer({ ttlMs, maxTtlMs: MAX_TTL }, { ledger, usage: () => cache, clock })
-  const source = paced
-    ? new QuotaPolicy({ ledger, pacing, observer: { quotaSpent() {} } }).policy(upstream)
-    : spendUntilGone(upstream, limit, clock)
-  const options = {
-    ttlMs,
-    emptyTtlMs: 60_000,
-    staleWhileRevalidateMs: 30_000,
-    staleIfErrorMs: 300_000,
-    softTimeoutMs: 800,
-    flightTimeoutMs: 4_000,
-    maxEntries: 100_000,
-    maxBytes: 2 ** 28,
-  }
-  const effectiveTtlMs = paced ? pacing.ttlMs : () => ttlMs
-  const cache = new Cache(options, {
-    load: source,
-    observer: { lookedUp() {}, evicted() {} },
-    clock,
-    random,
-    effectiveTtlMs,
-  })
+const percent = (share) => `${(share * 100).toFixed(1)} %`
+const seconds = (value) => `${Math.round(value).toLocaleString('en')} s`
 
-  const days = []
-  for (const [at, id] of requests) {
-    now = at
-    const day = (days[Math.floor(at / DAY)] ??= {
-      requests: 0,
-      ages: [],
-      refused: 0,
-      calls: 0,
-      rough: new Set(),
-    })
-    const before = calls
-    day.requests++
-    try {
-      day.ages.push((await cache.get(id)).ageMs)
-    } catch {
-      day.refused++
-      day.rough.add(Math.floor(at / HOUR))
-    }
-    await Promise.resolve()
-    day.calls += calls - before
-  }
-  return days
-}
-
-function spendUntilGone(inner, limit, clock) {
-  const spent = []
-  return async (id, call) => {
-    const day = Math.floor(clock.wall() / DAY)
-    spent[day] ??= 0
-    if (spent[day] >= limit) throw new ServiceError('QuotaExhausted')
-    spent[day]++
-    return inner(id, call)
-  }
-}
-
-/** The shortest fixed TTL with which the quota lasts the last day, found by halving. */
-async function bestFixedTtl(requests, limit) {
-  let [tooShort, enough] = [TTL / 2, DAY]
-  while (enough / tooShort > 1.01) {
-    const middle = Math.sqrt(tooShort * enough)
-    const days = await liveThrough(requests, { limit: Number.POSITIVE_INFINITY, paced: false, ttlMs: middle })
-    if (days.at(-1).calls <= limit) enough = middle
-    else tooShort = middle
-  }
-  return Math.max(TTL, enough)
-}
-
-const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length
-const quantile = (values, q) => values.toSorted((a, b) => a - b)[Math.floor(values.length * q)]
-const seconds = (ms) => `${Math.round(ms / 1_000)} s`
-const percent = (part) => `${(part * 100).toFixed(1)} %`
-
-function row(limit, policy, { requests, ages, refused, calls, rough }) {
-  const refusedShare = percent(refused / requests)
+function cells(days) {
+  const { right, wrong, refused, meanAge, medianAge, p90Age, calls, estimateError } = summarize(days)
+  const estimate = estimateError === null ? '' : `${(estimateError * 100).toFixed(1)} points`
   return [
-    limit,
-    policy,
-    calls,
-    refusedShare,
-    24 - rough.size,
-    seconds(mean(ages)),
-    seconds(quantile(ages, 0.99)),
+    ...[right, wrong, refused].map(percent),
+    ...[meanAge, medianAge, p90Age].map(seconds),
+    Math.round(calls).toLocaleString('en'),
+    estimate,
   ]
 }
 
-const seed = Number(process.argv[2] ?? 1)
-console.log(
-  `Zipf over ${STATIONS} stations, one request a second, CACHE_TTL=30s, CACHE_MAX_TTL=6h, seed ${seed}\n`,
-)
-console.log('| quota a day | policy | calls | refused | hours without a refusal | mean age | p99 age |')
-console.log('| --- | --- | --- | --- | --- | --- | --- |')
-const print = (...cells) => console.log(`| ${row(...cells).join(' | ')} |`)
-for (const limit of QUOTAS) {
-  const requests = traffic(seed, 2)
-  const paced = await liveThrough(requests, { limit, paced: true, ttlMs: TTL })
-  print(limit, 'paced, first day: nothing known of it', paced[0])
-  print(limit, 'paced, second day', paced[1])
-  print(limit, 'no pacing', (await liveThrough(requests, { limit, paced: false, ttlMs: TTL })).at(-1))
-  const fixed = await bestFixedTtl(requests, limit)
-  const best = (await liveThrough(requests, { limit, paced: false, ttlMs: fixed })).at(-1)
-  print(limit, `best fixed TTL, with hindsight: ${seconds(fixed)}`, best)
+function rows({ name }, results) {
+  const later = Object.entries(results).map(([policy, days]) => [
+    name,
+    policy,
+    ...cells(days.slice(FROM_DAY)),
+  ])
+  return [[name, `${THIS_BUILD}, first day`, ...cells(results[THIS_BUILD].slice(0, FROM_DAY))], ...later]
+}
+
+/** Replaces what stands between two marks in docs/quota.md. */
+function writeTable(text) {
+  const [begin, end] = ['<!-- bench: quota -->', '<!-- /bench: quota -->']
+  const page = readFileSync(TABLE, 'utf8')
+  const [from, to] = [page.indexOf(begin), page.indexOf(end)]
+  if (from < 0 || to < from) throw new Error('docs/quota.md has no place for the table')
+  writeFileSync(TABLE, `${page.slice(0, from)}${begin}\n\n${text}\n\n${page.slice(to)}`)
+}
+
+const isWanted = ({ name }) => values.only === undefined || name.includes(values.only)
+const lines = []
+const byLimit = new Map()
+for (const scenario of SCENARIOS.filter(isWanted)) {
+  say(scenario.name)
+  const results = await run(scenario)
+  lines.push(...rows(scenario, results))
+  if (scenario.name === plotScenario(scenario.limit).name) byLimit.set(scenario.limit, results)
+}
+const text = table(['scenario', 'policy', ...HEAD], lines)
+console.log(text)
+
+if (values.write) {
+  for (const limit of PLOT_LIMITS.filter((limit) => !byLimit.has(limit))) {
+    say(`plot: ${limit}`)
+    byLimit.set(limit, await run(plotScenario(limit)))
+  }
+  const wrongOf = (limit, name) => summarize(byLimit.get(limit)[name].slice(FROM_DAY)).wrong
+  const series = Object.keys(byLimit.get(PLOT_LIMITS[0])).map((name) => ({
+    name,
+    points: PLOT_LIMITS.map((limit) => ({ limit, wrong: wrongOf(limit, name) })),
+  }))
+  writeFileSync(PLOT, plotWrong(series))
+  writeTable(text)
 }

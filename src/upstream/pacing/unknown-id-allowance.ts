@@ -1,0 +1,66 @@
+import type { Clock } from '../../lib/clock.ts'
+import type { PacedQuota } from './price.ts'
+
+/** Of the quota, for calls that find no station; refilled evenly over the period. */
+const SHARE_OF_QUOTA = 0.05
+/** Of the quota, at most saved up. */
+const MAX_SAVED_SHARE = 0.01
+
+/**
+ * Limits the calls for made-up ids. A call that found no station (an empty answer, 400 or 404) is charged after it has
+ * ended; a station that exists costs nothing. The balance may fall below zero by the calls then in flight: it is a debt
+ * that the refill pays first. While nothing is left, ids without a known station are not called for.
+ */
+export class UnknownIdAllowance {
+  readonly #quota: Pick<PacedQuota, 'spent' | 'remaining' | 'per'>
+  readonly #clock: Pick<Clock, 'now'>
+  #balance: number
+  #refilledAt: number
+
+  constructor(quota: Pick<PacedQuota, 'spent' | 'remaining' | 'per'>, clock: Pick<Clock, 'now'>) {
+    this.#quota = quota
+    this.#clock = clock
+    this.#balance = this.#maxBalance
+    this.#refilledAt = clock.now()
+  }
+
+  /** Calls that may still find no station. */
+  get remaining(): number {
+    return Math.max(0, this.#refill())
+  }
+
+  /** 0 when an unknown id may be called for, else the time in ms until one may. */
+  waitMs(): number {
+    const balance = this.#refill()
+    if (balance > 0) return 0
+    return this.#refillPerMs > 0 ? Math.floor(-balance / this.#refillPerMs) + 1 : Number.POSITIVE_INFINITY
+  }
+
+  /** A call found no station. */
+  charge(): void {
+    this.#balance = this.#refill() - 1
+  }
+
+  #refill(): number {
+    const now = this.#clock.now()
+    const refilled = this.#balance + (now - this.#refilledAt) * this.#refillPerMs
+    this.#balance = Math.min(this.#maxBalance, refilled)
+    this.#refilledAt = now
+    return this.#balance
+  }
+
+  get #limit(): number {
+    return this.#quota.spent + this.#quota.remaining
+  }
+
+  get #maxBalance(): number {
+    return this.#limit * MAX_SAVED_SHARE
+  }
+
+  get #refillPerMs(): number {
+    return (this.#limit * SHARE_OF_QUOTA) / PERIOD_MS[this.#quota.per]
+  }
+}
+
+/** A month of mean length: the refill need not be exact, only even. */
+const PERIOD_MS = { day: 86_400_000, month: 30.4 * 86_400_000 } as const

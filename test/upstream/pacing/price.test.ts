@@ -1,0 +1,266 @@
+import * as fc from 'fast-check'
+import t from 'tap'
+import { Price } from '../../../src/upstream/pacing/price.ts'
+import { StationPacing } from '../../../src/upstream/pacing/station-pacing.ts'
+import type { StationState } from '../../../src/upstream/pacing/station-pacing.ts'
+import { LocalQuota } from '../../../src/upstream/state/quota-ledger.ts'
+
+const SECOND = 1_000
+const MINUTE = 60 * SECOND
+const HOUR = 60 * MINUTE
+const DAY = 24 * HOUR
+const MIDNIGHT = Date.UTC(2026, 0, 16)
+/** CACHE_TTL and CACHE_MAX_TTL. */
+const TTLS = { ttlMs: 30 * SECOND, maxTtlMs: DAY }
+const MAX_THETA_S = 400 * 86_400
+
+type Per = 'day' | 'month'
+
+/** A price that is steered by numbers set by hand. */
+function byHand({
+  limit = 10_000,
+  per = 'day',
+  ttls = TTLS,
+}: { limit?: number; per?: Per; ttls?: typeof TTLS } = {}) {
+  const clock = { ms: MIDNIGHT, now: () => clock.ms - MIDNIGHT, wall: () => clock.ms }
+  const quota = { per, spent: 0, remaining: limit, resetAtMs: MIDNIGHT + (per === 'day' ? DAY : 16 * DAY) }
+  const counts = { lookups: 0 }
+  const price = new Price(ttls, { quota, clock, lookups: () => counts.lookups })
+  /** One request a second, and as many calls an hour, until the time is over; the price after it. */
+  const pass = (ms: number, callsPerHour: number) => {
+    for (let passed = 0; passed < ms; passed += 5 * SECOND) {
+      clock.ms += 5 * SECOND
+      counts.lookups += 5
+      quota.spent += (callsPerHour * 5) / 3_600
+      quota.remaining -= (callsPerHour * 5) / 3_600
+      price.thetaS()
+    }
+    return price.thetaS()
+  }
+  return { price, clock, quota, counts, pass }
+}
+
+/** Stations behind a cache as simple as can be, all asked for every `everyS` seconds. */
+function town({ limit, per = 'day', ttls = TTLS }: { limit: number; per?: Per; ttls?: typeof TTLS }) {
+  const clock = { ms: MIDNIGHT, steady: 0, now: () => clock.steady, wall: () => clock.ms }
+  const quota = new LocalQuota({ limit, per }, clock)
+  const paced = {
+    per,
+    get spent() {
+      return quota.spent
+    },
+    get remaining() {
+      return quota.remaining
+    },
+    get resetAtMs() {
+      return quota.resetAtMs
+    },
+  }
+  const seen = { lookups: 0, calls: 0, refused: 0, oldestMs: 0, mostSpent: 0 }
+  const price = new Price(ttls, { quota: paced, clock, lookups: () => seen.lookups })
+  const pacing = new StationPacing(ttls, { price, clock })
+  const entries: { receivedAt: number; state: StationState }[] = []
+  const ask = (i: number) => {
+    seen.lookups++
+    const entry = entries[i]
+    const ageMs = entry === undefined ? Number.POSITIVE_INFINITY : clock.steady - entry.receivedAt
+    if (entry !== undefined && ageMs < pacing.ttlMs(entry.state)) {
+      seen.oldestMs = Math.max(seen.oldestMs, ageMs)
+      pacing.served(entry.state, ageMs)
+      return
+    }
+    if (quota.acquire(entry !== undefined, price.isRationing()) > 0) {
+      seen.refused++
+      return
+    }
+    seen.calls++
+    seen.mostSpent = Math.max(seen.mostSpent, quota.spent)
+    const state =
+      entry === undefined ? pacing.first() : pacing.after(entry.state, { differs: i % 2 === 0, gapMs: ageMs })
+    entries[i] = { receivedAt: clock.steady, state }
+  }
+  /** Calls made in this time. */
+  const live = (ms: number, stations: number, everyS = 10) => {
+    const before = seen.calls
+    for (const end = clock.steady + ms; clock.steady < end;) {
+      for (let i = 0; i < stations; i++) ask(i)
+      clock.steady += everyS * SECOND
+      clock.ms += everyS * SECOND
+    }
+    return seen.calls - before
+  }
+  return { clock, quota, price, pacing, seen, live }
+}
+
+await t.test('the price of a call', async (t) => {
+  await t.test('begins with CACHE_TTL, and calls are rationed until the demand is known', async (t) => {
+    const { price, clock, counts } = byHand()
+    t.strictSame([price.thetaS(), price.isRationing()], [30, true])
+    counts.lookups = 10
+    clock.ms += 499
+    t.equal(price.isRationing(), true)
+    clock.ms += 1
+    t.equal(price.isRationing(), false)
+  })
+
+  await t.test('is updated after 0.5, 1, 2 and 5 s, and every 5 s from then on', async (t) => {
+    const { price, clock, counts } = byHand()
+    const updates: number[] = []
+    let before = price.thetaS()
+    for (let ms = 100; ms <= 20_000; ms += 100) {
+      clock.ms += 100
+      counts.lookups++
+      const theta = price.thetaS()
+      if (theta !== before) updates.push(ms)
+      before = theta
+    }
+    t.strictSame(updates, [500, 1_000, 2_000, 5_000, 10_000, 15_000, 20_000])
+  })
+
+  await t.test('rises while more calls are made than planned, and falls while fewer are', async (t) => {
+    const { pass } = byHand()
+    const start = pass(10 * MINUTE, 400)
+    const raised = pass(HOUR, 800)
+    const lowered = pass(2 * HOUR, 100)
+    t.ok(raised > 2 * start, `from ${start} to ${raised} s`)
+    t.ok(lowered < raised / 2, `from ${raised} to ${lowered} s`)
+  })
+
+  await t.test('is at its lower end while the quota affords more than is asked for', async (t) => {
+    const { pass, price } = byHand({ limit: 1_000_000 })
+    t.equal(pass(10 * MINUTE, 3_600), 1)
+    t.equal(price.isRationing(), false)
+  })
+
+  await t.test('is at its upper end, and calls are rationed, where CACHE_MAX_TTL is too short', async (t) => {
+    const { pass, price } = byHand({ limit: 1_000 })
+    t.equal(pass(6 * HOUR, 150), MAX_THETA_S)
+    t.equal(price.isRationing(), true)
+  })
+
+  await t.test('takes a refund for less than no call', async (t) => {
+    const { price, quota, clock, pass } = byHand()
+    pass(MINUTE, 400)
+    quota.spent -= 1
+    clock.ms += 5 * SECOND
+    t.ok(price.thetaS() > 0)
+  })
+
+  await t.test('does not fall in an idle night', async (t) => {
+    const { pass, price, clock } = byHand()
+    const evening = pass(3 * HOUR, 500)
+    clock.ms += 8 * HOUR
+    const morning = price.thetaS()
+    t.ok(morning > evening / 2, `from ${evening} to ${morning} s`)
+  })
+
+  await t.test('is steered for the rest of a month as for the rest of a day', async (t) => {
+    const { pass } = byHand({ limit: 300_000, per: 'month' })
+    const start = pass(10 * MINUTE, 780)
+    t.ok(pass(HOUR, 1_600) > start)
+    t.ok(pass(6 * HOUR, 200) < start)
+  })
+
+  await t.test('tells what will be left at the reset', async (t) => {
+    const over = byHand()
+    over.pass(2 * HOUR, 1_000)
+    const under = byHand()
+    under.pass(2 * HOUR, 100)
+    t.ok(over.price.projectedRemaining < 0, `${over.price.projectedRemaining} when far too many are made`)
+    t.ok(under.price.projectedRemaining > 5_000, `${under.price.projectedRemaining} when few are made`)
+  })
+
+  await t.test('moves towards that of another replica, and is published', async (t) => {
+    const clock = { ms: MIDNIGHT, now: () => clock.ms - MIDNIGHT, wall: () => clock.ms }
+    const quota = { per: 'day' as const, spent: 0, remaining: 10_000, resetAtMs: MIDNIGHT + DAY }
+    const published: number[] = []
+    let lookups = 0
+    const shared = { latestThetaS: () => 3_000, publish: (thetaS: number) => published.push(thetaS) }
+    const price = new Price(TTLS, { quota, clock, lookups: () => lookups, shared })
+    for (let i = 0; i < 10; i++) {
+      clock.ms += 5 * SECOND
+      lookups += 5
+      price.thetaS()
+    }
+    t.ok(price.thetaS() > 2_000, `${price.thetaS()} s`)
+    t.equal(published.at(-1), price.thetaS())
+  })
+
+  await t.test('of 0 with CACHE_TTL=0: nothing is stored, and calls over plan are rationed', async (t) => {
+    const { pass, price } = byHand({ ttls: { ttlMs: 0, maxTtlMs: 0 } })
+    t.equal(pass(HOUR, 3_600), 0)
+    t.equal(price.isRationing(), true)
+    const ample = byHand({ limit: 1_000_000, ttls: { ttlMs: 0, maxTtlMs: 0 } })
+    ample.pass(HOUR, 3_600)
+    t.equal(ample.price.isRationing(), false)
+  })
+})
+
+await t.test('a quota that is paced', async (t) => {
+  await t.test('is used to at least 97 % and never exceeded, day after day', async (t) => {
+    const { live, seen } = town({ limit: 2_500 })
+    const days = [live(DAY, 100), live(DAY, 100), live(DAY, 100)]
+    t.ok(
+      days.every((calls) => calls <= 2_500 && calls >= 2_425),
+      `${days.join(', ')} calls`,
+    )
+    t.ok(
+      seen.refused < 10,
+      `${seen.refused} of 2,592,000 requests refused; this cache serves no stale answers`,
+    )
+  })
+
+  await t.test('leaves CACHE_TTL in force where it is ample', async (t) => {
+    const { live, seen, price } = town({ limit: 1_000_000 })
+    live(HOUR, 100)
+    const calls = live(HOUR, 100)
+    t.ok(calls >= 100 * 120 * 0.95, `${calls} calls, 12,000 at CACHE_TTL`)
+    t.strictSame([price.thetaS(), seen.refused], [1, 0])
+  })
+
+  await t.test('is not flooded after the reset', async (t) => {
+    const { live } = town({ limit: 2_500 })
+    live(DAY, 100)
+    const firstHalfHour = live(30 * MINUTE, 100)
+    t.ok(firstHalfHour < 2 * (2_500 / 48), `${firstHalfHour} calls, 52 on average`)
+  })
+
+  await t.test('is not flooded after the end of a month', async (t) => {
+    const { live, clock } = town({ limit: 75_000, per: 'month' })
+    clock.ms = Date.UTC(2026, 0, 31, 12)
+    live(12 * HOUR, 100)
+    const firstHour = live(HOUR, 100)
+    t.ok(firstHour < 3 * (75_000 / 28 / 24), `${firstHour} calls, 112 on average`)
+  })
+
+  await t.test('survives a wall clock that is set back, and one that is set forward', async (t) => {
+    const { live, clock, seen } = town({ limit: 5_000 })
+    live(6 * HOUR, 100)
+    clock.ms -= 3 * HOUR
+    live(6 * HOUR, 100)
+    t.ok(seen.mostSpent <= 5_000)
+    clock.ms += 2 * DAY
+    const calls = live(6 * HOUR, 100)
+    t.ok(calls > 300 && calls < 3_500, `${calls} calls in a quarter of a day`)
+  })
+
+  await t.test('is not exceeded, and no station is starved, whatever is asked for', async () => {
+    const busy = fc.record({ minutes: fc.integer({ min: 1, max: 300 }), stations: fc.nat({ max: 20 }) })
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 20_000 }),
+        fc.integer({ min: 1, max: 120 }),
+        fc.integer({ min: 0, max: 7_200 }),
+        fc.array(busy, { maxLength: 4 }),
+        (limit, ttlS, longerS, phases) => {
+          const ttls = { ttlMs: ttlS * SECOND, maxTtlMs: (ttlS + longerS) * SECOND }
+          const { live, seen } = town({ limit, ttls })
+          for (const { minutes, stations } of phases) live(minutes * MINUTE, stations, 15)
+          if (seen.mostSpent > limit) throw new Error(`${seen.mostSpent} calls of ${limit}`)
+          if (seen.oldestMs > ttls.maxTtlMs) throw new Error(`fresh after ${seen.oldestMs} ms`)
+        },
+      ),
+      { numRuns: 20 },
+    )
+  })
+})
