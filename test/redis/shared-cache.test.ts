@@ -70,7 +70,7 @@ async function replica(place: Pick<Place, 'open'>, options: ReplicaOptions = {})
     clock,
     random: () => 0,
     effectiveTtlMs: () => settings.ttlMs,
-    observer: { lookedUp: (result) => void told.push(result), evicted: () => {} },
+    observer: { lookedUp: (result) => void told.push(result), evicted: () => {}, emptyDoubted: () => {} },
     shared: tier && {
       store: tier,
       observer: { sharedCacheLookedUp: (result) => void toldOfShared.push(result) },
