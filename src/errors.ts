@@ -110,11 +110,15 @@ export class ServiceError extends Error {
   }
 }
 
-/** A required parameter is missing. Both sentences are those of the endpoint's reference. */
-export function missingParameter(name: string): ServiceError {
+/**
+ * A required parameter is missing. Both sentences are those of the endpoint's reference.
+ * @param given the name of a parameter that was probably meant to be this one
+ */
+export function missingParameter(name: string, given?: string): ServiceError {
+  const hint = given === undefined ? '' : ` '${given}' was given; the parameter is called '${name}'.`
   return new ServiceError('MissingParameter', {
     message: `Missing parameter '${name}'`,
-    detail: `Missing required parameter '${name}'.`,
+    detail: `Missing required parameter '${name}'.${hint}`,
   })
 }
 

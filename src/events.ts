@@ -104,6 +104,8 @@ const EVENTS = {
   clientsReloadFailed: event as Event<[reason: string]>,
   /** A cache lookup ended; `ageSeconds` of the answer that was served, null without one. */
   lookedUp: event as Event<[result: CacheResult, ageSeconds: number | null]>,
+  /** Upstream's answer had no connectors, and a full one is served in its place until this is confirmed. */
+  emptyDoubted: event as Event<[]>,
   /** An entry was evicted because the cache was full. */
   evicted: event as Event<[]>,
   /** A lookup in the shared cache ended. */

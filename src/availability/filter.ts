@@ -3,15 +3,27 @@ import { COUNTS, isObject, powerOf, rowsOf } from './model.ts'
 import type { Filter } from './query.ts'
 
 /**
- * The answer without what the filter removes; the argument itself without a filter.
+ * What a power bound does to a connector; it always removes those without a row within the range. The reference's words
+ * are "restrict the result to the availability for connectors with …", it shows no filtered answer, and each of these
+ * fits:
  *
- * The reference's words are "restrict the result to the availability for connectors with …", and it shows no filtered
- * answer. Interpretation: a power bound keeps the rows within the range, recomputes `current` and `total` from them, and
- * removes connectors without rows.
+ * - `recount` keeps the rows within the range and recomputes `current` and `total` from them
+ * - `levels` keeps the rows within the range and leaves `current` and `total` as they are
+ * - `connectors` leaves the connector as it is
  */
-export function filterAvailability(availability: Availability, filter: Filter): Availability {
+export const POWER_FILTERS = ['recount', 'levels', 'connectors'] as const
+export type PowerFilter = (typeof POWER_FILTERS)[number]
+
+/** The answer without what the filter removes; the argument itself without a filter. */
+export function filterAvailability(
+  availability: Availability,
+  filter: Filter,
+  powerFilter: PowerFilter = 'recount',
+): Availability {
   if (isUnfiltered(filter)) return availability
-  const connectors = availability.connectors.flatMap((connector) => filterConnector(connector, filter))
+  const connectors = availability.connectors.flatMap((connector) =>
+    filterConnector(connector, filter, powerFilter),
+  )
   return { ...availability, connectors }
 }
 
@@ -30,44 +42,53 @@ export const UNFILTERED = ''
 
 /**
  * A short text for the result of the filter: two filters have the same key only if they give the same answer for this
- * station. Per connector `-` if it is removed, `+` if it is kept whole, or a digit per row, 1 if the row is kept. A power
- * bound recomputes the counts, so its key differs from UNFILTERED even if it keeps every row.
+ * station. Per connector `-` if it is removed, `+` if it is kept whole, or a digit per row, 1 if the row is kept. Under
+ * `recount` a power bound recomputes the counts, so its key differs from UNFILTERED even if it keeps every row.
  * @example
  * const index = [{ type: 'CCS', powers: [50, 150] }, { type: 'Type2', powers: [22] }]
  * variantKey(index, { types: null, minPowerKW: 100, maxPowerKW: null }) // '01-'
  * variantKey(index, { types: new Set(['Type2']), minPowerKW: null, maxPowerKW: null }) // '-+'
  * variantKey(index, { types: new Set(['CCS', 'Type2']), minPowerKW: null, maxPowerKW: null }) // UNFILTERED
  */
-export function variantKey(index: FilterIndex, filter: Filter): string {
+export function variantKey(index: FilterIndex, filter: Filter, powerFilter: PowerFilter = 'recount'): string {
   if (isUnfiltered(filter)) return UNFILTERED
-  const bounded = isBounded(filter)
   let key = ''
-  let isWhole = !bounded
+  let isWhole = !isBounded(filter) || powerFilter !== 'recount'
   for (const { type, powers } of index) {
-    const rows = !keepsType(filter, type) ? '' : bounded ? keptRows(filter, powers) : '+'
-    key += rows === '' ? '-' : rows
-    isWhole &&= rows !== ''
+    const kept = keepsType(filter, type) ? keptPart(filter, powers, powerFilter) : '-'
+    key += kept
+    isWhole &&= !/[-0]/.test(kept)
   }
   return isWhole ? UNFILTERED : key
 }
 
-/** A digit per row, 1 if it is kept; empty if none is. */
-function keptRows(filter: Filter, powers: readonly number[]): string {
+/** The part of a variant key for a connector whose type is kept. */
+function keptPart(filter: Filter, powers: readonly number[], powerFilter: PowerFilter): string {
+  if (!isBounded(filter)) return '+'
   let rows = ''
   for (const power of powers) rows += keepsPower(filter, power) ? '1' : '0'
-  return rows.includes('1') ? rows : ''
+  if (!rows.includes('1')) return '-'
+  return powerFilter === 'connectors' ? '+' : rows
 }
 
-function filterConnector(connector: Connector, filter: Filter): Connector[] {
+function filterConnector(connector: Connector, filter: Filter, powerFilter: PowerFilter): Connector[] {
   if (!keepsType(filter, connector.type)) return []
   if (!isBounded(filter)) return [connector]
   const rows = rowsOf(connector).filter((row) => keepsPower(filter, powerOf(row)))
-  return rows.length === 0 ? [] : [recount(connector, rows)]
+  if (rows.length === 0) return []
+  switch (powerFilter) {
+    case 'recount':
+      return [recount(connector, rows)]
+    case 'levels':
+      return [{ ...connector, availability: { ...connector.availability, perPowerLevel: rows } }]
+    case 'connectors':
+      return [connector]
+  }
 }
 
 /** The connector with only these rows, and `current` and `total` recomputed from them. */
 function recount(connector: Connector, rows: readonly unknown[]): Connector {
-  const counts = COUNTS.map(
+  const counts = statesOf(connector).map(
     (name) => [name, rows.reduce<number>((sum, row) => sum + countOf(row, name), 0)] as const,
   )
   const total = counts.reduce((sum, [, count]) => sum + count, 0)
@@ -81,6 +102,20 @@ function recount(connector: Connector, rows: readonly unknown[]): Connector {
       perPowerLevel: rows,
     },
   }
+}
+
+/**
+ * The states that the connector counts: those of the reference, and each other number of `current` that a row has as
+ * well. A number in rows alone is a property of the row, such as its phases, and not a state.
+ */
+function statesOf(connector: Connector): string[] {
+  const { current } = connector.availability
+  const others = Object.entries(isObject(current) ? current : {})
+    .filter(([name, count]) => typeof count === 'number' && name !== 'powerKW')
+    .map(([name]) => name)
+    .filter((name) => !(COUNTS as readonly string[]).includes(name))
+    .filter((name) => rowsOf(connector).some((row) => isObject(row) && typeof row[name] === 'number'))
+  return [...COUNTS, ...others]
 }
 
 /** A missing or non-numeric count counts as 0. */

@@ -36,7 +36,7 @@ const RAW_BYTE = /[\u0080-\u00ff]/g
  */
 export function parseQuery(raw: string): Query {
   const parameters = decode(raw)
-  const id = parseId(parameters.chargingAvailability)
+  const id = parseId(parameters.chargingAvailability, () => lookalikeIn(raw))
   const types = parseTypes(parameters.connectorSet)
   const minPowerKW = parsePower('minPowerKW', parameters.minPowerKW)
   const maxPowerKW = parsePower('maxPowerKW', parameters.maxPowerKW)
@@ -66,6 +66,15 @@ function decode(raw: string): Record<Parameter, string[]> {
   return values
 }
 
+/** Names that clients confuse with `chargingAvailability`, from TomTom's documents and from POIs of its search. */
+const LOOKALIKES: readonly string[] = ['chargingAvailabilityId', 'chargingAvailability.id', 'id']
+
+/** The first parameter that was probably meant to be `chargingAvailability`. */
+function lookalikeIn(raw: string): string | undefined {
+  const names = raw.split('&').map((part) => textOf(part.split('=', 1)[0] as string))
+  return names.find((name) => LOOKALIKES.includes(name))
+}
+
 function textOf(encoded: string): string {
   if (!ENCODED.test(encoded)) return encoded
   try {
@@ -80,10 +89,10 @@ function percentEncodeByte(character: string): string {
   return `%${character.charCodeAt(0).toString(16)}`
 }
 
-function parseId(values: readonly string[]): string {
+function parseId(values: readonly string[], lookalike: () => string | undefined): string {
   const [id, ...more] = values
   if (more.length > 0) throw invalidParameter('chargingAvailability', 'must be given once')
-  if (id === undefined || id === '') throw missingParameter('chargingAvailability')
+  if (id === undefined || id === '') throw missingParameter('chargingAvailability', lookalike())
   if (id.length > MAX_ID_LENGTH || CONTROL_CHARACTER.test(id)) {
     throw invalidParameter(
       'chargingAvailability',

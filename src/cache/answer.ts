@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 import { gzipSync } from 'node:zlib'
-import type { FilterIndex } from '../availability/filter.ts'
+import type { FilterIndex, PowerFilter } from '../availability/filter.ts'
 import { UNFILTERED, filterAvailability, isUnfiltered, indexOf, variantKey } from '../availability/filter.ts'
 import { renderJson } from '../availability/json.ts'
 import type { Availability, Format } from '../availability/model.ts'
@@ -65,9 +65,11 @@ export class Answer {
   /** Called when `bytes` has changed. */
   onGrowth: ((answer: Answer) => void) | null = null
   readonly #json: string
+  readonly #powerFilter: PowerFilter
   #rendered: RenderCache | null = null
 
-  constructor(availability: Availability) {
+  constructor(availability: Availability, powerFilter: PowerFilter = 'recount') {
+    this.#powerFilter = powerFilter
     this.id = availability.chargingAvailability
     this.isEmpty = availability.connectors.length === 0
     this.#json = renderJson(availability)
@@ -89,13 +91,17 @@ export class Answer {
 
   #variant(filter: Filter, format: Format): Variant {
     const rendered = (this.#rendered ??= { index: null, variants: new Map() })
-    const kept = isUnfiltered(filter) ? UNFILTERED : variantKey(this.#index(rendered), filter)
+    const kept = isUnfiltered(filter) ? UNFILTERED : this.#variantKey(rendered, filter)
     const key = format + kept
     const present = rendered.variants.get(key)
     if (present !== undefined) return present
     const variant: Variant = { plain: identity(this.#write(filter, format, kept)), gzip: null }
     this.#keep(rendered.variants, key, variant)
     return variant
+  }
+
+  #variantKey(rendered: RenderCache, filter: Filter): string {
+    return variantKey(this.#index(rendered), filter, this.#powerFilter)
   }
 
   #index(rendered: RenderCache): FilterIndex {
@@ -108,7 +114,8 @@ export class Answer {
 
   #write(filter: Filter, format: Format, kept: string): string {
     if (format === 'json' && kept === UNFILTERED) return this.#json
-    const filtered = kept === UNFILTERED ? this.#parse() : filterAvailability(this.#parse(), filter)
+    const filtered =
+      kept === UNFILTERED ? this.#parse() : filterAvailability(this.#parse(), filter, this.#powerFilter)
     const text = format === 'json' ? renderJson(filtered) : renderXml(filtered)
     return text === this.#json ? this.#json : text // no second copy for a bound that removes nothing
   }

@@ -1,17 +1,22 @@
 import type { LoadOptions, Source } from '../source.ts'
 import { allowsStaleFallback, asServiceError, ServiceError } from '../errors.ts'
-import type { CacheResult, Observer } from '../events.ts'
+import type { Observer } from '../events.ts'
 import type { Clock } from '../lib/clock.ts'
+import type { PowerFilter } from '../availability/filter.ts'
 import { Answer } from './answer.ts'
+import { EmptyDoubt } from './empty-doubt.ts'
 import type { CacheEntry } from './entry-store.ts'
 import { EntryStore, floorMs } from './entry-store.ts'
 import type { FreshnessOptions } from './freshness.ts'
 import { Freshness, ttlFactor } from './freshness.ts'
+import type { LookupResult } from './lookup-result.ts'
 import { NegativeCache } from './negative-cache.ts'
 import type { SharedLoaderDeps } from './shared-loader.ts'
 import { SharedLoader } from './shared-loader.ts'
 import type { InFlightCall } from './single-flight.ts'
 import { SingleFlight } from './single-flight.ts'
+
+export type { LookupResult } from './lookup-result.ts'
 
 export interface CacheOptions extends FreshnessOptions {
   /** Time in ms for which an answer is fresh; 0 stores nothing but still coalesces. */
@@ -22,11 +27,13 @@ export interface CacheOptions extends FreshnessOptions {
   readonly flightTimeoutMs: number
   readonly maxEntries: number
   readonly maxBytes: number
+  /** How a power bound filters; `recount` if absent. */
+  readonly powerFilter?: PowerFilter
 }
 
 export interface CacheDeps {
   readonly load: Source
-  readonly observer: Pick<Observer, 'lookedUp' | 'evicted'>
+  readonly observer: Pick<Observer, 'lookedUp' | 'evicted' | 'emptyDoubted'>
   readonly clock: Clock
   /** From 0 up to, not including, 1. */
   readonly random: () => number
@@ -34,22 +41,6 @@ export interface CacheDeps {
   readonly effectiveTtlMs: () => number
   /** Null without a shared cache. */
   readonly shared?: Pick<SharedLoaderDeps, 'store' | 'observer'> | null
-}
-
-/** The answer that a lookup returned, and where it came from. */
-export interface LookupResult {
-  readonly answer: Answer
-  readonly result: Exclude<CacheResult, 'error'>
-  /** Milliseconds since upstream answered. */
-  readonly ageMs: number
-  /** Milliseconds left of the TTL; negative for a stale answer. */
-  readonly ttlMs: number
-  /** There was an entry, but the lookup needed a call because it was too stale. */
-  readonly wasExpired: boolean
-  /** Whether the cache stores the answer. */
-  readonly isStored: boolean
-  /** The error that the stale answer replaces, else null. */
-  readonly staleReason: ServiceError | null
 }
 
 type FoundDetails = Partial<Pick<LookupResult, 'wasExpired' | 'staleReason'>>
@@ -74,6 +65,7 @@ export class Cache {
   readonly #calls: SingleFlight<CacheEntry>
   readonly #negative: NegativeCache
   readonly #freshness: Freshness
+  readonly #doubt: EmptyDoubt
   readonly #shared: SharedLoader | null
   #lookups = 0
 
@@ -89,6 +81,7 @@ export class Cache {
     const negativeTtlMs = options.ttlMs === 0 ? 0 : options.emptyTtlMs
     this.#negative = new NegativeCache({ negativeTtlMs, clock: deps.clock })
     this.#freshness = new Freshness(options, deps.clock, deps.effectiveTtlMs)
+    this.#doubt = new EmptyDoubt({ ...deps, freshness: this.#freshness, askAgainMs: options.ttlMs })
     this.#shared = this.#createSharedLoader()
   }
 
@@ -96,7 +89,6 @@ export class Cache {
     return this.#store.entries
   }
 
-  /** Bytes of all entries, renderings included. */
   get bytes(): number {
     return this.#store.bytes
   }
@@ -120,7 +112,7 @@ export class Cache {
     for (const { lastUsedAt } of this.#store.recent()) yield now - lastUsedAt
   }
 
-  /** The entry of a station, whatever its age. Makes no call, counts no lookup and leaves the order of eviction. */
+  /** The entry of a station, whatever its age. Makes no call, counts no lookup, keeps the order of eviction. */
   peek(id: string): Pick<LookupResult, 'answer' | 'ageMs' | 'ttlMs'> | null {
     const entry = this.#store.peek(id)
     return entry && { answer: entry.answer, ...this.#freshness.of(entry) }
@@ -137,11 +129,12 @@ export class Cache {
     this.#lookups++
     const entry = this.#store.get(id)
     if (entry !== null) entry.lastUsedAt = floorMs(this.#deps.clock.now())
-    if (entry !== null && this.#freshness.staleForMs(entry) <= 0) return this.#found('hit', entry)
+    if (entry?.doubt === null && this.#freshness.staleForMs(entry) <= 0) return this.#found('hit', entry)
     return this.#lookupStale(id, entry, onWait)
   }
 
   #lookupStale(id: string, entry: CacheEntry | null, onWait?: OnWait): LookupResult | Promise<LookupResult> {
+    if (entry !== null && this.#doubt.isInForce(entry)) return this.#found('stale', entry)
     const error = this.#negative.get(id)
     if (error !== null) return this.#staleOr(error, entry)
     if (entry !== null && this.#freshness.mayServeWhileRevalidating(entry)) {
@@ -166,8 +159,8 @@ export class Cache {
       throw error
     }
     if (loaded === null) return this.#found('stale', entry as CacheEntry)
-    // A peer's answer may be stale already: treated as if it had been in this cache before the lookup.
-    if (loaded.fromPeer && this.#freshness.staleForMs(loaded) > 0) {
+    // Not what upstream answered just now: treated as if it had been in this cache before the lookup.
+    if (loaded.doubt !== null || (loaded.fromPeer && this.#freshness.staleForMs(loaded) > 0)) {
       const sameSignal = signal
       return this.#lookupStale(id, loaded, sameSignal && (() => sameSignal))
     }
@@ -206,16 +199,20 @@ export class Cache {
   async #load(id: string, options: LoadOptions, version: string): Promise<CacheEntry> {
     const { load, clock, random } = this.#deps
     const startedAt = floorMs(clock.now())
-    const answer = new Answer(await load(id, options))
+    const answer = new Answer(await load(id, options), this.#options.powerFilter)
     const receivedAt = floorMs(clock.now())
     const jitter = ttlFactor(random())
-    return { answer, receivedAt, startedAt, jitter, version, fromPeer: false, lastUsedAt: receivedAt }
+    const moments = { receivedAt, startedAt, lastUsedAt: receivedAt }
+    const entry = { answer, ...moments, jitter, version, fromPeer: false, doubt: null }
+    return this.#doubt.apply(entry, this.#store.peek(id))
   }
 
   /** Stores a loaded entry: the only way into the store. */
-  #keep(entry: CacheEntry): CacheEntry {
+  #keep(loaded: CacheEntry): CacheEntry {
+    const { id } = loaded.answer
+    const entry = loaded.fromPeer ? this.#doubt.apply(loaded, this.#store.peek(id)) : loaded
     // A negative entry in force is from a later call: this call outlived its deadline.
-    if (this.#options.ttlMs > 0 && !this.#negative.hasNegative(entry.answer.id)) this.#store.put(entry)
+    if (this.#options.ttlMs > 0 && !this.#negative.hasNegative(id)) this.#store.put(entry)
     return entry
   }
 
@@ -235,16 +232,18 @@ export class Cache {
   ): LookupResult {
     const { ageMs, ttlMs } = this.#freshness.of(entry)
     this.#deps.observer.lookedUp(result, ageMs / 1000)
+    const { answer, doubt } = entry
     const isStored = this.#options.ttlMs > 0
-    return { answer: entry.answer, result, ageMs, ttlMs, wasExpired, isStored, staleReason }
+    const isEmptyUnconfirmed = doubt !== null
+    return { answer, result, ageMs, ttlMs, wasExpired, isStored, staleReason, isEmptyUnconfirmed }
   }
 
   /** Null with a TTL of 0: nothing may be stored, so replicas have nothing to share. */
   #createSharedLoader(): SharedLoader | null {
     const { shared, clock, random } = this.#deps
-    if (!shared || this.#options.ttlMs === 0) return null
-    const deadlineMs = this.#options.flightTimeoutMs
-    const [freshness, negativeCache] = [this.#freshness, this.#negative]
-    return new SharedLoader({ ...shared, clock, random, deadlineMs, freshness, negativeCache })
+    const { ttlMs, powerFilter, flightTimeoutMs: deadlineMs } = this.#options
+    if (!shared || ttlMs === 0) return null
+    const parts = { freshness: this.#freshness, negativeCache: this.#negative, doubt: this.#doubt }
+    return new SharedLoader({ ...shared, ...parts, clock, random, deadlineMs, powerFilter })
   }
 }

@@ -1,6 +1,13 @@
 import { LRUCache } from 'lru-cache'
 import type { Answer } from './answer.ts'
 
+/** The empty answers in a row that came after a full one and did not replace it. */
+export interface Doubt {
+  readonly empties: number
+  /** When the last of them came, in whole ms on the monotonic clock. */
+  readonly at: number
+}
+
 /** A cached answer. Moments are on the monotonic clock, in whole ms (see floorMs). */
 export interface CacheEntry {
   readonly answer: Answer
@@ -14,6 +21,8 @@ export interface CacheEntry {
   readonly version: string
   /** Another replica made the call. */
   readonly fromPeer: boolean
+  /** Not null: upstream's later answers were empty, and this full one is served in their place. */
+  readonly doubt: Doubt | null
   /** When the last lookup was. */
   lastUsedAt: number
 }

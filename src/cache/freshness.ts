@@ -52,6 +52,11 @@ export class Freshness {
     return this.staleForMs(entry) <= this.#maxStaleMs()
   }
 
+  /** Whether the entry may be served in place of an empty answer. */
+  mayReplaceEmpty(entry: CacheEntry): boolean {
+    return this.staleForMs(entry) <= this.#options.staleIfErrorMs
+  }
+
   /** The age from which on the entry is expired: past every window. */
   maxAgeMs(entry: CacheEntry): number {
     return this.ttlMs(entry) + this.#maxStaleMs()

@@ -30,10 +30,13 @@
  */
 import { randomBytes } from 'node:crypto'
 import { decodeAvailability } from '../availability/decode.ts'
+import type { PowerFilter } from '../availability/filter.ts'
 import { asServiceError, ServiceError } from '../errors.ts'
 import type { Observer, SharedResult } from '../events.ts'
 import type { Clock } from '../lib/clock.ts'
 import { Answer } from './answer.ts'
+import type { EmptyDoubt } from './empty-doubt.ts'
+import { emptiesIn } from './empty-doubt.ts'
 import type { CacheEntry } from './entry-store.ts'
 import { floorMs } from './entry-store.ts'
 import type { Freshness } from './freshness.ts'
@@ -51,6 +54,8 @@ export interface SharedLoaderDeps {
   readonly deadlineMs: number
   readonly freshness: Pick<Freshness, 'maxAgeMs' | 'staleForMs'>
   readonly negativeCache: Pick<NegativeCache, 'ttlMsFor'>
+  readonly doubt: Pick<EmptyDoubt, 'isInForce'>
+  readonly powerFilter: PowerFilter | undefined
 }
 
 export interface LoadRequest {
@@ -145,6 +150,8 @@ export class SharedLoader {
     try {
       const entry = await load(token)
       this.#publish(id, entry)
+      // A version with a count of empty answers is not the lease's token, so publishing did not end the lease.
+      if (entry.version !== token) store.release(id, token, { code: 'UpstreamFailed', ms: 0 })
       return entry
     } catch (thrown) {
       const error = asServiceError(thrown)
@@ -155,18 +162,32 @@ export class SharedLoader {
     }
   }
 
-  /** A refresh needs a fresh answer; a waiter may also get a stale one. */
+  /** A refresh needs an answer that is due for no call; a waiter may also get a stale one. */
   #isUsable(entry: CacheEntry, lowPriority: boolean): boolean {
-    return !lowPriority || this.#deps.freshness.staleForMs(entry) <= 0
+    const { freshness, doubt } = this.#deps
+    return (
+      !lowPriority || doubt.isInForce(entry) || (entry.doubt === null && freshness.staleForMs(entry) <= 0)
+    )
   }
 
   /** Null if the value is not an answer for this station. */
   #decode(id: string, { json, ageMs, startedAgoMs, jitter, version }: SharedAnswer): CacheEntry | null {
     try {
-      const answer = new Answer(decodeAvailability(json, id))
+      const answer = new Answer(decodeAvailability(json, id), this.#deps.powerFilter)
+      const empties = answer.isEmpty ? 0 : emptiesIn(version)
       const now = this.#deps.clock.now()
       const [receivedAt, startedAt] = [floorMs(now - ageMs), floorMs(now - startedAgoMs)]
-      return { answer, receivedAt, startedAt, jitter, version, fromPeer: true, lastUsedAt: floorMs(now) }
+      const doubt = empties === 0 ? null : { empties, at: startedAt }
+      return {
+        answer,
+        receivedAt,
+        startedAt,
+        jitter,
+        version,
+        fromPeer: true,
+        doubt,
+        lastUsedAt: floorMs(now),
+      }
     } catch {
       return null
     }
@@ -177,7 +198,8 @@ export class SharedLoader {
     const { answer, receivedAt, startedAt, jitter, version } = entry
     const now = clock.now()
     const [ageMs, startedAgoMs] = [now - receivedAt, now - startedAt]
-    store.publish(id, { json: answer.json, ageMs, startedAgoMs, jitter, version }, freshness.maxAgeMs(entry))
+    const lifeMs = Math.max(1, freshness.maxAgeMs(entry) - ageMs)
+    store.publish(id, { json: answer.json, ageMs, startedAgoMs, jitter, version }, lifeMs)
   }
 
   /** Renews the lease until the returned function is called. */
@@ -209,5 +231,5 @@ function newVersion(): string {
 }
 
 function isNewer(entry: CacheEntry, other: CacheEntry | null): boolean {
-  return other === null || entry.receivedAt > other.receivedAt
+  return other === null || entry.startedAt > other.startedAt
 }

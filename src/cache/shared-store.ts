@@ -2,7 +2,10 @@ import type { ErrorCode } from '../errors.ts'
 
 /** An answer as replicas exchange it. Durations instead of moments: monotonic clocks differ between replicas. */
 export interface SharedAnswer {
-  /** Identifies this answer: the token of the call that brought it. */
+  /**
+   * Identifies this answer: the token of the call that brought it; after calls that brought empty answers instead, the
+   * token of the last of them and their number (see empty-doubt.ts).
+   */
   readonly version: string
   /** The unfiltered answer as JSON text. */
   readonly json: string

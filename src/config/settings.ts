@@ -56,6 +56,8 @@ export const SETTINGS = {
       'Maximum number of cached stations.'),
     maxBytes: setting('CACHE_MAX_BYTES', size(2 ** 10, 64 * 2 ** 30), '256MB',
       'Maximum memory for cached answers and their renderings.'),
+    powerFilter: setting('POWER_FILTER', oneOf('recount', 'levels', 'connectors'), 'recount',
+      'How a power bound filters: `recount` keeps the rows within the range and recomputes `current` and `total`; `levels` keeps these rows and the counts as they are; `connectors` keeps a connector with such a row as it is.'),
   },
   redis: optional('REDIS_URL', redisUrl, 'redis://127.0.0.1:6379',
     'Redis or Valkey through which replicas share answers, in-flight calls, limits and quota. While it is not reachable, each replica works on its own.'),

@@ -12,13 +12,18 @@ const CACHE = 'ev-availability-proxy'
 
 /**
  * Cache-Status (RFC 9211): `hit` and `fwd` exclude each other, `ttl` is in whole seconds and negative for a stale
- * answer, whose `detail` is the code of the error that it replaces. No `key`: that is the station's id.
+ * answer, whose `detail` is the code of the error that it replaces, or that a later answer was empty. No `key`: that is the station's id.
  */
-export function cacheStatus({ result, ttlMs, wasExpired, isStored, staleReason }: LookupResult): string {
+export function cacheStatus(found: LookupResult): string {
+  const { result, ttlMs, wasExpired, isStored, staleReason, isEmptyUnconfirmed = false } = found
   const forwarded = wasExpired ? 'fwd=stale' : 'fwd=uri-miss'
   switch (result) {
-    case 'hit':
     case 'stale':
+      if (isEmptyUnconfirmed) {
+        return `${CACHE}; hit; ttl=${Math.min(-1, Math.floor(ttlMs / 1000))}; detail=empty-unconfirmed`
+      }
+      return `${CACHE}; hit; ttl=${Math.floor(ttlMs / 1000)}`
+    case 'hit':
       return `${CACHE}; hit; ttl=${Math.floor(ttlMs / 1000)}`
     case 'stale_error':
       return `${CACHE}; hit; ttl=${Math.floor(ttlMs / 1000)}; detail=${staleReason?.code ?? 'error'}`

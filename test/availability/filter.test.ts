@@ -1,6 +1,12 @@
 import * as fc from 'fast-check'
 import t from 'tap'
-import { UNFILTERED, filterAvailability, indexOf, variantKey } from '../../src/availability/filter.ts'
+import {
+  POWER_FILTERS,
+  UNFILTERED,
+  filterAvailability,
+  indexOf,
+  variantKey,
+} from '../../src/availability/filter.ts'
 import type { Availability, Connector } from '../../src/availability/model.ts'
 import { COUNTS, isObject } from '../../src/availability/model.ts'
 import type { Filter } from '../../src/availability/query.ts'
@@ -295,7 +301,14 @@ function reference(availability: Availability, filter: Filter): unknown {
     const { current } = one.availability
     const counted = (isObject(current) ? current : {}) as Record<string, number>
     let total = 0
-    for (const name of ['available', 'occupied', 'reserved', 'unknown', 'outOfService']) {
+    const states = ['available', 'occupied', 'reserved', 'unknown', 'outOfService']
+    const isCount = (it: unknown, name: string) =>
+      isObject(it) && Object.hasOwn(it, name) && typeof it[name] === 'number'
+    for (const name of Object.keys(counted)) {
+      if (name === 'powerKW' || states.includes(name)) continue
+      if (isCount(counted, name) && rows.some((row) => isCount(row, name))) states.push(name)
+    }
+    for (const name of states) {
       counted[name] = 0
       for (const row of inside as Record<string, unknown>[]) {
         const count = row[name]
@@ -460,4 +473,103 @@ await t.test('the examples of the docstring are right', async (t) => {
 
 await t.test('the states are those of the reference, in its order', async (t) => {
   t.strictSame([...COUNTS], ['available', 'occupied', 'reserved', 'unknown', 'outOfService'])
+})
+
+await t.test('a state that the reference does not name is recomputed as well', async (t) => {
+  const row = (powerKW: number, blocked?: number) => ({
+    ...level(powerKW, 1),
+    phases: 3,
+    ...(blocked === undefined ? {} : { blocked }),
+  })
+  const current = { available: 2, occupied: 0, reserved: 0, unknown: 0, outOfService: 0, blocked: 5 }
+  const filteredCounts = (rows: object[], counts: object) => {
+    const one = station('s', odd({ current: counts, perPowerLevel: rows }, { total: 7 }))
+    const [kept] = filtered(one, power(20, null)).connectors
+    return [kept?.total, kept?.availability.current]
+  }
+
+  await t.test('if current has it and a row has it', async (t) => {
+    t.strictSame(filteredCounts([row(11, 2), row(22, 3)], current), [
+      4,
+      { ...current, available: 1, blocked: 3 },
+    ])
+  })
+
+  await t.test('if only a row that is dropped has it', async (t) => {
+    t.strictSame(filteredCounts([row(11, 5), row(22)], current), [
+      1,
+      { ...current, available: 1, blocked: 0 },
+    ])
+  })
+
+  await t.test('a number that only rows have, or only current, is no state', async (t) => {
+    const { blocked: _, ...without } = current
+    t.strictSame(filteredCounts([row(11, 2), row(22, 3)], without), [1, { ...without, available: 1 }])
+    t.strictSame(filteredCounts([row(11), row(22)], current), [1, { ...current, available: 1 }])
+  })
+})
+
+await t.test('the other readings of a power bound', async (t) => {
+  const [type2, ccs] = place.connectors as [Connector, Connector]
+  const withRows = (one: Connector, ...perPowerLevel: unknown[]) => ({
+    ...one,
+    availability: { ...one.availability, perPowerLevel },
+  })
+  const rows = (one: Connector) => one.availability.perPowerLevel as unknown[]
+
+  await t.test('levels keeps the rows within the range and the counts as they are', async (t) => {
+    t.strictSame(filterAvailability(deepFreeze(place), power(22, 150), 'levels').connectors, [
+      withRows(type2, rows(type2)[1]),
+      withRows(ccs, rows(ccs)[0], rows(ccs)[1]),
+    ])
+  })
+
+  await t.test('connectors keeps a connector with a row within the range as it is', async (t) => {
+    t.strictSame(filterAvailability(place, power(50, 150), 'connectors').connectors, [ccs])
+    t.strictSame(filterAvailability(place, power(0, null), 'connectors').connectors, [type2, ccs])
+  })
+
+  await t.test('none of them keeps a connector without a row within the range', async (t) => {
+    t.strictSame(
+      POWER_FILTERS.map((one) => filterAvailability(place, power(1_000, null), one)),
+      POWER_FILTERS.map(() => station('place')),
+    )
+  })
+
+  await t.test('all of them treat a set of types alike', async (t) => {
+    t.strictSame(
+      POWER_FILTERS.map((one) => filterAvailability(place, types('CCS'), one)),
+      POWER_FILTERS.map(() => station('place', ccs)),
+    )
+  })
+
+  for (const powerFilter of POWER_FILTERS) {
+    await t.test(`variantKey has the same key exactly for equal answers under ${powerFilter}`, async () => {
+      const result = (one: Availability, filter: Filter) => text(filterAvailability(one, filter, powerFilter))
+      fc.assert(
+        fc.property(anyStation, anyFilter, anyFilter, (any, a, b) => {
+          const one = miscounted(any)
+          const index = indexOf(one)
+          const [keyA, keyB] = [variantKey(index, a, powerFilter), variantKey(index, b, powerFilter)]
+          if (keyA === keyB) return result(one, a) === result(one, b)
+          // A connector that is kept by its type has another key than one whose rows are all kept.
+          return powerFilter === 'levels' || result(one, a) !== result(one, b)
+        }),
+        { numRuns: 2_000 },
+      )
+    })
+
+    await t.test(`the key UNFILTERED means that nothing changes under ${powerFilter}`, async () => {
+      fc.assert(
+        fc.property(
+          anyStation,
+          anyFilter,
+          (one, filter) =>
+            variantKey(indexOf(one), filter, powerFilter) !== UNFILTERED ||
+            text(filterAvailability(one, filter, powerFilter)) === text(one),
+        ),
+        { numRuns: 1_000 },
+      )
+    })
+  }
 })

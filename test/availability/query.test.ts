@@ -595,3 +595,38 @@ await t.test('any text is a query within the rules or a 400', async () => {
     { numRuns: 1_000 },
   )
 })
+
+await t.test(
+  'a parameter that is often confused with chargingAvailability is named in the error',
+  async (t) => {
+    const detailOf = (query: string): string => {
+      try {
+        parseQuery(query)
+        return 'no error'
+      } catch (error) {
+        return `${(error as ServiceError).message} / ${(error as ServiceError).detail}`
+      }
+    }
+    const plain =
+      "Missing parameter 'chargingAvailability' / Missing required parameter 'chargingAvailability'."
+    const hint = (name: string) =>
+      `${plain} '${name}' was given; the parameter is called 'chargingAvailability'.`
+    const cases: [query: string, expected: string][] = [
+      ['chargingAvailabilityId=SECRET', hint('chargingAvailabilityId')],
+      ['key=k&chargingAvailability.id=SECRET', hint('chargingAvailability.id')],
+      ['chargingAvailability%2Eid=SECRET', hint('chargingAvailability.id')],
+      ['id=SECRET&connectorSet=A', hint('id')],
+      ['id', hint('id')],
+      ['chargingAvailability=&id=SECRET', hint('id')],
+      ['ID=SECRET', plain],
+      ['ids=SECRET', plain],
+      ['note=id=SECRET', plain],
+      ['', plain],
+      ['chargingAvailability=a&id=SECRET&chargingAvailabilityId=SECRET', 'no error'],
+    ]
+    t.strictSame(
+      cases.map(([query]) => [query, detailOf(query)]),
+      cases,
+    )
+  },
+)

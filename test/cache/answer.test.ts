@@ -1,7 +1,7 @@
 import { gunzipSync } from 'node:zlib'
 import * as fc from 'fast-check'
 import t from 'tap'
-import { indexOf, variantKey } from '../../src/availability/filter.ts'
+import { indexOf, POWER_FILTERS, variantKey } from '../../src/availability/filter.ts'
 import type { Availability } from '../../src/availability/model.ts'
 import type { Filter } from '../../src/availability/query.ts'
 import { parseQuery } from '../../src/availability/query.ts'
@@ -303,3 +303,25 @@ function textBytes({ body, gzipped }: Rendering, shared: string): number {
   const isWide = body.split('').some((unit) => unit.charCodeAt(0) > 0xff)
   return isWide ? 2 * body.length : body.length
 }
+
+await t.test('an answer is rendered by its reading of a power bound', async (t) => {
+  const bounded = { ...NO_FILTER, minPowerKW: 50 }
+  const one = station('s', connector('A', level(11, 1), level(50, 2)), connector('B', level(11, 4)))
+  const totals = POWER_FILTERS.map((powerFilter) => {
+    const answer = new Answer(one, powerFilter)
+    const { connectors } = JSON.parse(answer.render(bounded, 'json', false).body) as typeof one
+    return connectors.map(({ total, availability }) => [total, (availability.perPowerLevel as []).length])
+  })
+  t.strictSame(totals, [[[2, 1]], [[3, 1]], [[3, 2]]])
+
+  await t.test('a bound that changes nothing shares the unfiltered rendering', async (t) => {
+    const all = { ...NO_FILTER, minPowerKW: 0 }
+    t.strictSame(
+      POWER_FILTERS.map((powerFilter) => {
+        const answer = new Answer(one, powerFilter)
+        return answer.render(all, 'xml', false) === answer.render(NO_FILTER, 'xml', false)
+      }),
+      [false, true, true],
+    )
+  })
+})

@@ -1,5 +1,6 @@
 import * as fc from 'fast-check'
 import t from 'tap'
+import { EMPTIES_TO_BELIEVE } from '../../src/cache/empty-doubt.ts'
 import type { ErrorCode } from '../../src/errors.ts'
 import { settled } from '../support/clock.ts'
 import type { ScriptedCall } from '../support/scripted-source.ts'
@@ -234,7 +235,11 @@ class Run {
       case 'hit':
         return this.#must(ageMs <= freshMs, `a hit of ${ageMs} ms is fresh`)
       case 'stale':
-        this.#must(ageMs > 0.9 * freshMs && ageMs <= freshMs + staleMs, `${ageMs} ms is stale, not expired`)
+        this.#must(ageMs <= freshMs + staleMs, `${ageMs} ms is not expired`)
+        this.#must(
+          ageMs > 0.9 * freshMs || this.#newerThan(source, this.#now + 1).length > 0,
+          `${ageMs} ms is stale`,
+        )
         return this.#mustBeNewest(source, startedAt)
       case 'stale_error': {
         this.#must(ageMs <= freshMs + staleMs, `${ageMs} ms is not expired`)
@@ -251,18 +256,26 @@ class Run {
     }
   }
 
-  /** No answer of a later call was in the cache, unless it was evicted. */
+  /** No answer of a later call was in the cache, unless it was evicted, or is one of two empty ones in doubt. */
   #mustBeNewest(source: RecordedCall, askedAt: number): void {
     if (this.#evicts) return
-    const newer = this.calls.find(
+    const newer = this.#newerThan(source, askedAt)
+    const inDoubt = !source.empty && newer.every(({ empty }) => empty) && newer.length < EMPTIES_TO_BELIEVE
+    this.#must(
+      newer.length === 0 || inDoubt,
+      `call ${newer[0]?.call.number} is newer than ${source.call.number}`,
+    )
+  }
+
+  #newerThan(source: RecordedCall, before: number): RecordedCall[] {
+    return this.calls.filter(
       ({ call, endedAt, startedAt }) =>
         call.id === source.call.id &&
         call.ended === 'answered' &&
         startedAt > source.startedAt &&
         endedAt !== null &&
-        endedAt < askedAt,
+        endedAt < before,
     )
-    this.#must(newer === undefined, `call ${newer?.call.number} is newer than ${source.call.number}`)
   }
 
   #checkError({ id, startedAt }: RecordedLookup, code: ErrorCode): void {

@@ -31,6 +31,8 @@ export interface Context {
   readonly events: { readonly result: CacheResult; readonly ageSeconds: number | null }[]
   /** The number of `evicted` events. */
   readonly evictions: () => number
+  /** The number of `emptyDoubted` events. */
+  readonly doubted: () => number
   /** Sets the TTL in force, as pacing does; null for the configured one. */
   readonly extendTtlTo: (ttlMs: number | null) => void
 }
@@ -47,6 +49,7 @@ export function setup(options: Partial<CacheOptions> = {}, deps: SetupDeps = {})
   const source = deps.source ?? new ScriptedSource(clock.now)
   const events: Context['events'] = []
   let evictions = 0
+  let doubted = 0
   let extendedTtlMs: number | null = null
   const cache = new Cache(settings, {
     load: source.load,
@@ -57,6 +60,7 @@ export function setup(options: Partial<CacheOptions> = {}, deps: SetupDeps = {})
     observer: {
       lookedUp: (result, ageSeconds) => void events.push({ result, ageSeconds }),
       evicted: () => void evictions++,
+      emptyDoubted: () => void doubted++,
     },
   })
   return {
@@ -65,6 +69,7 @@ export function setup(options: Partial<CacheOptions> = {}, deps: SetupDeps = {})
     source,
     events,
     evictions: () => evictions,
+    doubted: () => doubted,
     extendTtlTo: (ttlMs) => {
       extendedTtlMs = ttlMs
     },

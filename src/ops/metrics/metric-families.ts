@@ -101,10 +101,16 @@ function sharedCacheFamilies({ sharedLookups }: MetricsRecorder, gauges: Gauges)
   ]
 }
 
-function upstreamFamilies({ attempts, attemptSeconds }: MetricsRecorder, gauges: Gauges): Family[] {
+function upstreamFamilies(recorder: MetricsRecorder, gauges: Gauges): Family[] {
+  const { attempts, attemptSeconds } = recorder
   return [
     counter('evproxy_upstream_requests_total', 'Attempts to call upstream by outcome.', () =>
       seriesOf(attempts, 'outcome'),
+    ),
+    counter(
+      'evproxy_upstream_unconfirmed_empty_total',
+      'Answers without connectors after a full one that did not replace it; the third in a row does.',
+      () => single(recorder.unconfirmedEmpties),
     ),
     histogram(
       'evproxy_upstream_request_duration_seconds',
