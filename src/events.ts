@@ -137,6 +137,8 @@ const EVENTS = {
   upstreamAnswered: event as Event<[outcome: UpstreamOutcome, seconds: number]>,
   /** The circuit breaker changed its state. */
   circuitChanged: event as Event<[state: CircuitState, details?: CircuitDetails]>,
+  /** Calls are paused for this long, because upstream rejected one; emitted for every rejection. */
+  coolDownStarted: event as Event<[waitMs: number]>,
   /** Upstream rejected a call (429, 401, 403) after accepted ones, or the likely cause changed. */
   upstreamRejected: event as Event<[rejection: UpstreamRejection]>,
   /** Upstream accepted a call after a rejection. */

@@ -57,7 +57,13 @@ export function createProtocolErrorHandlers(
   return {
     onClientError(error, socket) {
       if (error.code === 'ECONNRESET') socket.destroy()
-      else afterResponses(socket, () => respondOn(socket, serviceErrorOf(error), { ...parseRawRequest(error), address: socket.remoteAddress }))
+      else
+        afterResponses(socket, () =>
+          respondOn(socket, serviceErrorOf(error), {
+            ...parseRawRequest(error),
+            address: socket.remoteAddress,
+          }),
+        )
     },
     onConnect(request, socket) {
       socket.on('error', () => socket.destroy()) // Node has removed its own listener from the socket
