@@ -56,6 +56,7 @@ export async function createCacheStack(deps: CacheStackDeps) {
       callsPerSecond: config.upstream.perSecond || null,
     }),
     quota: () => quota?.ledger ?? null,
+    pacing: () => quota?.pacing.forecast() ?? null,
     effectiveTtlMs,
     sharedCacheUp: () => stores && stores.isUp(),
   }

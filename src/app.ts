@@ -125,6 +125,7 @@ function createPublic(
       trustedProxies: config.clients.trustedProxies ?? [],
       corsOrigins: config.public.corsOrigins,
       accessLog: config.log.access,
+      addressDetail: config.log.clientAddress,
       openapi: runtime.openapi,
       docs: config.public.docs,
       isDraining: () => health.phase === 'draining',

@@ -43,6 +43,22 @@ export type CircuitState = (typeof CIRCUIT_STATES)[number]
 export const CLIENT_LIMITS = ['rate', 'in_flight'] as const
 export type ClientLimit = (typeof CLIENT_LIMITS)[number]
 
+/** Why a call to upstream that was wanted is not made. */
+export const HELD_BACK_BY = ['quota', 'rate', 'circuit', 'cool_down'] as const
+export type HeldBackBy = (typeof HELD_BACK_BY)[number]
+
+/** The files of keys that are reloaded when they change. */
+export const KEY_FILES = ['api_key', 'client_keys'] as const
+export type KeyFile = (typeof KEY_FILES)[number]
+
+/** Why the circuit breaker opened, and when it sends its next probe. */
+export interface CircuitDetails {
+  /** The error of the last call that failed. */
+  readonly lastError?: string
+  /** Until the next probe, in ms. */
+  readonly probeInMs?: number
+}
+
 /** Upstream rejects the API key (401, 403) or throttles it (429). */
 export interface UpstreamRejection {
   readonly status: number | undefined
@@ -59,6 +75,10 @@ export interface RequestFailure {
   readonly traceId?: string
   /** The client's name, where clients have keys and this one was valid. */
   readonly client?: string
+  /** The client's address, as LOG_CLIENT_ADDRESS allows; absent if it is off. */
+  readonly clientAddress?: string
+  /** The User-Agent of a client error. */
+  readonly userAgent?: string
   /** The requested station id, if it passed validation. */
   readonly station?: string
   readonly code: string
@@ -73,6 +93,7 @@ export interface Access {
   readonly trackingId: string
   readonly traceId?: string
   readonly client?: string
+  readonly clientAddress?: string
   readonly method: string
   /** The path without the query. */
   readonly path: string
@@ -96,8 +117,8 @@ const EVENTS = {
   accessLogged: event as Event<[access: Access]>,
   /** A client was identified; emitted only where clients have keys. Null without a known key. */
   clientIdentified: event as Event<[name: string | null]>,
-  /** A client exceeded one of its limits. */
-  clientLimited: event as Event<[limit: ClientLimit]>,
+  /** A client exceeded one of its limits. Null without a known key. */
+  clientLimited: event as Event<[limit: ClientLimit, name: string | null]>,
   /** The file of client keys was reloaded with a change. The names are those of all clients. */
   clientsChanged: event as Event<[names: readonly string[]]>,
   /** The file of client keys cannot be used; the current keys stay. The reason repeats no text of the file. */
@@ -112,10 +133,14 @@ const EVENTS = {
   sharedCacheLookedUp: event as Event<[result: SharedResult]>,
   /** The connection to Redis was established or lost. The reason contains no secret. */
   sharedCacheChanged: event as Event<[up: boolean, reason: string]>,
+  /** A call that was wanted was not made. */
+  upstreamHeldBack: event as Event<[by: HeldBackBy]>,
   /** An attempt to call upstream ended. */
   upstreamAnswered: event as Event<[outcome: UpstreamOutcome, seconds: number]>,
   /** The circuit breaker changed its state. */
-  circuitChanged: event as Event<[state: CircuitState]>,
+  circuitChanged: event as Event<[state: CircuitState, details?: CircuitDetails]>,
+  /** Calls are paused for this long, because upstream rejected one; emitted for every rejection. */
+  coolDownStarted: event as Event<[waitMs: number]>,
   /** Upstream rejected a call (429, 401, 403) after accepted ones, or the likely cause changed. */
   upstreamRejected: event as Event<[rejection: UpstreamRejection]>,
   /** Upstream accepted a call after a rejection. */
@@ -126,9 +151,19 @@ const EVENTS = {
   keyRotated: event as Event<[]>,
   /** The file of the API key cannot be used; the current key stays. */
   keyReloadFailed: event as Event<[reason: string]>,
+  /** A file of keys became invalid or unreadable, or valid again. */
+  keyFileChecked: event as Event<[file: KeyFile, isValid: boolean]>,
 }
 
 export type Observer = typeof EVENTS
+
+/** What pacing expects until the reset. */
+export interface QuotaForecast {
+  /** Calls that will be left at the reset. */
+  readonly projectedRemaining: number
+  /** Whether calls are held back because the quota does not last even at the maximum TTL. */
+  readonly isRationing: boolean
+}
 
 /** Values that are read at the moment of a scrape instead of counted from events. */
 export interface Gauges {
@@ -144,6 +179,8 @@ export interface Gauges {
   }
   /** Null without a quota. */
   quota(): { readonly limit: number; readonly remaining: number; readonly resetAtMs: number } | null
+  /** What pacing expects; null without a quota. */
+  pacing(): QuotaForecast | null
   /** The current TTL, in ms. */
   effectiveTtlMs(): number
   /** Whether Redis is connected; null if it is not configured. */

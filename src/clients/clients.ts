@@ -18,7 +18,7 @@ export interface Clients {
 
 export interface ClientsDeps {
   readonly clock: Pick<Clock, 'after'>
-  readonly observer: Pick<Observer, 'clientsChanged' | 'clientsReloadFailed'>
+  readonly observer: Pick<Observer, 'clientsChanged' | 'clientsReloadFailed' | 'keyFileChecked'>
 }
 
 /** Number of removed keys that are still redacted. */
@@ -43,7 +43,11 @@ export function createClients(source: SecretSource<readonly ClientKey[]>, deps: 
       index.replace(clients)
       deps.observer.clientsChanged(names())
     },
-    onError: (reason) => deps.observer.clientsReloadFailed(reason),
+    onError: (reason) => {
+      deps.observer.clientsReloadFailed(reason)
+      deps.observer.keyFileChecked('client_keys', false)
+    },
+    onRecovered: () => deps.observer.keyFileChecked('client_keys', true),
     clock: deps.clock,
   })
   index.replace(current())

@@ -104,6 +104,8 @@ export const SETTINGS = {
       'Least severe level that is logged.'),
     access: setting('ACCESS_LOG', flag, 'false',
       'Whether every request is logged; errors always are.'),
+    clientAddress: setting('LOG_CLIENT_ADDRESS', oneOf('off', 'truncated', 'full'), 'off',
+      "The client's address on log lines about requests, and on the status page: `off`, `truncated` to its /24 or /48 network, or `full`."),
   },
 } as const
 

@@ -48,7 +48,7 @@ export async function createAdmission(
     const key = (request.rateLimitKey = identify(request))
     const retryAfterMs = limiter?.count(key) ?? null
     if (retryAfterMs === null) return
-    observer.clientLimited('rate')
+    observer.clientLimited('rate', request.client)
     throw new ServiceError('TooManyRequests', { reason: 'the client exceeded its rate limit', retryAfterMs })
   }
 }

@@ -60,7 +60,7 @@ export function availabilityRoute(app: FastifyInstance, options: RouteOptions, d
     const query = queries.read(request.query.raw)
     request.station = query.id
     request.result = 'error' // until the lookup has a result
-    const found = cacheGet(query.id, () => abortOnDisconnect(reply), request.rateLimitKey)
+    const found = cacheGet(query.id, () => abortOnDisconnect(reply), request.rateLimitKey, request.client)
     return found instanceof Promise
       ? found.then((result) => send(request, reply, { result, query, format }))
       : send(request, reply, { result: found, query, format })

@@ -7,6 +7,8 @@ export type CacheGet = (
   id: string,
   onWait: () => AbortSignal,
   client: string,
+  /** The client's name, for metrics; null without a key. */
+  name?: string | null,
 ) => LookupResult | Promise<LookupResult>
 
 export interface ConcurrencyLimitDeps {
@@ -26,10 +28,10 @@ export function limitConcurrency(max: number, { cache, observer }: ConcurrencyLi
   if (max === 0) return (id, onWait) => cache.get(id, onWait)
   const waiting = new Map<string, number>()
 
-  const acquire = (client: string) => {
+  const acquire = (client: string, name: string | null = null) => {
     const count = waiting.get(client) ?? 0
     if (count >= max) {
-      observer.clientLimited('in_flight')
+      observer.clientLimited('in_flight', name)
       throw new ServiceError('TooManyRequests', {
         reason: 'the client has too many requests in flight',
         retryAfterMs: RETRY_AFTER_MS,
@@ -43,10 +45,10 @@ export function limitConcurrency(max: number, { cache, observer }: ConcurrencyLi
     else waiting.delete(client)
   }
 
-  return (id, onWait, client) => {
+  return (id, onWait, client, name) => {
     let hasSlot = false
     const found = cache.get(id, () => {
-      acquire(client)
+      acquire(client, name)
       hasSlot = true
       return onWait()
     })

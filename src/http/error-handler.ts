@@ -4,12 +4,14 @@ import { asServiceError, malformedRequest } from '../errors.ts'
 import type { Observer } from '../events.ts'
 import { isAvailabilityPath } from './availability-route.ts'
 import { ClientDisconnectedError } from './client-disconnect.ts'
+import type { AddressDetail } from './client-address.ts'
 import type { CorsOrigins } from './cors.ts'
 import { errorFormat, renderErrorResponse } from './error-body.ts'
 import { correlationFields } from './request-log.ts'
 
 export interface ErrorHandlerOptions {
   readonly corsOrigins: CorsOrigins
+  readonly addressDetail: AddressDetail
   readonly isDraining: () => boolean
 }
 
@@ -17,7 +19,7 @@ export type SendError = (thrown: unknown, request: FastifyRequest, reply: Fastif
 
 /** Responds to anything thrown with the documented error; `reason` and `cause` go to the observer only. */
 export function createErrorHandler(
-  { corsOrigins, isDraining }: ErrorHandlerOptions,
+  { corsOrigins, addressDetail, isDraining }: ErrorHandlerOptions,
   observer: Pick<Observer, 'requestFailed'>,
 ): SendError {
   return (thrown, request, reply) => {
@@ -29,7 +31,8 @@ export function createErrorHandler(
     const { url: target, trackingId, station, headers: requestHeaders } = request
     if (isAvailabilityPath(target)) request.format = errorFormat(target)
     observer.requestFailed({
-      ...correlationFields(request),
+      ...correlationFields(request, addressDetail),
+      ...(error.status < 500 && userAgentField(requestHeaders['user-agent'])),
       ...(station !== null && { station }),
       code: error.code,
       status: error.status,
@@ -41,6 +44,12 @@ export function createErrorHandler(
     if (isDraining()) headers['connection'] = 'close'
     reply.code(error.status).headers(headers).send(body)
   }
+}
+
+const MAX_USER_AGENT_LENGTH = 200
+
+function userAgentField(userAgent: string | undefined): { userAgent?: string } {
+  return userAgent === undefined ? {} : { userAgent: userAgent.slice(0, MAX_USER_AGENT_LENGTH) }
 }
 
 /** Fastify's own 4xx errors are caused by the request; every other unknown error is a 500. */

@@ -2,7 +2,9 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { malformedRequest, ServiceError } from '../errors.ts'
-import type { Observer } from '../events.ts'
+import type { Access, Observer } from '../events.ts'
+import type { AddressDetail } from './client-address.ts'
+import { describeAddress } from './client-address.ts'
 import type { CorsOrigins } from './cors.ts'
 import { renderErrorResponse } from './error-body.ts'
 import { trackingIdOf } from './request-context.ts'
@@ -24,17 +26,20 @@ export interface ProtocolErrorHandlers {
 export interface ProtocolErrorOptions {
   readonly corsOrigins: CorsOrigins
   readonly accessLog: boolean
+  readonly addressDetail: AddressDetail
 }
 
 type ErrorObserver = Pick<Observer, 'requestFailed' | 'requestAnswered' | 'accessLogged'>
 
 export function createProtocolErrorHandlers(
-  { corsOrigins, accessLog }: ProtocolErrorOptions,
+  { corsOrigins, accessLog, addressDetail }: ProtocolErrorOptions,
   observer: ErrorObserver,
 ): ProtocolErrorHandlers {
-  const respond = (error: ServiceError, { method, target, headers }: RawRequest) => {
+  const respond = (error: ServiceError, { method, target, headers, address }: RawRequest) => {
     const trackingId = trackingIdOf(headers['tracking-id'])
-    reportError(observer, error, { trackingId, ...(accessLog && { logged: { method, target } }) })
+    const clientAddress = describeAddress(address, addressDetail)
+    const correlation = { trackingId, ...(clientAddress !== null && { clientAddress }) }
+    reportError(observer, error, { correlation, ...(accessLog && { logged: { method, target } }) })
     const response = renderErrorResponse(error, { target, trackingId, origin: headers.origin }, corsOrigins)
     response.headers['content-length'] = String(Buffer.byteLength(response.body))
     response.headers['connection'] = 'close'
@@ -52,7 +57,13 @@ export function createProtocolErrorHandlers(
   return {
     onClientError(error, socket) {
       if (error.code === 'ECONNRESET') socket.destroy()
-      else afterResponses(socket, () => respondOn(socket, serviceErrorOf(error), parseRawRequest(error)))
+      else
+        afterResponses(socket, () =>
+          respondOn(socket, serviceErrorOf(error), {
+            ...parseRawRequest(error),
+            address: socket.remoteAddress,
+          }),
+        )
     },
     onConnect(request, socket) {
       socket.on('error', () => socket.destroy()) // Node has removed its own listener from the socket
@@ -67,18 +78,18 @@ export function createProtocolErrorHandlers(
 }
 
 interface Reported {
-  readonly trackingId: string
+  readonly correlation: Pick<Access, 'trackingId' | 'clientAddress'>
   /** Only while the access log is on. */
   readonly logged?: Pick<RawRequest, 'method' | 'target'>
 }
 
-function reportError(observer: ErrorObserver, error: ServiceError, { trackingId, logged }: Reported): void {
+function reportError(observer: ErrorObserver, error: ServiceError, { correlation, logged }: Reported): void {
   const { code, status, reason = error.detail } = error
-  observer.requestFailed({ trackingId, code, status, reason, cause: undefined })
+  observer.requestFailed({ ...correlation, code, status, reason, cause: undefined })
   observer.requestAnswered('none', status, 'none', 0)
   if (logged === undefined) return
   const { method, target } = logged
-  observer.accessLogged({ trackingId, method, path: loggedPath(target), status, result: 'none', ms: 0 })
+  observer.accessLogged({ ...correlation, method, path: loggedPath(target), status, result: 'none', ms: 0 })
 }
 
 type Socketed = Socket & { readonly _httpMessage?: ServerResponse | null }
@@ -111,10 +122,12 @@ export interface RawRequest {
   /** Empty if unknown. */
   readonly target: string
   readonly headers: IncomingHttpHeaders
+  /** Of the connection. */
+  readonly address?: string | undefined
 }
 
-function rawRequestOf({ method = '', url = '', headers }: IncomingMessage): RawRequest {
-  return { method, target: url, headers }
+function rawRequestOf({ method = '', url = '', headers, socket }: IncomingMessage): RawRequest {
+  return { method, target: url, headers, address: socket.remoteAddress }
 }
 
 /** The headers that an error response depends on; no others are read from an invalid request. */

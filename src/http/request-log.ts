@@ -1,5 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Access, Observer } from '../events.ts'
+import type { AddressDetail } from './client-address.ts'
+import { clientAddress } from './client-address.ts'
 import { traceIdOf } from './request-context.ts'
 import { loggedPath } from './request-target.ts'
 
@@ -8,7 +10,7 @@ export type LogRequest = (request: FastifyRequest, reply: FastifyReply) => void
 
 export function createRequestLogger(
   observer: Pick<Observer, 'requestAnswered' | 'accessLogged'>,
-  accessLog: boolean,
+  { accessLog, addressDetail }: { readonly accessLog: boolean; readonly addressDetail: AddressDetail },
 ): LogRequest {
   return (request, reply) => {
     const { format, result } = request
@@ -18,7 +20,7 @@ export function createRequestLogger(
     if (!accessLog) return
     const { method, url } = request
     observer.accessLogged({
-      ...correlationFields(request),
+      ...correlationFields(request, addressDetail),
       method,
       path: loggedPath(url),
       status,
@@ -29,11 +31,17 @@ export function createRequestLogger(
 }
 
 /** The fields by which a request's log lines are found. */
-export function correlationFields({
-  trackingId,
-  headers,
-  client,
-}: FastifyRequest): Pick<Access, 'trackingId' | 'traceId' | 'client'> {
+export function correlationFields(
+  request: FastifyRequest,
+  addressDetail: AddressDetail,
+): Pick<Access, 'trackingId' | 'traceId' | 'client' | 'clientAddress'> {
+  const { trackingId, headers, client } = request
   const traceId = traceIdOf(headers.traceparent)
-  return { trackingId, ...(traceId !== null && { traceId }), ...(client !== null && { client }) }
+  const address = clientAddress(request, addressDetail)
+  return {
+    trackingId,
+    ...(traceId !== null && { traceId }),
+    ...(client !== null && { client }),
+    ...(address !== null && { clientAddress: address }),
+  }
 }

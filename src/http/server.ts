@@ -10,6 +10,7 @@ import { NO_SCHEMA_COMPILERS } from '../lib/fastify-options.ts'
 import type { AdmissionDeps, AdmissionOptions } from './admission.ts'
 import { createAdmission } from './admission.ts'
 import { availabilityRoute, isAvailabilityPath } from './availability-route.ts'
+import type { AddressDetail } from './client-address.ts'
 import { ClientDisconnectedError } from './client-disconnect.ts'
 import { limitConcurrency } from './concurrency-limit.ts'
 import type { CorsOrigins } from './cors.ts'
@@ -29,6 +30,7 @@ import { validateRequest } from './validate-request.ts'
 export interface PublicServerOptions extends AdmissionOptions, ServiceRoutesOptions {
   readonly corsOrigins: CorsOrigins
   readonly accessLog: boolean
+  readonly addressDetail: AddressDetail
   /** While true, every response closes its connection, so that clients move to another replica. */
   readonly isDraining: () => boolean
   /** Addresses and networks (CIDR) whose X-Forwarded-For is trusted. */
@@ -49,7 +51,7 @@ export async function createPublicServer(
   const app = createFastify(options, createProtocolErrorHandlers(options, observer))
   decorateRequests(app)
   const sendError = createErrorHandler(options, observer)
-  const logRequest = createRequestLogger(observer, options.accessLog)
+  const logRequest = createRequestLogger(observer, options)
   const admit = await createAdmission(options, deps)
   const cacheGet = limitConcurrency(options.maxInFlight, deps)
 

@@ -17,6 +17,7 @@ function watch(t: Test, content: string) {
   const observer = {
     clientsChanged: (names: readonly string[]) => void events.push(names),
     clientsReloadFailed: (reason: string) => void events.push(reason),
+    keyFileChecked: () => {},
   }
   const clients = createClients({ file }, { clock, observer })
   const replace = async (text: string) => {
@@ -29,7 +30,11 @@ function watch(t: Test, content: string) {
 
 await t.test('a client is found by its exact key only', async (t) => {
   const { clients } = parseClientPairs(`web=${WEB},ios=${IOS}`)
-  const observer = { clientsChanged: () => t.fail(), clientsReloadFailed: () => t.fail() }
+  const observer = {
+    clientsChanged: () => t.fail(),
+    clientsReloadFailed: () => t.fail(),
+    keyFileChecked: () => t.fail(),
+  }
   const { nameOf, names, secrets } = createClients({ value: clients }, { clock: new TestClock(), observer })
   t.equal(nameOf(WEB), 'web')
   t.equal(nameOf(IOS), 'ios')

@@ -179,6 +179,7 @@ async function startServer(
       trustedProxies: [],
       corsOrigins: '*',
       accessLog: false,
+      addressDetail: 'off',
       openapi: '',
       docs: false,
       isDraining: () => false,

@@ -34,6 +34,7 @@ export async function createTestServer(
       trustedProxies: [],
       corsOrigins: '*',
       accessLog: false,
+      addressDetail: 'off',
       openapi: '',
       docs: false,
       isDraining: () => false,

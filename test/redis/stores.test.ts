@@ -32,6 +32,8 @@ await t.test('cool-downs on Redis fulfil the contract', { skip: NO_REDIS }, asyn
       events.push(own)
       const observer = {
         upstreamRejected: ({ diagnosis }: { diagnosis: string }) => void own.push(diagnosis),
+        coolDownStarted: () => {},
+        upstreamHeldBack: () => {},
         upstreamRecovered: () => void own.push('recovered'),
       }
       return new SharedCoolDownState(coolDowns, { clock: systemClock, observer })

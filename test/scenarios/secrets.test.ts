@@ -285,6 +285,7 @@ await t.test('the key in a file', async (t) => {
     const events: string[] = []
     const observer = {
       keyRotated: () => void events.push('rotated'),
+      keyFileChecked: () => {},
       keyReloadFailed: (reason: string) => void events.push(reason),
     }
     const apiKey = openApiKey({ file }, { clock, observer })

@@ -29,6 +29,7 @@ export function metricFamilies(recorder: MetricsRecorder, gauges: Gauges, build:
     ...sharedCacheFamilies(recorder, gauges),
     ...upstreamFamilies(recorder, gauges),
     ...quotaFamilies(gauges),
+    keyFileFamily(recorder),
     gauge('evproxy_build_info', 'Versions of the service and of Node.js; the value is always 1.', () => [
       [{ version: build.version, node_version: build.nodeVersion }, 1],
     ]),
@@ -50,20 +51,27 @@ function requestFamilies({ requests, requestSeconds }: MetricsRecorder): Family[
   ]
 }
 
-function clientFamilies({ clients, clientLimits }: MetricsRecorder, gauges: Gauges): Family[] {
+function clientFamilies(recorder: MetricsRecorder, gauges: Gauges): Family[] {
+  const { clients, clientLimits, limitedClients } = recorder
+  const names = () => [...(gauges.access().clients ?? []), NO_CLIENT]
   const byClient = counter(
     'evproxy_client_requests_total',
     'Requests by name of the client; none without a known key. Absent if no client keys are configured.',
-    () => [...(gauges.access().clients ?? []), NO_CLIENT].map((client) => [{ client }, clients.of(client)]),
+    () => names().map((client) => [{ client }, clients.of(client)]),
   )
   const byLimit = counter(
     'evproxy_client_limited_total',
     'Requests that exceeded a limit of their client, by limit. Absent if clients have no limits.',
     () => seriesOf(clientLimits, 'limit'),
   )
+  const limitedByClient = counter(
+    'evproxy_client_limited_requests_total',
+    'Requests that exceeded a limit of their client, by name of the client. Absent if clients have no limits.',
+    () => names().map((client) => [{ client }, limitedClients.of(client)]),
+  )
   return [
     ...(gauges.access().clients === null ? [] : [byClient]),
-    ...(gauges.access().isLimited ? [byLimit] : []),
+    ...(gauges.access().isLimited ? [byLimit, limitedByClient] : []),
   ]
 }
 
@@ -102,7 +110,7 @@ function sharedCacheFamilies({ sharedLookups }: MetricsRecorder, gauges: Gauges)
 }
 
 function upstreamFamilies(recorder: MetricsRecorder, gauges: Gauges): Family[] {
-  const { attempts, attemptSeconds } = recorder
+  const { attempts, attemptSeconds, heldBack } = recorder
   return [
     counter('evproxy_upstream_requests_total', 'Attempts to call upstream by outcome.', () =>
       seriesOf(attempts, 'outcome'),
@@ -116,6 +124,11 @@ function upstreamFamilies(recorder: MetricsRecorder, gauges: Gauges): Family[] {
       'evproxy_upstream_request_duration_seconds',
       'Duration of an attempt to call upstream, without its wait in the queue.',
       () => single(attemptSeconds),
+    ),
+    counter(
+      'evproxy_upstream_held_back_total',
+      'Calls that were wanted and not made, by what held them back.',
+      () => seriesOf(heldBack, 'by'),
     ),
     gauge('evproxy_upstream_in_flight', 'Attempts to call upstream that are in flight.', () =>
       single(gauges.upstream().inFlight),
@@ -147,7 +160,25 @@ function quotaFamilies(gauges: Gauges): Family[] {
       'Start of the next period, in seconds since the epoch. No sample without a quota.',
       () => optional(gauges.quota(), ({ resetAtMs }) => resetAtMs / 1000),
     ),
+    gauge(
+      'evproxy_quota_projected_remaining',
+      'Calls that pacing expects to be left at the reset. No sample without a quota.',
+      () => optional(gauges.pacing(), ({ projectedRemaining }) => projectedRemaining),
+    ),
+    gauge(
+      'evproxy_quota_rationing',
+      'Whether calls are rationed, because the quota does not last even at CACHE_MAX_TTL: 1 or 0. No sample without a quota.',
+      () => optional(gauges.pacing(), ({ isRationing }) => Number(isRationing)),
+    ),
   ]
+}
+
+function keyFileFamily({ validKeyFiles }: MetricsRecorder): Family {
+  return gauge(
+    'evproxy_key_file_valid',
+    'Whether a file of keys could be read and parsed at the last check: 1 or 0; 1 if it is not configured.',
+    () => [...validKeyFiles].map(([file, isValid]) => [{ file }, isValid]),
+  )
 }
 
 type Definition<V> = (name: string, help: string, read: () => readonly Series<V>[]) => Family

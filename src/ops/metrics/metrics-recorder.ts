@@ -3,6 +3,8 @@ import {
   CACHE_RESULTS,
   CLIENT_LIMITS,
   FORMATS,
+  HELD_BACK_BY,
+  KEY_FILES,
   SHARED_RESULTS,
   STATUSES,
   UPSTREAM_OUTCOMES,
@@ -30,12 +32,16 @@ export class MetricsRecorder {
   )
   readonly requestSeconds = new Map(RESULTS.map((result) => [result, new Histogram(REQUEST_BUCKETS)]))
   readonly clients = new LabelledCounter<string>([])
+  readonly limitedClients = new LabelledCounter<string>([])
   readonly clientLimits = new LabelledCounter(CLIENT_LIMITS)
   readonly lookups = new LabelledCounter(CACHE_RESULTS)
   readonly ageSeconds = new Histogram(AGE_BUCKETS)
   readonly sharedLookups = new LabelledCounter(SHARED_RESULTS)
   readonly attempts = new LabelledCounter(UPSTREAM_OUTCOMES)
   readonly attemptSeconds = new Histogram(UPSTREAM_BUCKETS)
+  readonly heldBack = new LabelledCounter(HELD_BACK_BY)
+  /** 1 while a file of keys is valid, or is not configured. */
+  readonly validKeyFiles = new Map(KEY_FILES.map((file) => [file, 1]))
   evictions = 0
   unconfirmedEmpties = 0
 
@@ -45,8 +51,14 @@ export class MetricsRecorder {
       this.requestSeconds.get(result)?.observe(seconds)
     },
     clientIdentified: (name) => this.clients.add(name ?? NO_CLIENT),
-    clientLimited: (limit) => this.clientLimits.add(limit),
-    clientsChanged: (names) => this.clients.retain([...names, NO_CLIENT]),
+    clientLimited: (limit, name) => {
+      this.clientLimits.add(limit)
+      this.limitedClients.add(name ?? NO_CLIENT)
+    },
+    clientsChanged: (names) => {
+      this.clients.retain([...names, NO_CLIENT])
+      this.limitedClients.retain([...names, NO_CLIENT])
+    },
     lookedUp: (result, ageSeconds) => {
       this.lookups.add(result)
       if (ageSeconds !== null) this.ageSeconds.observe(ageSeconds)
@@ -57,6 +69,8 @@ export class MetricsRecorder {
     emptyDoubted: () => {
       this.unconfirmedEmpties++
     },
+    upstreamHeldBack: (by) => this.heldBack.add(by),
+    keyFileChecked: (file, isValid) => this.validKeyFiles.set(file, isValid ? 1 : 0),
     sharedCacheLookedUp: (result) => this.sharedLookups.add(result),
     upstreamAnswered: (outcome, seconds) => {
       this.attempts.add(outcome)

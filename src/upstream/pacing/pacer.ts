@@ -1,3 +1,4 @@
+import type { QuotaForecast } from '../../events.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { QuotaLedger } from '../state/quota-ledger.ts'
 import { DemandForecast } from './demand-forecast.ts'
@@ -29,6 +30,8 @@ export interface Pacing {
   readonly ttlMs: () => number
   /** Whether the quota does not last even at the longest TTL, so that calls must be rationed. */
   readonly isRationing: () => boolean
+  /** What is expected until the reset. While the demand is not known, nothing is spent and nothing rationed. */
+  readonly forecast: () => QuotaForecast
 }
 
 /** The TTL is computed at most this often. */
@@ -53,7 +56,7 @@ const TTL_PRECISION = 1.01
  */
 export function createPacer(options: PacerOptions, deps: PacerDeps): Pacing {
   const pacer = new Pacer(options, deps)
-  return { ttlMs: () => pacer.ttlMs, isRationing: () => pacer.isRationing }
+  return { ttlMs: () => pacer.ttlMs, isRationing: () => pacer.isRationing, forecast: () => pacer.forecast }
 }
 
 class Pacer {
@@ -70,6 +73,7 @@ class Pacer {
   #lookups = 0
   #spent: number
   #expectedPerMs = 0
+  #forecast: QuotaForecast = { projectedRemaining: 0, isRationing: false }
 
   constructor({ ttlMs, maxTtlMs }: PacerOptions, deps: PacerDeps) {
     this.#deps = deps
@@ -91,6 +95,11 @@ class Pacer {
     return this.#rationing
   }
 
+  get forecast(): QuotaForecast {
+    this.#update()
+    return this.#forecast
+  }
+
   #update(): void {
     const { ledger, usage, clock } = this.#deps
     const now = clock.now()
@@ -101,20 +110,25 @@ class Pacer {
     const correction = (this.#experience.made + CALLS_TO_LEARN) / (this.#experience.expected + CALLS_TO_LEARN)
     const hours = this.#demand.expected(ledger.resetAtMs)
     const affordable = ledger.remaining * (1 - UNPLANNED_SHARE)
-    const lasts = (ttl: number) =>
-      correction *
-        hours.reduce((sum, { ms, ratio }) => sum + ms * this.#callsPerMs(stations, ttl, ratio), 0) <=
-      affordable
-    this.#choose(stations, lasts)
+    const calls = (ttl: number) =>
+      correction * hours.reduce((sum, { ms, ratio }) => sum + ms * this.#callsPerMs(stations, ttl, ratio), 0)
+    const isKnown = this.#choose(stations, (ttl) => calls(ttl) <= affordable)
+    const spent = isKnown ? calls(this.#configuredMs === 0 ? 0 : this.#ttlMs) : 0
+    this.#forecast = {
+      projectedRemaining: Math.max(0, Math.round(ledger.remaining - spent)),
+      isRationing: isKnown && this.#rationing,
+    }
   }
 
-  #choose(stations: StationsInUse, lasts: (ttl: number) => boolean): void {
+  /** @returns whether the demand is known */
+  #choose(stations: StationsInUse, lasts: (ttl: number) => boolean): boolean {
     const [configured, longest] = [this.#configuredMs, this.#longestMs]
     const isKnown = configured === 0 ? this.#demand.perMs > 0 : stations.within(Number.POSITIVE_INFINITY) > 0
     this.#rationing = !isKnown || !lasts(longest)
     if (configured === 0 || !isKnown) this.#ttlMs = configured
     else this.#ttlMs = this.#rationing ? longest : smallest(configured, longest, lasts)
     this.#expectedPerMs = this.#callsPerMs(stations, this.#ttlMs, 1)
+    return isKnown
   }
 
   /** Calls per ms with this TTL, while the demand is `ratio` times the current one. */

@@ -1,5 +1,5 @@
 import { ServiceError } from '../../errors.ts'
-import type { CircuitState, Observer } from '../../events.ts'
+import type { CircuitDetails, CircuitState, Observer } from '../../events.ts'
 import { backoffMs } from '../../lib/backoff.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Policy } from '../../source.ts'
@@ -8,7 +8,7 @@ import { circuitOutcome } from '../outcomes.ts'
 
 export interface CircuitBreakerDeps {
   readonly clock: Pick<Clock, 'now'>
-  readonly observer: Pick<Observer, 'circuitChanged'>
+  readonly observer: Pick<Observer, 'circuitChanged' | 'upstreamHeldBack'>
 }
 
 /** The circuit opens when this many of the last calls failed. */
@@ -50,16 +50,16 @@ export class CircuitBreaker {
   readonly policy: Policy = (next) => async (id, options) => {
     const isProbe = this.#admit() === 'probe'
     const generation = this.#generation
-    const record = (outcome: CircuitOutcome) => {
-      if (isProbe) this.#recordProbe(outcome)
-      else if (generation === this.#generation) this.#record(outcome)
+    const record = (outcome: CircuitOutcome, error?: unknown) => {
+      if (isProbe) this.#recordProbe(outcome, error)
+      else if (generation === this.#generation) this.#record(outcome, error)
     }
     try {
       const availability = await next(id, isProbe ? { ...options, isProbe } : options)
       record('success')
       return availability
     } catch (error) {
-      record(circuitOutcome(error))
+      record(circuitOutcome(error), error)
       throw error
     }
   }
@@ -69,40 +69,49 @@ export class CircuitBreaker {
     if (this.#state.name === 'closed') return 'call'
     if (this.#state.name === 'open') {
       const leftMs = this.#state.until - this.#clock.now()
-      if (leftMs > 0) throw unavailable(leftMs)
-    } else if (this.#state.probing) throw unavailable(PROBE_RETRY_AFTER_MS)
+      if (leftMs > 0) throw this.#heldBack(leftMs)
+    } else if (this.#state.probing) throw this.#heldBack(PROBE_RETRY_AFTER_MS)
     this.#become({ name: 'half_open', openings: this.#state.openings, probing: true })
     return 'probe'
   }
 
-  #record(outcome: CircuitOutcome): void {
+  #heldBack(retryAfterMs: number): ServiceError {
+    this.#observer.upstreamHeldBack('circuit')
+    return new ServiceError('UpstreamUnavailable', { reason: 'the circuit is open', retryAfterMs })
+  }
+
+  #record(outcome: CircuitOutcome, error: unknown): void {
     if (this.#state.name !== 'closed' || outcome === 'ignored') return
     const last = [...this.#state.last, outcome].slice(-CALLS_COUNTED)
     const failures = last.filter((one) => one === 'failure').length
     if (failures < FAILURES_TO_OPEN) this.#become({ name: 'closed', last })
-    else this.#open(1)
+    else this.#open(1, error)
   }
 
-  #recordProbe(outcome: CircuitOutcome): void {
+  #recordProbe(outcome: CircuitOutcome, error: unknown): void {
     if (this.#state.name !== 'half_open') return
     if (outcome === 'success') this.#become({ name: 'closed', last: [] })
-    else if (outcome === 'failure') this.#open(this.#state.openings + 1)
+    else if (outcome === 'failure') this.#open(this.#state.openings + 1, error)
     else this.#become({ ...this.#state, probing: false })
   }
 
-  #open(openings: number): void {
+  #open(openings: number, error: unknown): void {
     this.#generation++
-    const until = this.#clock.now() + backoffMs(INITIAL_OPEN_MS, MAX_OPEN_MS, openings)
-    this.#become({ name: 'open', until, openings })
+    const probeInMs = backoffMs(INITIAL_OPEN_MS, MAX_OPEN_MS, openings)
+    const until = this.#clock.now() + probeInMs
+    this.#become({ name: 'open', until, openings }, { lastError: describe(error), probeInMs })
   }
 
-  #become(state: State): void {
+  #become(state: State, details: CircuitDetails = {}): void {
     const changed = state.name !== this.#state.name
     this.#state = state
-    if (changed) this.#observer.circuitChanged(state.name)
+    if (changed) this.#observer.circuitChanged(state.name, details)
   }
 }
 
-function unavailable(retryAfterMs: number): ServiceError {
-  return new ServiceError('UpstreamUnavailable', { reason: 'the circuit is open', retryAfterMs })
+/** The internal reason of an error, and its cause. */
+function describe(error: unknown): string {
+  if (!(error instanceof ServiceError)) return String(error)
+  const { reason = error.message, cause } = error
+  return cause instanceof Error ? `${reason}: ${cause.message}` : reason
 }

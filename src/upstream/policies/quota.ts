@@ -8,7 +8,7 @@ import type { QuotaLedger } from '../state/quota-ledger.ts'
 export interface QuotaPolicyDeps {
   readonly ledger: QuotaLedger
   readonly pacing: Pick<Pacing, 'isRationing'>
-  readonly observer: Pick<Observer, 'quotaSpent'>
+  readonly observer: Pick<Observer, 'quotaSpent' | 'upstreamHeldBack'>
 }
 
 /** Shares of the quota, in percent, at which an event is emitted. */
@@ -34,7 +34,7 @@ export class QuotaPolicy {
     const periodEndsAtMs = ledger.resetAtMs
     const acquiring = ledger.acquire(options.hasStale, pacing.isRationing())
     const waitMs = typeof acquiring === 'number' ? acquiring : await acquiring
-    if (waitMs > 0) throw quotaExhausted(waitMs, ledger)
+    if (waitMs > 0) throw this.#heldBack(waitMs)
     this.#reportThreshold()
     try {
       return await next(id, options)
@@ -42,6 +42,11 @@ export class QuotaPolicy {
       if (error instanceof UpstreamError && !error.sent) ledger.refund(periodEndsAtMs)
       throw error
     }
+  }
+
+  #heldBack(waitMs: number): ServiceError {
+    this.#deps.observer.upstreamHeldBack('quota')
+    return quotaExhausted(waitMs, this.#deps.ledger)
   }
 
   #reportThreshold(): void {

@@ -1,5 +1,6 @@
 import type { Availability } from '../../availability/model.ts'
 import { ServiceError } from '../../errors.ts'
+import type { Observer } from '../../events.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { LoadOptions, Policy } from '../../source.ts'
 import type { Token, TokenBucket } from '../state/token-bucket.ts'
@@ -14,6 +15,7 @@ export interface RateLimitDeps {
   /** Null without a limit. */
   readonly tokens: TokenBucket | null
   readonly clock: Pick<Clock, 'after'>
+  readonly observer: Pick<Observer, 'upstreamHeldBack'>
 }
 
 /**
@@ -48,7 +50,10 @@ export class RateLimit {
     return async (id, options) => {
       const taking = tokens.take(this.#requestFor(options))
       const token = taking instanceof Promise ? await taking : taking
-      if (token.kind === 'none') throw tooManyCalls(token.waitMs)
+      if (token.kind === 'none') {
+        this.#deps.observer.upstreamHeldBack('rate')
+        throw tooManyCalls(token.waitMs)
+      }
       if (token.waitMs > 0) await this.#queue(token)
       return this.#trackArrival(token, () => next(id, options))
     }

@@ -43,7 +43,10 @@ export interface CoolDownState {
 
 export interface CoolDownDeps {
   readonly clock: Pick<Clock, 'now'>
-  readonly observer: Pick<Observer, 'upstreamRejected' | 'upstreamRecovered'>
+  readonly observer: Pick<
+    Observer,
+    'upstreamRejected' | 'upstreamRecovered' | 'coolDownStarted' | 'upstreamHeldBack'
+  >
 }
 
 /** Without a Retry-After: doubles with each cool-down in a row. */
@@ -76,8 +79,8 @@ export class LocalCoolDown implements CoolDownState {
     if (this.#current === null) return 'call'
     const { code, until } = this.#current
     const leftMs = until - this.#clock.now()
-    if (leftMs > 0) throw delayed(code, leftMs)
-    if (this.#probing) throw delayed(code, PROBE_RETRY_AFTER_MS)
+    if (leftMs > 0) throw this.#heldBack(code, leftMs)
+    if (this.#probing) throw this.#heldBack(code, PROBE_RETRY_AFTER_MS)
     this.#probing = true
     return 'probe'
   }
@@ -96,6 +99,7 @@ export class LocalCoolDown implements CoolDownState {
     const waitMs = Math.max(ownMs, (before?.until ?? 0) - since) // a shorter Retry-After does not end a longer one
     this.#current = { code, key, status, diagnosis, since, until: since + waitMs, times }
     if (before?.diagnosis !== diagnosis) this.#observer.upstreamRejected({ status, diagnosis, waitMs })
+    this.#observer.coolDownStarted(waitMs)
     return { code, status, diagnosis, times, waitMs }
   }
 
@@ -107,6 +111,7 @@ export class LocalCoolDown implements CoolDownState {
     this.#current = { ...coolDown, key, since: now, until: now + waitMs }
     const { status, diagnosis } = coolDown
     if (isNews) this.#observer.upstreamRejected({ status, diagnosis, waitMs })
+    this.#observer.coolDownStarted(waitMs)
   }
 
   /** @returns whether that ended a cool-down */
@@ -121,15 +126,13 @@ export class LocalCoolDown implements CoolDownState {
     this.#probing = false
   }
 
+  #heldBack(code: ErrorCode, retryAfterMs: number): ServiceError {
+    this.#observer.upstreamHeldBack('cool_down')
+    return new ServiceError(code, { reason: 'calls are paused after upstream rejected one', retryAfterMs })
+  }
+
   /** The error for a call that must wait for another replica's probe. */
   delayedByProbe(): ServiceError {
-    return delayed(this.#current?.code ?? 'UpstreamRefused', PROBE_RETRY_AFTER_MS)
+    return this.#heldBack(this.#current?.code ?? 'UpstreamRefused', PROBE_RETRY_AFTER_MS)
   }
-}
-
-function delayed(code: ErrorCode, retryAfterMs: number): ServiceError {
-  return new ServiceError(code, {
-    reason: 'calls are paused after upstream rejected one',
-    retryAfterMs,
-  })
 }

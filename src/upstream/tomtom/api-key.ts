@@ -20,7 +20,7 @@ export function openApiKey(
   setting: SecretSource<string>,
   deps: {
     readonly clock: Pick<Clock, 'after'>
-    readonly observer: Pick<Observer, 'keyRotated' | 'keyReloadFailed'>
+    readonly observer: Pick<Observer, 'keyRotated' | 'keyReloadFailed' | 'keyFileChecked'>
   },
 ): ApiKey {
   if ('value' in setting) {
@@ -34,7 +34,11 @@ export function openApiKey(
       secrets.push(key)
       deps.observer.keyRotated()
     },
-    onError: (reason) => deps.observer.keyReloadFailed(reason),
+    onError: (reason) => {
+      deps.observer.keyReloadFailed(reason)
+      deps.observer.keyFileChecked('api_key', false)
+    },
+    onRecovered: () => deps.observer.keyFileChecked('api_key', true),
     clock: deps.clock,
   })
   const secrets = [current()]

@@ -1,4 +1,5 @@
 import t from 'tap'
+import type { CircuitDetails } from '../../../src/events.ts'
 import { CircuitBreaker } from '../../../src/upstream/policies/circuit-breaker.ts'
 import { TestClock } from '../../support/clock.ts'
 import type { Ending } from '../doubles.ts'
@@ -19,9 +20,17 @@ function setup() {
   const clock = new TestClock()
   const inner = new ScriptedSource(clock.now)
   const events: string[] = []
+  const details: CircuitDetails[] = []
+  const heldBack: string[] = []
   const breaker = new CircuitBreaker({
     clock,
-    observer: { circuitChanged: (state) => void events.push(state) },
+    observer: {
+      circuitChanged: (state, change) => {
+        events.push(state)
+        details.push(change ?? {})
+      },
+      upstreamHeldBack: (by) => void heldBack.push(by),
+    },
   })
   const source = breaker.policy(inner.source)
   /** Calls, one after the other, that all end so. */
@@ -34,6 +43,8 @@ function setup() {
     clock,
     inner,
     events,
+    details,
+    heldBack,
     state: () => breaker.state,
     source,
     end,
@@ -199,3 +210,26 @@ await t.test(
     t.strictSame(states, [...round, ...round])
   },
 )
+
+await t.test('the event of an opened circuit has the last error and the time until the probe', async (t) => {
+  const { open, details, end, clock } = setup()
+  await open()
+  t.match(details, [{ lastError: /./, probeInMs: 1_000 }])
+  await clock.advance(1_000)
+  await end(serverError)
+  t.match(details, [{ probeInMs: 1_000 }, {}, { lastError: /./, probeInMs: 2_000 }])
+})
+
+await t.test('every call that an open circuit does not send is reported', async (t) => {
+  const { open, heldBack, end, clock, call } = setup()
+  await open()
+  t.strictSame(heldBack, [])
+  await end(ok, 3)
+  t.strictSame(heldBack, ['circuit', 'circuit', 'circuit'])
+  await clock.advance(1_000)
+  call()
+  t.equal(heldBack.length, 3, 'the probe is sent')
+  call()
+  await clock.advance(0)
+  t.equal(heldBack.length, 4, 'a call beside the probe is not')
+})

@@ -25,10 +25,14 @@ function setup() {
   const inner = new ScriptedSource(clock.now)
   const key = { current: 'first' }
   const events: (UpstreamRejection | 'recovered')[] = []
+  const coolDowns: number[] = []
+  const heldBack: string[] = []
   const state = new LocalCoolDown({
     clock,
     observer: {
       upstreamRejected: (rejection) => void events.push(rejection),
+      coolDownStarted: (waitMs) => void coolDowns.push(waitMs),
+      upstreamHeldBack: (by) => void heldBack.push(by),
       upstreamRecovered: () => void events.push('recovered'),
     },
   })
@@ -51,7 +55,18 @@ function setup() {
     await clock.advance(1)
     return waitMs
   }
-  return { clock, inner, key, events, source, end, delayMs, call: () => watch(source('a', CALLER)) }
+  return {
+    clock,
+    inner,
+    key,
+    events,
+    coolDowns,
+    heldBack,
+    source,
+    end,
+    delayMs,
+    call: () => watch(source('a', CALLER)),
+  }
 }
 
 const throttled = (retryAfterMs?: number) => () =>
@@ -329,3 +344,17 @@ await t.test('a changed key is diagnosed as wrong, although the former one was a
   await end(rejected())
   t.match(events, [{ diagnosis: /most likely wrong/ }])
 })
+
+await t.test(
+  'every rejection reports the length of its pause, and every paused call is reported',
+  async (t) => {
+    const { end, coolDowns, heldBack, events, clock } = setup()
+    await end(throttled())
+    await end(ok)
+    await clock.advance(5_000)
+    await end(throttled())
+    t.strictSame(coolDowns, [5_000, 10_000])
+    t.strictSame(heldBack, ['cool_down'])
+    t.equal(events.length, 1, 'the likely cause is reported once')
+  },
+)

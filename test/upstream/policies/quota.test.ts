@@ -32,17 +32,19 @@ function setup(limit: number, isRationing = () => false) {
   const events: Spent[] = []
   const quotaSpent = (percent: number, remaining: number, resetAt: Date) =>
     void events.push({ percent, remaining, resetAt: resetAt.toISOString() })
-  const policy = new QuotaPolicy({ ledger, pacing: { isRationing }, observer: { quotaSpent } })
+  const heldBack: string[] = []
+  const observer = { quotaSpent, upstreamHeldBack: (by: string) => void heldBack.push(by) }
+  const policy = new QuotaPolicy({ ledger, pacing: { isRationing }, observer })
   const source = policy.policy(inner.source)
   const spend = async (calls: number, how: Ending | null = null) => {
     inner.always = how === null ? answering : failing(how)
     for (let i = 0; i < calls; i++) await ended(source('a', CALLER))
   }
-  return { clock, inner, ledger, events, source, spend }
+  return { clock, inner, ledger, events, heldBack, source, spend }
 }
 
 await t.test('a call is charged before it is sent, so no more than the limit are in flight', async (t) => {
-  const { source, inner, ledger } = setup(3)
+  const { source, inner, ledger, heldBack } = setup(3)
   const calls = Array.from({ length: 5 }, (_, i) => watch(source(`${i}`, CALLER)))
   await settled()
   t.equal(inner.sent.length, 3)
@@ -51,6 +53,7 @@ await t.test('a call is charged before it is sent, so no more than the limit are
     calls.map(({ state }) => state),
     ['pending', 'pending', 'pending', 'QuotaExhausted', 'QuotaExhausted'],
   )
+  t.strictSame(heldBack, ['quota', 'quota'])
 })
 
 const FAILURES: readonly Failure[] = [

@@ -17,8 +17,12 @@ interface Limits {
 
 function withRateLimit(inner: Source, { perSecond, queueTimeoutMs }: Limits, clock: Clock) {
   const tokens = perSecond === 0 ? null : new LocalTokenBucket(bucketFor(perSecond), clock)
-  const limit = new RateLimit({ queueTimeoutMs }, { tokens, clock })
-  return { source: limit.policy(inner), queueLength: () => limit.queued }
+  const heldBack: string[] = []
+  const limit = new RateLimit(
+    { queueTimeoutMs },
+    { tokens, clock, observer: { upstreamHeldBack: (by) => void heldBack.push(by) } },
+  )
+  return { source: limit.policy(inner), queueLength: () => limit.queued, heldBack }
 }
 
 function limited(perSecond: number, queueTimeoutMs: number) {
@@ -303,4 +307,11 @@ await t.test('the arrival of a call at upstream', async (t) => {
     watch(source('e', REFRESH))
     t.equal(inner.last.id, 'e')
   })
+})
+
+await t.test('every call without a token is reported', async (t) => {
+  const { request, heldBack } = limited(2, 0)
+  request(5)
+  await settled()
+  t.strictSame(heldBack, ['rate', 'rate', 'rate'])
 })

@@ -11,6 +11,8 @@ await t.test('the local cool-down fulfils the contract', async (t) => {
     const events: string[] = []
     const observer = {
       upstreamRejected: ({ diagnosis }: { diagnosis: string }) => void events.push(diagnosis),
+      coolDownStarted: () => {},
+      upstreamHeldBack: () => {},
       upstreamRecovered: () => void events.push('recovered'),
     }
     const states = [new LocalCoolDown({ clock, observer })]

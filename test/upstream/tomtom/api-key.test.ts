@@ -12,8 +12,10 @@ const SECOND = 'second-key-0123456789'
 function watched(file: string) {
   const clock = new TestClock()
   const events: string[] = []
+  const checks: string[] = []
   const observer = {
     keyRotated: () => void events.push('rotated'),
+    keyFileChecked: (file: string, isValid: boolean) => void checks.push(`${file} ${isValid}`),
     keyReloadFailed: (reason: string) => void events.push(reason),
   }
   const key = openApiKey({ file }, { clock, observer })
@@ -22,13 +24,17 @@ function watched(file: string) {
     await clock.advance(READ_EVERY_MS)
     while (clock.pending === 0) await settled()
   }
-  return { key, clock, events, reload }
+  return { key, clock, events, checks, reload }
 }
 
 await t.test('a key that is a value', async (t) => {
   await t.test('a key given as a value never changes and needs no timer', async (t) => {
     const clock = new TestClock()
-    const observer = { keyRotated: () => t.fail('rotated'), keyReloadFailed: () => t.fail('unreadable') }
+    const observer = {
+      keyRotated: () => t.fail('rotated'),
+      keyReloadFailed: () => t.fail('unreadable'),
+      keyFileChecked: () => t.fail('checked'),
+    }
     const key = openApiKey({ value: FIRST }, { clock, observer })
     t.equal(key.current(), FIRST)
     t.strictSame(key.secrets(), [FIRST])
@@ -169,3 +175,19 @@ await t.test('a key in a file', async (t) => {
     key.stop()
   })
 })
+
+await t.test(
+  'a key file that becomes unreadable and is valid again is reported each time, once',
+  async (t) => {
+    const file = fileWith(t, FIRST)
+    const { key, checks, reload } = watched(file)
+    await reload()
+    t.strictSame(checks, [])
+    writeFileSync(file, '')
+    for (let i = 0; i < 3; i++) await reload()
+    writeFileSync(file, FIRST)
+    for (let i = 0; i < 3; i++) await reload()
+    t.strictSame(checks, ['api_key false', 'api_key true'])
+    key.stop()
+  },
+)
