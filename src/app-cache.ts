@@ -1,14 +1,12 @@
+import type { PacedUpstream } from './app-quota.ts'
+import { createQuota } from './app-quota.ts'
 import { Cache } from './cache/cache.ts'
 import type { Config } from './config/load.ts'
 import type { Gauges, Observer } from './events.ts'
 import type { Clock } from './lib/clock.ts'
 import { openRedisStores } from './redis/stores.ts'
 import type { SharedStores } from './stores.ts'
-import type { Usage } from './upstream/pacing/pacer.ts'
-import { createPacer } from './upstream/pacing/pacer.ts'
 import { withPolicies } from './upstream/policies.ts'
-import { LocalQuota } from './upstream/state/quota-ledger.ts'
-import { SharedQuota } from './upstream/state/shared-quota.ts'
 import type { ApiKey } from './upstream/tomtom/api-key.ts'
 import type { TomTom } from './upstream/tomtom/client.ts'
 import { createTomTom } from './upstream/tomtom/client.ts'
@@ -25,17 +23,15 @@ export interface CacheStackDeps {
   readonly userAgent: string
 }
 
-type Quota = ReturnType<typeof createQuota>
-
 /** The cache, upstream with its policies behind it, and what replicas share. */
 export async function createCacheStack(deps: CacheStackDeps) {
   const { config, clock, observer, apiKey, userAgent } = deps
   const stores = config.redis && (await openRedisStores(config.redis, { clock, observer }))
   const tomtom = createTomTom({ ...config.upstream, userAgent }, { apiKey: apiKey.current, observer, clock })
-  // The pacer reads the use of the cache, and the cache needs the pacer's TTL: hence the function.
-  const quota = createQuota(deps, stores, () => cache)
+  // The price follows the lookups of the cache, and the cache needs the TTLs that the price gives: hence the function.
+  const quota = createQuota({ ...deps, stores, lookups: () => cache.lookups })
   const upstream = createUpstream(deps, tomtom, quota, stores)
-  const effectiveTtlMs = quota?.pacing.ttlMs ?? (() => config.cache.ttlMs)
+  const stations = quota && quota.stations
   const cache: Cache = new Cache(
     { ...config.cache, ...config.upstream, flightTimeoutMs: deadlineMs(config) },
     {
@@ -43,7 +39,7 @@ export async function createCacheStack(deps: CacheStackDeps) {
       observer,
       clock,
       random: Math.random,
-      effectiveTtlMs,
+      pacing: stations,
       shared: stores && { store: stores.answers, observer },
     },
   )
@@ -56,8 +52,8 @@ export async function createCacheStack(deps: CacheStackDeps) {
       callsPerSecond: config.upstream.perSecond || null,
     }),
     quota: () => quota?.ledger ?? null,
-    pacing: () => quota?.pacing.forecast() ?? null,
-    effectiveTtlMs,
+    pacing: () => quota && quota.forecast(),
+    effectiveTtlMs: () => stations?.meanTtlMs() ?? config.cache.ttlMs,
     sharedCacheUp: () => stores && stores.isUp(),
   }
   return {
@@ -74,7 +70,7 @@ export async function createCacheStack(deps: CacheStackDeps) {
 function createUpstream(
   { config, clock, observer, apiKey }: CacheStackDeps,
   tomtom: TomTom,
-  quota: Quota,
+  quota: PacedUpstream | null,
   stores: SharedStores | null,
 ) {
   const { limitShare: share } = config.upstream
@@ -82,24 +78,6 @@ function createUpstream(
     { ...config.upstream, share },
     { source: tomtom.source, quota, stores, apiKey: apiKey.current, clock, observer, random: Math.random },
   )
-}
-
-/** Null without a quota. */
-function createQuota(
-  { config, clock, subscribe }: CacheStackDeps,
-  stores: SharedStores | null,
-  usage: () => Usage,
-) {
-  const { quota: limit, limitShare: share } = config.upstream
-  if (limit === null) return null
-  if (stores === null) {
-    const ledger = new LocalQuota(limit, clock, share)
-    return { ledger, pacing: createPacer(config.cache, { ledger, usage, clock }), close: () => {} }
-  }
-  const ledger = new SharedQuota(limit, { store: stores.quota, clock, share })
-  subscribe({ sharedCacheChanged: (up) => up && ledger.start() })
-  ledger.start()
-  return { ledger, pacing: createPacer(config.cache, { ledger, usage, clock }), close: () => ledger.stop() }
 }
 
 function deadlineMs({ upstream }: Config): number {

@@ -43,6 +43,10 @@ export type CircuitState = (typeof CIRCUIT_STATES)[number]
 export const CLIENT_LIMITS = ['rate', 'in_flight'] as const
 export type ClientLimit = (typeof CLIENT_LIMITS)[number]
 
+/** How a good answer of upstream differs from the one before it for the same station. */
+export const ANSWER_CHANGES = ['first', 'same', 'different'] as const
+export type AnswerChange = (typeof ANSWER_CHANGES)[number]
+
 /** Why a call to upstream that was wanted is not made. */
 export const HELD_BACK_BY = ['quota', 'rate', 'circuit', 'cool_down'] as const
 export type HeldBackBy = (typeof HELD_BACK_BY)[number]
@@ -135,6 +139,8 @@ const EVENTS = {
   sharedCacheChanged: event as Event<[up: boolean, reason: string]>,
   /** A call that was wanted was not made. */
   upstreamHeldBack: event as Event<[by: HeldBackBy]>,
+  /** An answer of upstream with connectors was compared with the one before it. */
+  answerCompared: event as Event<[change: AnswerChange]>,
   /** An attempt to call upstream ended. */
   upstreamAnswered: event as Event<[outcome: UpstreamOutcome, seconds: number]>,
   /** The circuit breaker changed its state. */
@@ -163,6 +169,10 @@ export interface QuotaForecast {
   readonly projectedRemaining: number
   /** Whether calls are held back because the quota does not last even at the maximum TTL. */
   readonly isRationing: boolean
+  /** Calls that may still find no station (unknown ids). */
+  readonly unknownIdsRemaining: number
+  /** The expected share of the answers served in the last five minutes that are still correct; null without answers. */
+  readonly estimatedCorrectRatio: number | null
 }
 
 /** Values that are read at the moment of a scrape instead of counted from events. */

@@ -9,6 +9,8 @@ export interface LoadOptions {
   readonly lowPriority: boolean
   /** A stale answer of this station is cached. */
   readonly hasStale: boolean
+  /** An answer with connectors is cached, stale or not: the station exists. */
+  readonly isKnown: boolean
   /** The call tests whether upstream is back: it is not retried. */
   readonly isProbe?: boolean
   /** Time for the attempt in ms, when it is less than the whole. */

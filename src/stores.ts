@@ -1,5 +1,6 @@
 import type { SharedAnswerStore } from './cache/shared-store.ts'
 import type { CoolDownStore } from './upstream/state/shared-cool-down.ts'
+import type { SharedPrice } from './upstream/pacing/price.ts'
 import type { QuotaStore } from './upstream/state/shared-quota.ts'
 import type { TokenStore } from './upstream/state/shared-token-bucket.ts'
 
@@ -12,6 +13,8 @@ export interface SharedStores {
   readonly tokens: TokenStore
   readonly quota: QuotaStore
   readonly coolDowns: CoolDownStore
+  /** The price of a call under the quota. */
+  readonly price: SharedPrice
   readonly isUp: () => boolean
   readonly close: () => void
 }

@@ -76,6 +76,11 @@ export class Answer {
     this.bytes = ENTRY_BYTES + stringBytes(this.id) + stringBytes(this.#json)
   }
 
+  /** The unfiltered answer, parsed for each caller. */
+  get availability(): Availability {
+    return this.#parse()
+  }
+
   /** The unfiltered answer as JSON text. */
   get json(): string {
     return this.#json

@@ -6,7 +6,7 @@ import type { PowerFilter } from '../availability/filter.ts'
 import { Answer } from './answer.ts'
 import { EmptyDoubt } from './empty-doubt.ts'
 import type { CacheEntry } from './entry-store.ts'
-import { EntryStore, floorMs } from './entry-store.ts'
+import { EntryStore, floorMs, UNPACED } from './entry-store.ts'
 import type { FreshnessOptions } from './freshness.ts'
 import { Freshness, ttlFactor } from './freshness.ts'
 import type { LookupResult } from './lookup-result.ts'
@@ -15,12 +15,12 @@ import type { SharedLoaderDeps } from './shared-loader.ts'
 import { SharedLoader } from './shared-loader.ts'
 import type { InFlightCall } from './single-flight.ts'
 import { SingleFlight } from './single-flight.ts'
+import type { StationPacing } from './station-pacing.ts'
+import { changeOf, recordLookup, withState } from './station-pacing.ts'
 
 export type { LookupResult } from './lookup-result.ts'
 
 export interface CacheOptions extends FreshnessOptions {
-  /** Time in ms for which an answer is fresh; 0 stores nothing but still coalesces. */
-  readonly ttlMs: number
   /** A waiter with a usable stale entry gets that entry after so many ms. */
   readonly softTimeoutMs: number
   /** Deadline of an in-flight call in ms, whatever its source does. */
@@ -33,12 +33,12 @@ export interface CacheOptions extends FreshnessOptions {
 
 export interface CacheDeps {
   readonly load: Source
-  readonly observer: Pick<Observer, 'lookedUp' | 'evicted' | 'emptyDoubted'>
+  readonly observer: Pick<Observer, 'lookedUp' | 'evicted' | 'emptyDoubted' | 'answerCompared'>
   readonly clock: Clock
   /** From 0 up to, not including, 1. */
   readonly random: () => number
-  /** The TTL in force, in ms: `ttlMs`, or more while pacing extends it. */
-  readonly effectiveTtlMs: () => number
+  /** A TTL for each station; null without a quota, where all have `ttlMs` (0 stores nothing but still coalesces). */
+  readonly pacing: StationPacing | null
   /** Null without a shared cache. */
   readonly shared?: Pick<SharedLoaderDeps, 'store' | 'observer'> | null
 }
@@ -80,7 +80,7 @@ export class Cache {
     })
     const negativeTtlMs = options.ttlMs === 0 ? 0 : options.emptyTtlMs
     this.#negative = new NegativeCache({ negativeTtlMs, clock: deps.clock })
-    this.#freshness = new Freshness(options, deps.clock, deps.effectiveTtlMs)
+    this.#freshness = new Freshness(options, deps.clock, deps.pacing)
     this.#doubt = new EmptyDoubt({ ...deps, freshness: this.#freshness, askAgainMs: options.ttlMs })
     this.#shared = this.#createSharedLoader()
   }
@@ -106,12 +106,6 @@ export class Cache {
     return this.#lookups
   }
 
-  /** Milliseconds since the last lookup of each station with connectors, the most recent first. */
-  *sinceLastUse(): Iterable<number> {
-    const now = this.#deps.clock.now()
-    for (const { lastUsedAt } of this.#store.recent()) yield now - lastUsedAt
-  }
-
   /** The entry of a station, whatever its age. Makes no call, counts no lookup, keeps the order of eviction. */
   peek(id: string): Pick<LookupResult, 'answer' | 'ageMs' | 'ttlMs'> | null {
     const entry = this.#store.peek(id)
@@ -128,7 +122,6 @@ export class Cache {
   get(id: string, onWait?: OnWait): LookupResult | Promise<LookupResult> {
     this.#lookups++
     const entry = this.#store.get(id)
-    if (entry !== null) entry.lastUsedAt = floorMs(this.#deps.clock.now())
     if (entry?.doubt === null && this.#freshness.staleForMs(entry) <= 0) return this.#found('hit', entry)
     return this.#lookupStale(id, entry, onWait)
   }
@@ -185,7 +178,9 @@ export class Cache {
   }
 
   #startCall(id: string, entry: CacheEntry | null, lowPriority: boolean): InFlightCall<CacheEntry> {
-    const load = (version: string) => this.#load(id, { lowPriority, hasStale: entry !== null }, version)
+    const isKnown = entry !== null && !entry.answer.isEmpty
+    const load = (version: string) =>
+      this.#load(id, { lowPriority, hasStale: entry !== null, isKnown }, version)
     const fetch = async () =>
       this.#keep(await (this.#shared?.load({ id, entry, lowPriority, load }) ?? load('')))
     const call = this.#calls.start(id, fetch, (error) => {
@@ -202,15 +197,18 @@ export class Cache {
     const answer = new Answer(await load(id, options), this.#options.powerFilter)
     const receivedAt = floorMs(clock.now())
     const jitter = ttlFactor(random())
-    const moments = { receivedAt, startedAt, lastUsedAt: receivedAt }
-    const entry = { answer, ...moments, jitter, version, fromPeer: false, doubt: null }
+    const entry = { ...UNPACED, answer, receivedAt, startedAt, jitter, version, fromPeer: false, doubt: null }
     return this.#doubt.apply(entry, this.#store.peek(id))
   }
 
   /** Stores a loaded entry: the only way into the store. */
   #keep(loaded: CacheEntry): CacheEntry {
     const { id } = loaded.answer
-    const entry = loaded.fromPeer ? this.#doubt.apply(loaded, this.#store.peek(id)) : loaded
+    const present = this.#store.peek(id)
+    const accepted = loaded.fromPeer ? this.#doubt.apply(loaded, present) : loaded
+    const change = changeOf(loaded, present)
+    if (change !== null) this.#deps.observer.answerCompared(change)
+    const entry = withState(accepted, present, this.#deps.pacing)
     // A negative entry in force is from a later call: this call outlived its deadline.
     if (this.#options.ttlMs > 0 && !this.#negative.hasNegative(id)) this.#store.put(entry)
     return entry
@@ -218,7 +216,7 @@ export class Cache {
 
   /** The stale entry, if there is one that may replace the error; else throws the error. */
   #staleOr(error: ServiceError, entry: CacheEntry | null): LookupResult {
-    if (entry !== null && allowsStaleFallback(error) && this.#freshness.mayServeStale(entry)) {
+    if (entry !== null && allowsStaleFallback(error) && this.#freshness.mayReplace(error, entry)) {
       return this.#found('stale_error', entry, { staleReason: error })
     }
     this.#deps.observer.lookedUp('error', null)
@@ -232,6 +230,7 @@ export class Cache {
   ): LookupResult {
     const { ageMs, ttlMs } = this.#freshness.of(entry)
     this.#deps.observer.lookedUp(result, ageMs / 1000)
+    if (this.#deps.pacing !== null) recordLookup(this.#deps.pacing, result, entry, ageMs)
     const { answer, doubt } = entry
     const isStored = this.#options.ttlMs > 0
     const isEmptyUnconfirmed = doubt !== null

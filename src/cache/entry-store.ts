@@ -8,8 +8,30 @@ export interface Doubt {
   readonly at: number
 }
 
+/** What pacing knows of a station, carried from entry to entry. Small integers: V8 stores them in the entry itself. */
+export interface StationState {
+  /** Requests served from the cache since the last call. */
+  served: number
+  /** Sum of the ages at which they were served, in s. */
+  servedAgesS: number
+  changes: number
+  watchedS: number
+  weight1024ths: number
+  differing1024ths: number
+}
+
+/** The state of an entry that pacing does not concern. */
+export const UNPACED: StationState = {
+  served: 0,
+  servedAgesS: 0,
+  changes: 0,
+  watchedS: 0,
+  weight1024ths: 1024,
+  differing1024ths: 0,
+}
+
 /** A cached answer. Moments are on the monotonic clock, in whole ms (see floorMs). */
-export interface CacheEntry {
+export interface CacheEntry extends StationState {
   readonly answer: Answer
   /** When upstream answered. */
   readonly receivedAt: number
@@ -23,8 +45,6 @@ export interface CacheEntry {
   readonly fromPeer: boolean
   /** Not null: upstream's later answers were empty, and this full one is served in their place. */
   readonly doubt: Doubt | null
-  /** When the last lookup was. */
-  lastUsedAt: number
 }
 
 /**
@@ -71,11 +91,6 @@ export class EntryStore {
 
   get bytes(): number {
     return this.#stations.calculatedSize + this.#empties.calculatedSize
-  }
-
-  /** The stations with connectors, the most recently used first. */
-  recent(): Iterable<CacheEntry> {
-    return this.#stations.values()
   }
 
   get(id: string): CacheEntry | null {

@@ -1,7 +1,14 @@
+import type { ServiceError } from '../errors.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { CacheEntry } from './entry-store.ts'
+import type { StationPacing } from './station-pacing.ts'
+import { MIN_SERVED_FOR_STALE } from './station-pacing.ts'
 
 export interface FreshnessOptions {
+  /** TTL in ms; under a quota the shortest TTL of a station. */
+  readonly ttlMs: number
+  /** The longest TTL of a station under a quota, in ms. */
+  readonly maxTtlMs: number
   /** TTL of stations without connectors and of negative entries (upstream's 400 and 404), in ms. */
   readonly emptyTtlMs: number
   /** Time past the TTL in which a stale answer is returned at once while one refresh runs, in ms. */
@@ -14,12 +21,12 @@ export interface FreshnessOptions {
 export class Freshness {
   readonly #options: FreshnessOptions
   readonly #clock: Pick<Clock, 'now'>
-  readonly #effectiveTtlMs: () => number
+  readonly #pacing: StationPacing | null
 
-  constructor(options: FreshnessOptions, clock: Pick<Clock, 'now'>, effectiveTtlMs: () => number) {
+  constructor(options: FreshnessOptions, clock: Pick<Clock, 'now'>, pacing: StationPacing | null) {
     this.#options = options
     this.#clock = clock
-    this.#effectiveTtlMs = effectiveTtlMs
+    this.#pacing = pacing
   }
 
   /** Time since upstream answered. */
@@ -27,9 +34,11 @@ export class Freshness {
     return Math.max(0, this.#clock.now() - entry.receivedAt)
   }
 
-  /** The TTL in force for this entry. Pacing does not extend the TTL of stations without connectors. */
-  ttlMs({ answer, jitter }: CacheEntry): number {
-    return (answer.isEmpty ? this.#options.emptyTtlMs : this.#effectiveTtlMs()) * jitter
+  /** The TTL in force for this entry. Pacing does not concern stations without connectors. */
+  ttlMs(entry: CacheEntry): number {
+    const { ttlMs, emptyTtlMs } = this.#options
+    if (entry.answer.isEmpty) return emptyTtlMs * entry.jitter
+    return (this.#pacing === null ? ttlMs : this.#pacing.ttlMs(entry)) * entry.jitter
   }
 
   /** The age, and the rest of the TTL; negative when stale. */
@@ -44,12 +53,24 @@ export class Freshness {
   }
 
   mayServeWhileRevalidating(entry: CacheEntry): boolean {
+    if (this.#pacing !== null && entry.served < MIN_SERVED_FOR_STALE) return false
     return this.staleForMs(entry) <= this.#options.staleWhileRevalidateMs
   }
 
   /** Whether the entry may replace an error, or an answer that takes too long. */
   mayServeStale(entry: CacheEntry): boolean {
     return this.staleForMs(entry) <= this.#maxStaleMs()
+  }
+
+  /**
+   * Whether the entry may replace this error. For a call that the quota does not allow, the bound is not the TTL in force:
+   * that of a station with many requests is short, and it would be the first to end in errors.
+   */
+  mayReplace(error: ServiceError, entry: CacheEntry): boolean {
+    if (this.mayServeStale(entry)) return true
+    const { maxTtlMs, staleIfErrorMs } = this.#options
+    const isForQuota = error.code === 'QuotaExhausted' && this.#pacing !== null
+    return isForQuota && this.ageMs(entry) <= maxTtlMs + staleIfErrorMs
   }
 
   /** Whether the entry may be served in place of an empty answer. */
@@ -59,7 +80,8 @@ export class Freshness {
 
   /** The age from which on the entry is expired: past every window. */
   maxAgeMs(entry: CacheEntry): number {
-    return this.ttlMs(entry) + this.#maxStaleMs()
+    const isPaced = this.#pacing !== null && !entry.answer.isEmpty
+    return Math.max(this.ttlMs(entry), isPaced ? this.#options.maxTtlMs : 0) + this.#maxStaleMs()
   }
 
   #maxStaleMs(): number {

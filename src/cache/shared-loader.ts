@@ -38,7 +38,7 @@ import { Answer } from './answer.ts'
 import type { EmptyDoubt } from './empty-doubt.ts'
 import { emptiesIn } from './empty-doubt.ts'
 import type { CacheEntry } from './entry-store.ts'
-import { floorMs } from './entry-store.ts'
+import { floorMs, UNPACED } from './entry-store.ts'
 import type { Freshness } from './freshness.ts'
 import type { NegativeCache } from './negative-cache.ts'
 import { PeerError } from './negative-cache.ts'
@@ -186,7 +186,7 @@ export class SharedLoader {
         version,
         fromPeer: true,
         doubt,
-        lastUsedAt: floorMs(now),
+        ...UNPACED,
       }
     } catch {
       return null

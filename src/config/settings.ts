@@ -50,7 +50,7 @@ export const SETTINGS = {
       'How long after the TTL a stale answer is served instead of an error.'),
     emptyTtlMs: setting('CACHE_EMPTY_TTL', duration(0, DAY), '60s',
       'TTL of an answer without connectors, and of a 400 or 404 from upstream.'),
-    maxTtlMs: setting('CACHE_MAX_TTL', duration(0, 31 * DAY), '5m',
+    maxTtlMs: setting('CACHE_MAX_TTL', duration(0, 31 * DAY), '24h',
       'Upper bound for the TTL when quota pacing extends it.'),
     maxEntries: setting('CACHE_MAX_ENTRIES', count(1, 10_000_000), '100000',
       'Maximum number of cached stations.'),

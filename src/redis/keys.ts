@@ -13,6 +13,9 @@ export function quotaKey(per: 'day' | 'month'): string {
   return `quota:${per}`
 }
 
+/** The latest price of a call under the quota, in s. */
+export const PRICE_KEY = 'price'
+
 /** A station's answer. */
 export function answerKey(id: string): string {
   return `answer:${hashTag(id)}`

@@ -4,6 +4,7 @@ import { RedisAnswerStore } from './answer-store.ts'
 import type { CommandsDeps } from './commands.ts'
 import { Commands } from './commands.ts'
 import { RedisCoolDownStore } from './cool-down-store.ts'
+import { RedisPriceStore } from './price-store.ts'
 import { RedisQuotaStore } from './quota-store.ts'
 import { RedisTokenStore } from './token-bucket.ts'
 
@@ -14,6 +15,7 @@ export async function openRedisStores(config: RedisConfig, deps: CommandsDeps): 
     answers: new RedisAnswerStore(commands),
     tokens: new RedisTokenStore(commands),
     quota: new RedisQuotaStore(commands),
+    price: new RedisPriceStore(commands),
     coolDowns: new RedisCoolDownStore(commands),
     isUp: () => commands.isUp,
     close: () => {

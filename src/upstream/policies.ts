@@ -1,12 +1,13 @@
 import type { CircuitState, Observer } from '../events.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Policy, Source } from '../source.ts'
-import type { Pacing } from './pacing/pacer.ts'
+import type { UnknownIdAllowance } from './pacing/unknown-id-allowance.ts'
 import { CircuitBreaker } from './policies/circuit-breaker.ts'
 import { CoolDown } from './policies/cool-down.ts'
 import { QuotaPolicy } from './policies/quota.ts'
 import { RateLimit } from './policies/rate-limit.ts'
 import { Retry } from './policies/retry.ts'
+import { UnknownIdPolicy } from './policies/unknown-ids.ts'
 import type { CoolDownState } from './state/cool-down-state.ts'
 import { LocalCoolDown } from './state/cool-down-state.ts'
 import type { QuotaLedger } from './state/quota-ledger.ts'
@@ -26,10 +27,17 @@ export interface UpstreamStackOptions {
   readonly share?: number
 }
 
+/** The quota, what decides on rationing, and the part of it that calls for unknown ids may take. */
+export interface QuotaParts {
+  readonly ledger: QuotaLedger
+  readonly pacing: { readonly isRationing: () => boolean }
+  readonly allowance?: Pick<UnknownIdAllowance, 'waitMs' | 'charge'>
+}
+
 export interface UpstreamStackDeps {
   readonly source: Source
   /** Null without a quota. */
-  readonly quota: { readonly ledger: QuotaLedger; readonly pacing: Pick<Pacing, 'isRationing'> } | null
+  readonly quota: QuotaParts | null
   readonly apiKey: () => string
   readonly clock: Clock
   readonly observer: Observer
@@ -47,7 +55,7 @@ export interface UpstreamStack {
 
 /**
  * The source with all its policies, outermost first. The order matters: an open circuit and a cool-down spend nothing;
- * a second attempt takes a token and is charged like the first; only calls that are sent are charged.
+ * an id that the allowance for unknown ids rejects takes no token; a second attempt takes a token and is charged like the first; only calls that are sent are charged.
  *
  * @example withPolicies(config.upstream, { source: tomtom.source, … }).source('chargingAvailability-id', options)
  */
@@ -57,10 +65,12 @@ export function withPolicies(options: UpstreamStackOptions, deps: UpstreamStackD
   const retry = new Retry(options, deps)
   const rateLimit = new RateLimit(options, { ...deps, tokens: createTokenBucket(options, deps) })
   const quota = deps.quota && new QuotaPolicy({ ...deps.quota, observer: deps.observer })
+  const { allowance } = deps.quota ?? {}
+  const unknownIds = allowance && new UnknownIdPolicy({ allowance, observer: deps.observer })
 
-  const policies = [breaker, coolDown, retry, rateLimit, ...(quota ? [quota] : [])]
+  const policies = [breaker, coolDown, unknownIds, retry, rateLimit, quota]
   return {
-    source: compose(policies.map(({ policy }) => policy))(deps.source),
+    source: compose(policies.flatMap((one) => (one ? [one.policy] : [])))(deps.source),
     queued: () => rateLimit.queued,
     circuit: () => breaker.state,
   }

@@ -44,21 +44,6 @@ await t.test('each lookup is one event, with the age of the answer served', asyn
   })
 })
 
-await t.test('sinceLastUse lists stations with connectors, the most recently used first', async (t) => {
-  const ctx = setup()
-  ctx.source.answerAll()
-  await lookup(ctx, 'first')
-  await ctx.clock.advance(1_000)
-  await lookup(ctx, 'second')
-  await ctx.clock.advance(2_000)
-  ctx.source.answerAllEmpty()
-  await lookup(ctx, 'unknown')
-  t.strictSame([...ctx.cache.sinceLastUse()], [2_000, 3_000])
-  await lookup(ctx, 'first')
-  await ctx.clock.advance(5)
-  t.strictSame([...ctx.cache.sinceLastUse()], [5, 2_005])
-})
-
 await t.test('peek has no side effects', async (t) => {
   await t.test('peek returns the entry, its age and the rest of the TTL at any age', async (t) => {
     const ages = [0, FRESH, REVALIDATING, 10 * USABLE]
@@ -85,12 +70,7 @@ await t.test('peek has no side effects', async (t) => {
     await lookup(ctx, 'a')
     await ctx.clock.advance(REVALIDATING + 1)
     await lookup(ctx, 'b')
-    const state = () => [
-      ctx.source.calls.length,
-      ctx.cache.lookups,
-      ctx.events.length,
-      ...ctx.cache.sinceLastUse(),
-    ]
+    const state = () => [ctx.source.calls.length, ctx.cache.lookups, ctx.events.length]
     const before = state()
     ctx.cache.peek('a')
     t.strictSame(state(), before)

@@ -22,7 +22,7 @@ function script(source: ScriptedSource, answers: string): void {
 }
 
 function setupScripted(answers: string, options = {}): Context {
-  const ctx = setup({ ...NO_REVALIDATION, ...options })
+  const ctx = setup({ ...NO_REVALIDATION, ...options }, { isPaced: true })
   script(ctx.source, answers)
   return ctx
 }

@@ -1,5 +1,6 @@
 import * as fc from 'fast-check'
 import t from 'tap'
+import { UNPACED } from '../../src/cache/entry-store.ts'
 import { Answer } from '../../src/cache/answer.ts'
 import type { CacheEntry } from '../../src/cache/entry-store.ts'
 import { EntryStore, floorMs } from '../../src/cache/entry-store.ts'
@@ -24,7 +25,7 @@ function entryOf(answer: Answer, startedAt = 0): CacheEntry {
     version: '',
     fromPeer: false,
     doubt: null,
-    lastUsedAt: startedAt,
+    ...UNPACED,
   }
 }
 

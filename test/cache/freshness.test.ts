@@ -37,7 +37,7 @@ await t.test('the age of an entry decides what a lookup gets', async (t) => {
     const waiter = startLookup(ctx)
     await settled()
     t.equal(waiter.ended, null)
-    t.strictSame(ctx.source.last.options, { lowPriority: false, hasStale: false })
+    t.strictSame(ctx.source.last.options, { lowPriority: false, hasStale: false, isKnown: false })
     ctx.source.last.answer()
     t.strictSame(await waiter.outcome, miss(1))
   })
@@ -55,7 +55,7 @@ await t.test('the age of an entry decides what a lookup gets', async (t) => {
       const ctx = await setupAged(ageMs)
       t.strictSame(await lookup(ctx), stale(1, ageMs))
       t.equal(ctx.source.calls.length, 2)
-      t.strictSame(ctx.source.last.options, { lowPriority: true, hasStale: true })
+      t.strictSame(ctx.source.last.options, { lowPriority: true, hasStale: true, isKnown: true })
       ctx.source.last.answer()
       await settled()
       t.strictSame(await lookup(ctx), hit(2, 0))
@@ -69,7 +69,7 @@ await t.test('the age of an entry decides what a lookup gets', async (t) => {
       const waiter = startLookup(ctx)
       await settled()
       t.equal(waiter.ended, null)
-      t.strictSame(ctx.source.last.options, { lowPriority: false, hasStale: true })
+      t.strictSame(ctx.source.last.options, { lowPriority: false, hasStale: true, isKnown: true })
       ctx.source.last.answer()
       t.strictSame(await waiter.outcome, miss(2, true))
       t.strictSame(await lookup(ctx), hit(2, 0))
@@ -255,7 +255,7 @@ await t.test('pacing extends the TTL', async (t) => {
     ] as const
     const outcomes = []
     for (const [ageMs] of rows) {
-      const ctx = await setupAged(ageMs)
+      const ctx = await setupAged(ageMs, {}, { isPaced: true })
       ctx.extendTtlTo(extendedMs)
       ctx.source.failAll()
       outcomes.push(await lookup(ctx))
@@ -267,7 +267,7 @@ await t.test('pacing extends the TTL', async (t) => {
   })
 
   await t.test('the extended TTL applies to present entries, and only while it is in force', async (t) => {
-    const ctx = await setupAged(REVALIDATING + 1)
+    const ctx = await setupAged(REVALIDATING + 1, {}, { isPaced: true })
     ctx.extendTtlTo(extendedMs)
     t.match(await lookup(ctx), { result: 'hit' })
     ctx.extendTtlTo(null)

@@ -79,7 +79,7 @@ class Run {
   constructor({ evicts, seen }: { evicts: boolean; seen: Record<string, number> }) {
     let jitter = 0
     const random = () => (jitter = (jitter + 0.37) % 1)
-    this.ctx = setup(evicts ? { maxEntries: 1 } : {}, { random })
+    this.ctx = setup({ maxTtlMs: 0, ...(evicts && { maxEntries: 1 }) }, { random, isPaced: true })
     this.ctx.source.always = (call) => this.#onCall(call)
     this.seen = seen
     this.#evicts = evicts

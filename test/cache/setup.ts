@@ -2,13 +2,17 @@ import type { CacheDeps, CacheOptions, LookupResult } from '../../src/cache/cach
 import { Cache, MAX_WAITERS } from '../../src/cache/cache.ts'
 import type { ErrorCode } from '../../src/errors.ts'
 import { ServiceError } from '../../src/errors.ts'
-import type { CacheResult } from '../../src/events.ts'
+import type { AnswerChange, CacheResult } from '../../src/events.ts'
+import type { StationPacing } from '../../src/cache/station-pacing.ts'
+import { UNPACED } from '../../src/cache/entry-store.ts'
+import { MIN_SERVED_FOR_STALE } from '../../src/cache/station-pacing.ts'
 import { settled, TestClock } from '../support/clock.ts'
 import { ScriptedSource } from '../support/scripted-source.ts'
 
 /** Round numbers. The random part of the TTL is 0 unless a test changes it, so the TTL is exactly `ttlMs`. */
 export const TIMES = {
   ttlMs: 30_000,
+  maxTtlMs: 3_600_000,
   emptyTtlMs: 60_000,
   staleWhileRevalidateMs: 30_000,
   staleIfErrorMs: 300_000,
@@ -33,6 +37,8 @@ export interface Context {
   readonly evictions: () => number
   /** The number of `emptyDoubted` events. */
   readonly doubted: () => number
+  /** The `answerCompared` events, in order. */
+  readonly changes: readonly AnswerChange[]
   /** Sets the TTL in force, as pacing does; null for the configured one. */
   readonly extendTtlTo: (ttlMs: number | null) => void
 }
@@ -41,6 +47,14 @@ interface SetupDeps extends Partial<Pick<CacheDeps, 'shared'>> {
   readonly random?: () => number
   readonly clock?: TestClock
   readonly source?: ScriptedSource
+  /** The TTL in force is set by `extendTtlTo`, as pacing does. */
+  readonly isPaced?: boolean
+}
+
+/** The same TTL for all stations; every stale answer counts as served often enough to be served at once. */
+function fixedPacing(ttlMs: () => number): StationPacing {
+  const state = () => ({ ...UNPACED, served: MIN_SERVED_FOR_STALE })
+  return { ttlMs, served: () => {}, waited: () => {}, first: state, after: state }
 }
 
 export function setup(options: Partial<CacheOptions> = {}, deps: SetupDeps = {}): Context {
@@ -51,16 +65,18 @@ export function setup(options: Partial<CacheOptions> = {}, deps: SetupDeps = {})
   let evictions = 0
   let doubted = 0
   let extendedTtlMs: number | null = null
+  const changes: AnswerChange[] = []
   const cache = new Cache(settings, {
     load: source.load,
     clock,
     random,
     shared,
-    effectiveTtlMs: () => extendedTtlMs ?? settings.ttlMs,
+    pacing: deps.isPaced === true ? fixedPacing(() => extendedTtlMs ?? settings.ttlMs) : null,
     observer: {
       lookedUp: (result, ageSeconds) => void events.push({ result, ageSeconds }),
       evicted: () => void evictions++,
       emptyDoubted: () => void doubted++,
+      answerCompared: (change) => void changes.push(change),
     },
   })
   return {
@@ -70,6 +86,7 @@ export function setup(options: Partial<CacheOptions> = {}, deps: SetupDeps = {})
     events,
     evictions: () => evictions,
     doubted: () => doubted,
+    changes,
     extendTtlTo: (ttlMs) => {
       extendedTtlMs = ttlMs
     },
@@ -77,8 +94,12 @@ export function setup(options: Partial<CacheOptions> = {}, deps: SetupDeps = {})
 }
 
 /** A cache with an entry for station a, of this age, from call 1. Later calls wait. */
-export async function setupAged(ageMs: number, options: Partial<CacheOptions> = {}): Promise<Context> {
-  const ctx = setup(options)
+export async function setupAged(
+  ageMs: number,
+  options: Partial<CacheOptions> = {},
+  deps: SetupDeps = {},
+): Promise<Context> {
+  const ctx = setup(options, deps)
   ctx.source.answerAll()
   await lookup(ctx)
   ctx.source.holdAll()

@@ -68,7 +68,7 @@ await t.test('an answer in the store is served', async (t) => {
     ctx.store.plant('a', peerAnswer(FRESH + 1))
     t.strictSame(await lookup(ctx), stale(0, FRESH + 1))
     t.equal(ctx.source.calls.length, 1)
-    t.strictSame(ctx.source.last.options, { lowPriority: true, hasStale: true })
+    t.strictSame(ctx.source.last.options, { lowPriority: true, hasStale: true, isKnown: true })
     await ctx.source.last.answerAndSettle()
     t.strictSame(await lookup(ctx), hit(1, 0))
   })

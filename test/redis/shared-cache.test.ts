@@ -69,8 +69,13 @@ async function replica(place: Pick<Place, 'open'>, options: ReplicaOptions = {})
     load: source.load,
     clock,
     random: () => 0,
-    effectiveTtlMs: () => settings.ttlMs,
-    observer: { lookedUp: (result) => void events.push(result), evicted: () => {}, emptyDoubted: () => {} },
+    pacing: null,
+    observer: {
+      lookedUp: (result) => void events.push(result),
+      evicted: () => {},
+      emptyDoubted: () => {},
+      answerCompared: () => {},
+    },
     shared: tier && {
       store: tier,
       observer: { sharedCacheLookedUp: (result) => void sharedEvents.push(result) },

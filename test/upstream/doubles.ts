@@ -9,9 +9,9 @@ import { settled } from '../support/clock.ts'
 import { referenceStation } from '../support/stations.ts'
 
 /** Requests without a cached answer, and with a stale one, and a refresh. */
-export const CALLER: LoadOptions = { lowPriority: false, hasStale: false }
-export const HOLDER: LoadOptions = { lowPriority: false, hasStale: true }
-export const REFRESH: LoadOptions = { lowPriority: true, hasStale: true }
+export const CALLER: LoadOptions = { lowPriority: false, hasStale: false, isKnown: false }
+export const HOLDER: LoadOptions = { lowPriority: false, hasStale: true, isKnown: true }
+export const REFRESH: LoadOptions = { lowPriority: true, hasStale: true, isKnown: true }
 
 /** A call that has reached the innermost Source, and stays in flight until the test ends it. */
 export interface Sent {

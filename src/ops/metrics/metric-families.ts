@@ -110,7 +110,7 @@ function sharedCacheFamilies({ sharedLookups }: MetricsRecorder, gauges: Gauges)
 }
 
 function upstreamFamilies(recorder: MetricsRecorder, gauges: Gauges): Family[] {
-  const { attempts, attemptSeconds, heldBack } = recorder
+  const { answerChanges, attempts, attemptSeconds, heldBack } = recorder
   return [
     counter('evproxy_upstream_requests_total', 'Attempts to call upstream by outcome.', () =>
       seriesOf(attempts, 'outcome'),
@@ -129,6 +129,11 @@ function upstreamFamilies(recorder: MetricsRecorder, gauges: Gauges): Family[] {
       'evproxy_upstream_held_back_total',
       'Calls that were wanted and not made, by what held them back.',
       () => seriesOf(heldBack, 'by'),
+    ),
+    counter(
+      'evproxy_upstream_answers_total',
+      'Answers with connectors, by whether they differed from the one before for the same station.',
+      () => seriesOf(answerChanges, 'change'),
     ),
     gauge('evproxy_upstream_in_flight', 'Attempts to call upstream that are in flight.', () =>
       single(gauges.upstream().inFlight),
@@ -169,6 +174,16 @@ function quotaFamilies(gauges: Gauges): Family[] {
       'evproxy_quota_rationing',
       'Whether calls are rationed, because the quota does not last even at CACHE_MAX_TTL: 1 or 0. No sample without a quota.',
       () => optional(gauges.pacing(), ({ isRationing }) => Number(isRationing)),
+    ),
+    gauge(
+      'evproxy_quota_unknown_ids_remaining',
+      'Calls that may still find no station: what is left of the allowance for unknown ids. No sample without a quota.',
+      () => optional(gauges.pacing(), ({ unknownIdsRemaining }) => unknownIdsRemaining),
+    ),
+    gauge(
+      'evproxy_cache_estimated_correct_ratio',
+      'Expected share of the answers served in the last five minutes that are still what upstream would answer. No sample without a quota or before the first answer.',
+      () => optional(gauges.pacing()?.estimatedCorrectRatio ?? null, (ratio) => ratio),
     ),
   ]
 }

@@ -1,5 +1,6 @@
 import type { FormatLabel, Observer, RequestResult } from '../../events.ts'
 import {
+  ANSWER_CHANGES,
   CACHE_RESULTS,
   CLIENT_LIMITS,
   FORMATS,
@@ -42,6 +43,7 @@ export class MetricsRecorder {
   readonly heldBack = new LabelledCounter(HELD_BACK_BY)
   /** 1 while a file of keys is valid, or is not configured. */
   readonly validKeyFiles = new Map(KEY_FILES.map((file) => [file, 1]))
+  readonly answerChanges = new LabelledCounter(ANSWER_CHANGES)
   evictions = 0
   unconfirmedEmpties = 0
 
@@ -69,6 +71,7 @@ export class MetricsRecorder {
     emptyDoubted: () => {
       this.unconfirmedEmpties++
     },
+    answerCompared: (change) => this.answerChanges.add(change),
     upstreamHeldBack: (by) => this.heldBack.add(by),
     keyFileChecked: (file, isValid) => this.validKeyFiles.set(file, isValid ? 1 : 0),
     sharedCacheLookedUp: (result) => this.sharedLookups.add(result),

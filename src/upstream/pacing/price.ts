@@ -39,7 +39,7 @@ export interface PriceDeps {
 
 const DAY_MS = 86_400_000
 /** The price is updated this long after the start, and then every 5 s. */
-const FIRST_UPDATES_MS = [500, 1_000, 2_000, 5_000]
+const INITIAL_UPDATES_MS = [500, 1_000, 2_000, 5_000]
 const UPDATE_INTERVAL_MS = 5_000
 /** This share of the remaining calls is not planned: it covers what the forecast misses. */
 const UNPLANNED_SHARE = 0.03
@@ -96,7 +96,7 @@ export class Price {
     this.#thetaS = ttlMs / 1000
     this.#startedAt = clock.now()
     this.#updatedAt = this.#startedAt
-    this.#nextUpdateAt = this.#startedAt + (FIRST_UPDATES_MS[0] as number)
+    this.#nextUpdateAt = this.#startedAt + (INITIAL_UPDATES_MS[0] as number)
     this.#resetAt = quota.resetAtMs
     this.#spent = quota.spent
     this.#lookups = lookups()
@@ -135,7 +135,7 @@ export class Price {
 
   #schedule(nowMs: number): void {
     this.#updatedAt = nowMs
-    const next = FIRST_UPDATES_MS[++this.#updates]
+    const next = INITIAL_UPDATES_MS[++this.#updates]
     const interval = nowMs + UPDATE_INTERVAL_MS
     this.#nextUpdateAt = next === undefined ? interval : Math.max(nowMs + 1, this.#startedAt + next)
   }

@@ -2,12 +2,11 @@ import { ServiceError } from '../../errors.ts'
 import type { Observer } from '../../events.ts'
 import type { Policy } from '../../source.ts'
 import { UpstreamError } from '../outcomes.ts'
-import type { Pacing } from '../pacing/pacer.ts'
 import type { QuotaLedger } from '../state/quota-ledger.ts'
 
 export interface QuotaPolicyDeps {
   readonly ledger: QuotaLedger
-  readonly pacing: Pick<Pacing, 'isRationing'>
+  readonly pacing: { readonly isRationing: () => boolean }
   readonly observer: Pick<Observer, 'quotaSpent' | 'upstreamHeldBack'>
 }
 

@@ -69,7 +69,9 @@ await t.test('the limit of calls per second', async (t) => {
             const taken = granted.at(index - tokens)
             return taken === undefined ? 0 : Math.max(0, taken + windowMs + MARGIN_MS - now)
           }
-          const call = watch(source('a', { lowPriority: background, hasStale: background }))
+          const call = watch(
+            source('a', { lowPriority: background, hasStale: background, isKnown: background }),
+          )
           await settled()
           const denied = call.state === 'TooManyRequests'
           const toSpareMs = background ? -freeIn(reserve) : queueTimeoutMs + MARGIN_MS - freeIn(0)
