@@ -23,7 +23,7 @@ await t.test('defaults', async (t) => {
         staleWhileRevalidateMs: 30_000,
         staleIfErrorMs: 300_000,
         emptyTtlMs: 60_000,
-        maxTtlMs: 300_000,
+        maxTtlMs: 86_400_000,
         maxEntries: 100_000,
         maxBytes: 256 * 1024 * 1024,
       },

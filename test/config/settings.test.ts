@@ -25,7 +25,7 @@ const DEFAULTS: Record<string, string | null> = {
   CACHE_STALE_WHILE_REVALIDATE: '30s',
   CACHE_STALE_IF_ERROR: '5m',
   CACHE_EMPTY_TTL: '60s',
-  CACHE_MAX_TTL: '5m',
+  CACHE_MAX_TTL: '24h',
   CACHE_MAX_ENTRIES: '100000',
   CACHE_MAX_BYTES: '256MB',
   REDIS_URL: null,
