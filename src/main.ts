@@ -11,12 +11,22 @@ const SIGNALS = ['SIGTERM', 'SIGINT'] as const
 
 const packageFile = (name: string) => readFileSync(new URL(`../${name}`, import.meta.url), 'utf8')
 
+const { version } = JSON.parse(packageFile('package.json')) as { version: string }
+
+/** A log line of a process that has no logger yet, for those who read only the log. */
+function writeFatal(fields: { readonly msg: string } & Readonly<Record<string, unknown>>): void {
+  const service = { 'service.name': 'ev-availability-proxy', 'service.version': version }
+  const line = { level: 'fatal', time: new Date().toISOString(), ...service, ...fields }
+  process.stdout.write(`${JSON.stringify(line)}\n`)
+}
+
 function configOrExit(): Config {
   try {
     return loadConfig(process.env, (path) => readFileSync(path, 'utf8'))
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
     process.stderr.write(`${error.message}\n`)
+    writeFatal({ msg: 'invalid configuration', problems: error.problems })
     process.exit(EXIT_CONFIG)
   }
 }
@@ -27,7 +37,6 @@ for (const signal of SIGNALS) process.once(signal, exitAtOnce)
 const config = configOrExit()
 // Imported late: loading takes most of the start time, and signals are handled meanwhile.
 const { createApp } = await import('./app.ts')
-const { version } = JSON.parse(packageFile('package.json')) as { version: string }
 const app = await createApp(config, {
   version,
   nodeVersion: process.version,
@@ -44,5 +53,10 @@ closeWithGrace({ delay: config.drain.timeoutMs + STOP_MARGIN_MS, logger: false }
 })
 for (const signal of SIGNALS) process.off(signal, exitAtOnce)
 
-const addresses = await app.start()
+const addresses = await app.start().catch(async (err: Error) => {
+  app.log.fatal({ err }, 'cannot listen')
+  process.stderr.write(`Cannot listen: ${err.message}\n`)
+  await app.stop()
+  process.exit(1)
+})
 app.log.info({ version, ...addresses, settings: config.effective }, 'started')
