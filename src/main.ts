@@ -20,6 +20,19 @@ function writeFatal(fields: { readonly msg: string } & Readonly<Record<string, u
   process.stdout.write(`${JSON.stringify(line)}\n`)
 }
 
+/** What otel.ts leaves behind when it is loaded. */
+function otelPreload(): { shutdown(): Promise<void> } | undefined {
+  const known = globalThis as { [name: symbol]: { shutdown(): Promise<void> } | undefined }
+  return known[Symbol.for('ev-availability-proxy.opentelemetry')]
+}
+
+/** Instrumentation that exports URLs, and so keys: of OpenTelemetry without otel.ts, or of another vendor. */
+function isTracedUnsafely(): boolean {
+  const preloads = [process.env['NODE_OPTIONS'] ?? '', ...process.execArgv].join(' ')
+  if (/auto-?instrumentation|dd-trace|newrelic|elastic-apm/.test(preloads)) return true
+  return Symbol.for('opentelemetry.js.api.1') in globalThis && otelPreload() === undefined
+}
+
 function configOrExit(): Config {
   try {
     return loadConfig(process.env, (path) => readFileSync(path, 'utf8'))
@@ -44,12 +57,16 @@ const app = await createApp(config, {
   residentBytes: () => process.memoryUsage.rss(),
 })
 for (const warning of config.warnings) app.log.warn({ setting: warning }, 'unknown setting')
+if (isTracedUnsafely()) app.log.warn('OpenTelemetry is loaded without otel.js and exports keys')
 
 closeWithGrace({ delay: config.drain.timeoutMs + STOP_MARGIN_MS, logger: false }, async ({ signal, err }) => {
   if (err) app.log.fatal({ err }, 'stopping after an unexpected error')
   else app.log.info({ signal }, 'stopping')
   await app.stop()
   app.log.info('stopped')
+  await otelPreload()
+    ?.shutdown()
+    .catch(() => {})
 })
 for (const signal of SIGNALS) process.off(signal, exitAtOnce)
 
