@@ -65,7 +65,7 @@ export async function createApp(config: Config, runtime: RuntimeInfo): Promise<A
   const apiKey = openApiKey(config.apiKey, deps)
   const clients = config.clients.keys && createClients(config.clients.keys, deps)
   const secrets = () => [apiKey.secrets(), clients?.secrets() ?? [], config.redis?.password ?? []].flat()
-  const log = createLog(deps, secrets)
+  const { log, flush: flushLog } = createLog(deps, secrets)
   const userAgent = `ev-availability-proxy/${runtime.version}`
   const stack = await createCacheStack({ ...deps, apiKey, userAgent })
   const publicServer = await createPublic(deps, stack.cache, clients)
@@ -89,6 +89,7 @@ export async function createApp(config: Config, runtime: RuntimeInfo): Promise<A
       apiKey.stop()
       clients?.stop()
       await stack.close()
+      flushLog()
       await drainAdmin({ delayMs: 0, timeoutMs: 0 }, clock)
     }),
   }
@@ -106,11 +107,12 @@ function createSharedDeps(config: Config, runtime: RuntimeInfo): SharedDeps {
   }
 }
 
-function createLog({ config, runtime, subscribe }: SharedDeps, secrets: () => readonly string[]): Logger {
-  const { logDestination: destination } = runtime
-  const log = createLogger({ level: config.log.level, secrets, ...(destination && { destination }) })
-  subscribe(createEventLog(log))
-  return log
+function createLog({ config, runtime, clock, subscribe }: SharedDeps, secrets: () => readonly string[]) {
+  const { version, logDestination: destination } = runtime
+  const log = createLogger({ version, level: config.log.level, secrets, ...(destination && { destination }) })
+  const { observers, flush } = createEventLog(log, clock)
+  for (const observer of observers) subscribe(observer)
+  return { log, flush }
 }
 
 function createPublic(

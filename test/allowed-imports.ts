@@ -15,6 +15,7 @@ const base = ['lib', 'errors', 'events']
 
 export const ALLOWED_IMPORTS: Readonly<Record<string, Allowed>> = {
   main: { values: ['config', 'app'] },
+  otel: { values: [] },
   app: {
     values: ['config', 'clients', 'http', 'availability', 'cache', 'upstream', 'redis', 'ops', ...base],
     types: ['source', 'stores'],

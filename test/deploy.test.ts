@@ -116,6 +116,15 @@ const queries: readonly (readonly [where: string, expr: string])[] = [
   ...blocks(runbooks, 'promql').map((expr, i) => [`query ${i + 1} of runbooks.md`, expr] as const),
 ]
 
+/** The recording rule whose label is the URL of the runbooks. */
+const RUNBOOKS = 'evproxy:runbooks:info'
+
+/** A time of a test of the rules, such as `32m15s`, as the time since 30m, when incidents begin. */
+function sinceIncident(time: string): string {
+  const [, minutes = '0', seconds] = /^(\d+)m(?:(\d+)s)?$/.exec(time) ?? []
+  return `${Number(minutes) - 30} min${seconds === undefined ? '' : ` ${seconds} s`}`
+}
+
 const OPERATORS = new Set(['and', 'or', 'unless', 'offset', 'bool', 'group_left', 'group_right'])
 
 /** The names of the metrics in a query. */
@@ -154,6 +163,9 @@ async function exposed(t: Parameters<typeof startService>[0]) {
   for (const { samples } of readExposition(text).families.values()) {
     for (const { name, labels } of samples) add(name, labels)
   }
+  // Exists only with a limit of clients.
+  for (const limit of ['rate', 'in_flight']) add('evproxy_client_limited_total', { limit })
+  add('evproxy_client_limited_requests_total', { client: 'none' })
   // Exist only with REDIS_URL.
   for (const result of ['hit', 'miss', 'error']) add('evproxy_shared_cache_requests_total', { result })
   add('evproxy_shared_cache_up', {})
@@ -206,7 +218,7 @@ await t.test('queries of rules, dashboard and runbooks.md', async (t) => {
   await t.test('every recording rule is used by a rule or alert', async (t) => {
     const used = new Set([...recording, ...alerts].flatMap(({ expr }) => metricsIn(expr)))
     t.strictSame(
-      recorded.filter((name) => !used.has(name)),
+      recorded.filter((name) => !used.has(name) && name !== RUNBOOKS),
       [],
     )
   })
@@ -233,9 +245,12 @@ await t.test('alerts', async (t) => {
   })
 
   await t.test('every runbook link and every link between alerts has its section', async (t) => {
+    const url = recording.find(({ record }) => record === RUNBOOKS)?.labels?.['url']
+    t.match(url, /^https:\/\/\S+\/runbooks\.md$/)
+    const base = `{{ with query "${RUNBOOKS}" }}{{ . | first | label "url" }}{{ end }}`
     t.strictSame(
       alerts.map(({ annotations }) => annotations?.['runbook_url']),
-      alertNames.map((name) => `docs/runbooks.md#${name.toLowerCase()}`),
+      alertNames.map((name) => `${base}#${name.toLowerCase()}`),
     )
     const anchors = new Set(alertNames.map((name) => name.toLowerCase()))
     const dead = [...alertSections.matchAll(/\]\(#(\w+)\)/g)].filter(
@@ -253,7 +268,7 @@ await t.test('alerts', async (t) => {
           !/^EvProxy[A-Z]\w+$/.test(alert) ||
           !/^(critical|warning)$/.test(labels?.['severity'] ?? '') ||
           !annotations?.['summary'] ||
-          !(alert === 'EvProxyAbsent' ? /\S/ : /\$value/).test(annotations['description'] ?? ''),
+          !/\$value/.test(annotations['description'] ?? ''),
       )
       t.strictSame(incomplete, [])
     },
@@ -274,6 +289,30 @@ await t.test('alerts', async (t) => {
       )
     t.strictSame(tested(true), new Set(alertNames))
     t.strictSame(tested(false), new Set(alertNames))
+  })
+
+  await t.test('the table of incidents in runbooks.md is that of the tests of the rules', async (t) => {
+    interface Incident {
+      readonly name: string
+      readonly promql_expr_test: readonly {
+        readonly eval_time: string
+        readonly exp_samples: readonly { readonly labels: string }[]
+      }[]
+    }
+    const { tests } = parse(read('deploy/prometheus/tests/incidents.yml')) as { tests: Incident[] }
+    const [, table = ''] = /<!-- incidents -->\n([^]*)<!-- \/incidents -->/.exec(runbooks) ?? []
+    const rows = [...table.matchAll(/^\| ([^|]+) \| (EvProxy[^|]+) \| [^|]+ \|$/gm)]
+    t.strictSame(
+      rows.map(([, name, fired]) => [name, fired]),
+      tests.map(({ name, promql_expr_test: moments }) => {
+        const after = new Map<string, string>()
+        for (const { eval_time: at, exp_samples: samples } of moments) {
+          const alerts = samples.map(({ labels }) => /alertname="(\w+)"/.exec(labels)?.[1] ?? '')
+          for (const alert of alerts) if (!after.has(alert)) after.set(alert, sinceIncident(at))
+        }
+        return [name, [...after].map(([alert, time]) => `${alert} ${time}`).join(' · ')]
+      }),
+    )
   })
 })
 

@@ -44,6 +44,7 @@ const DEFAULTS: Record<string, string | null> = {
   DRAIN_TIMEOUT: '10s',
   LOG_LEVEL: 'info',
   ACCESS_LOG: 'false',
+  LOG_CLIENT_ADDRESS: 'off',
 }
 
 /** For each setting with bounds: texts at and within them, and the first texts beyond. */

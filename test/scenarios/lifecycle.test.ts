@@ -260,7 +260,11 @@ await t.test('a process that cannot start reports the reason', async (t) => {
       CORS_ORIGINS: 'example.org',
     })
     t.equal(await service.exited, 78)
-    t.equal(service.stdout, '', 'no log')
+    const [line, ...more] = service.lines
+    t.match(line, { level: 'fatal', msg: 'invalid configuration', 'service.version': /^\d/ })
+    t.equal((line?.['problems'] as unknown[]).length, 7, 'the log has one line, with every problem')
+    t.equal(more.length, 0)
+    t.notMatch(service.stdout, 'cAnArY', 'and no value of a secret')
     const problems = service.stderr.trim().split('\n').slice(1)
     t.equal(problems.length, 7)
     const names = [
@@ -292,6 +296,8 @@ await t.test('a process that cannot start reports the reason', async (t) => {
       const output = service.stdout + service.stderr
       t.match(output, /EADDRINUSE|in use/)
       t.match(output, port, 'the port is named')
+      t.match(service.lines, [{ level: 'fatal', msg: 'cannot listen', 'error.type': 'EADDRINUSE' }])
+      t.match(service.stderr, /^Cannot listen: .*EADDRINUSE/)
       t.notMatch(service.stderr, /^\s+at /m, 'no stack')
       t.notMatch(output, TEST_KEY)
       t.ok(

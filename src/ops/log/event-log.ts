@@ -1,41 +1,89 @@
 import type { Logger } from 'pino'
-import type { Observer } from '../../events.ts'
+import type { Clock } from '../../lib/clock.ts'
+import type { Observer, RequestFailure } from '../../events.ts'
+import { requestFields } from './fields.ts'
+import { LineLimit } from './line-limit.ts'
+import { createUpstreamLog } from './upstream-log.ts'
+import { LastingState } from './lasting-state.ts'
 
 /** From this usage of the quota in percent, the message is a warning. */
 const QUOTA_WARNING_PERCENT = 95
 
-/** Logs events. Every log message of the service is in this file or in main.ts; docs/logging.md lists them. */
-export function createEventLog(log: Logger): Partial<Observer> {
-  let isOutageLogged = false // one line when an outage begins and one when it ends, not one per probe
+export interface EventLog {
+  readonly observers: readonly Partial<Observer>[]
+  /** Logs what is still to be reported; to be called before the process ends. */
+  readonly flush: () => void
+}
+
+/**
+ * Logs events. Every log message of the service is in this file, in upstream-log.ts or in main.ts; docs/logging.md lists
+ * them.
+ */
+export function createEventLog(log: Logger, clock: Pick<Clock, 'now' | 'after'>): EventLog {
+  const limit = new LineLimit(clock)
   return {
-    requestFailed({ cause, ...failure }) {
-      const line = cause === undefined ? failure : { ...failure, err: cause }
-      if (failure.status >= 500) log.error(line, 'request failed')
-      else log.info(line, 'client error')
+    observers: [
+      requestLog(log, limit),
+      keyLog(log),
+      sharedCacheLog(log, clock),
+      createUpstreamLog(log, clock),
+    ],
+    flush: () => limit.flush(),
+  }
+}
+
+function requestLog(log: Logger, limit: LineLimit): Partial<Observer> {
+  return {
+    requestFailed: (failure) => logFailure(log, limit, failure),
+    accessLogged: ({ ms, ...access }) => {
+      const line = { ...requestFields(access), 'http.server.request.duration': ms / 1_000 }
+      log.info(line, 'request answered')
     },
-    accessLogged: (access) => log.info(access, 'request answered'),
-    sharedCacheChanged: (up, reason) => {
-      if (up) log.info('shared cache connected')
-      else log.warn({ reason }, 'shared cache unavailable, continuing without it')
-    },
-    circuitChanged: (state) => {
-      if (state === 'closed') log.info({ state }, 'circuit breaker closed')
-      else if (isOutageLogged) log.debug({ state }, 'circuit breaker changed state')
-      else log.warn({ state }, 'circuit breaker opened')
-      isOutageLogged = state !== 'closed'
-    },
-    upstreamRejected: (rejection) => log.error(rejection, 'upstream rejected the API key or throttled it'),
-    upstreamRecovered: () => log.info('upstream accepts calls again'),
     quotaSpent: (percent, remaining, resetAt) => {
       const line = { percent, remaining, resetAt }
       if (percent < QUOTA_WARNING_PERCENT) log.info(line, 'quota threshold reached')
       else log.warn(line, 'quota threshold reached')
     },
+  }
+}
+
+function logFailure(log: Logger, limit: LineLimit, { cause, ...failure }: RequestFailure): void {
+  const { code, status, reason } = failure
+  const isFailure = status >= 500
+  const isAllowed = limit.allows(`${code} ${reason}`, (count) => {
+    if (isFailure) log.error({ code, status, reason, count }, 'more like this')
+    else log.info({ code, status, reason, count }, 'more like this')
+  })
+  if (!isAllowed) return
+  const line = { ...requestFields(failure), ...(cause !== undefined && { err: cause }) }
+  if (isFailure) log.error(line, 'request failed')
+  else log.info(line, 'client error')
+}
+
+function keyLog(log: Logger): Partial<Observer> {
+  return {
     clientsChanged: (clients) => log.info({ clients }, 'client keys reloaded'),
     clientsReloadFailed: (reason) =>
       log.warn({ reason }, 'client keys not reloaded, the current keys stay in effect'),
     keyRotated: () => log.info('upstream API key reloaded'),
     keyReloadFailed: (reason) =>
       log.warn({ reason }, 'upstream API key not reloaded, the current key stays in effect'),
+  }
+}
+
+function sharedCacheLog(log: Logger, clock: Pick<Clock, 'now' | 'after'>): Partial<Observer> {
+  const outage = new LastingState(clock)
+  return {
+    sharedCacheChanged: (up, reason) => {
+      if (!up) {
+        outage.begin(() => log.warn({ reason }, 'shared cache unavailable, continuing without it'))
+        return
+      }
+      const wasDown = outage.end(({ seconds, times }) => {
+        const line = { 'state.duration': seconds, times }
+        log.info(line, 'shared cache connected')
+      })
+      if (!wasDown) log.info('shared cache connected')
+    },
   }
 }

@@ -1,7 +1,9 @@
 import type { DestinationStream, Logger } from 'pino'
 import { pino } from 'pino'
+import { exceptionFields } from './fields.ts'
 
 export interface LoggerOptions {
+  readonly version: string
   readonly level: string
   /** The current secrets; read for every line, because keys are reloaded at run time. */
   readonly secrets: () => readonly string[]
@@ -13,30 +15,19 @@ export interface LoggerOptions {
 const MIN_SECRET_LENGTH = 4
 
 /** Writes JSON lines. Secrets are redacted from the finished line, so an error's message and cause are covered as well. */
-export function createLogger({ level, secrets, destination }: LoggerOptions): Logger {
+export function createLogger({ version, level, secrets, destination }: LoggerOptions): Logger {
   const options = {
     level,
-    base: { service: 'ev-availability-proxy' },
+    base: { 'service.name': 'ev-availability-proxy', 'service.version': version },
     timestamp: pino.stdTimeFunctions.isoTime,
-    formatters: { level: (label: string) => ({ level: label }) },
-    serializers: { err: describeError },
+    formatters: {
+      level: (label: string) => ({ level: label }),
+      log: ({ err, ...fields }: Record<string, unknown>) =>
+        err === undefined ? fields : { ...fields, ...exceptionFields(err) },
+    },
     hooks: { streamWrite: (line: string) => redact(line, secrets()) },
   }
   return destination === undefined ? pino(options) : pino(options, destination)
-}
-
-/** An allow-list of an error's properties: libraries attach others, such as whole requests. */
-function describeError(error: unknown): unknown {
-  if (!(error instanceof Error)) return { message: String(error) }
-  const { name, message, stack } = error
-  const { code } = error as NodeJS.ErrnoException
-  return {
-    type: name,
-    message,
-    code,
-    stack,
-    cause: error.cause instanceof Error ? error.cause.message : undefined,
-  }
 }
 
 /** Replaces every spelling of the secrets with `[redacted]`. */

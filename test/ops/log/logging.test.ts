@@ -13,8 +13,13 @@ const LOG_CALL = /\blog\.(?:trace|debug|info|warn|error|fatal)\((?:[^()']*?,\s*)
 const ANY_LOG_CALL = /\blog\.(?:trace|debug|info|warn|error|fatal)\(/g
 const CATALOGUE_ROW = /^\| `([^`]+)` \| (?:fatal|error|warn|info|debug|trace)/gm
 
-const sources = ['src/ops/log/event-log.ts', 'src/main.ts'].map(read).join('\n')
+const sources = ['src/ops/log/event-log.ts', 'src/ops/log/upstream-log.ts', 'src/main.ts']
+  .map(read)
+  .join('\n')
 const inCode = [...sources.matchAll(LOG_CALL)].map(([, message = '']) => message)
+const withoutLogger = [...read('src/main.ts').matchAll(/\bmsg: '([^']+)'/g)].map(
+  ([, message = '']) => message,
+)
 const inDocument = [...read('docs/logging.md').matchAll(CATALOGUE_ROW)].map(([, message = '']) => message)
 
 await t.test('every log call in the source has a literal message', async (t) => {
@@ -22,7 +27,7 @@ await t.test('every log call in the source has a literal message', async (t) => 
 })
 
 await t.test('docs/logging.md lists every log message once, and no other', async (t) => {
-  t.strictSame(inDocument.toSorted(), [...new Set(inCode)].toSorted())
+  t.strictSame(inDocument.toSorted(), [...new Set([...inCode, ...withoutLogger])].toSorted())
 })
 
 const TRACE = '0af7651916cd43dd8448eb211c80319c'
@@ -75,7 +80,7 @@ await t.test('log lines of requests', async (t) => {
     const [failed] = lines(service, 'request failed')
     t.match(failed, {
       trackingId: 'find-me',
-      traceId: TRACE,
+      trace_id: TRACE,
       station: 'bad',
       code: 'UpstreamFailed',
       status: 502,
@@ -85,7 +90,7 @@ await t.test('log lines of requests', async (t) => {
 
   await t.test('the line of an invalid request has the broken rule and no station', async (t) => {
     const [line] = lines(service, 'client error')
-    t.match(line, { traceId: TRACE, code: 'InvalidParameter', reason: /'minPowerKW' must be/ })
+    t.match(line, { trace_id: TRACE, code: 'InvalidParameter', reason: /'minPowerKW' must be/ })
     t.notOk(line !== undefined && 'station' in line)
   })
 
@@ -93,7 +98,7 @@ await t.test('log lines of requests', async (t) => {
     const answered = lines(service, 'request answered')
     t.equal(answered.length, 4)
     t.strictSame(
-      answered.map(({ traceId }) => traceId),
+      answered.map(({ trace_id: traceId }) => traceId),
       [TRACE, TRACE, undefined, TRACE],
     )
     t.strictSame(

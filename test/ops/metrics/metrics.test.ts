@@ -52,6 +52,13 @@ const ALWAYS: Readonly<Record<string, MetricContract>> = {
   evproxy_quota_limit: { type: 'gauge' },
   evproxy_quota_remaining: { type: 'gauge' },
   evproxy_quota_reset_timestamp_seconds: { type: 'gauge' },
+  evproxy_quota_projected_remaining: { type: 'gauge' },
+  evproxy_quota_rationing: { type: 'gauge' },
+  evproxy_upstream_held_back_total: {
+    type: 'counter',
+    labels: { by: ['quota', 'rate', 'circuit', 'cool_down'] },
+  },
+  evproxy_key_file_valid: { type: 'gauge', labels: { file: ['api_key', 'client_keys'] } },
   evproxy_cache_effective_ttl_seconds: { type: 'gauge' },
   evproxy_build_info: { type: 'gauge', labels: { version: null, node_version: null } },
 }
@@ -61,6 +68,7 @@ const OPTIONAL: Readonly<Record<string, MetricContract>> = {
   evproxy_shared_cache_requests_total: { type: 'counter', labels: { result: ['hit', 'miss', 'error'] } },
   evproxy_shared_cache_up: { type: 'gauge' },
   evproxy_client_requests_total: { type: 'counter', labels: { client: null } },
+  evproxy_client_limited_requests_total: { type: 'counter', labels: { client: null } },
   evproxy_client_limited_total: { type: 'counter', labels: { limit: ['rate', 'in_flight'] } },
 }
 
@@ -442,5 +450,42 @@ await t.test('the admin listener', async (t) => {
     )
     t.notMatch(answers.map(({ text }) => text).join(''), /evproxy_|ready/)
     t.equal(upstream.calls.length, 0)
+  })
+})
+
+await t.test('what holds calls back and who exceeds a limit', async (t) => {
+  await t.test('calls that are not made are counted by their cause', async (t) => {
+    const heldBack = async (env: Record<string, string>, script: Script, requests: number) => {
+      const service = await startService(t, { env, script })
+      for (let i = 0; i < requests; i++) await service.get(`chargingAvailability=a${i}`)
+      const metrics = await scrape(service)
+      const by = (cause: string) => metrics.value('evproxy_upstream_held_back_total', { by: cause }) ?? 0
+      return ['quota', 'rate', 'circuit', 'cool_down'].map(by)
+    }
+    const none = { UPSTREAM_QUEUE_TIMEOUT: '0' }
+    t.strictSame(await heldBack({ UPSTREAM_QUOTA: '2/day' }, answerStation, 5), [3, 0, 0, 0])
+    t.strictSame(await heldBack({ UPSTREAM_MAX_QPS: '2', ...none }, answerStation, 5), [0, 3, 0, 0])
+    t.strictSame(await heldBack({}, answerStatus(500), 8), [0, 0, 3, 0])
+    t.strictSame(await heldBack({}, answerStatus(429), 4), [0, 0, 0, 3])
+  })
+
+  await t.test('a request over a limit is counted for its client by name', async (t) => {
+    const env = { CLIENT_KEYS: 'web=web-key-0123456789,ios=ios-key-0123456789', CLIENT_RATE_LIMIT: '1' }
+    const service = await startService(t, { env })
+    for (let i = 0; i < 3; i++) await service.get('chargingAvailability=a&key=web-key-0123456789')
+    const metrics = await scrape(service)
+    const of = (client: string) => metrics.value('evproxy_client_limited_requests_total', { client })
+    t.strictSame([of('web'), of('ios'), of('none')], [2, 0, 0])
+    t.equal(metrics.value('evproxy_client_limited_total', { limit: 'rate' }), 2)
+  })
+
+  await t.test('without a quota pacing has no sample, with one its forecast', async (t) => {
+    const [without, withQuota] = await Promise.all([
+      startService(t).then(scrape),
+      startService(t, { env: { UPSTREAM_QUOTA: '100/day' } }).then(scrape),
+    ])
+    t.equal(without.value('evproxy_quota_projected_remaining'), undefined)
+    t.equal(withQuota.value('evproxy_quota_projected_remaining'), 100)
+    t.equal(withQuota.value('evproxy_quota_rationing'), 0)
   })
 })
