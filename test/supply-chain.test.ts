@@ -198,10 +198,12 @@ await t.test('the versions', async (t) => {
       t.equal(version, versions[0] ?? '0.1.0', 'before the first release, its version')
       t.equal(lock.packages['']?.version, version, 'package-lock.json')
       t.match(read('openapi.yaml'), new RegExp(`^  version: ${version}$`, 'm'), 'openapi.yaml')
-      t.match(
-        read('deploy/kubernetes/ev-availability-proxy.yaml'),
-        `image: ev-availability-proxy:${version}\n`,
+      const images = ['base/stateful-set.yaml', 'components/sidecar/proxy.yaml'].flatMap((name) =>
+        [...read(`deploy/kubernetes/${name}`).matchAll(/image: ev-availability-proxy:(.+)/g)].map(
+          ([, tag]) => tag,
+        ),
       )
+      t.strictSame(images, [version, version], 'deploy/kubernetes')
     },
   )
 
