@@ -10,7 +10,7 @@ COPY scripts/clean.mjs scripts/copy-page.mjs scripts/
 COPY openapi.yaml ./
 COPY src src
 # Whoever builds may have a umask of 077; the user that runs it has to read it all the same.
-RUN npm run build && chmod -R a+rX,go-w dist package.json openapi.yaml
+RUN npm run build && chmod -R a+rX,go-w dist package.json openapi.yaml && mkdir /state
 
 # What the service needs at run time, and nothing else.
 FROM node:${NODE_MAJOR}-bookworm-slim AS dependencies
@@ -25,17 +25,22 @@ LABEL org.opencontainers.image.title="ev-availability-proxy" \
 # Half of the container's memory is the most that V8's old space may take, whatever the limit; the other half is for its
 # young space, which is kept small, Node itself and what is sent. Without it a heap of 262 MB would be grown in 128.
 # CACHE_MAX_BYTES is for a limit of 128 MB; docs/size.md has it for others.
-# The admin listener has to be reachable by probes and by Prometheus from outside the container; publish none of it.
+# `::` is every address of both families. The admin listener has to be reachable by probes and by Prometheus from outside the container; publish none of it.
 ENV NODE_ENV=production \
     NODE_OPTIONS="--enable-source-maps --max-old-space-size-percentage=50 --max-semi-space-size=2" \
     CACHE_MAX_BYTES=16MB \
-    ADMIN_HOST=0.0.0.0
+    HOST=:: \
+    ADMIN_HOST=:: \
+    DRAIN_DELAY=2s
 WORKDIR /app
 COPY --from=dependencies /app/node_modules node_modules
 COPY --from=build /app/dist dist
 COPY --from=build /app/package.json /app/openapi.yaml ./
-# Nothing is ever written: the files belong to root, and the root filesystem may be read-only.
-USER node
+# A new volume takes the owner of this directory. STATE_DIR is not set: without a volume it would be lost with the container.
+COPY --from=build --chown=1000:1000 /state /var/lib/ev-availability-proxy
+# The files of the service belong to root, and the root filesystem may be read-only: only STATE_DIR is written, if it is
+# set. The user is a number, because `runAsNonRoot` of Kubernetes cannot check a name.
+USER 1000:1000
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --retries=3 \

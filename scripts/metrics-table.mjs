@@ -8,7 +8,12 @@ const GAUGES = {
   cache: () => ({ entries: 0, bytes: 0 }),
   upstream: () => ({ inFlight: 0, queued: 0, circuit: 'closed', callsPerSecond: 1 }),
   quota: () => ({ limit: 1, remaining: 1, resetAtMs: 0 }),
-  pacing: () => ({ projectedRemaining: 1, isRationing: false }),
+  pacing: () => ({
+    projectedRemaining: 1,
+    isRationing: false,
+    unknownIdsRemaining: 1,
+    estimatedCorrectRatio: 1,
+  }),
   effectiveTtlMs: () => 0,
   sharedCacheUp: () => true,
 }

@@ -4,17 +4,18 @@ import { readFileSync } from 'node:fs'
 import { pathToFileURL } from 'node:url'
 
 const read = (name) => readFileSync(new URL(`../${name}`, import.meta.url), 'utf8')
-const RELEASED = /^## \[(\d+\.\d+\.\d+)\] - \d{4}-\d{2}-\d{2}$/gm
+const RELEASED = /^## \[(\d+\.\d+\.\d+(?:-rc\.\d+)?)\] - \d{4}-\d{2}-\d{2}$/gm
 
-/** The released versions, the newest first. */
+/** The released versions and release candidates, the newest first. */
 export function released(changelog) {
   return [...changelog.matchAll(RELEASED)].map(([, version]) => version)
 }
 
-/** The version that follows `current`; `current` itself before the first release. */
+/** The version that follows `current`; `current` itself before the first release, the release after its candidate. */
 export function nextVersion(changelog, current) {
   const [latest] = released(changelog)
   if (latest === undefined) return current
+  if (latest.includes('-')) return latest.slice(0, latest.indexOf('-'))
   const unreleased = /^## \[Unreleased\]$([^]*?)(?=^## |(?![^]))/m.exec(changelog)?.[1] ?? ''
   if (!/^- /m.test(unreleased)) throw new Error('there is nothing to release')
   const [major, minor, patch] = latest.split('.').map(Number)

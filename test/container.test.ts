@@ -49,11 +49,14 @@ interface Service {
   readonly environment: Readonly<Record<string, string | number>>
   readonly secrets?: readonly string[]
   readonly ports?: readonly string[]
+  readonly volumes?: readonly string[]
+  readonly stop_grace_period?: string
 }
 
-const { services, secrets } = parse(file('docker-compose.yml'), { merge: true }) as {
+const { services, secrets, volumes } = parse(file('docker-compose.yml'), { merge: true }) as {
   services: Record<'proxy' | 'simulator' | 'proxy-demo' | 'redis', Service>
   secrets: unknown
+  volumes: Record<string, unknown>
 }
 const { proxy, simulator, 'proxy-demo': demo, redis } = services
 
@@ -71,8 +74,18 @@ function exitCode(args: readonly string[], env: Record<string, string>): Promise
 }
 
 await t.test('the image', async (t) => {
-  await t.test('the image runs as an unprivileged user', async (t) => {
-    t.strictSame(all('USER', final), ['node'])
+  await t.test('the image runs as an unprivileged user, given as a number', async (t) => {
+    t.strictSame(all('USER', final), ['1000:1000'])
+  })
+
+  await t.test('the image has a directory for a volume that its user may write', async (t) => {
+    const [, user] =
+      /--chown=(\S+) .* \/var\/lib\/ev-availability-proxy$/m.exec(all('COPY', final).join('\n')) ?? []
+    t.equal(user, all('USER', final)[0])
+  })
+
+  await t.test('the image drains for a moment, so that load balancers notice', async (t) => {
+    t.match(all('ENV', final).join(' '), 'DRAIN_DELAY=2s')
   })
 
   await t.test(
@@ -127,12 +140,13 @@ await t.test('the image', async (t) => {
       '--from=dependencies /app/node_modules node_modules',
       '--from=build /app/dist dist',
       '--from=build /app/package.json /app/openapi.yaml ./',
+      '--from=build --chown=1000:1000 /state /var/lib/ev-availability-proxy',
     ])
   })
 
   await t.test('the image exposes the public port and not the admin port', async (t) => {
     t.strictSame(all('EXPOSE'), ['8080'])
-    t.match(all('ENV', final).join(' '), 'ADMIN_HOST=0.0.0.0')
+    t.match(all('ENV', final).join(' '), /(?<!_)HOST=:: ADMIN_HOST=::/)
   })
 
   await t.test('the image is built from one Node line, which a build argument can change', async (t) => {
@@ -165,6 +179,23 @@ await t.test('the build context has only the files that are listed', async (t) =
 })
 
 await t.test('docker compose up', async (t) => {
+  await t.test('the proxy keeps its state on a volume, unless STATE_DIR is empty', async (t) => {
+    t.equal(proxy.environment['STATE_DIR'], '${STATE_DIR-/var/lib/ev-availability-proxy}')
+    t.strictSame(proxy.volumes, ['proxy-state:/var/lib/ev-availability-proxy'])
+    t.ok('proxy-state' in volumes)
+  })
+
+  await t.test('the proxies drain for a moment and exit before they are killed', async (t) => {
+    const drains = [proxy, demo].map(({ environment, stop_grace_period: grace }) => [
+      environment['DRAIN_DELAY'],
+      grace,
+    ])
+    t.strictSame(drains, [
+      ['2s', '15s'],
+      ['2s', '15s'],
+    ])
+  })
+
   await t.test('compose starts the proxy alone', async (t) => {
     const started = Object.entries(services).filter(([, { profiles = [] }]) => profiles.length === 0)
     t.strictSame(
@@ -204,7 +235,7 @@ await t.test('docker compose up', async (t) => {
   })
 
   await t.test('the proxies listen on the mapped ports, whatever .env contains', async (t) => {
-    const listeners = { HOST: '0.0.0.0', PORT: 8080, ADMIN_HOST: '0.0.0.0', ADMIN_PORT: 8081 }
+    const listeners = { HOST: '::', PORT: 8080, ADMIN_HOST: '::', ADMIN_PORT: 8081 }
     t.match([proxy.environment, demo.environment], [listeners, listeners])
   })
 

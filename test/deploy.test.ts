@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { parse, parseAllDocuments } from 'yaml'
+import { parse } from 'yaml'
 import { settingsIn } from '../src/config/schema.ts'
 import { SETTINGS } from '../src/config/settings.ts'
 import { schemaProblems } from './support/dashboard-schema.ts'
@@ -508,109 +508,6 @@ await t.test('docker compose starts the proxy only if a key is set', async (t) =
   t.strictSame([simulator?.deploy, demo?.deploy], [undefined, undefined], 'the demo needs no key')
 })
 
-interface Manifest {
-  readonly kind: string
-  readonly metadata: { readonly name: string }
-  readonly spec: Record<string, unknown>
-}
-
-interface Probe {
-  readonly httpGet: { readonly path: string; readonly port: string }
-  readonly periodSeconds: number
-  readonly failureThreshold: number
-}
-
-interface PodSpec {
-  readonly terminationGracePeriodSeconds: number
-  readonly automountServiceAccountToken: boolean
-  readonly securityContext: Readonly<Record<string, unknown>>
-  readonly volumes: readonly { readonly name: string; readonly secret: { readonly secretName: string } }[]
-  readonly containers: readonly {
-    readonly env: readonly { readonly name: string; readonly value: string }[]
-    readonly ports: readonly { readonly name: string; readonly containerPort: number }[]
-    readonly startupProbe: Probe
-    readonly livenessProbe: Probe
-    readonly readinessProbe: Probe
-    readonly resources: Readonly<Record<string, Readonly<Record<string, string>>>>
-    readonly securityContext: Readonly<Record<string, unknown>>
-    readonly volumeMounts: readonly { readonly mountPath: string; readonly readOnly: boolean }[]
-  }[]
-}
-
-await t.test('the Kubernetes example', async (t) => {
-  const documents = parseAllDocuments(read('deploy/kubernetes/ev-availability-proxy.yaml'))
-  const manifests = documents.map((document) => document.toJS() as Manifest)
-  const spec = (kind: string) => manifests.find((one) => one.kind === kind)?.spec ?? {}
-  const pod = (spec('Deployment')['template'] as { spec: PodSpec }).spec
-  const container = pod.containers[0] as PodSpec['containers'][number]
-  const env = Object.fromEntries(container.env.map(({ name, value }) => [name, value]))
-
-  await t.test('the manifests are valid YAML without a Secret', async (t) => {
-    t.strictSame(
-      documents.flatMap(({ errors, warnings }) => [...errors, ...warnings]),
-      [],
-    )
-    t.strictSame(
-      manifests.map(({ kind }) => kind),
-      ['Deployment', 'Service', 'NetworkPolicy', 'PodMonitor'],
-    )
-    t.strictSame(new Set(manifests.map(({ metadata }) => metadata.name)), new Set(['ev-availability-proxy']))
-  })
-
-  await t.test('the Deployment sets existing settings to valid values', async (t) => {
-    const invalid = Object.entries(env).filter(
-      ([name, value]) => settings.get(name)?.parse(value) === undefined,
-    )
-    t.strictSame(invalid, [])
-    const mount = container.volumeMounts[0]
-    t.ok(env['TOMTOM_API_KEY_FILE']?.startsWith(`${mount?.mountPath}/`))
-    t.equal(mount?.readOnly, true)
-    t.notHas(mount, { subPath: '' })
-  })
-
-  await t.test(
-    'probes and Prometheus use the admin port, and the Service has the public port alone',
-    async (t) => {
-      const port = (name: string) => container.ports.find((one) => one.name === name)?.containerPort
-      t.equal(String(port('http')), SETTINGS.public.port.default)
-      t.equal(String(port('admin')), SETTINGS.admin.port.default)
-      t.strictSame(container.startupProbe.httpGet, { path: '/livez', port: 'admin' })
-      t.strictSame(container.livenessProbe.httpGet, { path: '/livez', port: 'admin' })
-      t.strictSame(container.readinessProbe.httpGet, { path: '/readyz', port: 'admin' })
-      t.match(spec('PodMonitor'), { podMetricsEndpoints: [{ port: 'admin', path: '/metrics' }] })
-      t.match(spec('Service'), { ports: [{ targetPort: 'http' }] })
-      t.equal((spec('Service')['ports'] as unknown[]).length, 1)
-    },
-  )
-
-  await t.test(
-    'the drain is longer than the readiness probes and shorter than the grace period',
-    async (t) => {
-      const delayMs = SETTINGS.drain.delayMs.parse(env['DRAIN_DELAY'] ?? '') ?? 0
-      const timeoutMs = SETTINGS.drain.timeoutMs.parse(env['DRAIN_TIMEOUT'] ?? '') ?? 0
-      const { periodSeconds, failureThreshold } = container.readinessProbe
-      t.ok(delayMs > periodSeconds * failureThreshold * 1_000, 'the delay covers the failed readiness probes')
-      t.ok(timeoutMs > delayMs, 'the timeout includes the delay')
-      t.ok(
-        pod.terminationGracePeriodSeconds * 1_000 > timeoutMs + 1_000,
-        'the process exits before it is killed',
-      )
-    },
-  )
-
-  await t.test('the container runs without privileges and with memory limits', async (t) => {
-    t.match(pod.securityContext, { runAsNonRoot: true, runAsUser: 1000 })
-    t.match(container.securityContext, {
-      allowPrivilegeEscalation: false,
-      readOnlyRootFilesystem: true,
-      capabilities: { drop: ['ALL'] },
-    })
-    t.equal(pod.automountServiceAccountToken, false)
-    t.ok(container.resources['requests']?.['memory'] && container.resources['limits']?.['memory'])
-    t.strictSame(spec('NetworkPolicy')['policyTypes'], ['Ingress', 'Egress'])
-  })
-})
-
 await t.test('the how-to pages', async (t) => {
   await t.test('the YAML examples are valid and use existing settings', async (t) => {
     const examples = blocks(guides, 'yaml')
@@ -632,6 +529,9 @@ await t.test('the how-to pages', async (t) => {
       ...ofCompose,
       'NODE_OPTIONS',
       'NODE_EXTRA_CA_CERTS',
+      'HTTPS_PROXY',
+      'HTTP_PROXY',
+      'NO_PROXY',
       'EX_CONFIG',
     ])
     const named = [...guides.matchAll(/`([A-Z]+(?:_[A-Z]+)*_[A-Z]+)(?:=[^`]*)?`/g)]

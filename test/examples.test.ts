@@ -1,8 +1,6 @@
-import { execFile, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { openSync, readdirSync, readFileSync } from 'node:fs'
+import { execFile } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
-import { createServer as createTcpServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -11,13 +9,10 @@ import type { Test } from 'tap'
 import t from 'tap'
 import { parse } from 'yaml'
 import { NO_BROWSER, startBrowser } from './support/browser.ts'
-import { missing } from './support/requirements.ts'
 import { answerStatus } from './support/scripted-upstream.ts'
 import { startService } from './support/service.ts'
-import { until } from './support/until.ts'
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url))
-const NGINX = '/usr/sbin/nginx'
 const example = (path: string) => join(ROOT, 'examples', path)
 const read = (path: string) => readFileSync(example(path), 'utf8')
 
@@ -35,14 +30,6 @@ async function serveFolder(t: Test, folder: string): Promise<string> {
     server.close()
   })
   return `http://localhost:${(server.address() as AddressInfo).port}/`
-}
-
-async function freePort(): Promise<number> {
-  const server = createTcpServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }
 
 await t.test('every example is listed in examples/README.md', (t) => {
@@ -100,46 +87,6 @@ await t.test('the Node client repeats a 429 after its Retry-After and then repor
   t.match(error, /code: 'TooManyRequests',\s+status: 429/)
   t.ok(upstream.calls.length > 1, 'a later attempt reached upstream')
 })
-
-await t.test(
-  'nginx forwards the proxied route, and its log contains no key',
-  { skip: missing(NGINX) },
-  async (t) => {
-    const { proxy } = await startService(t, { env: { CLIENT_RATE_LIMIT: '1', TRUSTED_PROXIES: '127.0.0.1' } })
-    const port = await freePort()
-    const configuration = read('nginx/nginx.conf')
-      .replace('127.0.0.1:8080', proxy.url.replace('http://', ''))
-      .replace('listen 8443', `listen 127.0.0.1:${port}`)
-      .replace('/tmp/nginx-ev-availability.pid', 'nginx.pid')
-    const folder = t.testdir({ 'nginx.conf': configuration })
-    const args = ['-p', folder, '-c', 'nginx.conf', '-e', 'stderr', '-g', 'daemon off; master_process off;']
-    // A file, because nginx cannot open /dev/stdout where that is a socket, as Node's pipes are.
-    const logFile = join(folder, 'log')
-    const output = openSync(logFile, 'a')
-    const nginx = spawn(NGINX, args, { stdio: ['ignore', output, output] })
-    const closed = once(nginx, 'close')
-    t.teardown(async () => {
-      nginx.kill('SIGKILL')
-      await closed
-    })
-    const url = `http://127.0.0.1:${port}`
-    await until('nginx answers', () =>
-      fetch(`${url}/healthz`).then(
-        ({ ok }) => ok,
-        () => false,
-      ),
-    )
-
-    const path = '/search/2/chargingAvailability.json?chargingAvailability=a&key=secret-of-a-client'
-    const answer = await fetch(url + path)
-    const docs = await fetch(`${url}/docs`)
-    t.strictSame([answer.status, docs.status], [200, 404])
-    t.match(answer.headers.get('cache-status'), 'ev-availability-proxy')
-    const log = () => readFileSync(logFile, 'utf8')
-    await until('the access log has the request', () => log().includes('chargingAvailability.json'))
-    t.notMatch(log(), 'secret-of-a-client')
-  },
-)
 
 await t.test('the compose file of the sidecar is valid and uses settings that exist', async (t) => {
   const file = example('sidecar/docker-compose.yml')

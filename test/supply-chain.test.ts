@@ -198,10 +198,12 @@ await t.test('the versions', async (t) => {
       t.equal(version, versions[0] ?? '0.1.0', 'before the first release, its version')
       t.equal(lock.packages['']?.version, version, 'package-lock.json')
       t.match(read('openapi.yaml'), new RegExp(`^  version: ${version}$`, 'm'), 'openapi.yaml')
-      t.match(
-        read('deploy/kubernetes/ev-availability-proxy.yaml'),
-        `image: ev-availability-proxy:${version}\n`,
+      const images = ['base/stateful-set.yaml', 'components/sidecar/proxy.yaml'].flatMap((name) =>
+        [...read(`deploy/kubernetes/${name}`).matchAll(/image: ev-availability-proxy:(.+)/g)].map(
+          ([, tag]) => tag,
+        ),
       )
+      t.strictSame(images, [version, version], 'deploy/kubernetes')
     },
   )
 
@@ -209,12 +211,10 @@ await t.test('the versions', async (t) => {
     const headings = [...changelog.matchAll(/^## (.*)$/gm)].map(([, heading]) => heading)
     t.equal(headings[0], '[Unreleased]')
     t.equal(headings.length, versions.length + 1, 'there are no other headings')
-    const numbers = versions.map((version) =>
-      version
-        .split('.')
-        .map(Number)
-        .reduce((sum, n) => sum * 1e4 + n, 0),
-    )
+    const numbers = versions.map((version) => {
+      const [release = '', candidate = '9999'] = version.split('-rc.')
+      return [...release.split('.'), candidate].map(Number).reduce((sum, n) => sum * 1e4 + n, 0)
+    })
     t.strictSame(
       numbers,
       numbers.toSorted((a, b) => b - a),
@@ -238,6 +238,11 @@ await t.test('the versions', async (t) => {
       cases.map(([, , next]) => next),
     )
     t.equal(nextVersion('## [Unreleased]\n\n### Added\n\n- x\n', '0.1.0'), '0.1.0', 'the first release')
+    t.equal(
+      nextVersion(log('', '1.0.0-rc.2'), '1.0.0-rc.2'),
+      '1.0.0',
+      'after a candidate, the release itself',
+    )
     t.throws(() => nextVersion(log('', '1.2.3'), '1.2.3'), /nothing to release/)
   })
 })

@@ -46,6 +46,8 @@ const CONTRACT: readonly { readonly files: RegExp; readonly names: RegExp }[] = 
     names:
       /(?<!^ *(?:\/\*|\*|\/\/).*)(?:'calls\.refused'|[.#-]refus(?:ed|al)\b|"refused|\brefus(?:ed|al)(?=\s?[:,})?!])|\bsharedTierUp\b)/gm,
   },
+  // The same members in the description of that JSON.
+  { files: /^docs\/runbooks\.md/, names: /`(?:refusal|refused|sharedTierUp)`/g },
 ]
 
 /** Everything that a user or a contributor reads, generated files and the history (CHANGELOG.md) left out. */

@@ -118,10 +118,10 @@ await t.test(
     await clock.advance(ttlMs + staleIfErrorMs + 1)
     source.failAll('UpstreamFailed')
     const code = await get().then(
-    () => 'answered',
-    (error: unknown) => (error as { code: string }).code,
-  )
-  t.equal(code, 'UpstreamFailed')
+      () => 'answered',
+      (error: unknown) => (error as { code: string }).code,
+    )
+    t.equal(code, 'UpstreamFailed')
   },
 )
 
