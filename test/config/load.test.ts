@@ -32,7 +32,7 @@ await t.test('defaults', async (t) => {
       clients: { keys: null, perSecond: 0, maxInFlight: 0, trustedProxies: null },
       admin: { host: '127.0.0.1', port: 8081 },
       drain: { delayMs: 0, timeoutMs: 10_000 },
-      log: { level: 'info', access: false },
+      log: { level: 'info', access: false, clientAddress: 'off' },
       warnings: [],
     })
   })

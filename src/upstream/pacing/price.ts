@@ -77,7 +77,7 @@ export class Price {
   #isRationing = true
   #resetAt: number
   #spent: number
-  #lookups: number
+  #lookups = 0
   /** Calls planned and made, fading over MEMORY_CALLS planned calls. */
   #planned = 0
   #made = 0
@@ -87,7 +87,7 @@ export class Price {
   #projected: number
 
   constructor({ ttlMs, maxTtlMs }: PriceOptions, deps: PriceDeps) {
-    const { quota, clock, lookups } = deps
+    const { quota, clock } = deps
     this.#deps = deps
     this.#demand = new DemandForecast(clock)
     this.#stores = ttlMs > 0
@@ -99,7 +99,7 @@ export class Price {
     this.#nextUpdateAt = this.#startedAt + (INITIAL_UPDATES_MS[0] as number)
     this.#resetAt = quota.resetAtMs
     this.#spent = quota.spent
-    this.#lookups = lookups()
+
     this.#projected = quota.remaining
   }
 
