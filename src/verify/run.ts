@@ -98,12 +98,17 @@ async function remainingCalls(
   for (const check of STATUS_CHECKS) found(await check(client, first))
 }
 
-/** A station that changed its connectors contradicts nothing: its answers were of two versions of the data. */
+/**
+ * While upstream serves two versions of its data, a comparison contradicts nothing: its answers may be of both, though the
+ * full ones happened to be equal.
+ */
 function withdrawUnsteady(findings: Findings, { unsteady, compared }: Stations): void {
+  const [station] = unsteady
+  if (station === undefined) return
+  const seen = `the connectors of ${station} changed meanwhile: upstream serves two versions of its data; try again later`
   for (const id of Object.keys(ASSUMPTIONS) as AssumptionId[]) {
-    const station = compared.get(id === 'connector-set-untouched' ? 'connector-set-drops' : id)
-    if (findings[id]?.verdict !== 'contradicted' || station === undefined || !unsteady.has(station)) continue
-    const seen = `the connectors of ${station} changed meanwhile: upstream serves two versions of its data; try again later`
+    const isCompared = compared.has(id === 'connector-set-untouched' ? 'connector-set-drops' : id)
+    if (!isCompared || findings[id]?.verdict !== 'contradicted') continue
     findings[id] = { ...inconclusive(seen), ...(id === 'power-filter' && { reading: null }) }
   }
 }

@@ -12,6 +12,12 @@ export interface Full {
   readonly call: number
 }
 
+/** What the responses to the requests show, given the full answer. */
+type Judge<T> = (
+  full: Full,
+  replies: readonly Reply[],
+) => { readonly result: T; readonly isContradicted: boolean }
+
 const MAX_TRIES = 3
 
 /** The unfiltered answers of the stations, and comparisons with filtered ones. */
@@ -19,7 +25,7 @@ export class Stations {
   readonly #client: Pick<UpstreamClient, 'ask' | 'calls'>
   readonly #latest = new Map<string, Full>()
   readonly #unsteady = new Set<string>()
-  readonly #compared = new Map<string, string>()
+  readonly #compared = new Set<string>()
   /** Every good answer, in order. */
   readonly fulls: Full[] = []
   /** The response to the last request for a full answer. */
@@ -41,8 +47,8 @@ export class Stations {
     return this.#unsteady
   }
 
-  /** The stations of the last comparisons, by the label of their requests. */
-  get compared(): ReadonlyMap<string, string> {
+  /** The labels of the requests that were compared with full answers. */
+  get compared(): ReadonlySet<string> {
     return this.#compared
   }
 
@@ -62,30 +68,36 @@ export class Stations {
   }
 
   /**
-   * Asks for the full answer, the requests, and the full answer again, until both full answers are equal. A result that
-   * contradicts an assumption counts only if one more full answer is still the same: two versions of the data by turns
-   * would give equal full answers before and after.
+   * Asks for the full answer, the requests, and the full answer again, and judges the responses if both full answers are
+   * equal; else it tries again. Two versions of the data by turns would give equal full answers all the same, so a
+   * contradiction counts only if it repeats one call later.
    * @returns null after three tries
    */
-  async compare<T>(
-    id: string,
-    requests: readonly Request[],
-    judge: (
-      full: Full,
-      replies: readonly Reply[],
-    ) => { readonly result: T; readonly isContradicted: boolean },
-  ): Promise<T | null> {
-    for (const { label } of requests) this.#compared.set(label, id)
+  async compare<T>(id: string, requests: readonly Request[], judge: Judge<T>): Promise<T | null> {
+    for (const { label } of requests) this.#compared.add(label)
     for (let tries = 0; tries < MAX_TRIES && !this.#unsteady.has(id); tries++) {
-      const before = this.#justAsked(id) ?? (await this.full(id))
-      const replies: Reply[] = []
-      for (const request of requests) replies.push(await this.#client.ask(request))
-      const after = await this.full(id)
-      if (!isSame(before, after) || replies.some(hasFailed)) continue
-      const { result, isContradicted } = judge(after as Full, replies)
-      if (!isContradicted || isSame(after, await this.full(id))) return result
+      const first = await this.#ask(id, requests, judge)
+      if (first === null) continue
+      if (!first.isContradicted) return first.result
+      await this.full(id)
+      if (this.#unsteady.has(id)) break
+      const second = await this.#ask(id, requests, judge)
+      if (second?.isContradicted === true) return second.result
     }
     return null
+  }
+
+  /** One comparison; null if the full answers differ, or a response says nothing. */
+  async #ask<T>(
+    id: string,
+    requests: readonly Request[],
+    judge: Judge<T>,
+  ): Promise<ReturnType<Judge<T>> | null> {
+    const before = this.#justAsked(id) ?? (await this.full(id))
+    const replies: Reply[] = []
+    for (const request of requests) replies.push(await this.#client.ask(request))
+    const after = await this.full(id)
+    return isSame(before, after) && !replies.some(hasFailed) ? judge(after as Full, replies) : null
   }
 
   #justAsked(id: string): Full | null {
