@@ -35,15 +35,15 @@ function compareXml({ status, text }: Reply, expected: string): Finding {
 }
 
 /** Where two trees differ first, in document order. */
-function firstDifference(theirs: Element, ours: Element, path: string): string {
-  const here = `${path}/${ours.name}`
-  if (theirs.name !== ours.name) return `${here}: upstream has <${theirs.name}>`
-  for (const [at, child] of ours.children.entries()) {
+function firstDifference(theirs: Element, expected: Element, path: string): string {
+  const here = `${path}/${expected.name}`
+  if (theirs.name !== expected.name) return `${here}: upstream has <${theirs.name}>`
+  for (const [at, child] of expected.children.entries()) {
     const other = theirs.children[at]
     if (other === undefined) return `${here}: upstream has no <${child.name}> there`
     if (!isDeepStrictEqual(other, child)) return firstDifference(other, child, here)
   }
-  const more = theirs.children[ours.children.length]
+  const more = theirs.children[expected.children.length]
   return more === undefined
     ? `${here}: upstream has another text`
     : `${here}: upstream also has <${more.name}>`

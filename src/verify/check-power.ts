@@ -61,7 +61,7 @@ function verdictOn(
   if (!possible.includes(configured)) return { ...contradicted(`${possible.join(' or ')}: ${seen}`), ...all }
   if (others.length === 0) return { ...confirmed(`${reading}: ${seen}`), ...all }
   const why = isUnsettled ? UNSETTLED : WHAT_TO_NAME
-  return { ...inconclusive(`cannot tell ${possible.join(', ')} apart: ${why}`), ...all }
+  return { ...inconclusive(`each of ${possible.join(', ')} fits: ${why}`), ...all }
 }
 
 async function compareReadings(stations: Stations, { id, bounds }: Candidate, configured: PowerFilter) {

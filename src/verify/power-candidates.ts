@@ -11,7 +11,7 @@ export interface Bounds {
   readonly max: number | null
 }
 
-/** A station and bounds whose answers differ between what a check has to tell apart. */
+/** A station and bounds whose answers differ between what a check has to separate. */
 export interface Candidate {
   readonly id: string
   readonly bounds: Bounds
