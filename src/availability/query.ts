@@ -67,12 +67,12 @@ function decode(raw: string): Record<Parameter, string[]> {
 }
 
 /** Names that clients confuse with `chargingAvailability`, from TomTom's documents and from POIs of its search. */
-const LOOKALIKES: readonly string[] = ['chargingAvailabilityId', 'chargingAvailability.id', 'id']
+const LOOKALIKES: ReadonlySet<string> = new Set(['chargingAvailabilityId', 'chargingAvailability.id', 'id'])
 
 /** The first parameter that was probably meant to be `chargingAvailability`. */
 function lookalikeIn(raw: string): string | undefined {
   const names = raw.split('&').map((part) => textOf(part.split('=', 1)[0] as string))
-  return names.find((name) => LOOKALIKES.includes(name))
+  return names.find((name) => LOOKALIKES.has(name))
 }
 
 function textOf(encoded: string): string {

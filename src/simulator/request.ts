@@ -87,6 +87,10 @@ function parseFilter(parameters: URLSearchParams, deviations: Deviations): Filte
   return { types: parseTypes(parameters, deviations), minPowerKW, maxPowerKW }
 }
 
+function isDocumented(type: string): boolean {
+  return Object.hasOwn(CONNECTOR_TYPES, type)
+}
+
 /** The union of all `connectorSet` parameters, each a comma-separated list; null if they have no names. */
 function parseTypes(parameters: URLSearchParams, deviations: Deviations): Set<string> | null {
   const lists = parameters.getAll('connectorSet')
@@ -94,8 +98,7 @@ function parseTypes(parameters: URLSearchParams, deviations: Deviations): Set<st
     .flatMap((list) => list.split(','))
     .filter((name) => name !== '')
   if (!names.every((name) => TYPE_NAME.test(name))) throw invalid('connectorSet', 'expected connector types')
-  const isKnown = (name: string) => Object.hasOwn(CONNECTOR_TYPES, name)
-  if (deviations.has('connector-set-checked') && !names.every(isKnown)) {
+  if (deviations.has('connector-set-checked') && !names.every(isDocumented)) {
     throw invalid('connectorSet', 'expected connector types')
   }
   return names.length === 0 ? null : new Set(names)

@@ -73,12 +73,17 @@ function sumsOf(connector: Connector): number[] {
   const { current } = connector.availability
   const states = isObject(current) ? Object.keys(current) : [...COUNTS]
   const rows = rowsOf(connector)
-  const sumOf = (counts: unknown) =>
-    states.reduce((sum, name) => sum + (isObject(counts) ? Number(counts[name] ?? 0) : 0), 0)
+  const sumOf = (counts: unknown) => states.reduce((sum, name) => sum + countOf(counts, name), 0)
   return [
     sumOf(current),
     ...(rows.length === 0 ? [] : [rows.reduce<number>((sum, row) => sum + sumOf(row), 0)]),
   ]
+}
+
+/** What is no number is no count. */
+function countOf(counts: unknown, name: string): number {
+  const count = isObject(counts) ? counts[name] : undefined
+  return typeof count === 'number' ? count : 0
 }
 
 const STRING = /"(?:[^"\\]|\\.)*"/g

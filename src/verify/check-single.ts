@@ -56,7 +56,9 @@ export function checkEchoed(full: Full | null): Findings {
 }
 
 export function checkReplaced(reply: Reply | null): Findings {
-  if (reply === null) return { 'tracking-id-replaced': inconclusive('there was no answer') }
+  if (reply === null || reply.status === null || reply.status >= 500) {
+    return { 'tracking-id-replaced': inconclusive('there was no answer') }
+  }
   const value = reply.headers['tracking-id'] ?? ''
   const isReplaced = /^[a-zA-Z0-9-]{1,100}$/.test(value)
   return {

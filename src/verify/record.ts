@@ -18,8 +18,8 @@ export function createRecord(directory: string | null, mask: Mask): (exchange: E
 
 function textOf({ method, path, requestHeaders, reply }: Exchange): string {
   const { status, headers, text, problem } = reply
-  const request = [`${method} ${path}`, ...headerLines(requestHeaders)]
-  const response = [`${status ?? 'no response'}`, ...headerLines(headers)]
+  const request = [`${method} ${path} HTTP/1.1`, ...headerLines(requestHeaders)]
+  const response = [status === null ? 'no response' : `HTTP/1.1 ${status}`, ...headerLines(headers)]
   return [...request, '', ...response, '', problem === null ? text : `(${problem})`, ''].join('\n')
 }
 

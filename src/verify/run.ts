@@ -44,7 +44,7 @@ export async function verify(client: UpstreamClient, options: RunOptions): Promi
   const findings: Findings = {}
   let failure: string | null = null
   try {
-    failure = await firstCall(stations, options.stations, findings)
+    failure = await firstAnswers(stations, options, findings)
     if (failure === null) await remainingCalls(client, stations, { options, findings })
   } catch (error) {
     if (!(error instanceof RunEnded)) throw error
@@ -58,18 +58,22 @@ export async function verify(client: UpstreamClient, options: RunOptions): Promi
   return { findings, advice: adviceFor(findings), calls: client.calls, stopped: client.stopped, failure }
 }
 
-/** Why nothing can be found out, else null. */
-async function firstCall(
+/** Asks for the full answer of each station. Returns why nothing can be found out, else null. */
+async function firstAnswers(
   stations: Stations,
-  [id]: readonly string[],
+  options: RunOptions,
   findings: Findings,
 ): Promise<string | null> {
-  const full = await stations.full(id as string, { headers: FIRST_HEADERS })
+  const [first, ...others] = options.stations as [string, ...string[]]
+  const full = await stations.full(first, { headers: FIRST_HEADERS })
   const { status = null, problem = null } = stations.lastReply ?? {}
   if (status === null) return `nobody answers: ${problem}`
   if (status >= 300 && status < 400) return `upstream redirects (status ${status}): check TOMTOM_BASE_URL`
   Object.assign(findings, checkEchoed(full))
-  return null
+  const affordable = Math.floor(options.maxCalls * SHARE_OF_FIRST_ANSWERS)
+  for (const id of others.slice(0, affordable)) await stations.full(id)
+  const { status: last = null, problem: reason = null } = stations.lastReply ?? {}
+  return stations.fulls.length > 0 ? null : `no station has an answer: ${reason ?? `status ${last}`}`
 }
 
 interface Run {
@@ -83,9 +87,7 @@ async function remainingCalls(
   { options, findings }: Run,
 ): Promise<void> {
   const found = (more: Findings) => void Object.assign(findings, more)
-  const [first, ...others] = options.stations as [string, ...string[]]
-  const affordable = Math.floor(options.maxCalls * SHARE_OF_FIRST_ANSWERS)
-  for (const id of others.slice(0, affordable)) await stations.full(id)
+  const [first] = options.stations as [string]
   await stations.full(first, {
     label: 'tracking-id-replaced',
     headers: { 'tracking-id': MALFORMED_TRACKING_ID },
