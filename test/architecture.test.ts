@@ -71,9 +71,11 @@ const noCycles: Rule = (files) => {
   return cycles
 }
 
+const PROCESSES: ReadonlySet<string> = new Set(['src/main.ts', 'src/simulator/main.ts', 'src/verify/main.ts'])
+
 const processInMain: Rule = (files) =>
   files
-    .filter(({ path }) => path !== 'src/main.ts' && path !== 'src/simulator/main.ts')
+    .filter(({ path }) => !PROCESSES.has(path))
     .filter(
       ({ imports, nodes }) =>
         imports.some(({ target }) => /^(?:node:)?process$/.test(target)) ||

@@ -13,16 +13,18 @@ export interface Answer {
 const TRACKING_ID = /^[a-zA-Z0-9-]{1,100}$/
 
 /** The headers of every response: those of the gateway, of the endpoint and of faults. */
-export function commonHeaders({ headers }: Call): Record<string, string> {
+export function commonHeaders({ headers, deviations }: Call): Record<string, string> {
   const received = headers['tracking-id']
-  const isValid = typeof received === 'string' && TRACKING_ID.test(received)
-  const trackingId = isValid ? received : randomUUID()
+  const isGiven = typeof received === 'string' && !deviations.has('tracking-id-new')
+  const isEchoed = isGiven && (TRACKING_ID.test(received) || deviations.has('tracking-id-any'))
+  const trackingId = isEchoed ? received : randomUUID()
   return { Server: 'tomtom', 'Tracking-ID': trackingId, 'X-TomTom-Processed-By': 'simulator' }
 }
 
 /** Sends the response, compressed with gzip if the caller accepts it. */
 export function send(call: Call, response: ServerResponse, { status, headers, body }: Answer): void {
-  const compress = body !== '' && acceptsGzip(call.headers['accept-encoding'])
+  const mayCompress = body !== '' && !call.deviations.has('no-gzip')
+  const compress = mayCompress && acceptsGzip(call.headers['accept-encoding'])
   const bytes = compress ? gzipSync(body) : Buffer.from(body)
   response.writeHead(status, {
     ...commonHeaders(call),

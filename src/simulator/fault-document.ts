@@ -1,3 +1,5 @@
+import type { Deviation } from './deviations.ts'
+import { DEVIATIONS } from './deviations.ts'
 import { GATEWAY_ANSWERS } from './gateway.ts'
 import type { GatewayAnswer } from './gateway.ts'
 
@@ -37,11 +39,16 @@ export type Outcome =
     }
 
 /**
- * An outcome, a delay before the response, or both. Without `probability` it applies to every call, without `times` to
+ * An outcome or a deviation of the normal response, a delay before it, or both. Without `probability` it applies to every call, without `times` to
  * any number of them.
  */
-export type Fault = (Outcome | { readonly outcome?: never; readonly latencyMs: number }) & {
+export type Fault = (
+  | Outcome
+  | { readonly outcome?: never; readonly latencyMs: number }
+  | { readonly outcome?: never; readonly deviation: Deviation }
+) & {
   readonly latencyMs?: number
+  readonly deviation?: Deviation
   /** From 0 to 1. */
   readonly probability?: number
   /** The number of calls after which it ends. */
@@ -83,6 +90,7 @@ const OUTCOMES: readonly Outcome['outcome'][] = [
 const MEMBERS: Readonly<Record<string, Member>> = {
   outcome: oneOf(OUTCOMES),
   latencyMs: number(0, 3_600_000),
+  deviation: oneOf(DEVIATIONS),
   probability: number(0, 1),
   times: whole(1, Number.MAX_SAFE_INTEGER),
   status: { ...whole(400, 599), of: 'status' },
@@ -114,8 +122,8 @@ function problemsOf(item: unknown): string[] {
   if (typeof item !== 'object' || item === null) return [`expected an object, got ${JSON.stringify(item)}`]
   const fault = item as Record<string, unknown>
   const problems = Object.keys(fault).flatMap((name) => problemOf(name, fault) ?? [])
-  if (fault.outcome === undefined && fault.latencyMs === undefined) {
-    problems.push('outcome, latencyMs: expected one of them, got neither')
+  if ([fault.outcome, fault.latencyMs, fault.deviation].every((one) => one === undefined)) {
+    problems.push('outcome, latencyMs, deviation: expected one of them, got none')
   }
   if (fault.outcome === 'status' && fault.status === undefined && fault.body === undefined) {
     problems.push("status, body: expected one of them for outcome 'status', got neither")

@@ -1,3 +1,4 @@
+import type { Deviation } from './deviations.ts'
 import type { Fault, Outcome } from './fault-document.ts'
 import { parseFaults } from './fault-document.ts'
 import type { Random } from './random.ts'
@@ -7,6 +8,8 @@ export interface FaultDecision {
   readonly latencyMs: number
   /** null for the normal response. */
   readonly outcome: Outcome | null
+  /** How the normal response differs from the endpoint's. */
+  readonly deviations: readonly Deviation[]
 }
 
 /** The active faults, each with the number of calls that it still applies to. */
@@ -35,13 +38,15 @@ export class Faults {
   decide(): FaultDecision {
     let latencyMs = 0
     let outcome: Outcome | null = null
+    const deviations: Deviation[] = []
     this.#faults = this.#faults.flatMap((fault) => {
       if ((fault.outcome !== undefined && outcome !== null) || !this.#applies(fault)) return [fault]
       latencyMs += fault.latencyMs ?? 0
+      if (fault.deviation !== undefined) deviations.push(fault.deviation)
       if (fault.outcome !== undefined) outcome = fault
       return withOneLess(fault)
     })
-    return { latencyMs, outcome }
+    return { latencyMs, outcome, deviations }
   }
 
   #applies({ probability }: Fault): boolean {

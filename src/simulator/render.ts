@@ -1,3 +1,5 @@
+import type { Deviations } from './deviations.ts'
+import { NO_DEVIATIONS } from './deviations.ts'
 import type { Connector, Format, PowerLevel, StationBody } from './model.ts'
 import { COUNTS } from './model.ts'
 import type { EndpointError } from './request.ts'
@@ -7,8 +9,13 @@ export const CONTENT_TYPES: Readonly<Record<Format, string>> = {
   xml: 'application/xml; charset=utf-8',
 }
 
-export function renderStation(station: StationBody, format: Format): string {
-  return format === 'json' ? minified(station) : stationXml(station)
+export function renderStation(
+  station: StationBody,
+  format: Format,
+  deviations: Deviations = NO_DEVIATIONS,
+): string {
+  if (format === 'xml') return stationXml(station, deviations)
+  return deviations.has('numbers') ? JSON.stringify(station) : minified(station)
 }
 
 /** The documented error. Its XML form has no status. */
@@ -37,11 +44,10 @@ function double(value: number): string {
   return /^-?\d+$/.test(String(value)) ? `${value}.0` : JSON.stringify(value)
 }
 
-function stationXml({ chargingAvailability, connectors }: StationBody): string {
-  const body = [
-    element('chargingAvailability', chargingAvailability),
-    ...wrap('connectors', connectors.flatMap(connectorXml)),
-  ]
+function stationXml({ chargingAvailability, connectors }: StationBody, deviations: Deviations): string {
+  const id = element('chargingAvailability', chargingAvailability)
+  const list = wrap('connectors', connectors.flatMap(connectorXml))
+  const body = deviations.has('xml-order') ? [...list, id] : [id, ...list]
   return lines(['<?xml version="1.0" encoding="UTF-8"?>', ...wrap('response', body)])
 }
 

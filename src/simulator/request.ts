@@ -1,6 +1,9 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import type { Deviation, Deviations } from './deviations.ts'
+import { NO_DEVIATIONS } from './deviations.ts'
 import type { Filter } from './filter.ts'
 import type { Format } from './model.ts'
+import { CONNECTOR_TYPES } from './stations.ts'
 
 /** A request as received, split but not validated. The path is not decoded. */
 export interface Call {
@@ -8,6 +11,8 @@ export interface Call {
   readonly path: string
   readonly parameters: URLSearchParams
   readonly headers: IncomingHttpHeaders
+  /** How its response differs from the endpoint's. */
+  readonly deviations: Deviations
 }
 
 /** A valid request for the availability of a station. */
@@ -40,7 +45,8 @@ const TYPE_NAME = /^[A-Za-z0-9]{1,64}$/
 export function parseCall({ method = 'GET', url = '/', headers }: IncomingMessage): Call {
   const mark = url.indexOf('?')
   const path = mark < 0 ? url : url.slice(0, mark)
-  return { method, path, parameters: new URLSearchParams(url.slice(path.length)), headers }
+  const parameters = new URLSearchParams(url.slice(path.length))
+  return { method, path, parameters, headers, deviations: NO_DEVIATIONS }
 }
 
 /** The format of the endpoint's errors for this path. */
@@ -52,43 +58,57 @@ export function errorFormat({ path }: Call): Format {
  * Validates a call.
  * @throws EndpointError 404, 405 or 400, checked in this order
  */
-export function parseRequest({ method, path, parameters }: Call): AvailabilityRequest {
+export function parseRequest({ method, path, parameters, deviations }: Call): AvailabilityRequest {
   const ext = ENDPOINT.exec(path)?.[1]
   if (ext === undefined) throw new EndpointError(404, 'NotFound', 'Resource not found')
-  if (method !== 'GET') throw new EndpointError(405, 'MethodNotAllowed', 'Method not allowed')
-  if (ext !== 'json' && ext !== 'xml') throw invalid('ext', 'expected json or xml')
-  return { id: parseId(parameters), format: ext, filter: parseFilter(parameters) }
+  const isAllowed = method === 'GET' || deviations.has(method.toLowerCase() as Deviation)
+  if (!isAllowed) throw new EndpointError(405, 'MethodNotAllowed', 'Method not allowed')
+  const isFormat = ext === 'json' || ext === 'xml'
+  if (!isFormat && !deviations.has('any-ext')) throw invalid('ext', 'expected json or xml')
+  const format = isFormat ? ext : 'json'
+  return { id: parseId(parameters, deviations), format, filter: parseFilter(parameters, deviations) }
 }
 
-function parseId(parameters: URLSearchParams): string {
+function parseId(parameters: URLSearchParams, deviations: Deviations): string {
   const id = single(parameters, 'chargingAvailability')
   if (id !== null && id !== '') return id
+  if (deviations.has('missing-id')) return ''
   const named = "parameter 'chargingAvailability'"
   throw new EndpointError(400, 'MissingParameter', `Missing ${named}`, `Missing required ${named}.`)
 }
 
-function parseFilter(parameters: URLSearchParams): Filter {
-  const minPowerKW = parsePower(parameters, 'minPowerKW')
-  const maxPowerKW = parsePower(parameters, 'maxPowerKW')
-  if (minPowerKW !== null && maxPowerKW !== null && minPowerKW > maxPowerKW) {
+function parseFilter(parameters: URLSearchParams, deviations: Deviations): Filter {
+  const minPowerKW = parsePower(parameters, 'minPowerKW', deviations)
+  const maxPowerKW = parsePower(parameters, 'maxPowerKW', deviations)
+  const isReversed = minPowerKW !== null && maxPowerKW !== null && minPowerKW > maxPowerKW
+  if (isReversed && !deviations.has('power-min-over-max')) {
     throw invalid('minPowerKW', 'expected at most maxPowerKW')
   }
-  return { types: parseTypes(parameters), minPowerKW, maxPowerKW }
+  return { types: parseTypes(parameters, deviations), minPowerKW, maxPowerKW }
+}
+
+function isDocumented(type: string): boolean {
+  return Object.hasOwn(CONNECTOR_TYPES, type)
 }
 
 /** The union of all `connectorSet` parameters, each a comma-separated list; null if they have no names. */
-function parseTypes(parameters: URLSearchParams): Set<string> | null {
-  const names = parameters
-    .getAll('connectorSet')
+function parseTypes(parameters: URLSearchParams, deviations: Deviations): Set<string> | null {
+  const lists = parameters.getAll('connectorSet')
+  const names = (deviations.has('connector-set-first') ? lists.slice(0, 1) : lists)
     .flatMap((list) => list.split(','))
     .filter((name) => name !== '')
   if (!names.every((name) => TYPE_NAME.test(name))) throw invalid('connectorSet', 'expected connector types')
+  if (deviations.has('connector-set-checked') && !names.every(isDocumented)) {
+    throw invalid('connectorSet', 'expected connector types')
+  }
   return names.length === 0 ? null : new Set(names)
 }
 
-function parsePower(parameters: URLSearchParams, name: string): number | null {
-  const text = single(parameters, name)
+function parsePower(parameters: URLSearchParams, name: string, deviations: Deviations): number | null {
+  const text = deviations.has('power-twice') ? parameters.get(name) : single(parameters, name)
   if (text === null) return null
+  if (deviations.has('power-negative') && text.startsWith('-')) return 0
+  if (deviations.has('power-text') && Number.isNaN(Number(text))) return null
   const power = DECIMAL.test(text) ? Number(text) : Number.NaN
   if (!Number.isFinite(power)) throw invalid(name, 'expected a decimal number of kW')
   return power

@@ -7,6 +7,7 @@ import { send } from './answer.ts'
 import type { LoggedCall } from './call-log.ts'
 import { CallLog } from './call-log.ts'
 import { CONTROL_PATH, control } from './control.ts'
+import type { Deviation } from './deviations.ts'
 import { endpoint } from './endpoint.ts'
 import type { Fault } from './fault-document.ts'
 import { Faults } from './faults.ts'
@@ -17,7 +18,7 @@ import type { Stations } from './model.ts'
 import type { Random } from './random.ts'
 import type { Call } from './request.ts'
 import { parseCall } from './request.ts'
-import { stationAt } from './stations.ts'
+import { olderVersion, stationAt } from './stations.ts'
 
 /*
  * A simulator of TomTom's endpoint, as its reference documents it and as far as its behaviour is known. The path of a
@@ -47,6 +48,8 @@ export interface SimulatorOptions {
   readonly maxQps?: number
   /** Period of recurring outages in ms, see `createOutages`. Default 0: none. */
   readonly outagePeriodMs?: number
+  /** In force for every call, in addition to those of faults. Default none. */
+  readonly deviations?: readonly Deviation[]
   /** Replaces the generated stations. */
   readonly stations?: Stations
 }
@@ -109,17 +112,29 @@ interface HandlerDeps {
 }
 
 function createRequestHandler(options: SimulatorOptions, { log, faults, now, signal }: HandlerDeps) {
-  const { key = null, maxQps = 0, latencyMs = 0, outagePeriodMs = 0, sleep = pause } = options
+  const {
+    key = null,
+    maxQps = 0,
+    latencyMs = 0,
+    outagePeriodMs = 0,
+    sleep = pause,
+    deviations = [],
+  } = options
   const stations = options.stations ?? ((id) => stationAt(id, now()))
   const gateway = createGateway({ key, maxQps, now })
   const outage = createOutages(outagePeriodMs, now())
-  const normalResponse = (call: Call): Answer => gateway(call) ?? endpoint(call, stations)
+  const older: Stations = (id) => olderVersion(stations(id))
+  const normalResponse = (call: Call): Answer =>
+    gateway(call) ?? endpoint(call, call.deviations.has('roll-out') && log.count % 2 === 0 ? older : stations)
 
   return async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const call = parseCall(request)
-    if (call.path === CONTROL_PATH) return send(call, response, await control(call.method, request, faults))
-    log.add(call, now())
+    const received = parseCall(request)
+    if (received.path === CONTROL_PATH) {
+      return send(received, response, await control(received.method, request, faults))
+    }
+    log.add(received, now())
     const decision = faults.decide()
+    const call = { ...received, deviations: new Set([...deviations, ...decision.deviations]) }
     const delayMs = latencyMs + decision.latencyMs
     if (delayMs > 0) await sleep(delayMs, signal)
     const outcome = decision.outcome ?? outage(now())

@@ -1,3 +1,5 @@
+import type { Deviation } from './deviations.ts'
+import { DEVIATIONS } from './deviations.ts'
 import type { SimulatorOptions } from './server.ts'
 
 /** Invalid settings; the message lists every problem. */
@@ -22,6 +24,7 @@ const WEEK_MS = 7 * 24 * 3_600_000
  * | `SIM_LATENCY` | `0` | ms before every response |
  * | `SIM_MAX_QPS` | `0` | calls per second before a 429; 0 is no limit |
  * | `SIM_HICCUP` | `0` | period in ms of recurring outages (`createOutages`); 0 is none |
+ * | `SIM_DEVIATIONS` | – | names of `deviations.ts`, separated by commas |
  *
  * @throws SettingsError
  */
@@ -41,6 +44,15 @@ export function parseSettings(environment: Readonly<Record<string, string | unde
     latencyMs: whole('SIM_LATENCY', 0, 3_600_000),
     maxQps: whole('SIM_MAX_QPS', 0, 1_000_000),
     outagePeriodMs: whole('SIM_HICCUP', 0, WEEK_MS),
+    deviations: text('SIM_DEVIATIONS', '')
+      .split(',')
+      .filter((name) => name !== '') as Deviation[],
+  }
+  const unknown = options.deviations.filter((name) => !DEVIATIONS.includes(name))
+  if (unknown.length > 0) {
+    problems.push(
+      `SIM_DEVIATIONS: expected names of ${DEVIATIONS.join(', ')}, got ${JSON.stringify(unknown)}`,
+    )
   }
   if (problems.length > 0) throw new SettingsError(problems)
   return options

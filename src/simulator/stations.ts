@@ -54,6 +54,11 @@ export function stationAt(id: string, wallMs: number): StationBody | null {
   return { connectors, chargingAvailability: id }
 }
 
+/** The station before its last connector was added: empty if it has one. */
+export function olderVersion(station: StationBody | null): StationBody | null {
+  return station && { ...station, connectors: station.connectors.slice(0, -1) }
+}
+
 /** `1` is the reference's example. A comma does not separate ids: the whole is one unknown id. */
 function isUnknown(id: string): boolean {
   return id === '1' || id.startsWith('unknown') || id.includes(',')

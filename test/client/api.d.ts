@@ -500,6 +500,7 @@ export interface components {
         ext: "json" | "xml";
         /**
          * @description The station's id, from `dataSources` of a search result. Opaque and case-sensitive; must be given exactly once.
+         *     If it is missing and `chargingAvailabilityId`, `chargingAvailability.id` or `id` is given, the error names that.
          *     The length is counted in UTF-16 code units.
          */
         chargingAvailability: string;
@@ -508,7 +509,11 @@ export interface components {
          *     is used. A type that no connector has is not an error and matches nothing. Empty items are ignored.
          */
         connectorSet: string[];
-        /** @description Minimum power in kW, inclusive. Must not exceed `maxPowerKW`; may be given once. */
+        /**
+         * @description Minimum power in kW, inclusive. Must not exceed `maxPowerKW`; may be given once. A bound keeps the power levels
+         *     within the range and recomputes `current` and `total`; the setting `POWER_FILTER` changes that for a deployment:
+         *     `levels` leaves the counts as they are, `connectors` keeps all levels of a connector with one in the range.
+         */
         minPowerKW: number;
         /** @description Maximum power in kW, inclusive. Must not be below `minPowerKW`; may be given once. */
         maxPowerKW: number;
@@ -538,7 +543,10 @@ export interface components {
         ETag: string;
         /** @description Whole seconds since upstream answered. */
         Age: number;
-        /** @description How the cache handled the request (RFC 9211). */
+        /**
+         * @description How the cache handled the request (RFC 9211). `detail` of a stale answer is the error code that it replaces, or
+         *     `empty-unconfirmed` if upstream's later answer was empty.
+         */
         CacheStatus: string;
         /** @description The content coding of the body, if any. */
         ContentEncoding: "gzip";
@@ -581,6 +589,7 @@ export interface operations {
             query: {
                 /**
                  * @description The station's id, from `dataSources` of a search result. Opaque and case-sensitive; must be given exactly once.
+                 *     If it is missing and `chargingAvailabilityId`, `chargingAvailability.id` or `id` is given, the error names that.
                  *     The length is counted in UTF-16 code units.
                  */
                 chargingAvailability: components["parameters"]["chargingAvailability"];
@@ -589,7 +598,11 @@ export interface operations {
                  *     is used. A type that no connector has is not an error and matches nothing. Empty items are ignored.
                  */
                 connectorSet?: components["parameters"]["connectorSet"];
-                /** @description Minimum power in kW, inclusive. Must not exceed `maxPowerKW`; may be given once. */
+                /**
+                 * @description Minimum power in kW, inclusive. Must not exceed `maxPowerKW`; may be given once. A bound keeps the power levels
+                 *     within the range and recomputes `current` and `total`; the setting `POWER_FILTER` changes that for a deployment:
+                 *     `levels` leaves the counts as they are, `connectors` keeps all levels of a connector with one in the range.
+                 */
                 minPowerKW?: components["parameters"]["minPowerKW"];
                 /** @description Maximum power in kW, inclusive. Must not be below `minPowerKW`; may be given once. */
                 maxPowerKW?: components["parameters"]["maxPowerKW"];

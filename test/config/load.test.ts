@@ -26,6 +26,7 @@ await t.test('defaults', async (t) => {
         maxTtlMs: 86_400_000,
         maxEntries: 100_000,
         maxBytes: 256 * 1024 * 1024,
+        powerFilter: 'recount',
       },
       redis: null,
       public: { host: '0.0.0.0', port: 8080, corsOrigins: '*', docs: true },

@@ -28,6 +28,7 @@ const DEFAULTS: Record<string, string | null> = {
   CACHE_MAX_TTL: '24h',
   CACHE_MAX_ENTRIES: '100000',
   CACHE_MAX_BYTES: '256MB',
+  POWER_FILTER: 'recount',
   REDIS_URL: null,
   HOST: '0.0.0.0',
   PORT: '8080',

@@ -5,6 +5,7 @@ import type { Test } from 'tap'
 import t from 'tap'
 import type { Availability } from '../../src/availability/model.ts'
 import type { Filter } from '../../src/availability/query.ts'
+import type { Deviation } from '../../src/simulator/deviations.ts'
 import { startSimulator } from '../../src/simulator/server.ts'
 import { CONNECTOR_TYPES } from '../../src/simulator/stations.ts'
 import { anyFilter, anyStation, NO_FILTER } from '../support/arbitraries.ts'
@@ -23,8 +24,8 @@ const LONG = { CACHE_TTL: '1h', CACHE_EMPTY_TTL: '1h', CACHE_MAX_TTL: '1h' }
 const SEED = 20_260_115
 
 /** A simulator whose stations do not change, so that two answers can be compared. */
-async function simulator(t: Test) {
-  const started = await startSimulator({ now: () => NOON })
+async function simulator(t: Test, deviations: readonly Deviation[] = []) {
+  const started = await startSimulator({ now: () => NOON, deviations })
   t.teardown(() => started.close())
   return started
 }
@@ -281,3 +282,27 @@ await t.test(
     t.ok(requested >= 150)
   },
 )
+
+for (const powerFilter of ['levels', 'connectors'] as const) {
+  await t.test(
+    `the proxy filters by POWER_FILTER=${powerFilter} as an upstream of that reading does`,
+    async (t) => {
+      const upstream = await simulator(t)
+      const oracle = await simulator(t, [`power-${powerFilter}`])
+      const proxy = await startProxy(upstream.url, { ...LONG, POWER_FILTER: powerFilter })
+      t.teardown(() => proxy.stop())
+      const ids = sample(fc.uuid(), 20)
+      const queries = sample(anyQuery, 200)
+      const differences: string[] = []
+      for (const [i, filters] of queries.entries()) {
+        const ext = i % 2 === 0 ? 'json' : 'xml'
+        const path = pathFor([`chargingAvailability=${ids[i % ids.length]}`, ...filters].join('&'), ext)
+        const answers = [await request(proxy.url, path), await request(oracle.url, path)] as const
+        const [ours, theirs] = answers.map(({ text }) => text) as [string, string]
+        const isSame = ext === 'json' ? ours === theirs : isSameXml(ours, theirs)
+        if (!isSame) differences.push(`${path}: ${ours} instead of ${theirs}`)
+      }
+      t.strictSame(differences, [])
+    },
+  )
+}

@@ -31,8 +31,8 @@ await t.test('the faults over HTTP', async (t) => {
   const invalid: [unknown, RegExp][] = [
     [null, /expected an object, got null/],
     ['reset', /expected an object, got "reset"/],
-    [[[]], /outcome, latencyMs: expected one of them, got neither/],
-    [{}, /outcome, latencyMs: expected one of them, got neither/],
+    [[[]], /outcome, latencyMs, deviation: expected one of them, got none/],
+    [{}, /outcome, latencyMs, deviation: expected one of them, got none/],
     [{ outcome: 'explode' }, /outcome: expected one of status, hang, .*, got "explode"/],
     [{ outcome: 'status' }, /status, body: expected one of them/],
     [{ outcome: 'status', status: 200 }, /status: expected a whole number from 400 to 599, got 200/],
@@ -42,6 +42,7 @@ await t.test('the faults over HTTP', async (t) => {
     [{ outcome: 'hang', status: 500 }, /status: expected only with outcome 'status'/],
     [{ outcome: 'hang', probability: 1.5 }, /probability: expected a number from 0 to 1, got 1.5/],
     [{ outcome: 'hang', times: 0 }, /times: expected a whole number from 1/],
+    [{ deviation: 'none' }, /deviation: expected one of miscounted, .*, got "none"/],
     [{ latencyMs: -1 }, /latencyMs: expected a number from 0/],
     [{ outcome: 'hang', constructor: 1 }, /constructor: expected one of outcome, /],
     [[{ outcome: 'hang' }, { outcome: 'drip', everyMs: 'x' }], /\[1\] everyMs: expected a number/],

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { NO_DEVIATIONS } from '../../src/simulator/deviations.ts'
 import { CallLog } from '../../src/simulator/call-log.ts'
 import type { Fault } from '../../src/simulator/fault-document.ts'
 import { startSimulator } from '../../src/simulator/server.ts'
@@ -55,7 +56,13 @@ await t.test('the gateway', async (t) => {
 
   await t.test('the log keeps the last thousand calls and counts all of them', async (t) => {
     const log = new CallLog()
-    const call = { method: 'GET', path: '/', parameters: new URLSearchParams(), headers: {} }
+    const call = {
+      method: 'GET',
+      path: '/',
+      parameters: new URLSearchParams(),
+      headers: {},
+      deviations: NO_DEVIATIONS,
+    }
     for (let number = 1; number <= 1001; number++) log.add(call, NOON)
     t.equal(log.count, 1001)
     t.equal(log.recent.length, 1000)
@@ -103,6 +110,7 @@ await t.test('the simulator as a server', async (t) => {
       latencyMs: 0,
       maxQps: 0,
       outagePeriodMs: 0,
+      deviations: [],
     })
     const all = {
       SIM_HOST: '::1',
@@ -111,8 +119,17 @@ await t.test('the simulator as a server', async (t) => {
       SIM_LATENCY: '5',
       SIM_MAX_QPS: '6',
       SIM_HICCUP: '7',
+      SIM_DEVIATIONS: 'etag,post',
     }
-    t.same(parseSettings(all), { host: '::1', port: 0, key: 'k', latencyMs: 5, maxQps: 6, outagePeriodMs: 7 })
+    t.same(parseSettings(all), {
+      host: '::1',
+      port: 0,
+      key: 'k',
+      latencyMs: 5,
+      maxQps: 6,
+      outagePeriodMs: 7,
+      deviations: ['etag', 'post'],
+    })
   })
 
   await t.test('all invalid settings are reported at once', async (t) => {
@@ -120,5 +137,8 @@ await t.test('the simulator as a server', async (t) => {
       /SIM_PORT: expected a whole number from 0 to 65535, got "65536"\n.*SIM_LATENCY: .*got "5ms"/
     t.throws(() => parseSettings({ SIM_PORT: '65536', SIM_LATENCY: '5ms' }), { message })
     t.throws(() => parseSettings({ SIM_HICCUP: '-1' }), SettingsError)
+    t.throws(() => parseSettings({ SIM_DEVIATIONS: 'etags' }), {
+      message: /SIM_DEVIATIONS: expected names of/,
+    })
   })
 })

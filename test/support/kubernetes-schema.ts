@@ -29,7 +29,7 @@ interface PrometheusRule {
 }
 type Rule =
   | { record: string; expr: string }
-  | { alert: string; expr: string; for?: string; labels: Record<string, string>; annotations: Record<string, string> }
+  | { alert: string; expr: string; for?: string; keep_firing_for?: string; labels: Record<string, string>; annotations: Record<string, string> }
 `
 
 /** The folder of the package kubernetes-types, or null if it is not installed. */
