@@ -42,7 +42,8 @@ export function createQuota({ config, clock, subscribe, stores, lookups }: Quota
   const stations = config.cache.ttlMs > 0 ? new StationPacing(config.cache, { price: pacing, clock }) : null
   const allowance = new UnknownIdAllowance(quota, clock)
   const forecast = (): QuotaForecast => ({
-    isRationing: pacing.isRationing(),
+    // Before the demand is known calls are released as if rationed; that is no state to report.
+    isRationing: pacing.isRationing() && pacing.isDemandKnown,
     projectedRemaining: pacing.projectedRemaining,
     unknownIdsRemaining: allowance.remaining,
     estimatedCorrectRatio: stations && stations.estimatedCorrectRatio(),

@@ -115,6 +115,11 @@ export class Price {
     return this.#isRationing
   }
 
+  /** Whether there was demand to plan with. */
+  get isDemandKnown(): boolean {
+    return this.#demand.perMs > 0
+  }
+
   /** Calls expected to be left at the reset; negative where the demand exceeds the quota. */
   get projectedRemaining(): number {
     return this.#projected

@@ -55,6 +55,9 @@ const ALWAYS: Readonly<Record<string, MetricContract>> = {
   evproxy_quota_reset_timestamp_seconds: { type: 'gauge' },
   evproxy_quota_projected_remaining: { type: 'gauge' },
   evproxy_quota_rationing: { type: 'gauge' },
+  evproxy_quota_unknown_ids_remaining: { type: 'gauge' },
+  evproxy_cache_estimated_correct_ratio: { type: 'gauge' },
+  evproxy_upstream_answers_total: { type: 'counter', labels: { change: ['first', 'same', 'different'] } },
   evproxy_upstream_held_back_total: {
     type: 'counter',
     labels: { by: ['quota', 'rate', 'circuit', 'cool_down'] },
