@@ -5,7 +5,7 @@
  * logarithm of the popularity, each standing for its neighbours. For each, requests come to the replicas as Poisson
  * processes of their own, and only those matter that miss a memory: the first to a replica after its copy has had its
  * time. That is simulated, by the rules of the service: a copy is fresh for TTL x jitter (0.9 to 1, mostly near 1); a replica that
- * misses takes a fresh copy from the shared tier with what is left of its time, or else calls. Beside the calls stands
+ * misses takes a fresh copy from the shared cache with what is left of its time, or else calls. Beside the calls stands
  * the formula that they should obey: a renewal process, 1 / (T + 1 / rate) a second for each cache that calls by
  * itself. Latency is nil, so the leases have nothing to do here: what they are for is measured by bench/replicas.mjs.
  *

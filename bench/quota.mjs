@@ -9,7 +9,7 @@ import { Cache } from '../dist/cache/cache.js'
 import { ServiceError } from '../dist/errors.js'
 import { LocalQuota } from '../dist/upstream/state/quota-ledger.js'
 import { createPacer } from '../dist/upstream/pacing/pacer.js'
-import { withQuota } from '../dist/upstream/policies/quota.js'
+import { QuotaPolicy } from '../dist/upstream/policies/quota.js'
 import { randomNumbers, STATIONS, zipf } from './lib/stations.mjs'
 
 const DAY = 86_400_000
@@ -43,10 +43,10 @@ async function liveThrough(requests, { limit, paced, ttlMs }) {
     calls++
     return { connectors: [{ type: 'A', availability: {} }], chargingAvailability: id }
   }
-  const budget = new LocalQuota({ limit, per: 'day' }, clock)
-  const pacing = createPacer({ ttlMs, maxTtlMs: MAX_TTL }, { budget, usage: () => cache, clock })
+  const ledger = new LocalQuota({ limit, per: 'day' }, clock)
+  const pacing = createPacer({ ttlMs, maxTtlMs: MAX_TTL }, { ledger, usage: () => cache, clock })
   const source = paced
-    ? withQuota(upstream, budget, pacing, { quotaSpent() {} })
+    ? new QuotaPolicy({ ledger, pacing, observer: { quotaSpent() {} } }).policy(upstream)
     : spendUntilGone(upstream, limit, clock)
   const options = {
     ttlMs,

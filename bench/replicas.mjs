@@ -1,9 +1,9 @@
 /**
- * What replicas cost upstream, alone and with a shared tier: the same Zipf traffic, spread at random over 1, 2, 4 and
- * 8 replicas, each a cache of its own; a real redis-server between them. Beside it the least that a single shared cache
- * could do with that traffic, and what the shared tier adds to a miss and to a hit.
+ * Upstream calls of several replicas, with and without a shared cache: the same Zipf traffic, spread at random over 1,
+ * 2, 4 and 8 replicas, and a real redis-server. For comparison the fewest calls that one cache could make with that
+ * traffic, and what the shared cache adds to a miss and to a hit.
  *
- * Real time, for Redis knows no other. Usage: npm run build && node bench/replicas.mjs
+ * In real time, because Redis uses its own clock. Usage: npm run build && node bench/replicas.mjs
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -30,7 +30,7 @@ const FLEETS = [1, 2, 4, 8]
 const MISSES = 1_000
 const HITS = 1_000_000
 
-/** Moments in ms and stations: a Poisson process, the same in every run. */
+/** Times in ms and stations: a Poisson process, the same in every run. */
 function traffic(seed) {
   const random = randomNumbers(seed)
   const draw = zipf(random, STATIONS)
@@ -42,7 +42,7 @@ function traffic(seed) {
   }
 }
 
-/** Calls of one cache without latency: each at the first request after the answer before has had its time. */
+/** The calls of one cache without latency: one at the first request after the last answer became stale. */
 function leastCalls(requests) {
   const random = randomNumbers(3)
   const freshUntil = new Map()
@@ -55,21 +55,20 @@ function leastCalls(requests) {
   return calls
 }
 
-/** An upstream's sleeves, with limits so wide that nothing is held back. */
-function sleeves(tier, source) {
-  const limits = { limit: 1e9, per: 'month' }
-  const parts = { clock: systemClock, observer: broadcast([]), apiKey: () => 'key', random: Math.random }
-  const budget = tier
-    ? new SharedQuota(limits, { ledger: tier.quota, clock: systemClock, share: 1 })
-    : new LocalQuota(limits, systemClock)
-  const quota = { budget, pacing: { isRationing: () => false } }
-  const shared = { tokens: tier?.tokens ?? null, coolDowns: tier?.coolDowns ?? null }
+/** The source with all policies, and limits so wide that no call is delayed. */
+function limited(stores, source) {
+  const limit = { limit: 1e9, per: 'month' }
+  const deps = { clock: systemClock, observer: broadcast([]), apiKey: () => 'key', random: Math.random }
+  const ledger = stores
+    ? new SharedQuota(limit, { store: stores.quota, clock: systemClock, share: 1 })
+    : new LocalQuota(limit, systemClock)
+  const quota = { ledger, pacing: { isRationing: () => false } }
   const options = { perSecond: 100_000, queueTimeoutMs: 1_000, timeoutMs: 3_000 }
-  return withPolicies(options, { ...parts, ...shared, source, quota }).source
+  return withPolicies(options, { ...deps, stores, source, quota }).source
 }
 
-function cacheOn(tier, upstream) {
-  const load = sleeves(tier, upstream)
+function cacheOn(stores, upstream) {
+  const load = limited(stores, upstream)
   const options = {
     ttlMs: TTL_MS,
     emptyTtlMs: TTL_MS,
@@ -86,18 +85,20 @@ function cacheOn(tier, upstream) {
     random: Math.random,
     effectiveTtlMs: () => TTL_MS,
     observer: { lookedUp() {}, evicted() {} },
-    shared: tier && { tier: tier.answers, observer: { sharedLookedUp() {} } },
+    shared: stores && { store: stores.answers, observer: { sharedCacheLookedUp() {} } },
   })
 }
 
 async function open(url) {
-  const observer = { sharedCacheChanged: (up, reason) => up || console.error(`Redis is away: ${reason}`) }
+  const observer = {
+    sharedCacheChanged: (up, reason) => up || console.error(`Redis cannot be reached: ${reason}`),
+  }
   return openRedisStores(redisUrl.parse(url), { clock: systemClock, observer })
 }
 
 const load = async (id) => decodeAvailability(stationBody(id), id)
 
-/** The traffic on so many replicas; gives the calls upstream, and commands sent to Redis. */
+/** Runs the traffic on that many replicas. @returns upstream calls, and commands sent to Redis */
 async function run(replicas, requests, redis) {
   if (redis) await redis.command('FLUSHALL')
   let calls = 0
@@ -106,8 +107,8 @@ async function run(replicas, requests, redis) {
     await wait(UPSTREAM_MS)
     return load(id)
   }
-  const tiers = redis ? await Promise.all(Array.from({ length: replicas }, () => open(redis.url))) : []
-  const caches = Array.from({ length: replicas }, (_, i) => cacheOn(tiers[i] ?? null, counted))
+  const stores = redis ? await Promise.all(Array.from({ length: replicas }, () => open(redis.url))) : []
+  const caches = Array.from({ length: replicas }, (_, i) => cacheOn(stores[i] ?? null, counted))
   const random = randomNumbers(5)
   const before = redis ? await redis.commands() : 0
   const startedAt = performance.now()
@@ -118,14 +119,14 @@ async function run(replicas, requests, redis) {
   }
   await wait(1_000)
   const commands = redis ? (await redis.commands()) - before : 0
-  for (const tier of tiers) tier.close()
+  for (const { close } of stores) close()
   return { calls, commands }
 }
 
-/** Times of misses in ms, one after the other, upstream answering at once; both ways in turn. */
+/** Durations of misses in ms, one after the other, while upstream answers at once; both kinds in turn. */
 async function missTimes(redis) {
-  const tier = await open(redis.url)
-  const [alone, shared] = [cacheOn(null, load), cacheOn(tier, load)]
+  const stores = await open(redis.url)
+  const [alone, shared] = [cacheOn(null, load), cacheOn(stores, load)]
   const times = { alone: [], shared: [] }
   for (let i = 0; i < MISSES; i++) {
     for (const [name, cache] of Object.entries({ alone, shared })) {
@@ -147,7 +148,7 @@ async function missTimes(redis) {
     hits.alone = Math.min(hits.alone, hitNs(alone))
     hits.shared = Math.min(hits.shared, hitNs(shared))
   }
-  tier.close()
+  stores.close()
   other.close()
   return { times, hits }
 }
@@ -199,14 +200,14 @@ for (const replicas of FLEETS) {
 const { times, hits } = await missTimes(redis)
 console.log('\n| | p50 ms | p99 ms |\n| --- | --- | --- |')
 for (const [name, label] of [
-  ['alone', 'miss, no shared tier'],
-  ['shared', 'miss: lease, refusals, token, account'],
+  ['alone', 'miss, no shared cache'],
+  ['shared', 'miss: lease, cool-down, token, quota'],
   ['adopted', 'answer of another replica'],
 ]) {
   console.log(`| ${label} | ${quantile(times[name], 0.5)} | ${quantile(times[name], 0.99)} |`)
 }
 console.log(
-  `\nhit in memory: ${hits.alone.toFixed(0)} ns alone, ${hits.shared.toFixed(0)} ns with a shared tier`,
+  `\nhit in memory: ${hits.alone.toFixed(0)} ns alone, ${hits.shared.toFixed(0)} ns with a shared cache`,
 )
 redis.stop()
 process.exit()

@@ -1,6 +1,6 @@
 // Checks the registry's signatures of all installed packages: npm run audit:signatures
-// A signature that is wrong or missing fails. A registry that serves none, or keys that cannot be reached from here
-// (a mirror, a closed network), is said and passes: nothing was found out then.
+// An invalid or missing signature fails. A registry without signatures, or unreachable signing keys (a mirror, a closed
+// network), are reported and pass.
 import { execFile } from 'node:child_process'
 import { pathToFileURL } from 'node:url'
 
@@ -16,7 +16,7 @@ const UNREACHABLE = new Set([
 ])
 const NOT_SERVED = /installed from a supported registry/
 
-/** What `npm audit signatures --json` found out: `verified`, `unknown` or `bad`, and a line that says so. */
+/** The result of `npm audit signatures --json`: `verified`, `unknown` or `bad`, and a line of text. */
 export function judge(stdout) {
   let report
   try {
@@ -28,10 +28,10 @@ export function judge(stdout) {
   if (Array.isArray(invalid) && Array.isArray(missing)) {
     const names = [...invalid, ...missing].map(({ name, version }) => `${name}@${version}`)
     return names.length === 0
-      ? { verdict: 'verified', text: 'every signature is right' }
+      ? { verdict: 'verified', text: 'every signature is valid' }
       : {
           verdict: 'bad',
-          text: `${invalid.length} wrong and ${missing.length} missing signatures: ${names.join(', ')}`,
+          text: `${invalid.length} invalid and ${missing.length} missing signatures: ${names.join(', ')}`,
         }
   }
   const text = `${error?.code ?? 'no code'}: ${error?.summary ?? 'no summary'}`

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Everything that promtool can say about deploy/prometheus/: configuration, rules, and what the rules do.
+# Checks deploy/prometheus/ with promtool: configuration, rules, and tests of the rules.
 #
 #   scripts/check-prometheus.sh                 configuration, rules, rule tests
-#   scripts/check-prometheus.sh scrape.txt      and a scrape that was saved
+#   scripts/check-prometheus.sh scrape.txt      also a saved scrape
 #   curl -s localhost:8081/metrics | scripts/check-prometheus.sh -
 #
-# Fails at the first thing that is wrong, and when there is no promtool (Debian: apt-get install prometheus).
+# Fails at the first problem, and without promtool (Debian: apt-get install prometheus).
 set -euo pipefail
 
 if ! command -v promtool >/dev/null; then
@@ -27,14 +27,14 @@ case "${1:-}" in
 esac
 cd "$(dirname "$0")/../deploy/prometheus"
 
-# Reads the configuration and every rule file that it names.
+# Checks the configuration and every rule file in it.
 promtool check config --lint=all --lint-fatal prometheus.yml
 promtool test rules tests/*.yml
 
 [ $# -eq 1 ] || exit 0
 
-# Exit code 3 is "parsed, but against the conventions". Three of prom-client's default metrics are: gauges called
-# _total, whose names are not ours to change. So what is said of other metrics is shown, what is said of ours counts.
+# Exit code 3 means "parsed, but against the conventions", as three of prom-client's default metrics are (gauges called
+# _total). So problems of all metrics are printed, and those of evproxy_ metrics fail.
 status=0
 lint=$(promtool check metrics <<<"$scrape" 2>&1) || status=$?
 [ -z "$lint" ] || echo "$lint" >&2
@@ -43,12 +43,12 @@ if [ $status -ne 0 ] && [ $status -ne 3 ]; then
   exit 1
 fi
 if grep -q '^evproxy_' <<<"$lint"; then
-  echo 'the scrape has metrics of ours that are against the conventions' >&2
+  echo 'the scrape has evproxy_ metrics that are against the conventions' >&2
   exit 1
 fi
 count=$(grep -c '^evproxy_' <<<"$scrape" || true)
 if [ "$count" -eq 0 ]; then
-  echo 'the scrape has no metric of ours' >&2
+  echo 'the scrape has no evproxy_ metric' >&2
   exit 1
 fi
-echo "the scrape is in order: $count series of ours"
+echo "the scrape is in order: $count evproxy_ series"

@@ -1,5 +1,5 @@
-// Puts what pages consist of beside the compiled code that serves them; tsc leaves it where it is. The renderer of the
-// API reference comes with its licence: its package is twelve megabytes of which the page needs two.
+// Copies the files of the pages next to the compiled code that serves them, because tsc does not. Of the renderer of the
+// API reference (12 MB) only the needed files are copied (2 MB), with its licence.
 import { cpSync } from 'node:fs'
 import { createRequire } from 'node:module'
 

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Builds the image with what is there: docker, podman or buildah (or BUILDER=…), from a clean checkout. The labels say
-# what it was made of, and the time in it is the commit's, so that the same commit gives the same layers again as far as
-# the builder can (docs/deploy.md says which can).
+# Builds the image with docker, podman or buildah (the first that is installed, or BUILDER=…), from a clean checkout. The
+# labels have the version and the commit; the time is the commit's, so that builds of a commit have the same layers if
+# the builder supports it (see docs/deploy.md).
 # Usage: scripts/image.sh [name:tag [more options of the builder]]
 set -eu
 cd "$(dirname "$0")/.."
@@ -18,8 +18,8 @@ name=${1:-ev-availability-proxy:$version}
 for builder in ${BUILDER:-docker podman buildah}; do
   command -v "$builder" >/dev/null && break
 done
-# podman and buildah leave HEALTHCHECK out of OCI images, and write the time given into every file. Debian's releases of
-# them take no SOURCE_DATE_EPOCH but have --timestamp. Docker knows neither before BuildKit 0.11.
+# podman and buildah omit HEALTHCHECK from OCI images, and set the timestamp on every file. Debian's releases of them have
+# --timestamp instead of SOURCE_DATE_EPOCH. Docker has neither before BuildKit 0.11.
 case $builder in
   docker) set -- build --build-arg "SOURCE_DATE_EPOCH=$epoch" "$@" ;;
   *) set -- build --format docker --timestamp "$epoch" "$@" ;;

@@ -1,13 +1,13 @@
-// Holds the licences of everything that is installed in production to a list: npm run licences
+// Checks the licences of all production packages against a list: npm run licences
 import { readFileSync } from 'node:fs'
 import { pathToFileURL } from 'node:url'
 
-/** Licences that ask for no more than their own text. Another one is a decision for people: docs/releasing.md. */
+/** Licences that require no more than their own text. Adding one is a manual decision: docs/releasing.md. */
 export const ALLOWED = ['0BSD', 'Apache-2.0', 'BlueOak-1.0.0', 'BSD-2-Clause', 'BSD-3-Clause', 'ISC', 'MIT']
 
 /**
- * What is wrong with the licences of a package-lock's production packages, a line each. `readManifest` gives the
- * package.json of a path in the lock; null for what is not installed on this platform.
+ * The production packages of a lockfile with a licence that is not allowed, one line each. `readManifest` returns the
+ * package.json of a path in the lockfile, or null if the package is not installed on this platform.
  */
 export function licenceFaults(lock, readManifest) {
   return Object.entries(lock.packages)
@@ -19,13 +19,13 @@ export function licenceFaults(lock, readManifest) {
     })
 }
 
-/** As a string; `{ type }` and lists of them are how it was written long ago. */
+/** As a string; `{ type }` and lists of them are deprecated forms. */
 function licenceOf({ license, licenses }) {
-  const old = [license ?? licenses ?? []].flat().map((one) => (typeof one === 'string' ? one : one.type))
-  return old.length === 0 ? undefined : old.join(' AND ')
+  const names = [license ?? licenses ?? []].flat().map((one) => (typeof one === 'string' ? one : one.type))
+  return names.length === 0 ? undefined : names.join(' AND ')
 }
 
-/** An SPDX expression of one kind of operator; what is more entangled is for people to read. */
+/** SPDX expressions with both operators are never allowed: they need a manual decision. */
 function isAllowed(licence) {
   const text = String(licence).replace(/^\((.*)\)$/, '$1')
   if (text.includes(' OR ') && text.includes(' AND ')) return false

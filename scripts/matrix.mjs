@@ -1,14 +1,14 @@
 /**
- * Runs the tests on each line of Node that is supported beside the one installed: npm run test:matrix [-- 22 24]
- * The runtimes come from the registry as packages, so nothing else has to be on the machine.
+ * Runs the tests on other supported lines of Node: npm run test:matrix [-- 22 24]
+ * The runtimes are packages of the registry, so nothing else has to be installed.
  */
 import { spawnSync } from 'node:child_process'
 import process from 'node:process'
 
 const LINES = ['22', '24', '26']
-const wanted = process.argv.slice(2)
+const requested = process.argv.slice(2)
 
-const results = (wanted.length > 0 ? wanted : LINES).map((line) => {
+const results = (requested.length > 0 ? requested : LINES).map((line) => {
   console.log(`\n== Node ${line}`)
   const node = `node-${process.platform}-${process.arch}@${line}`
   const { status } = spawnSync(

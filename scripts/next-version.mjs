@@ -1,12 +1,12 @@
-// Prints the version that the next release has, from package.json's and what CHANGELOG.md says under Unreleased
-// (Semantic Versioning; below 1.0.0 a break of the contract raises the second number): node scripts/next-version.mjs
+// Prints the version of the next release, from the version in package.json and the section Unreleased of CHANGELOG.md
+// (Semantic Versioning; below 1.0.0 a breaking change raises the second number): node scripts/next-version.mjs
 import { readFileSync } from 'node:fs'
 import { pathToFileURL } from 'node:url'
 
 const read = (name) => readFileSync(new URL(`../${name}`, import.meta.url), 'utf8')
 const RELEASED = /^## \[(\d+\.\d+\.\d+)\] - \d{4}-\d{2}-\d{2}$/gm
 
-/** The versions that were released, the newest first. */
+/** The released versions, the newest first. */
 export function released(changelog) {
   return [...changelog.matchAll(RELEASED)].map(([, version]) => version)
 }

@@ -1,7 +1,8 @@
 // Prints the types of openapi.yaml for clients in TypeScript: npm run openapi:types puts them into test/client/api.d.ts
 import { register } from 'node:module'
 
-// The generator speaks to the compiler's JavaScript API, which TypeScript 7 no longer has and 6 under its own name has.
+// The generator uses the JavaScript API of the compiler, which TypeScript 7 does not have; version 6 is installed under
+// another name.
 const hook = `export const resolve = (name, context, next) =>
   next(name === 'typescript' ? '@typescript/typescript6' : name, context)`
 register(`data:text/javascript,${encodeURIComponent(hook)}`)

@@ -1,5 +1,4 @@
-// Says what `npm pack` would put into the package, and fails for what does not belong there: npm run pack:check
-// Needs a build.
+// Checks which files `npm pack` would put into the package: npm run pack:check. Needs a build.
 import { execFileSync } from 'node:child_process'
 import { pathToFileURL } from 'node:url'
 
@@ -15,7 +14,7 @@ const REQUIRED = [
 const BELONGS =
   /^(?:[A-Z]+\.md|LICENSE|\.env\.example|openapi\.yaml|package\.json|docs\/[a-z-]+\.md|dist\/[\w./-]+\.(?:js|js\.map|html|css|svg)|dist\/http\/docs\/[\w.-]+-?(?:LICENSE|NOTICE)\.txt)$/
 
-/** What is wrong with a package of these files, a line each. */
+/** Missing and unexpected files of a package, one line each. */
 export function packFaults(paths) {
   return [
     ...REQUIRED.filter((path) => !paths.includes(path)).map((path) => `${path} is missing`),

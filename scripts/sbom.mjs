@@ -1,7 +1,7 @@
-// Writes the bill of materials of what is installed in production (CycloneDX, JSON): npm run sbom [-- FILE]
+// Writes the SBOM of the production packages (CycloneDX, JSON): npm run sbom [-- FILE]
 //
-// `npm sbom --omit dev` leaves out what the tests use as well (lru-cache, for one), so npm is asked about a lock that
-// has nothing else but production.
+// `npm sbom --omit dev` also omits production packages that a development package needs (such as lru-cache), so npm reads
+// a lockfile with production packages alone.
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -21,7 +21,7 @@ try {
   writeFileSync(join(folder, 'package-lock.json'), JSON.stringify({ ...lock, packages }))
   const args = ['sbom', '--sbom-format', 'cyclonedx', '--sbom-type', 'application', '--package-lock-only']
   const sbom = JSON.parse(execFileSync('npm', args, { cwd: folder, encoding: 'utf8', maxBuffer: 2 ** 26 }))
-  sbom.metadata.component.name = manifest.name // npm writes the folder's
+  sbom.metadata.component.name = manifest.name // npm uses the name of the folder
   const file = process.argv[2] ?? 'artefacts/sbom.cdx.json'
   mkdirSync(dirname(file), { recursive: true })
   writeFileSync(file, `${JSON.stringify(sbom, null, 2)}\n`)

@@ -1,19 +1,20 @@
 import { Cache } from './cache/cache.ts'
-import type { Clock } from './lib/clock.ts'
 import type { Config } from './config/load.ts'
 import type { Gauges, Observer } from './events.ts'
-import type { RedisStores } from './redis/stores.ts'
+import type { Clock } from './lib/clock.ts'
 import { openRedisStores } from './redis/stores.ts'
-import type { ApiKey } from './upstream/tomtom/api-key.ts'
-import { LocalQuota } from './upstream/state/quota-ledger.ts'
-import { withPolicies } from './upstream/policies.ts'
+import type { SharedStores } from './stores.ts'
 import type { Usage } from './upstream/pacing/pacer.ts'
 import { createPacer } from './upstream/pacing/pacer.ts'
+import { withPolicies } from './upstream/policies.ts'
+import { LocalQuota } from './upstream/state/quota-ledger.ts'
 import { SharedQuota } from './upstream/state/shared-quota.ts'
+import type { ApiKey } from './upstream/tomtom/api-key.ts'
+import type { TomTom } from './upstream/tomtom/client.ts'
 import { createTomTom } from './upstream/tomtom/client.ts'
 
-/** A flight may outlive the deadlines of what it waits for by this: it is the net below them. */
-const FLIGHT_MARGIN_MS = 50
+/** The deadline of a call in the cache exceeds the sum of the timeouts inside it by this. */
+const DEADLINE_MARGIN_MS = 50
 
 export interface CacheStackDeps {
   readonly config: Config
@@ -21,85 +22,85 @@ export interface CacheStackDeps {
   readonly observer: Observer
   readonly subscribe: (listener: Partial<Observer>) => void
   readonly apiKey: ApiKey
-  /** What upstream is told of us. */
   readonly userAgent: string
 }
 
-/** The cache, and behind it upstream in its sleeves and what replicas share. */
-export async function createCacheStack(parts: CacheStackDeps) {
-  const { config, clock, observer, apiKey, userAgent } = parts
-  const shared = config.redis && (await openRedisStores(config.redis, { clock, observer }))
-  const { source, inFlight, close } = createTomTom(
-    { ...config.upstream, userAgent },
-    { apiKey: apiKey.current, observer, clock },
-  )
-  const quota = openQuota(parts, shared, () => cache)
-  const sleeves = withPolicies(
-    { ...config.upstream, share: config.upstream.limitShare },
-    {
-      source,
-      quota,
-      tokens: shared && shared.tokens,
-      coolDowns: shared && shared.coolDowns,
-      apiKey: apiKey.current,
-      clock,
-      observer,
-      random: Math.random,
-    },
-  )
+type Quota = ReturnType<typeof createQuota>
+
+/** The cache, upstream with its policies behind it, and what replicas share. */
+export async function createCacheStack(deps: CacheStackDeps) {
+  const { config, clock, observer, apiKey, userAgent } = deps
+  const stores = config.redis && (await openRedisStores(config.redis, { clock, observer }))
+  const tomtom = createTomTom({ ...config.upstream, userAgent }, { apiKey: apiKey.current, observer, clock })
+  // The pacer reads the use of the cache, and the cache needs the pacer's TTL: hence the function.
+  const quota = createQuota(deps, stores, () => cache)
+  const upstream = createUpstream(deps, tomtom, quota, stores)
   const effectiveTtlMs = quota?.pacing.ttlMs ?? (() => config.cache.ttlMs)
   const cache: Cache = new Cache(
-    { ...config.cache, ...config.upstream, flightTimeoutMs: flightTimeoutMs(config) },
+    { ...config.cache, ...config.upstream, flightTimeoutMs: deadlineMs(config) },
     {
-      load: sleeves.source,
+      load: upstream.source,
       observer,
       clock,
       random: Math.random,
       effectiveTtlMs,
-      shared: shared && { store: shared.answers, observer },
+      shared: stores && { store: stores.answers, observer },
     },
   )
   const gauges: Omit<Gauges, 'access'> = {
     cache: () => ({ entries: cache.entries, bytes: cache.bytes }),
     upstream: () => ({
-      inFlight: inFlight(),
-      queued: sleeves.queued(),
-      circuit: sleeves.circuit(),
+      inFlight: tomtom.inFlight(),
+      queued: upstream.queued(),
+      circuit: upstream.circuit(),
       callsPerSecond: config.upstream.perSecond || null,
     }),
-    quota: () => quota?.budget ?? null,
+    quota: () => quota?.ledger ?? null,
     effectiveTtlMs,
-    sharedCacheUp: () => shared && shared.isUp(),
+    sharedCacheUp: () => stores && stores.isUp(),
   }
   return {
     cache,
     gauges,
     async close() {
-      await close()
+      await tomtom.close()
       quota?.close()
-      shared?.close()
+      stores?.close()
     },
   }
 }
 
-/** Null without a quota. With the shared tier its account is there for all replicas. */
-function openQuota(
-  { config, clock, subscribe }: CacheStackDeps,
-  shared: RedisStores | null,
-  usage: () => Usage,
+function createUpstream(
+  { config, clock, observer, apiKey }: CacheStackDeps,
+  tomtom: TomTom,
+  quota: Quota,
+  stores: SharedStores | null,
 ) {
-  const { quota: limits, limitShare: share } = config.upstream
-  if (limits === null) return null
-  if (shared === null) {
-    const budget = new LocalQuota(limits, clock, share)
-    return { budget, pacing: createPacer(config.cache, { budget, usage, clock }), close: () => {} }
-  }
-  const budget = new SharedQuota(limits, { ledger: shared.quota, clock, share })
-  subscribe({ sharedCacheChanged: (up) => up && budget.start() })
-  budget.start()
-  return { budget, pacing: createPacer(config.cache, { budget, usage, clock }), close: () => budget.stop() }
+  const { limitShare: share } = config.upstream
+  return withPolicies(
+    { ...config.upstream, share },
+    { source: tomtom.source, quota, stores, apiKey: apiKey.current, clock, observer, random: Math.random },
+  )
 }
 
-function flightTimeoutMs({ upstream }: Config): number {
-  return upstream.queueTimeoutMs + upstream.timeoutMs + FLIGHT_MARGIN_MS
+/** Null without a quota. */
+function createQuota(
+  { config, clock, subscribe }: CacheStackDeps,
+  stores: SharedStores | null,
+  usage: () => Usage,
+) {
+  const { quota: limit, limitShare: share } = config.upstream
+  if (limit === null) return null
+  if (stores === null) {
+    const ledger = new LocalQuota(limit, clock, share)
+    return { ledger, pacing: createPacer(config.cache, { ledger, usage, clock }), close: () => {} }
+  }
+  const ledger = new SharedQuota(limit, { store: stores.quota, clock, share })
+  subscribe({ sharedCacheChanged: (up) => up && ledger.start() })
+  ledger.start()
+  return { ledger, pacing: createPacer(config.cache, { ledger, usage, clock }), close: () => ledger.stop() }
+}
+
+function deadlineMs({ upstream }: Config): number {
+  return upstream.queueTimeoutMs + upstream.timeoutMs + DEADLINE_MARGIN_MS
 }

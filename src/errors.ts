@@ -37,6 +37,40 @@ const PUBLIC_MESSAGE: Record<Exclude<ErrorCode, 'MissingParameter' | 'InvalidPar
   UpstreamTimeout: 'The availability service did not answer in time.',
 }
 
+/** What the cache does after a load that ended in an error. */
+export interface CacheRule {
+  /**
+   * What is kept for the station. `negative`: the error, as upstream's answer about this id; `back-off`: a pause
+   * between calls for it; `none`: nothing, because no call failed for this station.
+   */
+  readonly station: 'negative' | 'back-off' | 'none'
+  /** Whether a stale answer is served instead of the error. */
+  readonly staleFallback: boolean
+}
+
+const NO_RULE: CacheRule = { station: 'none', staleFallback: false }
+const STALE_ONLY: CacheRule = { station: 'none', staleFallback: true }
+const NEGATIVE: CacheRule = { station: 'negative', staleFallback: false }
+const BACK_OFF: CacheRule = { station: 'back-off', staleFallback: true }
+
+/** A stale answer never replaces a 400 or 404: upstream's is an answer about the id, a client's is its own error. */
+export const CACHE_RULES: Readonly<Record<ErrorCode, CacheRule>> = {
+  MissingParameter: NO_RULE,
+  InvalidParameter: NEGATIVE,
+  Forbidden: NO_RULE,
+  NotFound: NEGATIVE,
+  MethodNotAllowed: NO_RULE,
+  RequestTimeout: NO_RULE,
+  TooManyRequests: STALE_ONLY,
+  HeadersTooLarge: NO_RULE,
+  InternalError: BACK_OFF,
+  UpstreamRefused: STALE_ONLY,
+  UpstreamFailed: BACK_OFF,
+  UpstreamUnavailable: STALE_ONLY,
+  QuotaExhausted: STALE_ONLY,
+  UpstreamTimeout: BACK_OFF,
+}
+
 export interface ServiceErrorOptions {
   /** Public; contains neither values of the request nor internals. */
   readonly message?: string
@@ -105,4 +139,9 @@ export function malformedRequest(rule: string): ServiceError {
 export function asServiceError(error: unknown): ServiceError {
   if (error instanceof ServiceError) return error
   return new ServiceError('InternalError', { reason: 'unexpected error', cause: error })
+}
+
+/** Whether a stale answer is served instead of this error, if one is cached. */
+export function allowsStaleFallback(error: ServiceError): boolean {
+  return CACHE_RULES[error.code].staleFallback
 }

@@ -5,7 +5,7 @@
  *
  * @param requests `{ at, id }` by rising `at`, in ms
  * @param options.freshMs how long an answer is of use after it came; a function draws it for each answer
- * @param options.latencyMs how long a call takes: whoever asks meanwhile shares it, and the answer's time begins after
+ * @param options.latencyMs how long a call takes: requests meanwhile share it, and the answer's time begins after
  * @param options.from calls before this moment are made but not counted
  */
 export function leastCalls(requests, { freshMs, latencyMs = 0, from = 0 }) {

@@ -53,7 +53,7 @@ const nsPerRequest = (1e6 * (performance.now() - startedAt)) / REQUESTS
 const report = status.report({ second: -1, failure: 0, clientError: 0 })
 console.log(JSON.stringify({ bytes, nsPerRequest, reportBytes: JSON.stringify(report).length }))
 
-/** The status keeps a thousand failures and two hundred client errors; each gets its own long texts. */
+/** A thousand failures and two hundred client errors are kept, each with different texts. */
 function fail(number, code, statusCode) {
   observer.requestFailed({
     trackingId: `00112233-4455-6677-8899-${String(number).padStart(12, '0')}`,

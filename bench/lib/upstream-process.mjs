@@ -4,7 +4,7 @@ import { freePort, LOAD_CORE, startServer } from './process.mjs'
 
 const FILE = fileURLToPath(new URL('upstream.mjs', import.meta.url))
 
-/** Answers after so many ms; refuses what is above so many calls a second (0: nothing). */
+/** Answers after a delay; calls over a rate per second are rejected (0: none). */
 export async function startUpstream({ latencyMs = 0, perSecond = 0 } = {}) {
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`

@@ -1,6 +1,6 @@
 /**
  * The upstream of the benchmarks: any station, filtered, after UPSTREAM_LATENCY ms; above UPSTREAM_LIMIT calls in any
- * second 429. `Cache-Control: no-cache`, as TomTom says. `/calls` tells how many came and how many of them were refused.
+ * second 429. `Cache-Control: no-cache`, as TomTom sends. `/calls` returns the number of calls and how many of them were rejected.
  */
 import { createServer } from 'node:http'
 import { gzipSync } from 'node:zlib'

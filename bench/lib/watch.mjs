@@ -1,6 +1,6 @@
 /**
- * Loaded into a server with --import: measures the event loop's delay and garbage collection from inside. Told
- * `reset` by its parent it starts anew, told `read` it answers with what it has seen since, in ms.
+ * Loaded into a server with --import: measures the event loop's delay and garbage collection from inside. On
+ * `reset` by its parent it starts again, on `read` it answers with what it has measured since, in ms.
  */
 import { constants, monitorEventLoopDelay, PerformanceObserver } from 'node:perf_hooks'
 

@@ -1,4 +1,4 @@
-/** From the start of the process to its first answers: `/livez`, and the mirrored route with a call upstream. */
+/** From the start of the process to its first answers: `/livez`, and the proxied route with a call upstream. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as wait } from 'node:timers/promises'

@@ -1,4 +1,4 @@
-/** nginx from Debian, in a folder of its own. Two ways to gzip: for every answer anew, or stored beside the plain one. */
+/** nginx from Debian, in a folder of its own. Two ways to gzip: for every response, or once and stored beside the plain one. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'

@@ -1,5 +1,5 @@
 # Varnish as well as it can be set up for this: one object per path and arguments, a gzip one beside the plain one so
-# that no answer is unpacked or packed again, old answers at once while one request refreshes, errors not cached.
+# that no answer is unpacked or packed again, stale answers at once while one request refreshes, errors not cached.
 # What stands between @ signs is put in by peers/varnish.mjs.
 vcl 4.1;
 

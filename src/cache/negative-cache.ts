@@ -1,43 +1,9 @@
 import { LRUCache } from 'lru-cache'
 import type { ErrorCode } from '../errors.ts'
-import { ServiceError } from '../errors.ts'
+import { CACHE_RULES, ServiceError } from '../errors.ts'
+import { backoffMs } from '../lib/backoff.ts'
 import type { Clock } from '../lib/clock.ts'
 import { copyString } from '../lib/copy-string.ts'
-
-interface ErrorRule {
-  /**
-   * `negative`: upstream's answer about the id itself, cached. `back-off`: a call was made and failed. `none`: no call
-   * was sent, because of a limit, a cool-down or an open circuit, each of which ends by itself.
-   */
-  readonly station: 'negative' | 'back-off' | 'none'
-  /** Whether a stale answer is better than this error: the present state of the station is unknown. */
-  readonly staleFallback: boolean
-}
-
-/** A client error does not become right with a stale answer. */
-const CLIENT_ERROR: ErrorRule = { station: 'none', staleFallback: false }
-
-/** What the cache does with the error of a call, or of an attempt to make one. */
-const ERROR_RULES: Record<ErrorCode, ErrorRule> = {
-  InvalidParameter: { station: 'negative', staleFallback: false },
-  NotFound: { station: 'negative', staleFallback: false },
-  UpstreamFailed: { station: 'back-off', staleFallback: true },
-  UpstreamTimeout: { station: 'back-off', staleFallback: true },
-  InternalError: { station: 'back-off', staleFallback: true },
-  UpstreamRefused: { station: 'none', staleFallback: true },
-  UpstreamUnavailable: { station: 'none', staleFallback: true },
-  QuotaExhausted: { station: 'none', staleFallback: true },
-  TooManyRequests: { station: 'none', staleFallback: true },
-  MissingParameter: CLIENT_ERROR,
-  Forbidden: CLIENT_ERROR,
-  MethodNotAllowed: CLIENT_ERROR,
-  RequestTimeout: CLIENT_ERROR,
-  HeadersTooLarge: CLIENT_ERROR,
-}
-
-export function allowsStaleFallback({ code }: ServiceError): boolean {
-  return ERROR_RULES[code].staleFallback
-}
 
 export interface NegativeCacheOptions {
   /** TTL of upstream's 400 and 404 in ms; 0 caches none. */
@@ -95,24 +61,24 @@ export class NegativeCache {
   /** Whether a negative entry of this id is in force. */
   hasNegative(id: string): boolean {
     const error = this.get(id)
-    return error !== null && ERROR_RULES[error.code].station === 'negative'
+    return error !== null && CACHE_RULES[error.code].station === 'negative'
   }
 
   /** How long no call is made for the id after this error, in ms; 0 if the next call may follow at once. */
   ttlMsFor(id: string, error: ServiceError): number {
     if (error instanceof PeerError) return error.forMs
-    switch (ERROR_RULES[error.code].station) {
+    switch (CACHE_RULES[error.code].station) {
       case 'negative':
         return this.#options.negativeTtlMs
       case 'back-off':
-        return backOffMs(this.#failures(id) + 1)
+        return backoffMs(INITIAL_BACK_OFF_MS, MAX_BACK_OFF_MS, this.#failures(id) + 1)
       case 'none':
         return 0
     }
   }
 
   record(id: string, error: ServiceError): void {
-    const { station } = ERROR_RULES[error.code]
+    const { station } = CACHE_RULES[error.code]
     if (station === 'none') return
     const until = this.#options.clock.now() + this.ttlMsFor(id, error)
     const failures = station === 'back-off' ? this.#failures(id) + 1 : 0
@@ -126,8 +92,4 @@ export class NegativeCache {
   #failures(id: string): number {
     return this.#errors.peek(id)?.failures ?? 0
   }
-}
-
-function backOffMs(failures: number): number {
-  return Math.min(INITIAL_BACK_OFF_MS * 2 ** (failures - 1), MAX_BACK_OFF_MS)
 }

@@ -1,125 +1,126 @@
+import { backoffMs } from '../lib/backoff.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Observer } from '../events.ts'
 import { describeRedisError, TIMED_OUT } from './errors.ts'
 
-/** Longest time that anyone waits for a command. */
+/** Longest wait for a command. */
 export const COMMAND_TIMEOUT_MS = 100
 const SLICES = 4
-/**
- * How long nothing is sent after a failure: the first time, doubling to the longest while probes fail, or commands soon
- * after one that succeeded.
- */
+/** How long the circuit stays open: doubles with each opening, until the circuit has been closed for the longest. */
 export const INITIAL_OPEN_MS = 1_000
 export const MAX_OPEN_MS = 5_000
 
 export interface RedisBreakerDeps {
-  /** A harmless command that writes: a server that can only be read from is of no use. */
+  /** A harmless command that writes: a read-only server cannot be used. */
   readonly probe: () => Promise<unknown>
-  /** Gives the connection up for a new one: the old one may lead nowhere. */
+  /** Replaces the connection, which may lead to a server that is gone. */
   readonly reconnect: () => void
   readonly clock: Pick<Clock, 'after'>
   readonly observer: Pick<Observer, 'sharedCacheChanged'>
 }
 
 /**
- * The one way to Redis. The first command that fails or takes too long closes it, and from then on commands are not
- * even tried: requests go on by themselves and lose no time. Only a probe goes out now and then, and the first that
- * succeeds opens it again.
+ * The circuit breaker in front of Redis. The first command that fails or times out opens it. While it is open commands
+ * are not sent, so requests lose no time; probes are sent at intervals, and the first that succeeds closes it.
  */
 export class RedisBreaker {
-  readonly #parts: RedisBreakerDeps
-  /** Null until the first attempt has ended. */
-  #up: boolean | null = null
-  #restMs = INITIAL_OPEN_MS
+  readonly #deps: RedisBreakerDeps
+  /** `connecting` until the first attempt has ended. */
+  #state: 'connecting' | 'closed' | 'open' = 'connecting'
+  /** Openings in a row, without a long enough time closed in between. */
+  #openings = 0
   #probing: Promise<void> | null = null
-  #closed = false
-  #cancelRest: () => void = () => {}
+  #stopped = false
+  #cancelTimer: () => void = () => {}
 
-  constructor(parts: RedisBreakerDeps) {
-    this.#parts = parts
+  constructor(deps: RedisBreakerDeps) {
+    this.#deps = deps
   }
 
   get isUp(): boolean {
-    return this.#up === true
+    return this.#state === 'closed'
   }
 
-  /** Whether the first attempt has ended, one way or the other. */
+  /** Whether the first attempt to connect has ended, successfully or not. */
   get isSettled(): boolean {
-    return this.#up !== null
+    return this.#state !== 'connecting'
   }
 
-  /** The command's reply; undefined if it failed, or was not tried. Never rejects. */
+  /** The command's reply; undefined if it failed or was not sent. Never rejects. */
   async run<T>(command: () => Promise<T>): Promise<T | undefined> {
     if (!this.isUp) return undefined
     try {
-      return await this.#inTime(command())
+      return await this.#withTimeout(command())
     } catch (error) {
       this.reportFailure(error)
       return undefined
     }
   }
 
-  /** Something is wrong: the gate closes, and rests before the next probe. */
+  /** Opens the circuit. */
   reportFailure(error: unknown): void {
-    if (this.#up === false || this.#closed) return
-    this.#become(false, describeRedisError(error))
-    this.#rest()
+    if (this.#state !== 'open') this.#open(error)
   }
 
-  /** There is reason to believe that Redis is back: sees to it at once. */
+  /** Probes now, because Redis may be back. */
   async probe(): Promise<void> {
-    if (this.isUp || this.#closed) return
+    if (this.isUp || this.#stopped) return
     this.#probing ??= this.#probe()
     await this.#probing
     this.#probing = null
   }
 
+  /** Sends nothing from now on. */
+  stop(): void {
+    this.#stopped = true
+    this.#state = 'open'
+    this.#cancelTimer()
+  }
+
   async #probe(): Promise<void> {
-    this.#cancelRest()
+    this.#cancelTimer()
     try {
-      await this.#inTime(this.#parts.probe())
-      this.#become(true, 'a command succeeded')
-      this.#cancelRest = this.#parts.clock.after(MAX_OPEN_MS, () => {
-        this.#restMs = INITIAL_OPEN_MS
-      })
+      await this.#withTimeout(this.#deps.probe())
+      this.#close()
     } catch (error) {
-      this.#become(false, describeRedisError(error))
-      this.#rest()
-      this.#parts.reconnect()
+      this.#open(error)
+      this.#deps.reconnect()
     }
   }
 
-  /** For good. */
-  close(): void {
-    this.#closed = true
-    this.#up = false
-    this.#cancelRest()
+  #close(): void {
+    this.#become('closed', 'a command succeeded')
+    this.#cancelTimer = this.#deps.clock.after(MAX_OPEN_MS, () => {
+      this.#openings = 0
+    })
   }
 
-  #rest(): void {
-    if (this.#closed) return
-    this.#cancelRest()
-    this.#cancelRest = this.#parts.clock.after(this.#restMs, () => void this.probe())
-    this.#restMs = Math.min(this.#restMs * 2, MAX_OPEN_MS)
+  #open(error: unknown): void {
+    if (this.#stopped) return
+    this.#become('open', describeRedisError(error))
+    this.#cancelTimer()
+    this.#openings++
+    const openMs = backoffMs(INITIAL_OPEN_MS, MAX_OPEN_MS, this.#openings)
+    this.#cancelTimer = this.#deps.clock.after(openMs, () => void this.probe())
   }
 
-  #become(up: boolean, reason: string): void {
-    if (this.#up === up || this.#closed) return
-    this.#up = up
-    this.#parts.observer.sharedCacheChanged(up, reason)
+  #become(state: 'closed' | 'open', reason: string): void {
+    if (this.#state === state || this.#stopped) return
+    this.#state = state
+    this.#deps.observer.sharedCacheChanged(state === 'closed', reason)
   }
 
   /**
-   * The library's own timeout takes a reply for late that is there but not yet read, whenever this process was busy
-   * for as long. Here the time runs in slices, of which a standstill takes one at most, and what has come by its end
-   * is read before the verdict: the loop's order is timers, input, immediates.
+   * The library's own timeout rejects a reply that has arrived and is not yet read, whenever this process was busy for
+   * that long. Here the time runs in slices, of which a pause of the process takes at most one, and replies that have
+   * arrived by the end are read before the decision: the order of the event loop is timers, input, immediates.
    */
-  #inTime<T>(reply: Promise<T>): Promise<T> {
+  #withTimeout<T>(reply: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       let slices = SLICES
       let cancel: (() => void) | null = null
       const wait = () => {
-        cancel = this.#parts.clock.after(COMMAND_TIMEOUT_MS / SLICES, () => {
+        cancel = this.#deps.clock.after(COMMAND_TIMEOUT_MS / SLICES, () => {
           slices--
           if (slices > 0) wait()
           else setImmediate(() => reject(new Error(TIMED_OUT)))

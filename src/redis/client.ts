@@ -1,47 +1,48 @@
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
 import type { RedisConfig } from '../config/redis-url.ts'
+import { backoffMs } from '../lib/backoff.ts'
 
 export type Client = Redis | Cluster
 
 const CONNECT_TIMEOUT_MS = 500
 const HANDSHAKE_TIMEOUT_MS = 1_000
-const FIRST_RETRY_MS = 200
-const LONGEST_RETRY_MS = 2_000
+const INITIAL_RETRY_MS = 200
+const MAX_RETRY_MS = 2_000
 
 /**
- * A client that fails at once instead of queueing, and connects again by itself for ever. It is not connected yet.
- * The library is loaded only here, so that a service without a shared tier does not carry it.
+ * A client that is not connected yet. It fails at once instead of queueing, and reconnects by itself without end. The
+ * library is loaded only here, so that a service without Redis does not load it.
  */
-export async function createClient(target: RedisConfig): Promise<Client> {
+export async function createClient(config: RedisConfig): Promise<Client> {
   const { Cluster, Redis } = await import('ioredis')
-  const { hosts, tls } = target
+  const { hosts, tls } = config
   const options = {
     lazyConnect: true,
     connectTimeout: CONNECT_TIMEOUT_MS,
-    // For the handshake, of which the gate knows nothing; on all else the gate is stricter.
+    // For the handshake, which the circuit breaker does not cover; its own timeout is shorter.
     commandTimeout: HANDSHAKE_TIMEOUT_MS,
     maxRetriesPerRequest: 0,
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
-    // The gate's probe asks more than this check does, and INFO is a command that few users are allowed.
+    // The circuit breaker's probe checks more, and few users may run INFO.
     enableReadyCheck: false,
     disableClientInfo: true,
     connectionName: 'ev-availability-proxy',
     retryStrategy,
-    // After a failover the old primary takes no writes: another connection finds the new one.
+    // After a failover the former primary accepts no writes: another connection finds the new one.
     reconnectOnError: ({ message }: Error) => message.includes('READONLY'),
-    ...(target.username !== null && { username: target.username }),
-    ...(target.password !== null && { password: target.password }),
+    ...(config.username !== null && { username: config.username }),
+    ...(config.password !== null && { password: config.password }),
     ...(tls && { tls: {} }),
   } satisfies RedisOptions
-  switch (target.kind) {
+  switch (config.kind) {
     case 'single':
-      return new Redis({ ...options, ...hosts[0], db: target.db })
+      return new Redis({ ...options, ...hosts[0], db: config.db })
     case 'sentinel':
       return new Redis({
         ...options,
-        db: target.db,
-        name: target.name,
+        db: config.db,
+        name: config.name,
         sentinels: hosts.map((host) => ({ ...host })),
         enableTLSForSentinelMode: tls,
         ...(tls && { sentinelTLS: {} }),
@@ -56,12 +57,12 @@ export async function createClient(target: RedisConfig): Promise<Client> {
         clusterRetryStrategy: retryStrategy,
         slotsRefreshTimeout: CONNECT_TIMEOUT_MS,
         redisOptions: options,
-        // A certificate names a host, and the cluster tells addresses.
+        // A certificate names a host, and the cluster announces addresses.
         ...(tls && { dnsLookup: (address, callback) => callback(null, address) }),
       })
   }
 }
 
 function retryStrategy(attempts: number): number {
-  return Math.min(FIRST_RETRY_MS * 2 ** (attempts - 1), LONGEST_RETRY_MS) * (0.75 + Math.random() / 2)
+  return backoffMs(INITIAL_RETRY_MS, MAX_RETRY_MS, attempts) * (0.75 + Math.random() / 2)
 }

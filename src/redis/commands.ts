@@ -1,20 +1,19 @@
 import type { Clock } from '../lib/clock.ts'
 import type { Observer } from '../events.ts'
+import type { RedisConfig } from '../config/redis-url.ts'
+import { RedisBreaker } from './breaker.ts'
 import type { Client } from './client.ts'
 import { createClient } from './client.ts'
-import { RedisBreaker } from './breaker.ts'
 import { TIMED_OUT } from './errors.ts'
+import { PREFIX, PROBE_KEY } from './keys.ts'
 import type { Script } from './scripts.ts'
 import { SCRIPTS } from './scripts.ts'
-import type { RedisConfig } from '../config/redis-url.ts'
 
 export type Argument = string | number
 
-/** Every key begins so; the number is raised when what is kept under a key changes its form. */
-export const PREFIX = 'evproxy:1:'
-
-/** A start waits no longer than this for the first attempt to connect. */
-const LONGEST_OPENING_MS = 1_500
+/** The start of the service waits no longer than this for the first attempt to connect. */
+const MAX_CONNECT_WAIT_MS = 1_500
+const PROBE_VALUE_MS = 1_000
 
 export interface CommandsDeps {
   readonly clock: Pick<Clock, 'after'>
@@ -23,15 +22,15 @@ export interface CommandsDeps {
 
 type Method = (...args: readonly Argument[]) => Promise<unknown>
 
-/** Commands to Redis, all of them through one gate. */
+/** Commands to Redis, behind one circuit breaker. Keys are without their prefix. */
 export class Commands {
   readonly #client: Client
-  readonly #gate: RedisBreaker
+  readonly #breaker: RedisBreaker
 
   private constructor(client: Client, { clock, observer }: CommandsDeps) {
     this.#client = client
-    this.#gate = new RedisBreaker({
-      probe: () => client.set(`${PREFIX}probe`, 1, 'PX', 1_000),
+    this.#breaker = new RedisBreaker({
+      probe: () => client.set(PREFIX + PROBE_KEY, 1, 'PX', PROBE_VALUE_MS),
       reconnect: () => {
         if (client.status === 'ready') client.disconnect(true)
       },
@@ -39,50 +38,51 @@ export class Commands {
       observer,
     })
     for (const { name, keys, lua } of SCRIPTS) client.defineCommand(name, { numberOfKeys: keys, lua })
-    client.on('ready', () => void this.#gate.probe())
+    client.on('ready', () => void this.#breaker.probe())
     client.on('error', (error: unknown) => {
-      this.#gate.reportFailure(error)
+      this.#breaker.reportFailure(error)
     })
     client.on('close', () => {
-      this.#gate.reportFailure(new Error('the connection was closed'))
+      this.#breaker.reportFailure(new Error('the connection was closed'))
     })
   }
 
-  /** Waits for the first attempt to connect, but not for long: the service does without. */
-  static async open(target: RedisConfig, parts: CommandsDeps): Promise<Commands> {
-    const client = await createClient(target)
-    const commands = new Commands(client, parts)
+  /** Waits for the first attempt to connect, but only briefly: the service works without Redis. */
+  static async open(config: RedisConfig, deps: CommandsDeps): Promise<Commands> {
+    const client = await createClient(config)
+    const commands = new Commands(client, deps)
+    const breaker = commands.#breaker
     const connected = client.connect().then(
-      () => commands.#gate.probe(),
+      () => breaker.probe(),
       (error: unknown) => {
-        commands.#gate.reportFailure(error)
+        breaker.reportFailure(error)
       },
     )
-    const inTime = new Promise<void>((resolve) => void parts.clock.after(LONGEST_OPENING_MS, resolve))
-    await Promise.race([connected, inTime])
-    if (!commands.#gate.isSettled) commands.#gate.reportFailure(new Error(TIMED_OUT))
+    const timeout = new Promise<void>((resolve) => void deps.clock.after(MAX_CONNECT_WAIT_MS, resolve))
+    await Promise.race([connected, timeout])
+    if (!breaker.isSettled) breaker.reportFailure(new Error(TIMED_OUT))
     return commands
   }
 
   get isUp(): boolean {
-    return this.#gate.isUp
+    return this.#breaker.isUp
   }
 
-  /** The script's reply; undefined if it failed, or nothing is sent now. */
+  /** The script's reply; undefined if it failed or was not sent. */
   script({ name }: Script, keys: readonly string[], args: readonly Argument[]): Promise<unknown> {
-    return this.#gate.run(() => {
+    return this.#breaker.run(() => {
       const command = (this.#client as unknown as Record<string, Method>)[name] as Method
       return command.call(this.#client, ...keys.map((key) => PREFIX + key), ...args)
     })
   }
 
-  /** A single command's reply; undefined if it failed, or nothing is sent now. */
+  /** The command's reply; undefined if it failed or was not sent. */
   command(name: string, key: string, ...args: readonly Argument[]): Promise<unknown> {
-    return this.#gate.run(() => this.#client.call(name, PREFIX + key, ...args))
+    return this.#breaker.run(() => this.#client.call(name, PREFIX + key, ...args))
   }
 
   close(): void {
-    this.#gate.close()
+    this.#breaker.stop()
     this.#client.disconnect()
   }
 }

@@ -1,13 +1,14 @@
-import { createHash } from 'node:crypto'
 import type { ErrorCode } from '../errors.ts'
 import { STATUS_OF } from '../errors.ts'
-import type { CoolDownStore, SharedCoolDown } from '../upstream/policies/cool-down.ts'
+import type { SharedCoolDown } from '../upstream/state/cool-down-state.ts'
+import type { CoolDownStore } from '../upstream/state/shared-cool-down.ts'
 import type { Commands } from './commands.ts'
+import { coolDownKey, coolDownProbeKey } from './keys.ts'
 
-/** Longest time that one replica's probe keeps the others waiting, should it never end. */
+/** A probe that never ends delays other replicas no longer than this. */
 const PROBE_MS = 5_000
 
-/** Who was refused tells the others, under a fingerprint of the key: 64 bits of its hash, from which no key is found. */
+/** Cool-downs under a fingerprint of the API key. */
 export class RedisCoolDownStore implements CoolDownStore {
   readonly #commands: Commands
 
@@ -16,53 +17,40 @@ export class RedisCoolDownStore implements CoolDownStore {
   }
 
   async get(key: string): Promise<SharedCoolDown | null> {
-    const name = refusalOf(key)
+    const name = coolDownKey(key)
     const [value, ms] = await Promise.all([
       this.#commands.command('get', name),
       this.#commands.command('pttl', name),
     ])
-    return typeof value === 'string' && Number(ms) > 0 ? readRefusal(value, Number(ms)) : null
+    return typeof value === 'string' && Number(ms) > 0 ? parseCoolDown(value, Number(ms)) : null
   }
 
-  set(key: string, { waitMs, ...refusal }: SharedCoolDown): void {
-    void this.#commands.command('set', refusalOf(key), JSON.stringify(refusal), 'PX', Math.ceil(waitMs))
+  set(key: string, { waitMs, ...coolDown }: SharedCoolDown): void {
+    void this.#commands.command('set', coolDownKey(key), JSON.stringify(coolDown), 'PX', Math.ceil(waitMs))
   }
 
   clear(key: string): void {
-    void this.#commands.command('del', refusalOf(key))
+    void this.#commands.command('del', coolDownKey(key))
   }
 
-  async isProbed(key: string): Promise<boolean> {
-    const reply = await this.#commands.command('set', probeOf(key), 1, 'PX', PROBE_MS, 'NX')
-    return reply === null
+  async tryAcquireProbe(key: string): Promise<boolean> {
+    const reply = await this.#commands.command('set', coolDownProbeKey(key), 1, 'PX', PROBE_MS, 'NX')
+    return reply !== null // undefined if Redis cannot be reached
   }
 
   releaseProbe(key: string): void {
-    void this.#commands.command('del', probeOf(key))
+    void this.#commands.command('del', coolDownProbeKey(key))
   }
 }
 
-function refusalOf(key: string): string {
-  return `refused:${fingerprint(key)}`
-}
-
-function probeOf(key: string): string {
-  return `probe:${fingerprint(key)}`
-}
-
-function fingerprint(key: string): string {
-  return createHash('sha256').update(key).digest('hex').slice(0, 16)
-}
-
-/** Null for what nobody of ours has written. */
-function readRefusal(text: string, waitMs: number): SharedCoolDown | null {
+/** Null for a value that this service did not write. */
+function parseCoolDown(text: string, waitMs: number): SharedCoolDown | null {
   try {
     const { code, status, diagnosis, times } = JSON.parse(text) as Record<string, unknown>
     if (typeof code !== 'string' || !Object.hasOwn(STATUS_OF, code)) return null
-    const known = typeof status === 'number' ? status : undefined
     return {
       code: code as ErrorCode,
-      status: known,
+      status: typeof status === 'number' ? status : undefined,
       diagnosis: String(diagnosis),
       times: Number(times),
       waitMs,

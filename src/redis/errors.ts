@@ -1,24 +1,24 @@
-/** What an error says that stands for a reply that did not come in time. */
+/** The message of the error for a command without a reply in time. */
 export const TIMED_OUT = 'Command timed out'
 
-const NOT_ALLOWED = 'the user may not do what is needed'
+const NOT_ALLOWED = 'the user may not run a required command'
 
-/** Marks of Redis's errors, and what it means for an operator. */
-const MEANING: Readonly<Record<string, string>> = {
+/** By a mark in the message of an error of Redis or Valkey: its meaning for the operator. */
+const DESCRIPTIONS: Readonly<Record<string, string>> = {
   WRONGPASS: 'the user or the password is wrong',
   NOAUTH: 'a password is required',
   NOPERM: NOT_ALLOWED,
-  "can't run this command": NOT_ALLOWED, // in a script of Redis
-  'has no permissions': NOT_ALLOWED, // in one of Valkey
+  "can't run this command": NOT_ALLOWED, // in a script, Redis
+  'has no permissions': NOT_ALLOWED, // in a script, Valkey
   READONLY: 'the server is a read-only replica',
   OOM: 'the memory of the server is full and nothing may be evicted',
   LOADING: 'the server is loading its data',
   MASTERDOWN: 'the server has lost its primary',
   CLUSTERDOWN: 'the cluster is not complete',
-  MISCONF: 'the server cannot persist and takes no writes',
+  MISCONF: 'the server cannot persist and accepts no writes',
 }
 
-/** Why a command failed, in words of our own: a server's message may repeat what it was told. */
+/** Why a command failed. The server's message is never included: it may repeat a secret. */
 export function describeRedisError(error: unknown): string {
   const {
     name,
@@ -28,9 +28,10 @@ export function describeRedisError(error: unknown): string {
   } = error as Partial<NodeJS.ErrnoException> & { readonly lastNodeError?: unknown }
   if (lastNodeError !== undefined) return describeRedisError(lastNodeError)
   if (message === TIMED_OUT) return 'a command timed out'
-  const known = Object.keys(MEANING).find((word) => message.includes(word))
-  if (known !== undefined) return MEANING[known] as string
-  if (name === 'ReplyError')
-    return `the server refused a command (${/^[A-Z]+\b/.exec(message)?.[0] ?? 'unclear'})`
+  const mark = Object.keys(DESCRIPTIONS).find((word) => message.includes(word))
+  if (mark !== undefined) return DESCRIPTIONS[mark] as string
+  if (name === 'ReplyError') {
+    return `the server rejected a command (${/^[A-Z]+\b/.exec(message)?.[0] ?? 'unclear'})`
+  }
   return code === undefined ? 'no connection' : `no connection (${code})`
 }

@@ -1,22 +1,15 @@
+import type { RedisConfig } from '../config/redis-url.ts'
+import type { SharedStores } from '../stores.ts'
 import { RedisAnswerStore } from './answer-store.ts'
 import type { CommandsDeps } from './commands.ts'
 import { Commands } from './commands.ts'
-import { RedisQuotaStore, RedisTokenStore } from './limits.ts'
 import { RedisCoolDownStore } from './cool-down-store.ts'
-import type { RedisConfig } from '../config/redis-url.ts'
+import { RedisQuotaStore } from './quota-store.ts'
+import { RedisTokenStore } from './token-bucket.ts'
 
-/** All that replicas share, on one Redis or Valkey. */
-export interface RedisStores {
-  readonly answers: RedisAnswerStore
-  readonly tokens: RedisTokenStore
-  readonly quota: RedisQuotaStore
-  readonly coolDowns: RedisCoolDownStore
-  readonly isUp: () => boolean
-  readonly close: () => void
-}
-
-export async function openRedisStores(target: RedisConfig, parts: CommandsDeps): Promise<RedisStores> {
-  const commands = await Commands.open(target, parts)
+/** Opens the stores on one Redis or Valkey, whether or not it can be reached. */
+export async function openRedisStores(config: RedisConfig, deps: CommandsDeps): Promise<SharedStores> {
+  const commands = await Commands.open(config, deps)
   return {
     answers: new RedisAnswerStore(commands),
     tokens: new RedisTokenStore(commands),

@@ -1,8 +1,44 @@
 import type { ErrorCode } from '../errors.ts'
-import { ServiceError } from '../errors.ts'
+import { CACHE_RULES, ServiceError } from '../errors.ts'
 import type { UpstreamOutcome } from '../events.ts'
 
-/** What is behind a 401, 403 or 429, as far as its body tells. */
+/** What an outcome means for the circuit breaker. `ignored` counts neither for nor against upstream. */
+export type CircuitOutcome = 'success' | 'failure' | 'ignored'
+
+export interface OutcomeRule {
+  /** The code of the client's error response; null for an answer. */
+  readonly code: ErrorCode | null
+  /** `per-station`: a success if {@link UpstreamError.upstreamHealthy}, else a failure. */
+  readonly circuit: CircuitOutcome | 'per-station'
+  /** Whether all calls pause afterwards. */
+  readonly coolDown: boolean
+  /** `gateway`: after 502, 503 or 504; `broken`: if the connection broke after it was made. */
+  readonly retry: 'never' | 'gateway' | 'broken'
+}
+
+/**
+ * What each outcome of an attempt means. What the cache does with it follows from the code: see `CACHE_RULES`.
+ *
+ * A rejection (401, 403, 429) concerns the key of this service, so its code never blames the client. It is no failure
+ * for the circuit: the gateway in front of upstream answered, and the cool-down reacts to it.
+ */
+export const OUTCOMES = {
+  ok: { code: null, circuit: 'success', coolDown: false, retry: 'never' },
+  empty: { code: null, circuit: 'success', coolDown: false, retry: 'never' },
+  bad_request: { code: 'InvalidParameter', circuit: 'success', coolDown: false, retry: 'never' },
+  not_found: { code: 'NotFound', circuit: 'success', coolDown: false, retry: 'never' },
+  throttled: { code: 'TooManyRequests', circuit: 'ignored', coolDown: true, retry: 'never' },
+  refused: { code: 'UpstreamRefused', circuit: 'ignored', coolDown: true, retry: 'never' },
+  server_error: { code: 'UpstreamFailed', circuit: 'failure', coolDown: false, retry: 'gateway' },
+  invalid: { code: 'UpstreamFailed', circuit: 'per-station', coolDown: false, retry: 'never' },
+  timeout: { code: 'UpstreamTimeout', circuit: 'failure', coolDown: false, retry: 'never' },
+  network: { code: 'UpstreamFailed', circuit: 'failure', coolDown: false, retry: 'broken' },
+} as const satisfies Record<UpstreamOutcome, OutcomeRule>
+
+/** Statuses of the gateway in front of upstream when it cannot reach what is behind it. */
+const GATEWAY_STATUSES: ReadonlySet<number | undefined> = new Set([502, 503, 504])
+
+/** The likely cause of a 401, 403 or 429, as far as its body shows it. */
 export type RejectionKind = 'over_quota' | 'throttled' | 'bad_key' | 'referer' | 'unclear'
 
 export interface UpstreamErrorOptions {
@@ -15,59 +51,91 @@ export interface UpstreamErrorOptions {
   readonly rejection?: RejectionKind
   /** The connection broke after it was made. */
   readonly connectionBroke?: boolean
-  /** Upstream is well, though it has no answer for this id. */
+  /** Upstream works, though it has no answer for this id; by default after any 4xx. */
   readonly upstreamHealthy?: boolean
-  /** Whether upstream can have seen the request; true unless no connection came about. */
+  /** Whether upstream can have seen the request; false only if no connection was made or was free in time. */
   readonly sent?: boolean
 }
 
-/** Statuses of the gateway in front of upstream, when it could not reach what is behind it. */
-const TRANSIENT_STATUSES: ReadonlySet<number | undefined> = new Set([502, 503, 504])
-
-/** A call that brought no answer. */
+/** An attempt without an answer. */
 export class UpstreamError extends ServiceError {
   readonly outcome: Exclude<UpstreamOutcome, 'ok' | 'empty'>
   readonly upstreamStatus: number | undefined
   readonly rejection: RejectionKind
   readonly sent: boolean
-  /** Whether the same call, sent again at once, may well succeed: a broken connection, or a 502, 503, 504. */
-  readonly isTransient: boolean
-  /** Whether upstream is well all the same: it blames the request, or answers for another id. */
-  readonly upstreamHealthy: boolean
+  readonly #connectionBroke: boolean
+  readonly #upstreamHealthy: boolean
 
   constructor(outcome: UpstreamError['outcome'], options: UpstreamErrorOptions) {
     const { reason, cause, retryAfterMs, upstreamStatus } = options
-    super(CODE_OF[outcome], { reason, cause, ...(retryAfterMs !== undefined && { retryAfterMs }) })
+    super(OUTCOMES[outcome].code, { reason, cause, ...(retryAfterMs !== undefined && { retryAfterMs }) })
     this.name = 'UpstreamError'
     this.outcome = outcome
     this.upstreamStatus = upstreamStatus
     this.rejection = options.rejection ?? 'unclear'
     this.sent = options.sent ?? true
-    this.isTransient = options.connectionBroke === true || TRANSIENT_STATUSES.has(upstreamStatus)
-    this.upstreamHealthy =
+    this.#connectionBroke = options.connectionBroke ?? false
+    this.#upstreamHealthy =
       options.upstreamHealthy ??
       (upstreamStatus !== undefined && upstreamStatus >= 400 && upstreamStatus < 500)
     Object.freeze(this)
   }
+
+  /** Whether upstream rejected the key or throttled it, so that all calls must pause. */
+  get isRejection(): boolean {
+    return OUTCOMES[this.outcome].coolDown
+  }
+
+  /** Whether a second attempt soon after is likely to succeed. */
+  get isTransient(): boolean {
+    const { retry } = OUTCOMES[this.outcome]
+    if (retry === 'gateway') return GATEWAY_STATUSES.has(this.upstreamStatus)
+    return retry === 'broken' && this.#connectionBroke
+  }
+
+  get circuitOutcome(): CircuitOutcome {
+    const { circuit } = OUTCOMES[this.outcome]
+    if (circuit !== 'per-station') return circuit
+    // Otherwise a client that requests odd ids could open the circuit for all.
+    return this.#upstreamHealthy ? 'success' : 'failure'
+  }
 }
 
-/** What clients are told of each outcome. A refusal is of our key, so it is never the caller's fault. */
-const CODE_OF: Record<UpstreamError['outcome'], ErrorCode> = {
-  bad_request: 'InvalidParameter',
-  not_found: 'NotFound',
-  throttled: 'TooManyRequests',
-  refused: 'UpstreamRefused',
-  server_error: 'UpstreamFailed',
-  invalid: 'UpstreamFailed',
-  timeout: 'UpstreamTimeout',
-  network: 'UpstreamFailed',
+/**
+ * What an error means for the circuit breaker. Errors of other classes are ignored: limits of this service and defects,
+ * after which nothing was sent, and rejections, which the cool-down rethrows as a plain ServiceError.
+ */
+export function circuitOutcome(error: unknown): CircuitOutcome {
+  return error instanceof UpstreamError ? error.circuitOutcome : 'ignored'
 }
 
-/** What an error says of upstream's health: the one predicate that the circuit breaker asks. */
-export function circuitOutcome(error: unknown): 'alive' | 'failing' | 'unknown' {
-  if (!(error instanceof UpstreamError)) return 'unknown' // it was never sent
-  // The gateway speaks, not what is behind it; the cool-down sees to that.
-  if (error.outcome === 'throttled' || error.outcome === 'refused') return 'unknown'
-  // Else a client that asks for odd ids could open the circuit for everybody.
-  return error.upstreamHealthy ? 'alive' : 'failing'
+const CIRCUIT_TEXT: Record<OutcomeRule['circuit'], string> = {
+  success: 'success',
+  failure: 'failure',
+  ignored: 'ignored',
+  'per-station': 'failure; success after another 4xx or an answer for another id',
+}
+const RETRY_TEXT: Record<OutcomeRule['retry'], string> = {
+  never: '–',
+  gateway: '502, 503, 504',
+  broken: 'if the connection broke',
+}
+const STATION_TEXT = { negative: 'negative cache', 'back-off': 'back-off', none: '–' } as const
+
+/** The table of outcomes in Markdown, as docs/architecture.md has it. */
+export function renderOutcomeTable(): string {
+  const rows = Object.entries<OutcomeRule>(OUTCOMES).map(([outcome, { code, circuit, coolDown, retry }]) => {
+    const cache = code === null ? null : CACHE_RULES[code]
+    return [
+      `\`${outcome}\``,
+      code === null ? '–' : `\`${code}\``,
+      CIRCUIT_TEXT[circuit],
+      coolDown ? 'yes' : '–',
+      RETRY_TEXT[retry],
+      cache === null ? '–' : STATION_TEXT[cache.station],
+      cache === null ? '–' : cache.staleFallback ? 'yes' : 'no',
+    ]
+  })
+  const head = ['outcome', 'client code', 'circuit', 'cool-down', 'retry', 'per station', 'stale instead']
+  return [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n')
 }

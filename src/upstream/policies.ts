@@ -1,53 +1,87 @@
-import type { Source } from '../source.ts'
-import type { Clock } from '../lib/clock.ts'
 import type { CircuitState, Observer } from '../events.ts'
-import { withBreaker } from './policies/circuit-breaker.ts'
-import type { QuotaLedger } from './state/quota-ledger.ts'
-import type { CoolDownStore } from './policies/cool-down.ts'
-import { withCoolDown } from './policies/cool-down.ts'
+import type { Clock } from '../lib/clock.ts'
+import type { Policy, Source } from '../source.ts'
 import type { Pacing } from './pacing/pacer.ts'
-import { withQuota } from './policies/quota.ts'
-import type { TokenStore } from './policies/rate-limit.ts'
-import { withRateLimit } from './policies/rate-limit.ts'
-import { withRetry } from './policies/retry.ts'
+import { CircuitBreaker } from './policies/circuit-breaker.ts'
+import { CoolDown } from './policies/cool-down.ts'
+import { QuotaPolicy } from './policies/quota.ts'
+import { RateLimit } from './policies/rate-limit.ts'
+import { Retry } from './policies/retry.ts'
+import type { CoolDownState } from './state/cool-down-state.ts'
+import { LocalCoolDown } from './state/cool-down-state.ts'
+import type { QuotaLedger } from './state/quota-ledger.ts'
+import type { CoolDownStore } from './state/shared-cool-down.ts'
+import { SharedCoolDownState } from './state/shared-cool-down.ts'
+import type { TokenStore } from './state/shared-token-bucket.ts'
+import { SharedTokenBucket } from './state/shared-token-bucket.ts'
+import type { TokenBucket } from './state/token-bucket.ts'
+import { bucketFor, LocalTokenBucket } from './state/token-bucket.ts'
 
 export interface UpstreamStackOptions {
+  /** Calls per second; 0 is no limit. */
   readonly perSecond: number
   readonly queueTimeoutMs: number
   readonly timeoutMs: number
-  /** This replica's part of the limits while they are not shared, from 0 to 1. */
+  /** This replica's share of the limits while they are not shared, from 0 to 1. */
   readonly share?: number
 }
 
 export interface UpstreamStackDeps {
   readonly source: Source
   /** Null without a quota. */
-  readonly quota: { readonly budget: QuotaLedger; readonly pacing: Pacing } | null
+  readonly quota: { readonly ledger: QuotaLedger; readonly pacing: Pick<Pacing, 'isRationing'> } | null
   readonly apiKey: () => string
   readonly clock: Clock
   readonly observer: Observer
   readonly random: () => number
-  /** Absent when nothing is shared with other replicas. */
-  readonly tokens?: TokenStore | null
-  readonly coolDowns?: CoolDownStore | null
+  /** What this replica shares with others; null when it shares nothing. */
+  readonly stores: { readonly tokens: TokenStore; readonly coolDowns: CoolDownStore } | null
 }
 
 export interface UpstreamStack {
   readonly source: Source
+  /** Calls that wait for a token. */
   readonly queued: () => number
   readonly circuit: () => CircuitState
 }
 
 /**
- * A Source in all its sleeves. The order is the point: outermost what spends nothing (an open circuit, a cool-down),
- * innermost the charge, so that only calls that are sent are charged; the retry lies around both limits, so that a
- * second attempt takes its place and is charged like the first.
+ * The source with all its policies, outermost first. The order matters: an open circuit and a cool-down spend nothing;
+ * a second attempt takes a token and is charged like the first; only calls that are sent are charged.
+ *
+ * @example withPolicies(config.upstream, { source: tomtom.source, … }).source('chargingAvailability-id', options)
  */
-export function withPolicies(options: UpstreamStackOptions, parts: UpstreamStackDeps): UpstreamStack {
-  const { source, quota, observer, clock } = parts
-  const charged = quota === null ? source : withQuota(source, quota.budget, quota.pacing, observer)
-  const limited = withRateLimit(charged, options, clock, parts.tokens)
-  const retried = withRetry(limited.source, options, parts)
-  const breaker = withBreaker(withCoolDown(retried, { ...parts, store: parts.coolDowns ?? null }), parts)
-  return { source: breaker.source, queued: limited.queueLength, circuit: breaker.state }
+export function withPolicies(options: UpstreamStackOptions, deps: UpstreamStackDeps): UpstreamStack {
+  const breaker = new CircuitBreaker(deps)
+  const coolDown = new CoolDown({ ...deps, state: createCoolDownState(deps) })
+  const retry = new Retry(options, deps)
+  const rateLimit = new RateLimit(options, { ...deps, tokens: createTokenBucket(options, deps) })
+  const quota = deps.quota && new QuotaPolicy({ ...deps.quota, observer: deps.observer })
+
+  const policies = [breaker, coolDown, retry, rateLimit, ...(quota ? [quota] : [])]
+  return {
+    source: compose(policies.map(({ policy }) => policy))(deps.source),
+    queued: () => rateLimit.queued,
+    circuit: () => breaker.state,
+  }
+}
+
+/** One policy of many, the outermost first. */
+function compose(policies: readonly Policy[]): Policy {
+  return (source) => policies.reduceRight((next, policy) => policy(next), source)
+}
+
+function createCoolDownState({ stores, clock, observer }: UpstreamStackDeps): CoolDownState {
+  const deps = { clock, observer }
+  return stores === null ? new LocalCoolDown(deps) : new SharedCoolDownState(stores.coolDowns, deps)
+}
+
+/** Null without a limit. */
+function createTokenBucket(
+  { perSecond, share = 1 }: UpstreamStackOptions,
+  { stores, clock }: UpstreamStackDeps,
+): TokenBucket | null {
+  if (perSecond === 0) return null
+  const local = new LocalTokenBucket(bucketFor(perSecond * share), clock)
+  return stores === null ? local : new SharedTokenBucket(stores.tokens, bucketFor(perSecond), local)
 }

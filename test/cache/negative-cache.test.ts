@@ -1,6 +1,6 @@
 import t from 'tap'
+import { allowsStaleFallback } from '../../src/errors.ts'
 import {
-  allowsStaleFallback,
   INITIAL_BACK_OFF_MS,
   MAX_BACK_OFF_MS,
   NegativeCache,

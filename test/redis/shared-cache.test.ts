@@ -48,8 +48,8 @@ interface SharedPlace extends Place {
 interface Replica {
   readonly cache: Cache
   readonly source: ScriptedSource
-  readonly told: CacheResult[]
-  readonly toldOfShared: SharedResult[]
+  readonly events: CacheResult[]
+  readonly sharedEvents: SharedResult[]
   readonly get: (id?: string) => Promise<Pick<LookupResult, 'result' | 'ageMs'> & { readonly call: unknown }>
 }
 
@@ -61,8 +61,8 @@ interface ReplicaOptions extends Partial<CacheOptions> {
 
 async function replica(place: Pick<Place, 'open'>, options: ReplicaOptions = {}): Promise<Replica> {
   const { clock = systemClock, source = new ScriptedSource(), ...changed } = options
-  const told: CacheResult[] = []
-  const toldOfShared: SharedResult[] = []
+  const events: CacheResult[] = []
+  const sharedEvents: SharedResult[] = []
   const tier = await place.open()
   const settings = { ...TIMES, maxEntries: 1_000, maxBytes: 10_000_000, ...changed }
   const cache = new Cache(settings, {
@@ -70,17 +70,17 @@ async function replica(place: Pick<Place, 'open'>, options: ReplicaOptions = {})
     clock,
     random: () => 0,
     effectiveTtlMs: () => settings.ttlMs,
-    observer: { lookedUp: (result) => void told.push(result), evicted: () => {}, emptyDoubted: () => {} },
+    observer: { lookedUp: (result) => void events.push(result), evicted: () => {}, emptyDoubted: () => {} },
     shared: tier && {
       store: tier,
-      observer: { sharedCacheLookedUp: (result) => void toldOfShared.push(result) },
+      observer: { sharedCacheLookedUp: (result) => void sharedEvents.push(result) },
     },
   })
   const get = async (id = 'a') => {
     const { answer, result, ageMs } = await cache.get(id)
     return { result, ageMs, call: (JSON.parse(answer.json) as { call: unknown }).call }
   }
-  return { cache, source, told, toldOfShared, get }
+  return { cache, source, events, sharedEvents, get }
 }
 
 const rejected = (promise: Promise<unknown>): Promise<unknown> =>
@@ -152,327 +152,314 @@ const redis = async (t: Test): Promise<SharedPlace> => {
 }
 
 for (const [name, open] of [
-  ['memory alone', memoryAlone],
+  ['no shared store', memoryAlone],
   ['a double', double],
   ['a real Redis', redis],
 ] as const) {
-  await t.test(
-    `${name}: what holds with and without a shared tier`,
-    { skip: open === redis && NO_REDIS },
-    async (t) => {
-      const place = await open(t)
-      /** A replica whose time stands still. */
-      const still = async (options: ReplicaOptions = {}) => {
-        const clock = new TestClock()
-        return { clock, ...(await replica(place, { ...options, clock })) }
-      }
+  await t.test(`a cache with ${name} keeps its promises`, { skip: open === redis && NO_REDIS }, async (t) => {
+    const place = await open(t)
+    /** A replica whose time stands still. */
+    const still = async (options: ReplicaOptions = {}) => {
+      const clock = new TestClock()
+      return { clock, ...(await replica(place, { ...options, clock })) }
+    }
 
-      await t.test('many at once: one call, and then none', async (t) => {
-        const { source, get, told } = await still()
-        const all = Promise.all(Array.from({ length: 200 }, () => get('cold')))
-        await until('the call is made', () => source.calls.length > 0)
-        source.last.answer()
-        t.same(new Set((await all).map(({ call }) => call)), new Set([1]))
-        t.match(await get('cold'), { result: 'hit', call: 1 })
-        t.equal(source.calls.length, 1)
-        t.equal(told.length, 201)
-      })
+    await t.test('requests at the same time share one call', async (t) => {
+      const { source, get, events } = await still()
+      const all = Promise.all(Array.from({ length: 200 }, () => get('cold')))
+      await until('the call is made', () => source.calls.length > 0)
+      source.last.answer()
+      t.same(new Set((await all).map(({ call }) => call)), new Set([1]))
+      t.match(await get('cold'), { result: 'hit', call: 1 })
+      t.equal(source.calls.length, 1)
+      t.equal(events.length, 201)
+    })
 
-      await t.test('an old answer at once, and one refresh', async (t) => {
-        const { clock, source, get } = await still()
-        source.answerAll()
-        await get('old')
-        await clock.advance(TIMES.ttlMs + 1)
-        t.match(await get('old'), { result: 'stale', call: 1 })
-        await until('the refresh is back', async () => (await get('old')).call === 2)
-        t.equal(source.calls.length, 2)
-      })
+    await t.test('a stale answer is served at once and refreshed once', async (t) => {
+      const { clock, source, get } = await still()
+      source.answerAll()
+      await get('old')
+      await clock.advance(TIMES.ttlMs + 1)
+      t.match(await get('old'), { result: 'stale', call: 1 })
+      await until('the refresh is back', async () => (await get('old')).call === 2)
+      t.equal(source.calls.length, 2)
+    })
 
-      await t.test('an error is told, remembered for a while, and never kept as an answer', async (t) => {
-        const { source, get, cache } = await still()
-        source.failAll()
-        t.equal(await rejected(get('ill')), 'UpstreamFailed')
-        t.equal(await rejected(get('ill')), 'UpstreamFailed')
-        t.equal(source.calls.length, 1)
-        t.equal(cache.peek('ill'), null)
-        t.notOk((await place.stations()).includes('ill'))
-      })
+    await t.test('an error is thrown, cached for a while, and never cached as an answer', async (t) => {
+      const { source, get, cache } = await still()
+      source.failAll()
+      t.equal(await rejected(get('ill')), 'UpstreamFailed')
+      t.equal(await rejected(get('ill')), 'UpstreamFailed')
+      t.equal(source.calls.length, 1)
+      t.equal(cache.peek('ill'), null)
+      t.notOk((await place.stations()).includes('ill'))
+    })
 
-      await t.test('an old answer rather than an error', async (t) => {
-        const { clock, source, get } = await still()
-        source.answerAll()
-        await get('failing')
-        await clock.advance(TIMES.ttlMs + TIMES.staleWhileRevalidateMs + 1)
-        source.failAll()
-        t.match(await get('failing'), { result: 'stale_error', call: 1 })
-      })
+    await t.test('a stale answer is served instead of an error', async (t) => {
+      const { clock, source, get } = await still()
+      source.answerAll()
+      await get('failing')
+      await clock.advance(TIMES.ttlMs + TIMES.staleWhileRevalidateMs + 1)
+      source.failAll()
+      t.match(await get('failing'), { result: 'stale_error', call: 1 })
+    })
 
-      await t.test('a station without connectors is remembered as such', async (t) => {
-        const { source, get } = await still()
-        source.always = (call) => call.answerEmpty()
-        await get('unknown')
-        t.match(await get('unknown'), { result: 'hit', call: 1 })
-      })
+    await t.test('an answer without connectors is cached', async (t) => {
+      const { source, get } = await still()
+      source.always = (call) => call.answerEmpty()
+      await get('unknown')
+      t.match(await get('unknown'), { result: 'hit', call: 1 })
+    })
 
-      await t.test('with a TTL of 0 nothing is kept anywhere, and callers still share a call', async (t) => {
-        const { source, get, cache } = await still({ ttlMs: 0 })
-        const both = Promise.all([get('never'), get('never')])
-        await until('the call is made', () => source.calls.length > 0)
-        source.last.answer()
-        t.match(await both, [{ call: 1 }, { call: 1 }])
-        t.equal(cache.entries, 0)
-        source.answerAll()
-        t.match(await get('never'), { result: 'miss', call: 2 })
-        t.notOk((await place.stations()).includes('never'))
-      })
-    },
-  )
+    await t.test('with a TTL of 0 nothing is cached, and requests still share a call', async (t) => {
+      const { source, get, cache } = await still({ ttlMs: 0 })
+      const both = Promise.all([get('never'), get('never')])
+      await until('the call is made', () => source.calls.length > 0)
+      source.last.answer()
+      t.match(await both, [{ call: 1 }, { call: 1 }])
+      t.equal(cache.entries, 0)
+      source.answerAll()
+      t.match(await get('never'), { result: 'miss', call: 2 })
+      t.notOk((await place.stations()).includes('never'))
+    })
+  })
 }
 
 for (const [name, open] of [
   ['a double', double],
   ['a real Redis', redis],
 ] as const) {
-  await t.test(
-    `${name}: what replicas do for each other`,
-    { skip: open === redis && NO_REDIS },
-    async (t) => {
-      const place = await open(t)
+  await t.test(`replicas share answers through ${name}`, { skip: open === redis && NO_REDIS }, async (t) => {
+    const place = await open(t)
 
-      await t.test(
-        'what one was told, another knows: with its age, and the same part of the TTL',
-        async (t) => {
-          const one = await replica(place)
-          one.source.answerAll()
-          await one.get('known')
-          await until('it is shared', async () => (await place.stations()).includes('known'))
-          const other = await replica(place)
-          t.match(await other.get('known'), { result: 'hit', call: 1 })
-          t.match(await other.get('known'), { result: 'hit', call: 1 })
-          t.equal(other.source.calls.length, 0)
-          t.strictSame(other.toldOfShared, ['hit'], 'the second was in memory')
-          t.strictSame(one.toldOfShared, ['miss'])
+    await t.test('a replica uses the answer of another, with its age and its jitter', async (t) => {
+      const one = await replica(place)
+      one.source.answerAll()
+      await one.get('known')
+      await until('it is shared', async () => (await place.stations()).includes('known'))
+      const other = await replica(place)
+      t.match(await other.get('known'), { result: 'hit', call: 1 })
+      t.match(await other.get('known'), { result: 'hit', call: 1 })
+      t.equal(other.source.calls.length, 0)
+      t.strictSame(other.sharedEvents, ['hit'], 'the second was in memory')
+      t.strictSame(one.sharedEvents, ['miss'])
 
-          await place.plant('jittered', 0.95 * TIMES.ttlMs, 0.9)
-          t.match(await other.get('jittered'), { result: 'stale', call: 0 })
-          await place.plant('young', 0.95 * TIMES.ttlMs, 1)
-          const found = await other.get('young')
-          t.equal(found.result, 'hit')
-          t.ok(found.ageMs >= 0.95 * TIMES.ttlMs && found.ageMs < TIMES.ttlMs, `age ${found.ageMs}`)
+      await place.plant('jittered', 0.95 * TIMES.ttlMs, 0.9)
+      t.match(await other.get('jittered'), { result: 'stale', call: 0 })
+      await place.plant('young', 0.95 * TIMES.ttlMs, 1)
+      const found = await other.get('young')
+      t.equal(found.result, 'hit')
+      t.ok(found.ageMs >= 0.95 * TIMES.ttlMs && found.ageMs < TIMES.ttlMs, `age ${found.ageMs}`)
+    })
+
+    await t.test('an answer is stored only as long as it can be served', async (t) => {
+      const { get, source } = await replica(place)
+      source.always = (call) => (call.id === 'empty' ? call.answerEmpty() : call.answer())
+      for (const [id, ttlMs] of [
+        ['full', TIMES.ttlMs],
+        ['empty', TIMES.emptyTtlMs],
+      ] as const) {
+        await get(id)
+        await until('it is shared', async () => (await place.stations()).includes(id))
+        const leftMs = ttlMs + TIMES.staleIfErrorMs - (await place.lifeMs(id))
+        t.ok(leftMs >= 0 && leftMs < 5_000, `${id}: ${leftMs}`)
+      }
+    })
+
+    await t.test('an empty answer after a full one is doubted by all replicas, with one call', async (t) => {
+      await place.plant('doubted', TIMES.ttlMs + 1_000)
+      const source = new ScriptedSource()
+      source.answerAllEmpty()
+      const options = { source, staleWhileRevalidateMs: 0 }
+      const [a, b] = [await replica(place, options), await replica(place, options)]
+      t.match(await a.get('doubted'), { result: 'stale', call: 0 })
+      t.match(await b.get('doubted'), { result: 'stale', call: 0 })
+      t.match(await (await replica(place, options)).get('doubted'), { result: 'stale', call: 0 })
+      t.equal(source.calls.length, 1)
+      const left = await place.lifeMs('doubted')
+      t.ok(left > 0 && left <= TIMES.staleIfErrorMs - 1_000, `${left} ms`)
+    })
+
+    await t.test('a hit in memory does not use the shared store', async (t) => {
+      const tier = await place.open()
+      let uses = 0
+      const counted: SharedAnswerStore = {
+        get isUp() {
+          uses++
+          return tier.isUp
         },
-      )
+        leaseGet: (...args) => (uses++, tier.leaseGet(...args)),
+        renew: (...args) => (uses++, tier.renew(...args)),
+        publish: (...args) => (uses++, tier.publish(...args)),
+        release: (...args) => (uses++, tier.release(...args)),
+      }
+      const { source, get, cache } = await replica({ open: async () => counted })
+      source.answerAll()
+      await get('hot')
+      const before = uses
+      for (let i = 0; i < 100; i++) t.notOk(cache.get('hot') instanceof Promise)
+      await settled()
+      t.equal(uses, before)
+    })
 
-      await t.test('what is of no use to anyone any more is not kept', async (t) => {
-        const { get, source } = await replica(place)
-        source.always = (call) => (call.id === 'empty' ? call.answerEmpty() : call.answer())
-        for (const [id, ttlMs] of [
-          ['full', TIMES.ttlMs],
-          ['empty', TIMES.emptyTtlMs],
-        ] as const) {
-          await get(id)
-          await until('it is shared', async () => (await place.stations()).includes(id))
-          const leftMs = ttlMs + TIMES.staleIfErrorMs - (await place.lifeMs(id))
-          t.ok(leftMs >= 0 && leftMs < 5_000, `${id}: ${leftMs}`)
-        }
-      })
+    await t.test('a stale answer of another replica is stale here too', async (t) => {
+      const revalidating = await replica(place)
+      await place.plant('old', TIMES.ttlMs + 1_000)
+      t.match(await revalidating.get('old'), { result: 'stale', call: 0 })
+      await until('it is refreshed', () => revalidating.source.calls.length === 1)
+      revalidating.source.last.answer()
+      await until('that is there', async () => (await revalidating.get('old')).call === 1)
 
-      await t.test('a hit in memory asks nothing of anybody', async (t) => {
-        const tier = await place.open()
-        let looks = 0
-        const counted: SharedAnswerStore = {
-          get isUp() {
-            looks++
-            return tier.isUp
-          },
-          leaseGet: (...args) => (looks++, tier.leaseGet(...args)),
-          renew: (...args) => (looks++, tier.renew(...args)),
-          publish: (...args) => (looks++, tier.publish(...args)),
-          release: (...args) => (looks++, tier.release(...args)),
-        }
-        const { source, get, cache } = await replica({ open: async () => counted })
-        source.answerAll()
-        await get('hot')
-        const before = looks
-        for (let i = 0; i < 100; i++) t.notOk(cache.get('hot') instanceof Promise)
-        await settled()
-        t.equal(looks, before)
-      })
+      const failing = await replica(place)
+      failing.source.failAll()
+      await place.plant('older', TIMES.ttlMs + TIMES.staleWhileRevalidateMs + 1_000)
+      t.match(await failing.get('older'), { result: 'stale_error', call: 0 })
+      t.equal(failing.source.calls.length, 1)
 
-      await t.test('an old answer of another is old here too', async (t) => {
-        const revalidating = await replica(place)
-        await place.plant('old', TIMES.ttlMs + 1_000)
-        t.match(await revalidating.get('old'), { result: 'stale', call: 0 })
-        await until('it is refreshed', () => revalidating.source.calls.length === 1)
-        revalidating.source.last.answer()
-        await until('that is there', async () => (await revalidating.get('old')).call === 1)
+      const slow = await replica(place, { softTimeoutMs: 50 })
+      await place.plant('slow', TIMES.ttlMs + TIMES.staleWhileRevalidateMs + 1_000)
+      t.match(await slow.get('slow'), { result: 'stale', call: 0 })
+      slow.source.last.answer()
 
-        const failing = await replica(place)
-        failing.source.failAll()
-        await place.plant('older', TIMES.ttlMs + TIMES.staleWhileRevalidateMs + 1_000)
-        t.match(await failing.get('older'), { result: 'stale_error', call: 0 })
-        t.equal(failing.source.calls.length, 1)
+      const tooOld = await replica(place)
+      tooOld.source.failAll()
+      await place.plant('too old', TIMES.ttlMs + TIMES.staleIfErrorMs + 1_000)
+      t.equal(await rejected(tooOld.get('too old')), 'UpstreamFailed')
+    })
 
-        const slow = await replica(place, { softTimeoutMs: 50 })
-        await place.plant('slow', TIMES.ttlMs + TIMES.staleWhileRevalidateMs + 1_000)
-        t.match(await slow.get('slow'), { result: 'stale', call: 0 })
-        slow.source.last.answer()
+    await t.test('one replica calls and the others wait for its answer', async (t) => {
+      const source = new ScriptedSource()
+      const replicas = await Promise.all([1, 2, 3].map(() => replica(place, { source })))
+      const all = Promise.all(replicas.flatMap(({ get }) => [get('cold'), get('cold')]))
+      await until('the call is made', () => source.calls.length > 0)
+      await until('all have asked', () => replicas.every(({ cache }) => cache.inFlightCalls === 1))
+      source.last.answer()
+      t.same(new Set((await all).map(({ call }) => call)), new Set([1]))
+      t.equal(source.calls.length, 1)
+    })
 
-        const tooOld = await replica(place)
-        tooOld.source.failAll()
-        await place.plant('too old', TIMES.ttlMs + TIMES.staleIfErrorMs + 1_000)
-        t.equal(await rejected(tooOld.get('too old')), 'UpstreamFailed')
-      })
-
-      await t.test('one calls, the others wait for its answer', async (t) => {
-        const source = new ScriptedSource()
-        const replicas = await Promise.all([1, 2, 3].map(() => replica(place, { source })))
-        const all = Promise.all(replicas.flatMap(({ get }) => [get('cold'), get('cold')]))
-        await until('the call is made', () => source.calls.length > 0)
-        await until('all have asked', () => replicas.every(({ cache }) => cache.inFlightCalls === 1))
-        source.last.answer()
-        t.same(new Set((await all).map(({ call }) => call)), new Set([1]))
-        t.equal(source.calls.length, 1)
-      })
-
-      await t.test('its failure is theirs: none tries for itself at once', async (t) => {
-        for (const code of ['UpstreamFailed', 'NotFound']) {
-          const source = new ScriptedSource()
-          const [one, other] = [await replica(place, { source }), await replica(place, { source })]
-          const both = Promise.all([rejected(one.get(code)), rejected(other.get(code))])
-          await until('the call is made', () => source.calls.length > 0)
-          source.last.fail(code)
-          t.strictSame(await both, [code, code])
-          t.equal(await rejected(other.get(code)), code)
-          t.equal(source.calls.length, 1)
-        }
-      })
-
-      await t.test('what kept a call from being sent is no failure: another may try', async (t) => {
-        const [one, other] = [await replica(place), await replica(place)]
-        one.source.failAll('QuotaExhausted')
-        other.source.answerAll()
-        t.equal(await rejected(one.get('held back')), 'QuotaExhausted')
-        t.match(await other.get('held back'), { call: 1 })
-      })
-
-      await t.test('a lease whose holder is gone costs a wait until it ends, and no more', async (t) => {
-        const source = new ScriptedSource()
-        source.answerAll()
-        const replicas = await Promise.all([1, 2, 3].map(() => replica(place, { source })))
-        const startedAt = performance.now()
-        await place.takeLease('orphan', 300)
-        const found = await Promise.all(replicas.map(({ get }) => get('orphan')))
-        t.same(new Set(found.map(({ call }) => call)), new Set([1]))
-        t.equal(source.calls.length, 1)
-        t.ok(performance.now() - startedAt >= 290, 'they waited')
-      })
-
-      await t.test('a call that takes longer than a lease keeps its own', async (t) => {
+    await t.test('a failed call of one replica backs off the others', async (t) => {
+      for (const code of ['UpstreamFailed', 'NotFound']) {
         const source = new ScriptedSource()
         const [one, other] = [await replica(place, { source }), await replica(place, { source })]
-        const first = one.get('slow call')
+        const both = Promise.all([rejected(one.get(code)), rejected(other.get(code))])
         await until('the call is made', () => source.calls.length > 0)
-        const second = other.get('slow call')
-        await new Promise((resolve) => setTimeout(resolve, LEASE_MS + 500))
+        source.last.fail(code)
+        t.strictSame(await both, [code, code])
+        t.equal(await rejected(other.get(code)), code)
         t.equal(source.calls.length, 1)
-        source.last.answer()
-        t.match(await Promise.all([first, second]), [{ call: 1 }, { call: 1 }])
-        t.equal(source.calls.length, 1)
-      })
+      }
+    })
 
-      await t.test('nobody waits past the deadline of a flight', async (t) => {
-        await place.takeLease('endless', 60_000)
-        const { get, source } = await replica(place, { flightTimeoutMs: 200 })
-        t.equal(await rejected(get('endless')), 'UpstreamTimeout')
-        t.equal(source.calls.length, 0)
-      })
+    await t.test('a call that was not sent does not back off the other replicas', async (t) => {
+      const [one, other] = [await replica(place), await replica(place)]
+      one.source.failAll('QuotaExhausted')
+      other.source.answerAll()
+      t.equal(await rejected(one.get('held back')), 'QuotaExhausted')
+      t.match(await other.get('held back'), { call: 1 })
+    })
 
-      await t.test('a refresh is one call for all as well', async (t) => {
-        const source = new ScriptedSource()
-        const replicas = await Promise.all([1, 2, 3].map(() => replica(place, { source })))
-        await place.plant('refreshed', TIMES.ttlMs + 1)
-        const found = await Promise.all(replicas.map(({ get }) => get('refreshed')))
-        t.match(found, [{ result: 'stale' }, { result: 'stale' }, { result: 'stale' }])
-        await until('the call is made', () => source.calls.length > 0)
-        source.last.answer()
-        for (const { get } of replicas) {
-          await until('all have the new one', async () => (await get('refreshed')).call === 1)
-        }
-        t.equal(source.calls.length, 1)
-      })
+    await t.test('a lease whose holder is gone delays a call until it expires', async (t) => {
+      const source = new ScriptedSource()
+      source.answerAll()
+      const replicas = await Promise.all([1, 2, 3].map(() => replica(place, { source })))
+      const startedAt = performance.now()
+      await place.takeLease('orphan', 300)
+      const found = await Promise.all(replicas.map(({ get }) => get('orphan')))
+      t.same(new Set(found.map(({ call }) => call)), new Set([1]))
+      t.equal(source.calls.length, 1)
+      t.ok(performance.now() - startedAt >= 290, 'they waited')
+    })
 
-      await t.test('a refresh is not content with what is younger and yet too old', async (t) => {
-        const clock = new TestClock()
-        const { get, source } = await replica(place, { clock })
+    await t.test('a call that takes longer than a lease renews it', async (t) => {
+      const source = new ScriptedSource()
+      const [one, other] = [await replica(place, { source }), await replica(place, { source })]
+      const first = one.get('slow call')
+      await until('the call is made', () => source.calls.length > 0)
+      const second = other.get('slow call')
+      await new Promise((resolve) => setTimeout(resolve, LEASE_MS + 500))
+      t.equal(source.calls.length, 1)
+      source.last.answer()
+      t.match(await Promise.all([first, second]), [{ call: 1 }, { call: 1 }])
+      t.equal(source.calls.length, 1)
+    })
+
+    await t.test('a wait for another replica ends at the deadline of the call', async (t) => {
+      await place.takeLease('endless', 60_000)
+      const { get, source } = await replica(place, { flightTimeoutMs: 200 })
+      t.equal(await rejected(get('endless')), 'UpstreamTimeout')
+      t.equal(source.calls.length, 0)
+    })
+
+    await t.test('a refresh is one call for all replicas', async (t) => {
+      const source = new ScriptedSource()
+      const replicas = await Promise.all([1, 2, 3].map(() => replica(place, { source })))
+      await place.plant('refreshed', TIMES.ttlMs + 1)
+      const found = await Promise.all(replicas.map(({ get }) => get('refreshed')))
+      t.match(found, [{ result: 'stale' }, { result: 'stale' }, { result: 'stale' }])
+      await until('the call is made', () => source.calls.length > 0)
+      source.last.answer()
+      for (const { get } of replicas) {
+        await until('all have the new one', async () => (await get('refreshed')).call === 1)
+      }
+      t.equal(source.calls.length, 1)
+    })
+
+    await t.test('a refresh does not use a newer answer that is stale', async (t) => {
+      const clock = new TestClock()
+      const { get, source } = await replica(place, { clock })
+      source.answerAll()
+      await get('aging')
+      await until('it is shared', async () => (await place.stations()).includes('aging'))
+      await clock.advance(TIMES.ttlMs + 20_000)
+      await place.plant('aging', TIMES.ttlMs + 1_000)
+      t.match(await get('aging'), { result: 'stale', call: 1 })
+      await until('it calls', () => source.calls.length === 2)
+    })
+
+    await t.test('a late answer never replaces the answer of a later call', async (t) => {
+      const [late, early] = [await place.open(), await place.open()]
+      const [first, second] = [1, 2].map((call) => planted('late').replace('"call":0', `"call":${call}`)) as [
+        string,
+        string,
+      ]
+      const common = { ageMs: 0, jitter: 1 }
+      early.publish('late', { ...common, version: 'later', json: second, startedAgoMs: 100 }, 60_000)
+      await until('it is there', async () => (await place.stations()).includes('late'))
+      late.publish('late', { ...common, version: 'earlier', json: first, startedAgoMs: 5_000 }, 60_000)
+      const { get } = await replica(place)
+      await late.leaseGet('barrier', '', { token: 'x', ms: 1_000 })
+      t.match(await get('late'), { call: 2 })
+    })
+
+    await t.test('a value that is no answer is a miss, an error in the metrics, and replaced', async (t) => {
+      for (const kind of ['text', 'of another'] as const) {
+        await place.plantNonsense(kind, kind)
+        const { get, source, sharedEvents } = await replica(place)
         source.answerAll()
-        await get('aging')
-        await until('it is shared', async () => (await place.stations()).includes('aging'))
-        await clock.advance(TIMES.ttlMs + 20_000)
-        await place.plant('aging', TIMES.ttlMs + 1_000)
-        t.match(await get('aging'), { result: 'stale', call: 1 })
-        await until('it calls', () => source.calls.length === 2)
-      })
+        t.match(await get(kind), { result: 'miss', call: 1 })
+        t.strictSame(sharedEvents, ['error'])
+        const next = await replica(place)
+        t.match(await next.get(kind), { result: 'hit', call: 1 })
+      }
+    })
 
-      await t.test('a late answer never takes the place of one from a later call', async (t) => {
-        const [late, early] = [await place.open(), await place.open()]
-        const [first, second] = [1, 2].map((call) =>
-          planted('late').replace('"call":0', `"call":${call}`),
-        ) as [string, string]
-        const common = { ageMs: 0, jitter: 1 }
-        early.publish('late', { ...common, version: 'later', json: second, startedAgoMs: 100 }, 60_000)
-        await until('it is there', async () => (await place.stations()).includes('late'))
-        late.publish('late', { ...common, version: 'earlier', json: first, startedAgoMs: 5_000 }, 60_000)
-        const { get } = await replica(place)
-        await late.leaseGet('barrier', '', { token: 'x', ms: LEASE_MS })
-        t.match(await get('late'), { call: 2 })
-      })
+    await t.test('an answer from the future has an age of 0', async (t) => {
+      await place.plant('future', -3_600_000)
+      const clock = new TestClock()
+      const { get } = await replica(place, { clock })
+      t.match(await get('future'), { result: 'hit', ageMs: 0 })
+      await clock.advance(TIMES.ttlMs + 1)
+      t.match(await get('future'), { result: 'stale' })
+    })
 
-      await t.test('what is no answer is a miss, an error in the metrics, and replaced', async (t) => {
-        for (const kind of ['text', 'of another'] as const) {
-          await place.plantNonsense(kind, kind)
-          const { get, source, toldOfShared } = await replica(place)
-          source.answerAll()
-          t.match(await get(kind), { result: 'miss', call: 1 })
-          t.strictSame(toldOfShared, ['error'])
-          const next = await replica(place)
-          t.match(await next.get(kind), { result: 'hit', call: 1 })
-        }
-      })
-
-      await t.test('an answer from the future is of now', async (t) => {
-        await place.plant('future', -3_600_000)
-        const clock = new TestClock()
-        const { get } = await replica(place, { clock })
-        t.match(await get('future'), { result: 'hit', ageMs: 0 })
-        await clock.advance(TIMES.ttlMs + 1)
-        t.match(await get('future'), { result: 'stale' })
-      })
-
-      await t.test(
-        'an empty answer after a full one is doubted by all replicas, with one call',
-        async (t) => {
-          await place.plant('doubted', TIMES.ttlMs + 1_000)
-          const source = new ScriptedSource()
-          source.answerAllEmpty()
-          const options = { source, staleWhileRevalidateMs: 0 }
-          const [a, b] = [await replica(place, options), await replica(place, options)]
-          t.match(await a.get('doubted'), { result: 'stale', call: 0 })
-          t.match(await b.get('doubted'), { result: 'stale', call: 0 })
-          t.match(await (await replica(place, options)).get('doubted'), { result: 'stale', call: 0 })
-          t.equal(source.calls.length, 1)
-          const left = await place.lifeMs('doubted')
-          t.ok(left > 0 && left <= TIMES.staleIfErrorMs - 1_000, `${left} ms`)
-        },
-      )
-
-      await t.test('whatever an id is made of, it is no one else', async (t) => {
-        const ids = ['}', '{', '{}', 'a}b', '%7D', 'ü', 'a b', ':', 'lease:{x}', '../..']
-        const { get, source } = await replica(place)
-        source.answerAll()
-        for (const id of ids) await get(id)
-        const other = await replica(place)
-        for (const [i, id] of ids.entries()) t.match(await other.get(id), { result: 'hit', call: i + 1 }, id)
-      })
-    },
-  )
+    await t.test('stations with similar ids never share an answer', async (t) => {
+      const ids = ['}', '{', '{}', 'a}b', '%7D', 'ü', 'a b', ':', 'lease:{x}', '../..']
+      const { get, source } = await replica(place)
+      source.answerAll()
+      for (const id of ids) await get(id)
+      const other = await replica(place)
+      for (const [i, id] of ids.entries()) t.match(await other.get(id), { result: 'hit', call: i + 1 }, id)
+    })
+  })
 }

@@ -1,18 +1,19 @@
+import { AnotherStationError } from '../../src/availability/decode.ts'
 import type { Availability } from '../../src/availability/model.ts'
 import type { LoadOptions, Source } from '../../src/source.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { upstreamErrorOf } from '../../src/upstream/tomtom/error.ts'
-import type { UpstreamErrorOptions } from '../../src/upstream/outcomes.ts'
+import type { CircuitOutcome, UpstreamErrorOptions } from '../../src/upstream/outcomes.ts'
 import { UpstreamError } from '../../src/upstream/outcomes.ts'
 import { settled } from '../support/clock.ts'
 import { referenceStation } from '../support/stations.ts'
 
-/** A caller who has nothing, one who holds an old answer, and a refresh that nobody waits for. */
+/** Requests without a cached answer, and with a stale one, and a refresh. */
 export const CALLER: LoadOptions = { lowPriority: false, hasStale: false }
 export const HOLDER: LoadOptions = { lowPriority: false, hasStale: true }
 export const REFRESH: LoadOptions = { lowPriority: true, hasStale: true }
 
-/** A call that has reached the innermost Source, and waits to be told how it ends. */
+/** A call that has reached the innermost Source, and stays in flight until the test ends it. */
 export interface Sent {
   readonly id: string
   readonly call: LoadOptions
@@ -22,10 +23,10 @@ export interface Sent {
   fail(error: unknown): Promise<void>
 }
 
-/** The innermost Source: remembers every call, and holds each until the test ends it, or ends all alike. */
+/** The innermost Source: records every call, and keeps each in flight until the test ends it, or ends all alike. */
 export class ScriptedSource {
   readonly sent: Sent[] = []
-  /** When set, no call waits: each ends so. */
+  /** When set, each call ends so at once. */
   always: ((id: string) => Availability | Promise<Availability>) | null = null
   readonly #now: () => number
 
@@ -76,7 +77,7 @@ const STATUS: Record<Failure, number | undefined> = {
   network: undefined,
 }
 
-/** What an attempt that ended so throws. */
+/** The error of an attempt with this outcome. */
 export function failure(outcome: Failure, options: Partial<UpstreamErrorOptions> = {}): UpstreamError {
   const status = STATUS[outcome]
   return new UpstreamError(outcome, {
@@ -91,17 +92,17 @@ export function broken(): UpstreamError {
   return upstreamErrorOf(Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' }))
 }
 
-/** Nobody listened: upstream cannot have seen the call. */
+/** No connection was made: upstream cannot have seen the call. */
 export function unreached(): UpstreamError {
   return upstreamErrorOf(Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }), false)
 }
 
-/** A call that one of our own limits kept back. */
-export function keptBack(): ServiceError {
-  return new ServiceError('TooManyRequests', { reason: 'no place', retryAfterMs: 1_000 })
+/** The error of a call that a limit of this service denied. */
+export function limited(): ServiceError {
+  return new ServiceError('TooManyRequests', { reason: 'no token', retryAfterMs: 1_000 })
 }
 
-/** How a call ends: `ok`, an error's code, or `pending` as long as it does not. */
+/** The end of a call: `ok`, an error's code, or `pending` before it. */
 export interface Watched {
   readonly state: string
   readonly error: ServiceError | null
@@ -109,7 +110,7 @@ export interface Watched {
 
 export function watch(call: Promise<unknown>): Watched {
   const watched = { state: 'pending', error: null as ServiceError | null }
-  const note = async () => {
+  const record = async () => {
     try {
       await call
       watched.state = 'ok'
@@ -118,13 +119,38 @@ export function watch(call: Promise<unknown>): Watched {
       watched.state = watched.error?.code ?? String(error)
     }
   }
-  void note()
+  void record()
   return watched
 }
 
-/** How a call ended, of one that has ended. */
+/** The end of a call that ends by itself. */
 export async function ended(call: Promise<unknown>): Promise<Watched> {
   const watched = watch(call)
   await settled()
   return watched
 }
+
+/** The error of a call; for `ok`, an answer. */
+export type Ending = () => unknown
+export const ok: Ending = () => null
+export const serverError = () => failure('server_error')
+
+/** Every end of a call, and what it means for the circuit. */
+export const ENDINGS: readonly [name: string, how: Ending, means: CircuitOutcome][] = [
+  ['an answer', ok, 'success'],
+  ['400', () => failure('bad_request'), 'success'],
+  ['404', () => failure('not_found'), 'success'],
+  ['500', serverError, 'failure'],
+  ['an invalid answer', () => failure('invalid'), 'failure'],
+  ['an answer for another id', () => upstreamErrorOf(new AnotherStationError()), 'success'],
+  ['another 4xx', () => failure('invalid', { upstreamStatus: 414 }), 'success'],
+  ['a redirect', () => failure('invalid', { upstreamStatus: 302 }), 'failure'],
+  ['a timeout', () => failure('timeout'), 'failure'],
+  ['a broken connection', () => failure('network', { connectionBroke: true }), 'failure'],
+  ['no connection', () => failure('network', { sent: false }), 'failure'],
+  ['429', () => failure('throttled'), 'ignored'],
+  ['401 or 403', () => failure('refused'), 'ignored'],
+  ['a limit of this service', limited, 'ignored'],
+  ['a defect', () => new TypeError('a mistake'), 'ignored'],
+  ['no error object', () => 'thrown', 'ignored'],
+]

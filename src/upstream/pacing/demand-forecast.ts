@@ -3,53 +3,53 @@ import { fitDailyDemand } from './diurnal-fit.ts'
 
 const HOUR = 3_600_000
 const HOURS_A_DAY = 24
-/** What an hour was on earlier days counts as much as what it is today. */
+/** The current day has the same weight as all earlier days together. */
 const WEIGHT_OF_TODAY = 0.5
-/** The present demand is a mean over about this time. */
-const PRESENT_MS = 1_800_000
+/** The current demand is a mean over about this time. */
+const CURRENT_MS = 1_800_000
 
 /**
- * How much is asked for, now and by the hour of the UTC day, learned from day to day. Hours never seen are read off
- * the curve of a day through those that were.
+ * The demand now and by hour of the UTC day, learned from day to day. Hours never seen are taken from a daily curve
+ * through those that were.
  */
 export class DemandForecast {
   readonly #clock: Pick<Clock, 'wall'>
-  /** Requests per ms by hour of the day; null until the hour was seen whole. */
+  /** Requests per ms by hour of the day; null until a whole hour was seen. */
   readonly #learned: (number | null)[] = Array.from({ length: HOURS_A_DAY }, () => null)
-  #notedAt: number
+  #recordedAt: number
   #hourStartedAt: number
   #inThisHour = 0
-  #present = 0
+  #current = 0
   #observedMs = 0
 
   constructor(clock: Pick<Clock, 'wall'>) {
     this.#clock = clock
-    this.#notedAt = clock.wall()
-    this.#hourStartedAt = this.#notedAt
+    this.#recordedAt = clock.wall()
+    this.#hourStartedAt = this.#recordedAt
   }
 
-  /** So many requests came since the last note. */
+  /** Adds the requests since the last call of this method. */
   record(requests: number): void {
     const now = this.#clock.wall()
-    const elapsed = now - this.#notedAt
-    if (elapsed <= 0) return this.#startAt(now) // the wall clock went back, and nobody knows by how much
+    const elapsed = now - this.#recordedAt
+    if (elapsed <= 0) return this.#startAt(now) // the wall clock went back by an unknown time
     if (hourOf(now) !== hourOf(this.#hourStartedAt)) this.#closeHour(now)
     this.#inThisHour += requests
     this.#observedMs += elapsed
-    const memory = Math.min(this.#observedMs, PRESENT_MS)
+    const memory = Math.min(this.#observedMs, CURRENT_MS)
     const weight = Math.min(1, elapsed / memory)
-    this.#present += (requests / elapsed - this.#present) * weight
-    this.#notedAt = now
+    this.#current += (requests / elapsed - this.#current) * weight
+    this.#recordedAt = now
   }
 
-  /** The present demand: requests per ms. */
+  /** The current demand: requests per ms. */
   get perMs(): number {
-    return this.#present
+    return this.#current
   }
 
   /**
-   * The demand that is expected from now to `until` (ms since the epoch), as parts of the time each with its demand
-   * in relation to the present one.
+   * The expected demand from now to `until` (ms since the epoch): periods of time, each with the ratio of its demand to
+   * the current one.
    */
   expected(until: number): { readonly ms: number; readonly ratio: number }[] {
     const now = this.#clock.wall()
@@ -62,25 +62,25 @@ export class DemandForecast {
       at = end
     }
     const forecast = this.#forecast()
-    const ratio = (hour: number) => (this.#present === 0 ? 1 : forecast(hour) / this.#present)
+    const ratio = (hour: number) => (this.#current === 0 ? 1 : forecast(hour) / this.#current)
     return byHour.flatMap((ms, hour) => (ms === 0 ? [] : [{ ms, ratio: ratio(hour) }]))
   }
 
-  /** The demand by hour of the day: now, as on earlier days, or as a day with such hours would have it. */
+  /** The demand by hour of the day: the current one, that of earlier days, or that of the fitted curve. */
   #forecast(): (hour: number) => number {
-    const present = { hour: (this.#notedAt / HOUR) % HOURS_A_DAY, demand: this.#present }
+    const current = { hour: (this.#recordedAt / HOUR) % HOURS_A_DAY, demand: this.#current }
     const seen = this.#learned.flatMap((demand, hour) =>
       demand === null ? [] : [{ hour: hour + 0.5, demand }],
     )
-    const curve = seen.length === HOURS_A_DAY ? null : fitDailyDemand([...seen, present])
-    const unseen = curve ?? (() => Math.max(this.#present, this.#mean()))
+    const curve = seen.length === HOURS_A_DAY ? null : fitDailyDemand([...seen, current])
+    const unseen = curve ?? (() => Math.max(this.#current, this.#mean()))
     return (hour) =>
-      hour === Math.floor(present.hour) ? this.#present : (this.#learned[hour] ?? unseen(hour + 0.5))
+      hour === Math.floor(current.hour) ? this.#current : (this.#learned[hour] ?? unseen(hour + 0.5))
   }
 
   #mean(): number {
     const known = this.#learned.filter((demand) => demand !== null)
-    return known.length === 0 ? this.#present : known.reduce((sum, demand) => sum + demand, 0) / known.length
+    return known.length === 0 ? this.#current : known.reduce((sum, demand) => sum + demand, 0) / known.length
   }
 
   #closeHour(now: number): void {
@@ -96,7 +96,7 @@ export class DemandForecast {
   }
 
   #startAt(now: number): void {
-    this.#notedAt = now
+    this.#recordedAt = now
     this.#hourStartedAt = now
     this.#inThisHour = 0
   }

@@ -1,27 +1,27 @@
-/** What was asked for at an hour of the day, from 0 to 24. */
+/** The demand at an hour of the day, from 0 to 24. */
 export interface HourlyDemand {
   readonly hour: number
   readonly demand: number
 }
 
-/** With fewer points than this any curve would do. */
-const FEWEST_POINTS = 4
-/** How strongly a flat day is believed in, in points: what two hours show is no swing of a whole day yet. */
-const BELIEF_IN_FLAT = 0.3
-/** No hour is expected to see more than this times the busiest one that was seen. */
-const MOST_GROWTH = 1.5
+/** With fewer points a curve would show nothing. */
+const MIN_POINTS = 4
+/** Weight of a flat day, in points: two hours do not show the swing of a whole day yet. */
+const RIDGE_PENALTY = 0.3
+/** The fit never exceeds the busiest hour seen by more than this factor. */
+const MAX_GROWTH = 1.5
 
 /**
- * The demand to expect at hours that were never seen, from those that were: people have a day and a night, so a
- * wave of 24 hours, `a + b cos + c sin`, is fitted by least squares (ridge regression on b and c) and held between
- * the quietest hour seen and {@link MOST_GROWTH} times the busiest. Null while too little is known for it.
+ * The expected demand at hours that were never seen, from those that were. Demand has a daily cycle, so a wave of 24
+ * hours, `a + b cos + c sin`, is fitted by least squares (ridge regression on b and c) and bounded by the quietest hour
+ * seen and {@link MAX_GROWTH} times the busiest. Null with too few points.
  */
 export function fitDailyDemand(seen: readonly HourlyDemand[]): ((hour: number) => number) | null {
-  if (seen.length < FEWEST_POINTS) return null
+  if (seen.length < MIN_POINTS) return null
   const equations: number[][] = [
     [0, 0, 0, 0],
-    [0, BELIEF_IN_FLAT, 0, 0],
-    [0, 0, BELIEF_IN_FLAT, 0],
+    [0, RIDGE_PENALTY, 0, 0],
+    [0, 0, RIDGE_PENALTY, 0],
   ]
   for (const { hour, demand } of seen) {
     const terms = wave(hour)
@@ -33,7 +33,7 @@ export function fitDailyDemand(seen: readonly HourlyDemand[]): ((hour: number) =
   }
   const factors = solve(equations)
   const demands = seen.map(({ demand }) => demand)
-  const [least, most] = [Math.min(...demands), Math.max(...demands) * MOST_GROWTH]
+  const [least, most] = [Math.min(...demands), Math.max(...demands) * MAX_GROWTH]
   return (hour) => {
     const fitted = wave(hour).reduce((sum, term, i) => sum + term * (factors[i] as number), 0)
     return Math.min(most, Math.max(least, fitted))

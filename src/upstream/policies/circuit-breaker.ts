@@ -1,99 +1,106 @@
-import type { Source } from '../../source.ts'
-import type { Clock } from '../../lib/clock.ts'
 import { ServiceError } from '../../errors.ts'
 import type { CircuitState, Observer } from '../../events.ts'
+import { backoffMs } from '../../lib/backoff.ts'
+import type { Clock } from '../../lib/clock.ts'
+import type { Policy } from '../../source.ts'
+import type { CircuitOutcome } from '../outcomes.ts'
 import { circuitOutcome } from '../outcomes.ts'
-
-export interface Breaker {
-  readonly source: Source
-  readonly state: () => CircuitState
-}
 
 export interface CircuitBreakerDeps {
   readonly clock: Pick<Clock, 'now'>
   readonly observer: Pick<Observer, 'circuitChanged'>
 }
 
-/** The circuit opens when so many of the last calls failed. */
+/** The circuit opens when this many of the last calls failed. */
 const FAILURES_TO_OPEN = 5
-const OF_THE_LAST = 10
-/** How long it stays open: the first time, doubling to the longest while the probes fail. */
-const FIRST_OPEN_MS = 1_000
-const LONGEST_OPEN_MS = 5_000
+const CALLS_COUNTED = 10
+/** How long the circuit stays open: doubles with each probe in a row that fails. */
+const INITIAL_OPEN_MS = 1_000
+const MAX_OPEN_MS = 5_000
+/** Retry-After while a probe is in flight. */
+const PROBE_RETRY_AFTER_MS = 1_000
 
-type Verdict = ReturnType<typeof circuitOutcome>
-
-/** Each state carries what belongs to it alone. */
+/** Each state carries only its own data. */
 type State =
-  | { readonly name: 'closed'; readonly last: readonly Verdict[] }
-  | { readonly name: 'open'; readonly until: number; readonly openMs: number }
-  | { readonly name: 'half_open'; readonly openMs: number; readonly probing: boolean }
+  | { readonly name: 'closed'; readonly last: readonly CircuitOutcome[] }
+  /** `openings` counts how often the circuit opened in a row. */
+  | { readonly name: 'open'; readonly until: number; readonly openings: number }
+  | { readonly name: 'half_open'; readonly openings: number; readonly probing: boolean }
 
 /**
- * Spares an upstream that fails: while the circuit is open nothing is sent. Then one call goes out to see, and
- * whatever becomes of it, its place is free again afterwards: a call that told nothing (it was throttled, or never
- * sent) leaves the next one to try. Throttling counts neither for nor against upstream.
+ * Sends nothing to an upstream that fails. After a pause a single probe is sent: a success closes the circuit, a
+ * failure opens it for longer, and an outcome that is ignored leaves it half-open for the next call to probe.
  */
-export function withBreaker(inner: Source, { clock, observer }: CircuitBreakerDeps): Breaker {
-  let state: State = { name: 'closed', last: [] }
-  let openings = 0
+export class CircuitBreaker {
+  readonly #clock: CircuitBreakerDeps['clock']
+  readonly #observer: CircuitBreakerDeps['observer']
+  #state: State = { name: 'closed', last: [] }
+  /** Openings since the start: a call that was sent before the last one is out of date. */
+  #generation = 0
 
-  const become = (next: State) => {
-    const changed = next.name !== state.name
-    state = next
-    if (changed) observer.circuitChanged(next.name)
+  constructor({ clock, observer }: CircuitBreakerDeps) {
+    this.#clock = clock
+    this.#observer = observer
   }
 
-  /** @throws ServiceError UpstreamUnavailable when nothing may be sent now */
-  const admit = (): 'call' | 'probe' => {
-    if (state.name === 'closed') return 'call'
-    if (state.name === 'open') {
-      if (clock.now() < state.until) throw unavailable(state.until - clock.now())
-      become({ name: 'half_open', openMs: state.openMs, probing: false })
-    }
-    const { openMs, probing } = state as Extract<State, { name: 'half_open' }>
-    if (probing) throw unavailable(FIRST_OPEN_MS)
-    become({ name: 'half_open', openMs, probing: true })
-    return 'probe'
+  get state(): CircuitState {
+    return this.#state.name
   }
 
-  const afterCall = (verdict: Verdict, openingsBefore: number) => {
-    if (openings !== openingsBefore) return // late: it was sent before the circuit opened
-    if (state.name !== 'closed' || verdict === 'unknown') return
-    const last = [...state.last, verdict].slice(-OF_THE_LAST)
-    const failures = last.filter((one) => one === 'failing').length
-    become(failures < FAILURES_TO_OPEN ? { name: 'closed', last } : open(FIRST_OPEN_MS))
-  }
-
-  const afterProbe = (verdict: Verdict) => {
-    if (state.name !== 'half_open') return
-    if (verdict === 'alive') become({ name: 'closed', last: [] })
-    else if (verdict === 'failing') become(open(Math.min(state.openMs * 2, LONGEST_OPEN_MS)))
-    else become({ ...state, probing: false })
-  }
-
-  const open = (openMs: number): State => {
-    openings++
-    return { name: 'open', until: clock.now() + openMs, openMs }
-  }
-
-  const source: Source = async (id, call) => {
-    const isProbe = admit() === 'probe'
-    const openingsBefore = openings
-    const report = (verdict: Verdict) => {
-      if (isProbe) afterProbe(verdict)
-      else afterCall(verdict, openingsBefore)
+  readonly policy: Policy = (next) => async (id, options) => {
+    const isProbe = this.#admit() === 'probe'
+    const generation = this.#generation
+    const record = (outcome: CircuitOutcome) => {
+      if (isProbe) this.#recordProbe(outcome)
+      else if (generation === this.#generation) this.#record(outcome)
     }
     try {
-      const availability = await inner(id, isProbe ? { ...call, isProbe } : call)
-      report('alive')
+      const availability = await next(id, isProbe ? { ...options, isProbe } : options)
+      record('success')
       return availability
     } catch (error) {
-      report(circuitOutcome(error))
+      record(circuitOutcome(error))
       throw error
     }
   }
-  return { source, state: () => state.name }
+
+  /** @throws ServiceError UpstreamUnavailable when nothing may be sent now */
+  #admit(): 'call' | 'probe' {
+    if (this.#state.name === 'closed') return 'call'
+    if (this.#state.name === 'open') {
+      const leftMs = this.#state.until - this.#clock.now()
+      if (leftMs > 0) throw unavailable(leftMs)
+    } else if (this.#state.probing) throw unavailable(PROBE_RETRY_AFTER_MS)
+    this.#become({ name: 'half_open', openings: this.#state.openings, probing: true })
+    return 'probe'
+  }
+
+  #record(outcome: CircuitOutcome): void {
+    if (this.#state.name !== 'closed' || outcome === 'ignored') return
+    const last = [...this.#state.last, outcome].slice(-CALLS_COUNTED)
+    const failures = last.filter((one) => one === 'failure').length
+    if (failures < FAILURES_TO_OPEN) this.#become({ name: 'closed', last })
+    else this.#open(1)
+  }
+
+  #recordProbe(outcome: CircuitOutcome): void {
+    if (this.#state.name !== 'half_open') return
+    if (outcome === 'success') this.#become({ name: 'closed', last: [] })
+    else if (outcome === 'failure') this.#open(this.#state.openings + 1)
+    else this.#become({ ...this.#state, probing: false })
+  }
+
+  #open(openings: number): void {
+    this.#generation++
+    const until = this.#clock.now() + backoffMs(INITIAL_OPEN_MS, MAX_OPEN_MS, openings)
+    this.#become({ name: 'open', until, openings })
+  }
+
+  #become(state: State): void {
+    const changed = state.name !== this.#state.name
+    this.#state = state
+    if (changed) this.#observer.circuitChanged(state.name)
+  }
 }
 
 function unavailable(retryAfterMs: number): ServiceError {

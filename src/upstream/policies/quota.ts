@@ -1,51 +1,61 @@
-import type { Source } from '../../source.ts'
 import { ServiceError } from '../../errors.ts'
 import type { Observer } from '../../events.ts'
-import type { QuotaLedger } from '../state/quota-ledger.ts'
-import type { Pacing } from '../pacing/pacer.ts'
+import type { Policy } from '../../source.ts'
 import { UpstreamError } from '../outcomes.ts'
+import type { Pacing } from '../pacing/pacer.ts'
+import type { QuotaLedger } from '../state/quota-ledger.ts'
 
-/** Shares of the quota, in percent, at which the operator is told. */
+export interface QuotaPolicyDeps {
+  readonly ledger: QuotaLedger
+  readonly pacing: Pick<Pacing, 'isRationing'>
+  readonly observer: Pick<Observer, 'quotaSpent'>
+}
+
+/** Shares of the quota, in percent, at which an event is emitted. */
 const THRESHOLDS = [50, 80, 95, 100]
 
 /**
- * Charges every call that is sent to the budget, and sends none that cannot be afforded. A call that upstream cannot
- * have seen is not charged.
+ * Charges every call to the quota before it is sent, and sends none that the quota does not allow. A call that upstream
+ * cannot have seen is refunded.
  */
-export function withQuota(
-  inner: Source,
-  budget: QuotaLedger,
-  pacing: Pick<Pacing, 'isRationing'>,
-  observer: Pick<Observer, 'quotaSpent'>,
-): Source {
-  let told = 0
-  let resetAt = budget.resetAtMs
+export class QuotaPolicy {
+  readonly #deps: QuotaPolicyDeps
+  /** The highest threshold that was reported in the period that ends at `#resetAtMs`. */
+  #reported = 0
+  #resetAtMs: number
 
-  const tellThreshold = () => {
-    if (budget.resetAtMs !== resetAt) told = 0
-    resetAt = budget.resetAtMs
-    const percent = THRESHOLDS.findLast((threshold) => budget.spent >= (budget.limit * threshold) / 100)
-    if (percent === undefined || percent <= told) return
-    told = percent
-    observer.quotaSpent(percent, budget.remaining, new Date(resetAt))
+  constructor(deps: QuotaPolicyDeps) {
+    this.#deps = deps
+    this.#resetAtMs = deps.ledger.resetAtMs
   }
 
-  return async (id, call) => {
-    const period = budget.resetAtMs
-    const taking = budget.acquire(call.hasStale, pacing.isRationing())
-    const waitMs = typeof taking === 'number' ? taking : await taking
-    if (waitMs > 0) throw cannotAfford(waitMs, budget)
-    tellThreshold()
+  readonly policy: Policy = (next) => async (id, options) => {
+    const { ledger, pacing } = this.#deps
+    const periodEndsAtMs = ledger.resetAtMs
+    const acquiring = ledger.acquire(options.hasStale, pacing.isRationing())
+    const waitMs = typeof acquiring === 'number' ? acquiring : await acquiring
+    if (waitMs > 0) throw quotaExhausted(waitMs, ledger)
+    this.#reportThreshold()
     try {
-      return await inner(id, call)
+      return await next(id, options)
     } catch (error) {
-      if (error instanceof UpstreamError && !error.sent) budget.refund(period)
+      if (error instanceof UpstreamError && !error.sent) ledger.refund(periodEndsAtMs)
       throw error
     }
   }
+
+  #reportThreshold(): void {
+    const { ledger, observer } = this.#deps
+    if (ledger.resetAtMs !== this.#resetAtMs) this.#reported = 0
+    this.#resetAtMs = ledger.resetAtMs
+    const percent = THRESHOLDS.findLast((threshold) => ledger.spent >= (ledger.limit * threshold) / 100)
+    if (percent === undefined || percent <= this.#reported) return
+    this.#reported = percent
+    observer.quotaSpent(percent, ledger.remaining, new Date(this.#resetAtMs))
+  }
 }
 
-function cannotAfford(retryAfterMs: number, { remaining }: QuotaLedger): ServiceError {
-  const reason = remaining < 1 ? 'the quota of the period is spent' : 'pacing holds the call back for later'
+function quotaExhausted(retryAfterMs: number, { remaining }: QuotaLedger): ServiceError {
+  const reason = remaining < 1 ? 'the quota of the period is spent' : 'pacing delays the call'
   return new ServiceError('QuotaExhausted', { reason, retryAfterMs })
 }

@@ -1,6 +1,6 @@
 import type { Availability } from '../../availability/model.ts'
-import type { Source } from '../../source.ts'
 import type { Clock } from '../../lib/clock.ts'
+import type { Policy } from '../../source.ts'
 import { UpstreamError } from '../outcomes.ts'
 
 export interface RetryOptions {
@@ -8,46 +8,55 @@ export interface RetryOptions {
   readonly timeoutMs: number
 }
 
-export interface RetryParts {
+export interface RetryDeps {
   readonly clock: Clock
   /** From 0 up to, not including, 1. */
   readonly random: () => number
 }
 
-/** The pause before the second attempt lies between these, so that retries of many do not come together. */
-const SHORTEST_PAUSE_MS = 20
-const LONGEST_PAUSE_MS = 100
+/** Bounds of the pause before the second attempt: random, so that simultaneous failures are not retried together. */
+const MIN_PAUSE_MS = 20
+const MAX_PAUSE_MS = 100
 /** With less time left a second attempt would only cost a call. */
-const LEAST_TIME_MS = 100
-/** Retries are a tenth of the calls in the long run, and some more to begin with. */
-const BUDGET = 10
-const EARNED_PER_CALL = 0.1
+const MIN_TIME_LEFT_MS = 100
+/** Retry budget: in the long run a tenth of the calls, and at most this many at once. */
+const MAX_RETRIES_SAVED = 10
+const RETRIES_EARNED_PER_CALL = 0.1
 
 /**
- * Tries once more, where that promises something: after a broken connection or a 502, 503, 504, inside the
- * deadline and the budget. The second attempt takes its place and its charge like any other, and never queues.
+ * A second attempt where it is likely to succeed: after a broken connection or a 502, 503, 504, within the deadline and
+ * the retry budget. It takes a token and is charged like the first, but has low priority: it never queues, although a
+ * client may wait for it. A probe is not retried.
  */
-export function withRetry(inner: Source, { timeoutMs }: RetryOptions, { clock, random }: RetryParts): Source {
-  let budget = BUDGET
+export class Retry {
+  readonly #timeoutMs: number
+  readonly #deps: RetryDeps
+  #saved = MAX_RETRIES_SAVED
 
-  return async (id, call) => {
-    if (call.isProbe === true) return inner(id, call)
+  constructor({ timeoutMs }: RetryOptions, deps: RetryDeps) {
+    this.#timeoutMs = timeoutMs
+    this.#deps = deps
+  }
+
+  readonly policy: Policy = (next) => async (id, options) => {
+    if (options.isProbe === true) return next(id, options)
+    const { clock, random } = this.#deps
     const startedAt = clock.now()
-    budget = Math.min(BUDGET, budget + EARNED_PER_CALL)
+    this.#saved = Math.min(MAX_RETRIES_SAVED, this.#saved + RETRIES_EARNED_PER_CALL)
     try {
-      return await inner(id, call)
+      return await next(id, options)
     } catch (error) {
-      const pauseMs = SHORTEST_PAUSE_MS + random() * (LONGEST_PAUSE_MS - SHORTEST_PAUSE_MS)
-      const leftMs = timeoutMs - (clock.now() - startedAt) - pauseMs
-      if (!isTransient(error) || leftMs < LEAST_TIME_MS || budget < 1) throw error
-      budget--
+      const pauseMs = MIN_PAUSE_MS + random() * (MAX_PAUSE_MS - MIN_PAUSE_MS)
+      const leftMs = this.#timeoutMs - (clock.now() - startedAt) - pauseMs
+      if (!isTransient(error) || leftMs < MIN_TIME_LEFT_MS || this.#saved < 1) throw error
+      this.#saved--
       await new Promise<void>((resolve) => void clock.after(pauseMs, resolve))
-      return await secondAttempt(error, () => inner(id, { ...call, lowPriority: true, timeoutMs: leftMs }))
+      return await secondAttempt(error, () => next(id, { ...options, lowPriority: true, timeoutMs: leftMs }))
     }
   }
 }
 
-/** A second attempt that was not sent, for want of a place or of budget, says nothing new. */
+/** If the second attempt was not sent, for lack of a token or of quota, the first error explains more. */
 async function secondAttempt(
   first: UpstreamError,
   attempt: () => Promise<Availability>,

@@ -1,62 +1,68 @@
 import type { Clock } from '../../lib/clock.ts'
 
+/** Calls that an API key allows. */
 export interface QuotaLimit {
   readonly limit: number
   /** Calendar period in UTC. */
   readonly per: 'day' | 'month'
 }
 
-/** The calls of a period, as those see them who spend and plan them. */
+/** Quota usage of the current period, as seen by the quota policy and the pacer. */
 export interface QuotaLedger {
   readonly limit: number
   readonly spent: number
-  /** What can still be spent, as far as is known here. */
+  /** Calls that can still be spent, as far as this replica knows. */
   readonly remaining: number
   /** When the next period begins, in ms since the epoch. */
   readonly resetAtMs: number
-  /** 0 when a call is taken, else the time in ms until one can be. */
-  acquire(isRefresh: boolean, rationed: boolean): number | Promise<number>
-  /** Returns a call that was not sent after all, to the period in which it was taken: the one that ends then. */
+  /**
+   * Spends a call. With `rationed` only calls that are released can be spent, and one for a station with a stale answer
+   * (`hasStale`) leaves the reserve to others.
+   * @returns 0 when the call is spent, else the time in ms until one can be
+   */
+  acquire(hasStale: boolean, rationed: boolean): number | Promise<number>
+  /** Returns a call that was not sent to the period in which it was acquired, if that is still the current one. */
   refund(periodEndsAtMs: number): void
 }
 
-/** What was spent, and released while calls are rationed, in the period that ends then. */
+/** Calls that were spent, and that are released and not spent, in the period that ends at `resetAtMs`. */
 export interface QuotaUsage {
   readonly spent: number
   readonly released: number
   readonly resetAtMs: number
 }
 
-/** So much of a period's calls is released from its start: a part, and never fewer than a handful. */
+/** Released at the start of a period: this share of the limit, and at least this many calls. */
 const INITIAL_SHARE = 0.05
-const INITIAL_CALLS = 100
-/** So much of what remains is left to stations that are not held: refreshes wait while less than that is released. */
+const MIN_INITIAL_CALLS = 100
+/** This share of the remaining calls is the reserve for stations without a cached answer. */
 export const RESERVED_SHARE = 0.02
 
 /**
- * The calls of a calendar period. The sum never exceeds the limit. When there are too few of them, they can be
- * rationed: a part can be spent at once, the rest is released evenly up to the reset, so that a demand that is too
- * large is met in part all day instead of in full until noon.
+ * The quota of one replica; the limit is never exceeded. Calls can be rationed: some are released at the start of the
+ * period, the rest evenly up to its end. Demand that is too high is then met in part all day, instead of in full until
+ * the quota is exhausted.
  */
 export class LocalQuota implements QuotaLedger {
   readonly limit: number
   readonly #options: QuotaLimit
   readonly #clock: Pick<Clock, 'wall'>
   readonly #share: number
-  /** Most that may be spent in this period: the limit, or this replica's share of what was left of it. */
-  #ceiling = 0
-  #resetAt = 0
+  /** Calls that this replica may bring the period to: the limit, or its share of what was left of it. */
+  #allowance = 0
+  #resetAtMs = 0
   #spent = 0
   #released = 0
-  #countedAt = 0
+  /** Up to when calls are released, in ms since the epoch. */
+  #releasedAtMs = 0
 
-  /** `share` is the part of the limit that is spent here, from 0 to 1. */
+  /** `share` is this replica's part of the limit, from 0 to 1. */
   constructor(options: QuotaLimit, clock: Pick<Clock, 'wall'>, share = 1) {
     this.limit = options.limit
     this.#options = options
     this.#clock = clock
     this.#share = share
-    this.#begin(clock.wall())
+    this.#beginPeriod(clock.wall())
   }
 
   get spent(): number {
@@ -65,24 +71,19 @@ export class LocalQuota implements QuotaLedger {
   }
 
   get remaining(): number {
-    return this.#ceiling - this.spent
+    return this.#allowance - this.spent
   }
 
-  /** When the next period begins, in ms since the epoch. */
   get resetAtMs(): number {
     this.#catchUp()
-    return this.#resetAt
+    return this.#resetAtMs
   }
 
-  /**
-   * Takes a call if there is one; while calls are rationed, only if one is released, and a refresh leaves the reserve
-   * to stations that are not held. 0 when it is taken, else the time in ms until one can be.
-   */
-  acquire(isRefresh: boolean, rationed: boolean): number {
+  acquire(hasStale: boolean, rationed: boolean): number {
     this.#catchUp()
     const { remaining } = this
     if (remaining < 1) return this.#leftMs()
-    const needed = Math.min(remaining, 1 + (isRefresh ? remaining * RESERVED_SHARE : 0))
+    const needed = Math.min(remaining, 1 + (hasStale ? remaining * RESERVED_SHARE : 0))
     if (rationed && this.#released < needed) {
       return Math.ceil(((needed - this.#released) / (remaining - this.#released)) * this.#leftMs())
     }
@@ -91,50 +92,51 @@ export class LocalQuota implements QuotaLedger {
     return 0
   }
 
-  /** Returns a call that was not sent after all, to the period in which it was taken: the one that ends then. */
   refund(periodEndsAtMs: number): void {
     if (periodEndsAtMs !== this.resetAtMs) return // that period is over
     this.#spent--
     this.#released++
   }
 
-  /** Takes over what all replicas have spent together; from now on a share of what is left is spent here. */
+  /** Takes over the usage of all replicas; from now on this replica may spend its share of what is left. */
   sync({ spent, released, resetAtMs }: QuotaUsage): void {
-    this.#resetAt = resetAtMs
-    this.#countedAt = this.#clock.wall()
+    this.#resetAtMs = resetAtMs
+    this.#releasedAtMs = this.#clock.wall()
     this.#spent = spent
-    this.#ceiling = spent + Math.floor((this.limit - spent) * this.#share)
+    this.#allowance = spent + Math.floor((this.limit - spent) * this.#share)
     this.#released = released * this.#share
   }
 
+  /** Begins a new period if there is one, and releases the calls of the time since the last time. */
   #catchUp(): void {
     const now = this.#clock.wall()
-    if (now >= this.#resetAt) this.#begin(now)
-    if (now <= this.#countedAt) return // the wall clock went back
-    const unreleased = this.#ceiling - this.#spent - this.#released
-    this.#released += unreleased * ((now - this.#countedAt) / (this.#resetAt - this.#countedAt))
-    this.#countedAt = now
+    if (now >= this.#resetAtMs) this.#beginPeriod(now)
+    if (now <= this.#releasedAtMs) return // the wall clock went back
+    const unreleased = this.#allowance - this.#spent - this.#released
+    const elapsed = (now - this.#releasedAtMs) / (this.#resetAtMs - this.#releasedAtMs)
+    this.#released += unreleased * elapsed
+    this.#releasedAtMs = now
   }
 
-  #begin(now: number): void {
-    this.#resetAt = nextPeriod(now, this.#options.per)
-    this.#countedAt = now
+  #beginPeriod(now: number): void {
+    this.#resetAtMs = nextPeriod(now, this.#options.per)
+    this.#releasedAtMs = now
     this.#spent = 0
-    this.#ceiling = Math.floor(this.limit * this.#share)
-    this.#released = initiallyReleased(this.#ceiling)
+    this.#allowance = Math.floor(this.limit * this.#share)
+    this.#released = initiallyReleased(this.#allowance)
   }
 
   #leftMs(): number {
-    return Math.max(1, this.#resetAt - this.#clock.wall())
+    return Math.max(1, this.#resetAtMs - this.#clock.wall())
   }
 }
 
-/** How many calls of a period can be spent at its start. */
+/** Calls that are released at the start of a period. */
 export function initiallyReleased(limit: number): number {
-  return Math.min(limit, Math.max(INITIAL_CALLS, limit * INITIAL_SHARE))
+  return Math.min(limit, Math.max(MIN_INITIAL_CALLS, limit * INITIAL_SHARE))
 }
 
-/** When the next calendar day or month begins in UTC. */
+/** When the next calendar day or month begins in UTC, in ms since the epoch. */
 export function nextPeriod(wallMs: number, per: QuotaLimit['per']): number {
   const date = new Date(wallMs)
   return per === 'day'

@@ -1,149 +1,147 @@
 import type { Clock } from '../../lib/clock.ts'
-import type { QuotaUsage, QuotaLimit, QuotaLedger } from './quota-ledger.ts'
-import { LocalQuota, initiallyReleased, nextPeriod, RESERVED_SHARE } from './quota-ledger.ts'
+import type { QuotaLedger, QuotaLimit, QuotaUsage } from './quota-ledger.ts'
+import { initiallyReleased, LocalQuota, nextPeriod, RESERVED_SHARE } from './quota-ledger.ts'
 
-/** What a replica asks of the account that all of them share. */
+/** A change of the usage that all replicas share, and what the store needs to know of the replica that makes it. */
 export interface QuotaUpdate {
   readonly per: QuotaLimit['per']
   readonly limit: number
   /** Calls released at the start of a period. */
   readonly initial: number
-  /** When periods end, in ms since the epoch, ascending; the first that is not over is the present one. */
+  /** When periods end, in ms since the epoch, ascending; the first that is not over is the current one. */
   readonly periodEnds: readonly number[]
   readonly change:
     | { readonly kind: 'none' }
-    /** `leave` is the part of what remains that is not for this call; null if calls are not rationed. */
-    | { readonly kind: 'take'; readonly leave: number | null }
-    | { readonly kind: 'give back'; readonly periodEndsAtMs: number }
-  /** What this replica has last heard of the account, should that have been lost. */
+    /** `leave` is the share of the remaining calls that this call leaves to others; null if calls are not rationed. */
+    | { readonly kind: 'acquire'; readonly leave: number | null }
+    | { readonly kind: 'refund'; readonly periodEndsAtMs: number }
+  /** The usage that this replica last saw: the store continues from it if it has lost its own. */
   readonly lastSeen: { readonly spent: number; readonly periodEndsAtMs: number }
   /**
-   * What this replica has spent by itself in all of a period. Told again and again, it counts once. Of that it has `told`
-   * so much: should the account have been lost, the others remember that part.
+   * Calls that this replica has spent in all of a period while the store could not be reached. They are sent with
+   * every update and count once. `reported` of them were in an earlier update: if the store has lost its usage, the
+   * `lastSeen` of other replicas includes those.
    */
   readonly unreported: { readonly calls: number; readonly reported: number; readonly periodEndsAtMs: number }
 }
 
-/** The account of all replicas. */
+/** The usage that all replicas share. Nothing here rejects, and nothing takes long. */
 export interface QuotaStore {
   readonly isUp: boolean
-  /** `waitMs` is 0 unless a call could not be taken. Null while the account cannot be reached. */
-  apply(order: QuotaUpdate): Promise<(QuotaUsage & { readonly waitMs: number }) | null>
+  /** `waitMs` is 0 unless a call could not be acquired. Null while the store cannot be reached. */
+  apply(update: QuotaUpdate): Promise<(QuotaUsage & { readonly waitMs: number }) | null>
 }
 
-/** So often a replica hears what the others have spent, even if it spends nothing. */
+export interface SharedQuotaDeps {
+  readonly store: QuotaStore
+  readonly clock: Pick<Clock, 'wall' | 'after'>
+  /** This replica's part of the limit while the store cannot be reached, from 0 to 1. */
+  readonly share: number
+}
+
+/** How often a replica reads the usage of all replicas, even if it makes no call. */
 const SYNC_EVERY_MS = 2_000
-/** Clocks of replicas and of the ledger may differ by this. */
-const LARGEST_SKEW_MS = 12 * 3_600_000
+/** The clocks of replicas and of the store may differ by this. */
+const MAX_SKEW_MS = 12 * 3_600_000
 
 /**
- * One budget for all replicas. While the ledger is away, each spends its share of what was left when it was last
- * heard of, and the ledger is told of that when it is back.
+ * One quota for all replicas. The replica's own ledger follows the store. While the store cannot be reached, each
+ * replica spends its share of what was left when it last saw the usage, and reports those calls afterwards.
  */
 export class SharedQuota implements QuotaLedger {
   readonly limit: number
   readonly #options: QuotaLimit
-  readonly #ledger: QuotaStore
-  readonly #clock: Pick<Clock, 'wall' | 'after'>
-  /** What is known of all replicas' spending; the purse itself while the ledger is away. */
-  readonly #own: LocalQuota
-  #spentAlone: QuotaUpdate['unreported'] = { calls: 0, reported: 0, periodEndsAtMs: 0 }
-  #stop: () => void = () => {}
+  readonly #store: QuotaStore
+  readonly #clock: SharedQuotaDeps['clock']
+  readonly #local: LocalQuota
+  #unreported: QuotaUpdate['unreported'] = { calls: 0, reported: 0, periodEndsAtMs: 0 }
+  #cancelSync: () => void = () => {}
 
-  constructor(
-    options: QuotaLimit,
-    parts: {
-      readonly ledger: QuotaStore
-      readonly clock: Pick<Clock, 'wall' | 'after'>
-      /** This replica's part of the limit while the ledger is away, from 0 to 1. */
-      readonly share: number
-    },
-  ) {
+  constructor(options: QuotaLimit, { store, clock, share }: SharedQuotaDeps) {
     this.limit = options.limit
     this.#options = options
-    this.#ledger = parts.ledger
-    this.#clock = parts.clock
-    this.#own = new LocalQuota(options, parts.clock, parts.share)
+    this.#store = store
+    this.#clock = clock
+    this.#local = new LocalQuota(options, clock, share)
   }
 
   get spent(): number {
-    return this.#own.spent
+    return this.#local.spent
   }
 
   get remaining(): number {
-    return this.#ledger.isUp ? this.limit - this.spent : this.#own.remaining
+    return this.#store.isUp ? this.limit - this.spent : this.#local.remaining
   }
 
   get resetAtMs(): number {
-    return this.#own.resetAtMs
+    return this.#local.resetAtMs
   }
 
-  async acquire(isRefresh: boolean, rationed: boolean): Promise<number> {
-    const waitMs = await this.#settle({
-      kind: 'take',
-      leave: rationed ? (isRefresh ? RESERVED_SHARE : 0) : null,
-    })
-    if (waitMs !== null) return waitMs
-    const aloneMs = this.#own.acquire(isRefresh, rationed)
-    if (aloneMs === 0) this.#countAlone(1, this.resetAtMs)
-    return aloneMs
+  async acquire(hasStale: boolean, rationed: boolean): Promise<number> {
+    const leave = rationed ? (hasStale ? RESERVED_SHARE : 0) : null
+    const sharedWaitMs = await this.#apply({ kind: 'acquire', leave })
+    if (sharedWaitMs !== null) return sharedWaitMs
+    const waitMs = this.#local.acquire(hasStale, rationed)
+    if (waitMs === 0) this.#countUnreported(1, this.resetAtMs)
+    return waitMs
   }
 
   refund(periodEndsAtMs: number): void {
-    if (this.#ledger.isUp) {
-      void this.#settle({ kind: 'give back', periodEndsAtMs })
+    if (this.#store.isUp) {
+      void this.#apply({ kind: 'refund', periodEndsAtMs })
       return
     }
-    this.#own.refund(periodEndsAtMs)
-    this.#countAlone(-1, periodEndsAtMs)
+    this.#local.refund(periodEndsAtMs)
+    this.#countUnreported(-1, periodEndsAtMs)
   }
 
-  /** Hears what the others have spent, now and every other second, until it is stopped. */
+  /** Reads the usage of all replicas, now and regularly until it is stopped. */
   start(): void {
-    this.#stop()
-    void this.#settle({ kind: 'none' })
-    this.#stop = this.#clock.after(SYNC_EVERY_MS, () => {
+    this.#cancelSync()
+    void this.#apply({ kind: 'none' })
+    this.#cancelSync = this.#clock.after(SYNC_EVERY_MS, () => {
       this.start()
     })
   }
 
   stop(): void {
-    this.#stop()
+    this.#cancelSync()
   }
 
-  /** The ms to wait, or null while the ledger is away. */
-  async #settle(change: QuotaUpdate['change']): Promise<number | null> {
-    if (!this.#ledger.isUp) return null
+  /** @returns the ms to wait for a call, or null while the store cannot be reached */
+  async #apply(change: QuotaUpdate['change']): Promise<number | null> {
+    if (!this.#store.isUp) return null
     const { limit, per } = this.#options
-    const spentAlone = this.#spentAlone
-    const settled = await this.#ledger.apply({
+    const unreported = this.#unreported
+    const usage = await this.#store.apply({
       limit,
       per,
       change,
       initial: initiallyReleased(limit),
       periodEnds: this.#periodEnds(),
       lastSeen: { spent: this.spent, periodEndsAtMs: this.resetAtMs },
-      unreported: spentAlone,
+      unreported,
     })
-    if (settled === null) return null
-    this.#noteTold(spentAlone)
-    this.#own.sync(settled)
-    return settled.waitMs
+    if (usage === null) return null
+    this.#markReported(unreported)
+    this.#local.sync(usage)
+    return usage.waitMs
   }
 
-  #countAlone(calls: number, periodEndsAtMs: number): void {
-    const present = this.#spentAlone
-    const before = present.periodEndsAtMs === periodEndsAtMs ? present : { calls: 0, reported: 0 }
-    this.#spentAlone = { calls: before.calls + calls, reported: before.reported, periodEndsAtMs }
+  #countUnreported(calls: number, periodEndsAtMs: number): void {
+    const current = this.#unreported
+    const before = current.periodEndsAtMs === periodEndsAtMs ? current : { calls: 0, reported: 0 }
+    this.#unreported = { calls: before.calls + calls, reported: before.reported, periodEndsAtMs }
   }
 
-  #noteTold({ calls, periodEndsAtMs }: QuotaUpdate['unreported']): void {
-    if (this.#spentAlone.periodEndsAtMs === periodEndsAtMs)
-      this.#spentAlone = { ...this.#spentAlone, reported: calls }
+  #markReported({ calls, periodEndsAtMs }: QuotaUpdate['unreported']): void {
+    if (this.#unreported.periodEndsAtMs === periodEndsAtMs) {
+      this.#unreported = { ...this.#unreported, reported: calls }
+    }
   }
 
   #periodEnds(): number[] {
     const now = this.#clock.wall()
-    return [now - LARGEST_SKEW_MS, now, now + LARGEST_SKEW_MS].map((at) => nextPeriod(at, this.#options.per))
+    return [now - MAX_SKEW_MS, now, now + MAX_SKEW_MS].map((at) => nextPeriod(at, this.#options.per))
   }
 }

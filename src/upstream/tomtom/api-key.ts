@@ -4,22 +4,21 @@ import type { SecretSource } from '../../lib/secret.ts'
 import { parseSecret } from '../../lib/secret.ts'
 import { watchFile } from '../../lib/watched-file.ts'
 
-/** The key in force; watched in its file, for a secret may be rotated under a running service. */
+/** The key in use. Its file is watched, so that it can be rotated while the service runs. */
 export interface ApiKey {
   readonly current: () => string
-  /** Every key that was in force since the start: none of them may ever be shown. */
+  /** Every key in use since the start: all must be redacted. */
   readonly secrets: () => readonly string[]
   readonly stop: () => void
 }
 
 /**
- * Reads the key, and again every few seconds while the service runs. A file that is empty or gone later leaves
- * the key in force.
- * @throws Error when the file cannot be read at the start or holds no key; it never repeats the content
+ * Reads the key, and its file again every few seconds. If the file is empty or gone later, the key stays in use.
+ * @throws Error when the file cannot be read at the start or contains no key; its message never includes the content
  */
 export function openApiKey(
   setting: SecretSource<string>,
-  parts: {
+  deps: {
     readonly clock: Pick<Clock, 'after'>
     readonly observer: Pick<Observer, 'keyRotated' | 'keyReloadFailed'>
   },
@@ -32,14 +31,14 @@ export function openApiKey(
     parse: parseKey,
     isSame: Object.is,
     onChange: (key) => {
-      known.push(key)
-      parts.observer.keyRotated()
+      secrets.push(key)
+      deps.observer.keyRotated()
     },
-    onError: (reason) => parts.observer.keyReloadFailed(reason),
-    clock: parts.clock,
+    onError: (reason) => deps.observer.keyReloadFailed(reason),
+    clock: deps.clock,
   })
-  const known = [current()]
-  return { current, secrets: () => known, stop }
+  const secrets = [current()]
+  return { current, secrets: () => secrets, stop }
 }
 
 function parseKey(text: string): string {

@@ -4,12 +4,12 @@ import type { UpstreamResponse } from './send.ts'
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
-/** Largest body, on the wire (kept by undici's maxResponseSize) and again after decompression. */
+/** Largest body, both compressed (undici's maxResponseSize) and decompressed. */
 export const MAX_BODY_BYTES = 1024 * 1024
 
 /**
- * The body as text, decompressed within bounds: a bomb ends at the limit, not in memory.
- * @throws ServiceError UpstreamFailed for a coding or an encoding that is not what it says
+ * The body as text. Decompression stops at {@link MAX_BODY_BYTES}.
+ * @throws ServiceError UpstreamFailed for an unexpected or invalid content coding, or invalid UTF-8
  */
 export async function readText(response: UpstreamResponse): Promise<string> {
   const coding = String(response.headers['content-encoding'] ?? 'identity').toLowerCase()
@@ -17,10 +17,10 @@ export async function readText(response: UpstreamResponse): Promise<string> {
   return decodeUtf8(decompress(wire, coding))
 }
 
-/** At once: handing a kilobyte to a worker thread costs five times as much, and a megabyte takes 2 ms. */
+/** Synchronous: passing a kilobyte to a worker thread costs five times as much, and a megabyte takes 2 ms. */
 function decompress(wire: Buffer, coding: string): Buffer {
   if (coding === 'identity' || coding === '') return wire
-  if (coding !== 'gzip' && coding !== 'x-gzip') throw unreadable('the content coding was not asked for')
+  if (coding !== 'gzip' && coding !== 'x-gzip') throw unreadable('the content coding was not requested')
   try {
     return gunzipSync(wire, { maxOutputLength: MAX_BODY_BYTES })
   } catch (cause) {

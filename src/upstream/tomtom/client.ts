@@ -11,7 +11,7 @@ import type { UpstreamResponse } from './send.ts'
 import { sendRequest, trackSent } from './send.ts'
 import { isDefect, outcomeOfStatus, rejectionKind, upstreamErrorOf } from './error.ts'
 import { parseRetryAfter } from './retry-after.ts'
-import { UpstreamError } from '../outcomes.ts'
+import { OUTCOMES, UpstreamError } from '../outcomes.ts'
 
 export interface TomTomOptions {
   /** Upstream's origin: scheme, host and port. */
@@ -31,29 +31,29 @@ export interface TomTomDeps {
 
 export interface TomTom {
   readonly source: Source
-  /** Attempts under way. */
+  /** Attempts in flight. */
   readonly inFlight: () => number
-  /** Ends every connection, those in use too. */
+  /** Closes all connections, also those in use. */
   readonly close: () => Promise<void>
 }
 
-/** The endpoint's path; nothing of a client's request ever becomes part of it. */
+/** The endpoint's path. No part of a client's request becomes part of it. */
 const PATH = '/search/2/chargingAvailability.json'
-/** A handshake that takes longer is not worth waiting for. */
+/** Longest handshake. */
 const CONNECT_TIMEOUT_MS = 2_000
-/** Connections are renewed after this, so that a change in DNS is followed. */
+/** Connections are replaced after this, so that changes in DNS take effect. */
 const CONNECTION_TTL_MS = 300_000
-/** So long the body of a refusal is waited for; until it is there, calls for other stations would go on. */
-const EXPLANATION_MS = 250
-/** A shorter key could be part of an honest answer. */
-const RECOGNISABLE_KEY_LENGTH = 8
+/** Longest wait for the body of a rejection. Calls for other stations continue until then, so it is short. */
+const ERROR_BODY_TIMEOUT_MS = 250
+/** A shorter key could be part of a normal answer. */
+const MIN_KEY_LENGTH_TO_DETECT = 8
 
 /**
- * TomTom's endpoint as a Source: one GET, built from scratch, for the unfiltered JSON answer of one station.
- * TLS is verified and redirects are not followed; both are undici's defaults, and tests hold them.
+ * TomTom's endpoint as a Source: one GET for the unfiltered JSON answer of one station, which takes nothing from the
+ * client's request. TLS is verified and redirects are not followed; both are defaults of undici, and tests check them.
  */
-export function createTomTom(options: TomTomOptions, parts: TomTomDeps): TomTom {
-  const { observer, clock } = parts
+export function createTomTom(options: TomTomOptions, deps: TomTomDeps): TomTom {
+  const { observer, clock } = deps
   const pool = new Pool(options.origin, {
     connections: options.maxConnections,
     connect: { timeout: Math.min(options.timeoutMs, CONNECT_TIMEOUT_MS) },
@@ -65,12 +65,12 @@ export function createTomTom(options: TomTomOptions, parts: TomTomDeps): TomTom 
   const dispatcher = trackSent(pool)
   let inFlight = 0
 
-  const source: Source = async (id, call) => {
+  const source: Source = async (id, loadOptions) => {
     const startedAt = clock.now()
     const seconds = () => (clock.now() - startedAt) / 1000
     inFlight++
     try {
-      const availability = await ask(dispatcher, id, { ...options, ...call }, parts)
+      const availability = await requestAvailability(dispatcher, id, { ...options, ...loadOptions }, deps)
       observer.upstreamAnswered(availability.connectors.length === 0 ? 'empty' : 'ok', seconds())
       return availability
     } catch (thrown) {
@@ -85,13 +85,13 @@ export function createTomTom(options: TomTomOptions, parts: TomTomDeps): TomTom 
   return { source, inFlight: () => inFlight, close: () => pool.destroy() }
 }
 
-async function ask(
+async function requestAvailability(
   dispatcher: Dispatcher,
   id: string,
   { timeoutMs, userAgent }: Pick<TomTomOptions, 'timeoutMs' | 'userAgent'>,
-  parts: TomTomDeps,
+  deps: TomTomDeps,
 ): Promise<Availability> {
-  const key = parts.apiKey()
+  const key = deps.apiKey()
   const request = {
     method: 'GET' as const,
     path: `${PATH}?key=${encodeURIComponent(key)}&chargingAvailability=${encodeURIComponent(id)}`,
@@ -103,22 +103,22 @@ async function ask(
     },
   }
   const response = await sendRequest(dispatcher, request, timeoutMs)
-  if (response.statusCode !== 200) throw await refusal(response, parts.clock)
+  if (response.statusCode !== 200) throw await errorOf(response, deps.clock)
   const text = await readText(response)
   const availability = decodeAvailability(text, id)
-  if (key.length >= RECOGNISABLE_KEY_LENGTH && tells(availability, key)) {
+  if (key.length >= MIN_KEY_LENGTH_TO_DETECT && containsKey(availability, key)) {
     throw new UpstreamError('invalid', { reason: 'not an answer: the body repeats the key' })
   }
   return availability
 }
 
-/** What a status other than 200 says. Bodies of errors come in many shapes; they are read, never passed on. */
-async function refusal(response: UpstreamResponse, clock: Clock): Promise<UpstreamError> {
+/** The error for a status other than 200. Error bodies have many shapes; they are read, and never passed on. */
+async function errorOf(response: UpstreamResponse, clock: Clock): Promise<UpstreamError> {
   const { statusCode, headers, body } = response
   const outcome = outcomeOfStatus(statusCode)
-  const explains = outcome === 'refused' || outcome === 'throttled'
-  const text = explains ? await explanation(response, clock) : ''
-  if (!explains) void body.dump({ limit: MAX_BODY_BYTES }).catch(() => {})
+  const isRejection = OUTCOMES[outcome].coolDown
+  const text = isRejection ? await readErrorBody(response, clock) : ''
+  if (!isRejection) void body.dump({ limit: MAX_BODY_BYTES }).catch(() => {})
   return new UpstreamError(outcome, {
     reason: `upstream answered ${statusCode}`,
     upstreamStatus: statusCode,
@@ -127,16 +127,16 @@ async function refusal(response: UpstreamResponse, clock: Clock): Promise<Upstre
   })
 }
 
-/** The body of a refusal; empty if it does not come soon or cannot be read, for the status alone tells what counts. */
-async function explanation(response: UpstreamResponse, clock: Clock): Promise<string> {
-  const waitNoLonger = clock.after(EXPLANATION_MS, () => response.body.destroy())
+/** The body of a rejection. Empty if it takes too long or cannot be read: the status alone is enough. */
+async function readErrorBody(response: UpstreamResponse, clock: Clock): Promise<string> {
+  const cancel = clock.after(ERROR_BODY_TIMEOUT_MS, () => response.body.destroy())
   const text = await readText(response).catch(() => '')
-  waitNoLonger()
+  cancel()
   return text
 }
 
-/** Whether the key is in what would be passed on, as it is or percent-encoded, whatever escapes it came in. */
-function tells(availability: Availability, key: string): boolean {
+/** Whether the answer contains the key, literally or percent-encoded, with any JSON escapes. */
+function containsKey(availability: Availability, key: string): boolean {
   const text = JSON.stringify(availability)
   return (text.includes('%') ? decodePercent(text) : text).includes(inJson(key))
 }
@@ -147,7 +147,7 @@ function decodePercent(text: string): string {
   )
 }
 
-/** A text as it stands within JSON. */
+/** The text as it appears within a JSON string. */
 function inJson(text: string): string {
   return JSON.stringify(text).slice(1, -1)
 }

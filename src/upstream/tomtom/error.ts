@@ -4,16 +4,16 @@ import { ServiceError } from '../../errors.ts'
 import type { RejectionKind } from '../outcomes.ts'
 import { UpstreamError } from '../outcomes.ts'
 
-/** What a status other than 200 means; what is not listed is no answer at all. */
+/** The outcome of a status other than 200; one that is not listed is not a valid answer. */
 export function outcomeOfStatus(status: number): UpstreamError['outcome'] {
   if (status === 400) return 'bad_request'
   if (status === 401 || status === 403) return 'refused'
   if (status === 404) return 'not_found'
   if (status === 429) return 'throttled'
-  return status >= 500 ? 'server_error' : 'invalid' // 596 is one of the old gateway's own
+  return status >= 500 ? 'server_error' : 'invalid' // 596 is a status of the older gateway
 }
 
-/** Marks of the gateway's bodies, of whatever shape: JSON codes, or a heading of the older gateway. */
+/** Marks in the bodies of the gateway: codes in JSON, or the headings of the older gateway. */
 const MARKS: readonly (readonly [RegExp, RejectionKind])[] = [
   [/InsufficientFunds|Over Rate|Over Quota/i, 'over_quota'],
   [/Over Qps|TooManyRequests/i, 'throttled'],
@@ -21,18 +21,18 @@ const MARKS: readonly (readonly [RegExp, RejectionKind])[] = [
   [/Developer Inactive|Not Authorized|InvalidKey/i, 'bad_key'],
 ]
 
-/** What a refusal's body gives away. `Forbidden` says both bad key and over quota, so it is unclear. */
+/** The cause that the body of a rejection shows. `Forbidden` can be a bad key or an exhausted quota: unclear. */
 export function rejectionKind(status: number, body: string): RejectionKind {
   if (status === 429) return 'throttled'
   return MARKS.find(([mark]) => mark.test(body))?.[1] ?? 'unclear'
 }
 
-/** Whether it is our own code that failed: then nothing is known of upstream. */
+/** Whether the code of this service failed: that shows nothing of upstream. */
 export function isDefect(thrown: unknown): boolean {
   return thrown instanceof TypeError || thrown instanceof RangeError || thrown instanceof ReferenceError
 }
 
-/** Anything that was thrown during an attempt, as what it means; `sent` says whether the request had left. */
+/** Anything thrown during an attempt as an UpstreamError. `sent`: whether the request had left. */
 export function upstreamErrorOf(thrown: unknown, sent = true): UpstreamError {
   if (thrown instanceof UpstreamError) return thrown
   if (thrown instanceof ServiceError) {
@@ -53,26 +53,26 @@ export function upstreamErrorOf(thrown: unknown, sent = true): UpstreamError {
   if (thrown instanceof errors.ResponseExceededMaxSizeError) {
     return new UpstreamError('invalid', { reason: 'not an answer: the body is larger than allowed' })
   }
-  if (isNoHttp(thrown)) {
+  if (isInvalidHttp(thrown)) {
     return new UpstreamError('invalid', {
-      reason: 'not an answer: what came is no valid HTTP',
+      reason: 'not an answer: the response is not valid HTTP',
       cause: thrown,
     })
   }
   return networkError(thrown, sent)
 }
 
-/** Codes of a connection that was there and broke; with any other there never was one. */
+/** Error codes of a connection that was made and broke; with any other none was made. */
 const BROKEN = new Set([
   'ECONNRESET',
   'EPIPE',
   'UND_ERR_SOCKET',
   'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
-  'HPE_INVALID_EOF_STATE', // it ended in the middle of a message
+  'HPE_INVALID_EOF_STATE', // the connection ended in the middle of a message
 ])
 
-/** Upstream did answer; the same call again would hardly be answered better. */
-function isNoHttp(thrown: unknown): boolean {
+/** Upstream did answer; another attempt would hardly get a better answer. */
+function isInvalidHttp(thrown: unknown): boolean {
   if (thrown instanceof errors.HeadersOverflowError) return true
   return thrown instanceof errors.HTTPParserError && !BROKEN.has(thrown.code)
 }
@@ -80,7 +80,8 @@ function isNoHttp(thrown: unknown): boolean {
 function networkError(cause: unknown, sent: boolean): UpstreamError {
   const { code = 'unknown' } = cause as NodeJS.ErrnoException
   const broken = BROKEN.has(code)
-  const what = sent ? 'the call to upstream was cut off' : 'no connection to upstream' // the former when we stop
+  // A call that was sent is cut off when the service stops.
+  const what = sent ? 'the call to upstream was cut off' : 'no connection to upstream'
   const reason = `${broken ? 'the connection to upstream broke' : what} (${code})`
   return new UpstreamError('network', { reason, cause, connectionBroke: broken, sent })
 }

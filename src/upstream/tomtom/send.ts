@@ -4,27 +4,27 @@ import { upstreamErrorOf } from './error.ts'
 type Handler = Dispatcher.DispatchHandler
 type Hook<N extends keyof Handler> = NonNullable<Handler[N]>
 export type UpstreamResponse = Dispatcher.ResponseData<unknown>
-type Request = Omit<Dispatcher.RequestOptions<Progress>, 'signal' | 'opaque'>
+type UpstreamRequest = Omit<Dispatcher.RequestOptions<Progress>, 'signal' | 'opaque'>
 
-/** How far a request has come: it travels with it through undici. */
+/** The progress of a request. undici passes it along as the request's opaque value. */
 interface Progress {
-  /** Its head goes out on a connection: from then on upstream can have seen it. */
+  /** Its head was written to a connection: from then on upstream can have seen it. */
   isSent: boolean
 }
 
 /**
- * A dispatcher that notes when a request leaves: before that it waits for one of the connections, or for one to be
- * made, and upstream knows nothing of it.
+ * A dispatcher that records when a request is sent. Before that it waits for a free connection, or for one to be made,
+ * and upstream has not seen it.
  */
 export function trackSent(dispatcher: Dispatcher): Dispatcher {
   return dispatcher.compose((dispatch) => (options, handler) => {
     const { opaque } = options as { opaque?: Progress }
-    return dispatch(options, opaque === undefined ? handler : new NotingHandler(handler, opaque))
+    return dispatch(options, opaque === undefined ? handler : new SentTracker(handler, opaque))
   })
 }
 
-/** undici's own DecoratorHandler takes no second head, and early hints (103) bring one. */
-class NotingHandler implements Handler {
+/** undici's DecoratorHandler asserts that a response has one head, and early hints (103) add another. */
+class SentTracker implements Handler {
   readonly #inner: Handler
   readonly #progress: Progress
 
@@ -56,13 +56,13 @@ class NotingHandler implements Handler {
 }
 
 /**
- * The response's head. The deadline holds for its body too, and whatever the request waits for: undici by itself hears
- * of an abort only once a request has its connection.
+ * The head of the response. The deadline includes the body and the wait for a connection: undici alone handles an abort
+ * only once the request has its connection.
  * @throws UpstreamError
  */
 export async function sendRequest(
   dispatcher: Dispatcher,
-  request: Request,
+  request: UpstreamRequest,
   timeoutMs: number,
 ): Promise<UpstreamResponse> {
   const progress: Progress = { isSent: false }

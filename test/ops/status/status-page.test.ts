@@ -52,7 +52,7 @@ async function sendTraffic({ get }: Service): Promise<void> {
   await get('chargingAvailability=large')
   await get('chargingAvailability=broken-1', { headers: { 'tracking-id': 'find-me-1' } })
   await get(`chargingAvailability=${encodeURIComponent(`broken-${HOSTILE}`)}`)
-  await get('chargingAvailability=s1&minPowerKW=fast', { headers: { 'tracking-id': 'wrong-1' } })
+  await get('chargingAvailability=s1&minPowerKW=fast', { headers: { 'tracking-id': 'invalid-1' } })
 }
 
 const text = (page: Page, selector: string) => page.locator(selector).innerText()
@@ -97,12 +97,12 @@ await t.test('the status page in a browser', { skip }, async (t) => {
     const [hostile = '', plain = ''] = await page.locator('#failures tbody tr').allInnerTexts()
     t.match(plain, /broken-1[\s\S]*502[\s\S]*find-me-1/)
     t.ok(hostile.includes(HOSTILE))
-    await shows(page, '#refused', /minPowerKW' must be[\s\S]*wrong-1/)
+    await shows(page, '#clientErrors', /minPowerKW' must be[\s\S]*invalid-1/)
     await shows(page, '.health', /requests in the last minute failed/)
   })
 
   await t.test('the search finds a request by its Tracking-ID', async () => {
-    await page.fill('#find-id', 'wrong-1')
+    await page.fill('#find-id', 'invalid-1')
     await page.click('#find-form button')
     await shows(page, '#found', /InvalidParameter[\s\S]*400/)
     await page.fill('#find-id', 'nobody')

@@ -12,10 +12,10 @@ const DAY = 24 * HOUR
 const NEVER = Number.NEGATIVE_INFINITY
 const MIDNIGHT = Date.UTC(2026, 0, 16)
 
-/** A town: so many stations, each asked for as often, in front of a cache that is as simple as can be. */
+/** Stations with equal demand, behind a minimal cache. */
 function town(limit: number, { ttlMs = 30_000, maxTtlMs = 300_000 }: Partial<PacerOptions> = {}) {
   const clock = { ms: MIDNIGHT, now: () => clock.ms - MIDNIGHT, wall: () => clock.ms }
-  const budget = new LocalQuota({ limit, per: 'day' }, clock)
+  const ledger = new LocalQuota({ limit, per: 'day' }, clock)
   const stations: { usedAt: number; fetchedAt: number }[] = []
   let lookups = 0
   const usage = {
@@ -26,22 +26,22 @@ function town(limit: number, { ttlMs = 30_000, maxTtlMs = 300_000 }: Partial<Pac
       for (const { usedAt, fetchedAt } of stations) if (fetchedAt !== NEVER) yield clock.now() - usedAt
     },
   }
-  const pacing = createPacer({ ttlMs, maxTtlMs }, { budget, usage: () => usage, clock })
-  const ask = (i: number) => {
+  const pacing = createPacer({ ttlMs, maxTtlMs }, { ledger, usage: () => usage, clock })
+  const request = (i: number) => {
     lookups++
     const now = clock.now()
     const known = (stations[i] ??= { usedAt: now, fetchedAt: NEVER })
     known.usedAt = now
     if (now - known.fetchedAt < pacing.ttlMs()) return true
-    if (budget.acquire(known.fetchedAt !== NEVER, pacing.isRationing()) > 0) return false
+    if (ledger.acquire(known.fetchedAt !== NEVER, pacing.isRationing()) > 0) return false
     known.fetchedAt = now
     return true
   }
-  /** Every station is asked for every ten seconds; told is what was in force meanwhile. */
+  /** One request for each station every ten seconds. @returns what was in effect meanwhile */
   const live = (ms: number, count: number) => {
     const seen = { least: Number.POSITIVE_INFINITY, most: 0, rationed: 0, rounds: 0 }
     for (const end = clock.ms + ms; clock.ms < end; clock.ms += 10 * SECOND) {
-      for (let i = 0; i < count; i++) ask(i)
+      for (let i = 0; i < count; i++) request(i)
       seen.least = Math.min(seen.least, pacing.ttlMs())
       seen.most = Math.max(seen.most, pacing.ttlMs())
       seen.rationed += pacing.isRationing() ? 1 : 0
@@ -49,82 +49,85 @@ function town(limit: number, { ttlMs = 30_000, maxTtlMs = 300_000 }: Partial<Pac
     }
     return seen
   }
-  return { ttlMs: pacing.ttlMs, budget, clock, ask, live }
+  return { ttlMs: pacing.ttlMs, ledger, clock, request, live }
 }
 
-await t.test('the TTL in force', async (t) => {
-  await t.test('is CACHE_TTL while the budget is ample', async (t) => {
-    const { live, ttlMs, budget } = town(600_000)
+await t.test('the TTL in effect', async (t) => {
+  await t.test('the TTL is CACHE_TTL while the quota is ample', async (t) => {
+    const { live, ttlMs, ledger } = town(600_000)
     t.equal(ttlMs(), 30_000, 'before anything is asked')
     live(10 * SECOND, 100)
     t.match(live(6 * HOUR, 100), { least: 30_000, most: 30_000, rationed: 0 })
-    t.ok(Math.abs(budget.spent - 6 * 120 * 100) <= 100, `${budget.spent}: 120 calls an hour for each`)
+    t.ok(Math.abs(ledger.spent - 6 * 120 * 100) <= 100, `${ledger.spent}: 120 calls an hour for each`)
   })
 
-  await t.test('is stretched as far as the budget asks for, and the budget lasts the day', async (t) => {
+  await t.test('the TTL is stretched until the quota lasts the day', async (t) => {
     const limit = 100 * 24 * 60
-    const { live, budget, clock } = town(limit)
+    const { live, ledger, clock } = town(limit)
     live(HOUR, 100)
     const { least, most, rationed } = live(22 * HOUR, 100)
     t.ok(least > 40_000 && most < 75_000, `${least} to ${most} ms: one minute is what can be afforded`)
     t.equal(rationed, 0, 'nothing is rationed')
     live(58 * 60_000, 100)
-    t.ok(budget.remaining > 0, `${MIDNIGHT + DAY - clock.ms} ms before the end some is left`)
-    t.ok(budget.spent > limit * 0.9, `and ${budget.spent} of ${limit} is used`)
+    t.ok(ledger.remaining > 0, `${MIDNIGHT + DAY - clock.ms} ms before the end some is left`)
+    t.ok(ledger.spent > limit * 0.9, `and ${ledger.spent} of ${limit} is used`)
   })
 
-  await t.test('goes back to CACHE_TTL in a new period, or when fewer stations are in use', async (t) => {
-    const { live, ttlMs, clock } = town(100 * 24 * 60)
-    live(2 * HOUR, 100)
-    t.ok(ttlMs() > 40_000)
-    live(2 * HOUR, 10)
-    t.equal(ttlMs(), 30_000)
-    clock.ms = MIDNIGHT + DAY - 10 * 60_000
-    live(5 * 60_000, 100)
-    t.equal(ttlMs(), 30_000, 'plenty is left for the last minutes')
-  })
+  await t.test(
+    'the TTL returns to CACHE_TTL in a new period, or when fewer stations are in use',
+    async (t) => {
+      const { live, ttlMs, clock } = town(100 * 24 * 60)
+      live(2 * HOUR, 100)
+      t.ok(ttlMs() > 40_000)
+      live(2 * HOUR, 10)
+      t.equal(ttlMs(), 30_000)
+      clock.ms = MIDNIGHT + DAY - 10 * 60_000
+      live(5 * 60_000, 100)
+      t.equal(ttlMs(), 30_000, 'plenty is left for the last minutes')
+    },
+  )
 
-  await t.test('is not led astray by a silence that goes over midnight', async (t) => {
-    const { live, ask, clock } = town(100 * 24 * 60)
+  await t.test('the TTL is right after a pause of requests over midnight', async (t) => {
+    const { live, request, clock } = town(100 * 24 * 60)
     live(15 * 60_000, 100)
     clock.ms += DAY
-    for (let i = 0; i < 100; i++) ask(i)
+    for (let i = 0; i < 100; i++) request(i)
     live(60_000, 100)
     const { least, most } = live(30 * 60_000, 100)
     t.ok(least > 45_000 && most < 75_000, `${least} to ${most} ms: one minute is what can be afforded`)
   })
 
-  await t.test('is CACHE_MAX_TTL when even that is too short: then calls are rationed', async (t) => {
-    const { live, budget } = town(1_000)
+  await t.test('calls are rationed at CACHE_MAX_TTL when even that is too short', async (t) => {
+    const { live, ledger } = town(1_000)
     live(10 * SECOND, 300)
-    t.ok(budget.spent <= 101, `${budget.spent} at once, before anything was known of the demand`)
+    t.ok(ledger.spent <= 101, `${ledger.spent} at once, before anything was known of the demand`)
     const { least, most, rationed, rounds } = live(6 * HOUR, 300)
     t.strictSame([least, most, rationed], [300_000, 300_000, rounds])
-    t.ok(budget.spent < 350, `a quarter of the quota for a quarter of the day, not ${budget.spent}`)
+    t.ok(ledger.spent < 350, `a quarter of the quota for a quarter of the day, not ${ledger.spent}`)
   })
 
-  await t.test('of 0 keeps nothing: the demand itself is rationed, all through the day', async (t) => {
-    const { live, budget } = town(20_000, { ttlMs: 0, maxTtlMs: 0 })
+  await t.test('with a TTL of 0 the demand itself is rationed over the day', async (t) => {
+    const { live, ledger } = town(20_000, { ttlMs: 0, maxTtlMs: 0 })
     live(10 * SECOND, 10)
     const { rationed, rounds } = live(12 * HOUR, 10)
     t.equal(rationed, rounds, 'one call a second is four times too many')
-    t.ok(budget.spent < 11_500, `half of the quota for half of the day, not ${budget.spent}`)
+    t.ok(ledger.spent < 11_500, `half of the quota for half of the day, not ${ledger.spent}`)
     const ample = town(100_000, { ttlMs: 0, maxTtlMs: 0 })
     ample.live(10 * SECOND, 10)
     t.match(ample.live(12 * HOUR, 10), { rationed: 0 }, 'and not at all while it can be afforded')
   })
 
-  await t.test('of 0 is never stretched', async (t) => {
+  await t.test('a TTL of 0 is never stretched', async (t) => {
     t.match(town(1_000, { ttlMs: 0 }).live(HOUR, 100), { least: 0, most: 0 })
     t.match(town(1_000, { ttlMs: 0, maxTtlMs: 0 }).live(HOUR, 100), { least: 0, most: 0 })
   })
 
-  await t.test('is never shorter than CACHE_TTL, though CACHE_MAX_TTL be', async (t) => {
+  await t.test('the TTL is never shorter than CACHE_TTL, even if CACHE_MAX_TTL is', async (t) => {
     const { live } = town(1_000, { ttlMs: 60_000, maxTtlMs: 10_000 })
     t.match(live(HOUR, 100), { least: 60_000, most: 60_000 })
   })
 
-  await t.test('lies between the two, and the quota is kept, whatever is asked for', async () => {
+  await t.test('the TTL stays within its bounds and the quota is kept at any demand', async () => {
     const busy = fc.record({ ms: fc.integer({ min: 5_000, max: HOUR }), stations: fc.nat({ max: 30 }) })
     fc.assert(
       fc.property(
@@ -133,12 +136,12 @@ await t.test('the TTL in force', async (t) => {
         fc.integer({ min: 0, max: 600_000 }),
         fc.array(busy, { maxLength: 4 }),
         (limit, shortest, longest, phases) => {
-          const { live, budget } = town(limit, { ttlMs: shortest, maxTtlMs: longest })
+          const { live, ledger } = town(limit, { ttlMs: shortest, maxTtlMs: longest })
           for (const { ms, stations } of phases) {
             const { least, most } = live(ms, stations)
             if (!(least >= shortest && most <= Math.max(shortest, longest)))
               throw new Error(`${least}, ${most}`)
-            if (budget.spent > limit) throw new Error('over the quota')
+            if (ledger.spent > limit) throw new Error('over the quota')
           }
         },
       ),
@@ -146,11 +149,11 @@ await t.test('the TTL in force', async (t) => {
     )
   })
 
-  await t.test('is worked out at most every five seconds', async (t) => {
-    const { live, ttlMs, clock, ask } = town(10_000)
+  await t.test('the TTL is computed at most every five seconds', async (t) => {
+    const { live, ttlMs, clock, request } = town(10_000)
     live(HOUR, 10)
     const before = ttlMs()
-    for (let i = 0; i < 500; i++) ask(i)
+    for (let i = 0; i < 500; i++) request(i)
     clock.ms += 4_999 - 10_000 // the last round was ten seconds ago
     t.equal(ttlMs(), before)
     clock.ms += 10_001
@@ -159,10 +162,10 @@ await t.test('the TTL in force', async (t) => {
 })
 
 await t.test('the wall clock', async (t) => {
-  await t.test('may be set back or forth: the TTL stays within its bounds and comes back', async (t) => {
+  await t.test('the TTL stays within its bounds when the wall clock is set, and recovers', async (t) => {
     const wall = { offset: 0 }
     const clock = { ms: 0, now: () => clock.ms, wall: () => MIDNIGHT + clock.ms + wall.offset }
-    const budget = new LocalQuota({ limit: 288_000, per: 'day' }, clock)
+    const ledger = new LocalQuota({ limit: 288_000, per: 'day' }, clock)
     let lookups = 0
     const usage = {
       get lookups() {
@@ -170,7 +173,7 @@ await t.test('the wall clock', async (t) => {
       },
       sinceLastUse: () => Array.from({ length: 50 }, () => 0),
     }
-    const pacing = createPacer({ ttlMs: 30_000, maxTtlMs: 300_000 }, { budget, usage: () => usage, clock })
+    const pacing = createPacer({ ttlMs: 30_000, maxTtlMs: 300_000 }, { ledger, usage: () => usage, clock })
     const live = (ms: number) => {
       for (const end = clock.ms + ms; clock.ms < end; clock.ms += 5_000) {
         lookups += 50
@@ -210,8 +213,8 @@ function busyAtNoon(hour: number): number {
   return hour === 12 ? 400 : 100
 }
 
-await t.test('the demand that is expected', async (t) => {
-  await t.test('covers the whole time, no more and no less', async (t) => {
+await t.test('the forecast of the demand', async (t) => {
+  await t.test('the forecast covers the whole time, no more and no less', async (t) => {
     for (const [from, ms] of [
       [MIDNIGHT, DAY],
       [MIDNIGHT + 12.5 * HOUR, 11.5 * HOUR],
@@ -224,14 +227,14 @@ await t.test('the demand that is expected', async (t) => {
     }
   })
 
-  await t.test('is the present one, until something else is known', async (t) => {
+  await t.test('the forecast is the current demand until more is known', async (t) => {
     const { demand, pass, clock } = watched()
     t.ok(demand.expected(clock.ms + DAY).every(({ ratio }) => ratio === 1))
     pass(10 * 60_000, () => 50)
     t.ok(demand.expected(clock.ms + DAY).every(({ ratio }) => ratio === 1))
   })
 
-  await t.test('is what the same hour was before', async (t) => {
+  await t.test('the forecast of an hour is the demand of the same hour before', async (t) => {
     const { demand, pass, clock } = watched()
     pass(DAY + 11.5 * HOUR, busyAtNoon)
     const parts = demand.expected(clock.ms + 1.5 * HOUR)
@@ -241,7 +244,7 @@ await t.test('the demand that is expected', async (t) => {
     }
   })
 
-  await t.test('forgets what an hour once was', async (t) => {
+  await t.test('the forecast of an hour follows a change from day to day', async (t) => {
     const { demand, pass, clock } = watched()
     pass(DAY, busyAtNoon)
     pass(4 * DAY + 11.5 * HOUR, () => 100)
@@ -249,7 +252,7 @@ await t.test('the demand that is expected', async (t) => {
     t.ok(noon > 1 && noon < 1.25, `${noon}: a sixteenth of the difference is left`)
   })
 
-  await t.test('follows a change of the present one within half an hour or so', async (t) => {
+  await t.test('the forecast follows a change of the current demand within about half an hour', async (t) => {
     const { demand, pass, clock } = watched()
     pass(DAY, () => 100)
     pass(2 * HOUR, () => 300)
@@ -258,7 +261,7 @@ await t.test('the demand that is expected', async (t) => {
     t.ok(Math.abs((later?.ratio ?? 0) - 1 / 3) < 0.05, `${later?.ratio}: the other hours were quieter`)
   })
 
-  await t.test('outlives a wall clock that goes back, and learns nothing of half an hour', async (t) => {
+  await t.test('the forecast ignores an hour that the wall clock cut short', async (t) => {
     const { demand, pass, clock } = watched(MIDNIGHT + 30 * 60_000)
     pass(30 * 60_000, () => 900)
     pass(HOUR, () => 100)
@@ -274,7 +277,7 @@ await t.test('the demand that is expected', async (t) => {
     )
   })
 
-  await t.test('goes on being learned at once after the wall clock went back', async (t) => {
+  await t.test('the forecast continues to learn after the wall clock went back', async (t) => {
     const { demand, pass, clock } = watched()
     pass(DAY, () => 100)
     clock.ms -= 6 * HOUR
@@ -284,7 +287,7 @@ await t.test('the demand that is expected', async (t) => {
     t.ok(Math.abs((later?.ratio ?? 0) - 1 / 3) < 0.05, `${later?.ratio}: it is three times what it was`)
   })
 
-  await t.test('of hours never seen is that of a day and a night through the hours that were', async (t) => {
+  await t.test('the forecast of hours never seen follows the fitted daily curve', async (t) => {
     const { demand, pass, clock } = watched()
     const perMinute = (hour: number) => 100 - 80 * Math.cos(((hour - 4) / 24) * 2 * Math.PI)
     pass(12.5 * HOUR, perMinute)
@@ -295,7 +298,7 @@ await t.test('the demand that is expected', async (t) => {
     t.ok(night < afternoon * 0.75, `${afternoon} at its height and ${night} at night`)
   })
 
-  await t.test('of a quiet night is no division by nothing', async (t) => {
+  await t.test('the forecast of a night without requests is finite', async (t) => {
     const { demand, pass, clock } = watched()
     pass(DAY, (hour) => (hour < 6 ? 0 : 100))
     pass(3 * HOUR, () => 0)
@@ -303,21 +306,21 @@ await t.test('the demand that is expected', async (t) => {
   })
 })
 
-await t.test('the curve of a day', async (t) => {
+await t.test('the fitted daily curve', async (t) => {
   const hours = (count: number, demandAt: (hour: number) => number) =>
     Array.from({ length: count }, (_, i) => ({ hour: i + 0.5, demand: demandAt(i + 0.5) }))
 
-  await t.test('is none through three hours, one through four', async (t) => {
+  await t.test('a daily curve needs four hours', async (t) => {
     t.equal(fitDailyDemand(hours(3, () => 1)), null)
     t.type(fitDailyDemand(hours(4, () => 1)), 'function')
   })
 
-  await t.test('is flat where nothing swings', async (t) => {
+  await t.test('a daily curve through equal hours is flat', async (t) => {
     const curve = fitDailyDemand(hours(6, () => 7))
     for (let hour = 0; hour < 24; hour++) t.ok(Math.abs((curve?.(hour) ?? 0) - 7) < 1e-9)
   })
 
-  await t.test('finds the day in its first half', async (t) => {
+  await t.test('a daily curve is found from the first half of a day', async (t) => {
     const day = (hour: number) => 10 - 8 * Math.cos(((hour - 4) / 24) * 2 * Math.PI)
     const curve = fitDailyDemand(hours(14, day))
     for (let hour = 14; hour < 24; hour++) {
@@ -326,26 +329,23 @@ await t.test('the curve of a day', async (t) => {
     }
   })
 
-  await t.test(
-    'stays between the quietest hour and half as much again as the busiest, whatever was seen',
-    async () => {
-      const point = fc.record({
-        hour: fc.double({ min: 0, max: 24, noNaN: true }),
-        demand: fc.double({ min: 0, max: 1e6, noNaN: true }),
-      })
-      fc.assert(
-        fc.property(
-          fc.array(point, { minLength: 4, maxLength: 30 }),
-          fc.double({ min: 0, max: 24, noNaN: true }),
-          (seen, hour) => {
-            const expected = fitDailyDemand(seen)?.(hour) ?? Number.NaN
-            const demands = seen.map(({ demand }) => demand)
-            if (!(expected >= Math.min(...demands) && expected <= Math.max(...demands) * 1.5)) {
-              throw new Error(`${expected}`)
-            }
-          },
-        ),
-      )
-    },
-  )
+  await t.test('a daily curve stays between the quietest hour and 1.5 times the busiest', async () => {
+    const point = fc.record({
+      hour: fc.double({ min: 0, max: 24, noNaN: true }),
+      demand: fc.double({ min: 0, max: 1e6, noNaN: true }),
+    })
+    fc.assert(
+      fc.property(
+        fc.array(point, { minLength: 4, maxLength: 30 }),
+        fc.double({ min: 0, max: 24, noNaN: true }),
+        (seen, hour) => {
+          const expected = fitDailyDemand(seen)?.(hour) ?? Number.NaN
+          const demands = seen.map(({ demand }) => demand)
+          if (!(expected >= Math.min(...demands) && expected <= Math.max(...demands) * 1.5)) {
+            throw new Error(`${expected}`)
+          }
+        },
+      ),
+    )
+  })
 })

@@ -27,29 +27,29 @@ interface Asking {
   readonly apiKey?: () => string
 }
 
-/** TomTom's Source in front of an origin, and what it told of its calls. */
+/** TomTom's Source in front of an origin, and the events of its calls. */
 function asking(t: Test, origin: string, { timeoutMs = 5_000, maxConnections = 16, apiKey }: Asking = {}) {
-  const told: { readonly outcome: UpstreamOutcome; readonly seconds: number }[] = []
+  const events: { readonly outcome: UpstreamOutcome; readonly seconds: number }[] = []
   const upstream = createTomTom(
     { origin, timeoutMs, maxConnections, userAgent: 'ev-availability-proxy/0.0.0-test' },
     {
       apiKey: apiKey ?? (() => KEY),
       clock: systemClock,
-      observer: { upstreamAnswered: (outcome, seconds) => void told.push({ outcome, seconds }) },
+      observer: { upstreamAnswered: (outcome, seconds) => void events.push({ outcome, seconds }) },
     },
   )
   t.teardown(() => upstream.close())
-  const ask = (id = 'a', call = CALLER) => upstream.source(id, call)
+  const request = (id = 'a', call = CALLER) => upstream.source(id, call)
   /** The error with which a call ends. */
   const fail = async (id = 'a', call = CALLER): Promise<UpstreamError> => {
     try {
-      await ask(id, call)
+      await request(id, call)
     } catch (error) {
       return error as UpstreamError
     }
     throw new Error('it was answered')
   }
-  return { ...upstream, told, ask, fail }
+  return { ...upstream, events, request, fail }
 }
 
 async function scripted(t: Test, script: Script = answerStation, options?: Asking) {
@@ -58,7 +58,7 @@ async function scripted(t: Test, script: Script = answerStation, options?: Askin
   return { upstream, ...asking(t, upstream.origin, options) }
 }
 
-/** A peer that is told every byte: it gets the connection with the first that was sent to it. */
+/** A peer that receives every byte: it gets the connection with the first that was sent to it. */
 async function raw(t: Test, answer: (socket: Socket, request: string) => void, options?: Asking) {
   const server = createServer((socket) => {
     socket.on('error', () => {})
@@ -97,14 +97,14 @@ function answerOf(bytes: number): string {
 }
 
 await t.test('the request', async (t) => {
-  await t.test('is this, and nothing else', async (t) => {
+  await t.test('a request has exactly these headers and this target', async (t) => {
     const requests: string[] = []
-    const { ask } = await raw(t, (socket, request) => {
+    const { request } = await raw(t, (socket, request) => {
       requests.push(request)
       socket.write(`HTTP/1.1 200 OK\r\ncontent-length: ${ANSWER.length}\r\n\r\n${ANSWER}`)
     })
-    await ask()
-    await ask()
+    await request()
+    await request()
     const [first = '', second = ''] = requests
     const [line, ...headers] = first.split('\r\n')
     t.equal(line, `GET /search/2/chargingAvailability.json?key=${KEY}&chargingAvailability=a HTTP/1.1`)
@@ -124,8 +124,8 @@ await t.test('the request', async (t) => {
     t.equal(second.replace(trackingId, ''), first.replace(trackingId, ''))
   })
 
-  await t.test('asks for exactly the id, whatever is in it', async (t) => {
-    const { ask, upstream } = await scripted(t)
+  await t.test('a request names exactly the id, whatever characters it has', async (t) => {
+    const { request, upstream } = await scripted(t)
     for (const id of [
       '75502858-a491-36fe-7128-23d400153b86',
       '840479002513915',
@@ -145,7 +145,7 @@ await t.test('the request', async (t) => {
       '\u2028\ufeff',
       'x'.repeat(128),
     ]) {
-      t.strictSame(await ask(id), referenceStation(id))
+      t.strictSame(await request(id), referenceStation(id))
       const { id: asked, url } = upstream.calls.at(-1) as UpstreamCall
       t.equal(asked, id)
       t.equal(url.pathname, '/search/2/chargingAvailability.json')
@@ -154,11 +154,11 @@ await t.test('the request', async (t) => {
     }
   })
 
-  await t.test('carries the key in force, whatever is in it', async (t) => {
+  await t.test('a request has the key in use, whatever characters it has', async (t) => {
     const keys = ['plain', 'a&chargingAvailability=b', '%25+ #', 'last']
     let i = 0
-    const { ask, upstream } = await scripted(t, answerStation, { apiKey: () => keys[i] as string })
-    for (; i < keys.length; i++) await ask()
+    const { request, upstream } = await scripted(t, answerStation, { apiKey: () => keys[i] as string })
+    for (; i < keys.length; i++) await request()
     t.strictSame(
       upstream.calls.map(({ url }) => url.searchParams.getAll('key')),
       keys.map((key) => [key]),
@@ -178,7 +178,7 @@ await t.test('an answer', async (t) => {
     ['of another content type', send(ANSWER, { 'content-type': 'text/html' })],
     ['with a byte order mark', send(`\ufeff${ANSWER}`)],
     ['of 1 MiB', send(answerOf(MIB))],
-    ['of 1 MiB, its length not told', (_call, response) => void response.end(answerOf(MIB))],
+    ['of 1 MiB, its length not stated', (_call, response) => void response.end(answerOf(MIB))],
     ['of 1 MiB after decompression', send(gzipSync(answerOf(MIB)), GZIP)],
     [
       'after early hints',
@@ -198,24 +198,24 @@ await t.test('an answer', async (t) => {
       },
     ],
   ] as readonly (readonly [string, Script])[]) {
-    await t.test(`${name}: taken`, async (t) => {
-      const { ask, told } = await scripted(t, script)
-      t.strictSame(await ask(), referenceStation('a'))
-      t.match(told, [{ outcome: 'ok' }])
-      t.ok((told[0]?.seconds ?? 0) > 0 && (told[0]?.seconds ?? 9) < 2)
+    await t.test(`an answer is accepted: ${name}`, async (t) => {
+      const { request, events } = await scripted(t, script)
+      t.strictSame(await request(), referenceStation('a'))
+      t.match(events, [{ outcome: 'ok' }])
+      t.ok((events[0]?.seconds ?? 0) > 0 && (events[0]?.seconds ?? 9) < 2)
     })
   }
 
-  await t.test('without connectors: empty', async (t) => {
-    const { ask, told } = await scripted(t, send('{"connectors":[],"chargingAvailability":"a"}'))
-    t.strictSame((await ask()).connectors, [])
-    t.match(told, [{ outcome: 'empty' }])
+  await t.test('an answer without connectors is reported as empty', async (t) => {
+    const { request, events } = await scripted(t, send('{"connectors":[],"chargingAvailability":"a"}'))
+    t.strictSame((await request()).connectors, [])
+    t.match(events, [{ outcome: 'empty' }])
   })
 
   for (const [name, script, reason] of [
     ['one byte more than 1 MiB', send(answerOf(MIB + 1)), /larger/],
     [
-      'one byte more, its length not told',
+      'one byte more, its length not stated',
       (_call, response) => void response.end(answerOf(MIB + 1)),
       /larger/,
     ],
@@ -224,8 +224,8 @@ await t.test('an answer', async (t) => {
     ['a bomb', send(gzipSync(Buffer.alloc(20 * MIB)), GZIP), /decompress/],
     ['said to be gzip, and none', send(ANSWER, GZIP), /decompress/],
     ['gzip that breaks off', send(gzipSync(ANSWER).subarray(0, -12), GZIP), /decompress/],
-    ['gzip twice', send(gzipSync(gzipSync(ANSWER)), { 'content-encoding': 'gzip, gzip' }), /not asked for/],
-    ['br', send(ANSWER, { 'content-encoding': 'br' }), /not asked for/],
+    ['gzip twice', send(gzipSync(gzipSync(ANSWER)), { 'content-encoding': 'gzip, gzip' }), /not requested/],
+    ['br', send(ANSWER, { 'content-encoding': 'br' }), /not requested/],
     ['not UTF-8', send(Buffer.from(ANSWER.replace('Type2', 'Größe'), 'latin1')), /UTF-8/],
     ['UTF-16', send(Buffer.from(`\ufeff${ANSWER}`, 'utf16le')), /UTF-8/],
     ['nothing', send(''), /JSON/],
@@ -239,17 +239,17 @@ await t.test('an answer', async (t) => {
     ['206', answerStatus(206, ANSWER), /206/],
     ['304', answerStatus(304), /304/],
   ] as readonly (readonly [string, Script, RegExp])[]) {
-    await t.test(`${name}: none, and it is not asked for again`, async (t) => {
-      const { fail, told, inFlight } = await scripted(t, script)
+    await t.test(`an invalid answer is not retried: ${name}`, async (t) => {
+      const { fail, events, inFlight } = await scripted(t, script)
       t.match(await fail(), { code: 'UpstreamFailed', outcome: 'invalid', isTransient: false, reason })
-      t.match(told, [{ outcome: 'invalid' }])
+      t.match(events, [{ outcome: 'invalid' }])
       t.equal(inFlight(), 0)
     })
   }
 
-  await t.test('a key that could be part of any answer is not looked for', async (t) => {
-    const { ask } = await scripted(t, answerStation, { apiKey: () => 'Type2' })
-    t.equal((await ask()).connectors.length, 1)
+  await t.test('a key that is too short is not looked for in answers', async (t) => {
+    const { request } = await scripted(t, answerStation, { apiKey: () => 'Type2' })
+    t.equal((await request()).connectors.length, 1)
   })
 })
 
@@ -264,7 +264,7 @@ const NO_FUNDS = '{"detailedError":{"code":"InsufficientFunds","message":"…"}}
 const REFERER = '{"detailedError":{"code":"InvalidReferer","message":"…"}}'
 
 await t.test('a status', async (t) => {
-  for (const [status, body, outcome, code, refusal, isTransient] of [
+  for (const [status, body, outcome, code, rejection, isTransient] of [
     [400, '{"error":"…"}', 'bad_request', 'InvalidParameter', 'unclear', false],
     [404, 'Not Found', 'not_found', 'NotFound', 'unclear', false],
     [401, '', 'refused', 'UpstreamRefused', 'unclear', false],
@@ -287,19 +287,19 @@ await t.test('a status', async (t) => {
     [410, '', 'invalid', 'UpstreamFailed', 'unclear', false],
     [418, '', 'invalid', 'UpstreamFailed', 'unclear', false],
   ] as const) {
-    await t.test(`${status} ${body.slice(0, 50)}: ${outcome} (${refusal})`, async (t) => {
-      const { fail, told, upstream } = await scripted(t, answerStatus(status, body))
+    await t.test(`a ${status} ${body.slice(0, 50)} has the outcome ${outcome} (${rejection})`, async (t) => {
+      const { fail, events, upstream } = await scripted(t, answerStatus(status, body))
       const error = await fail()
-      t.match(error, { outcome, code, refusal, isTransient, upstreamStatus: status, sent: true })
+      t.match(error, { outcome, code, rejection, isTransient, upstreamStatus: status, sent: true })
       t.equal(error.retryAfterMs, undefined)
-      t.match(told, [{ outcome }])
+      t.match(events, [{ outcome }])
       t.equal(upstream.calls.length, 1)
       for (const text of [error.message, error.detail])
         t.notMatch(text, /Developer|Forbidden|Funds|html|\d{3}/)
     })
   }
 
-  await t.test('of a redirect is no answer, and is not followed', async (t) => {
+  await t.test('a redirect is not followed and is not an answer', async (t) => {
     for (const status of [301, 302, 303, 307, 308]) {
       const location = '/search/2/chargingAvailability.json?chargingAvailability=a'
       const { fail, upstream } = await scripted(t, (call, response) => {
@@ -311,7 +311,7 @@ await t.test('a status', async (t) => {
     }
   })
 
-  await t.test('of a refusal comes with its Retry-After in ms, clamped, in both forms', async (t) => {
+  await t.test('a rejection has its Retry-After in ms, clamped, in both forms', async (t) => {
     const inTenSeconds = new Date(Date.now() + 10_000).toUTCString()
     for (const [header, least, most] of [
       ['7', 7_000, 7_000],
@@ -329,7 +329,7 @@ await t.test('a status', async (t) => {
     t.equal((await fail()).retryAfterMs, undefined)
   })
 
-  await t.test('of a refusal counts, though its body is too large, broken off or no text', async (t) => {
+  await t.test('a rejection counts even if its body cannot be read', async (t) => {
     for (const script of [
       answerStatus(429, answerOf(2 * MIB), { 'retry-after': '9' }),
       answerStatus(429, 'no gzip', { ...GZIP, 'retry-after': '9' }),
@@ -342,10 +342,10 @@ await t.test('a status', async (t) => {
   })
 
   await t.test(
-    'of an error is told at once, whatever its body goes on doing, and the connection is freed',
+    'an error is reported without waiting for its body, and the connection is freed',
     async (t) => {
       let drips = 0
-      const { fail, ask, inFlight } = await scripted(
+      const { fail, request, inFlight } = await scripted(
         t,
         (call, response) => {
           if (call.number > 1) return answerStation(call, response)
@@ -359,12 +359,12 @@ await t.test('a status', async (t) => {
       t.match(await fail(), { outcome: 'server_error' })
       t.ok(performance.now() - startedAt < 900)
       t.equal(inFlight(), 0)
-      const isFree = async () => (await ask().catch(() => null)) !== null
+      const isFree = async () => (await request().catch(() => null)) !== null
       await until('the connection is free', isFree, 5_000)
     },
   )
 
-  await t.test('of an error leaves its connection to the next call, large as its body may be', async (t) => {
+  await t.test('a large error body leaves its connection to the next call', async (t) => {
     const { fail } = await scripted(t, answerStatus(500, answerOf(MIB - 1)), { maxConnections: 1 })
     const errors = await Promise.all([fail(), fail(), fail()])
     t.match(
@@ -393,8 +393,8 @@ await t.test('a connection', async (t) => {
     ],
   ]
   for (const [name, misbehave] of broken) {
-    await t.test(`that ${name}: UpstreamFailed, and the same call may well succeed`, async (t) => {
-      const { fail, told, inFlight } = await raw(t, misbehave)
+    await t.test(`a connection that ${name} is a transient UpstreamFailed`, async (t) => {
+      const { fail, events, inFlight } = await raw(t, misbehave)
       const error = await fail()
       t.match(error, {
         outcome: 'network',
@@ -403,7 +403,7 @@ await t.test('a connection', async (t) => {
         sent: true,
         reason: /broke/,
       })
-      t.match(told, [{ outcome: 'network' }])
+      t.match(events, [{ outcome: 'network' }])
       t.equal(inFlight(), 0)
     })
   }
@@ -417,28 +417,28 @@ await t.test('a connection', async (t) => {
     ['a length that is none', (socket) => void socket.write(`${HEAD}content-length: abc\r\n\r\n`)],
     ['a head of 40 KB', (socket) => void socket.write(`${HEAD}x-a: ${'a'.repeat(40_000)}\r\n\r\n`)],
   ] as readonly (readonly [string, (socket: Socket) => void])[]) {
-    await t.test(`that brings ${name}: no answer, and asking again would not help`, async (t) => {
-      const { fail, told } = await raw(t, misbehave)
+    await t.test(`a response with ${name} is invalid and not retried`, async (t) => {
+      const { fail, events } = await raw(t, misbehave)
       t.match(await fail(), { outcome: 'invalid', code: 'UpstreamFailed', isTransient: false, sent: true })
-      t.match(told, [{ outcome: 'invalid' }])
+      t.match(events, [{ outcome: 'invalid' }])
     })
   }
 
-  await t.test('is used again', async (t) => {
-    const { ask, upstream } = await scripted(t)
+  await t.test('a connection is used again', async (t) => {
+    const { request, upstream } = await scripted(t)
     const sockets = new Set<number | undefined>()
     upstream.script = (call, response, request) => {
       sockets.add(request.socket.remotePort)
       answerStation(call, response)
     }
-    for (let i = 0; i < 10; i++) await ask()
+    for (let i = 0; i < 10; i++) await request()
     t.ok(sockets.size <= 2, `${sockets.size} for ten calls`)
   })
 
-  await t.test('is one of UPSTREAM_MAX_CONNECTIONS at most', async (t) => {
+  await t.test('no more than UPSTREAM_MAX_CONNECTIONS connections are made', async (t) => {
     const barrier = new Barrier()
     const sockets = new Set<number | undefined>()
-    const { ask, upstream, inFlight } = await scripted(
+    const { request, upstream, inFlight } = await scripted(
       t,
       async (call, response, request) => {
         sockets.add(request.socket.remotePort)
@@ -447,7 +447,7 @@ await t.test('a connection', async (t) => {
       },
       { maxConnections: 3 },
     )
-    const calls = Array.from({ length: 9 }, (_, i) => ask(`${i}`))
+    const calls = Array.from({ length: 9 }, (_, i) => request(`${i}`))
     await upstream.arrived(3)
     t.equal(inFlight(), 9, 'those that wait for a connection are under way')
     barrier.open()
@@ -456,22 +456,22 @@ await t.test('a connection', async (t) => {
     t.equal(inFlight(), 0)
   })
 
-  await t.test('that does not come about was not sent anything', async (t) => {
+  await t.test('a call without a connection was not sent', async (t) => {
     const gone = await ScriptedUpstream.start()
     const { origin } = gone
     await gone.stop()
     for (const [name, where] of [
-      ['nobody listens', origin],
+      ['nothing listens', origin],
       ['no such name', 'http://no-such-host.invalid'],
     ] as const) {
-      const { fail, told } = asking(t, where)
+      const { fail, events } = asking(t, where)
       const error = await fail()
       t.match(error, { outcome: 'network', code: 'UpstreamFailed', sent: false, isTransient: false }, name)
-      t.match(told, [{ outcome: 'network' }])
+      t.match(events, [{ outcome: 'network' }])
     }
   })
 
-  await t.test('to a certificate that nobody vouches for is refused, and nothing is sent', async (t) => {
+  await t.test('a certificate that is not trusted is rejected, and nothing is sent', async (t) => {
     let requests = 0
     const server = createTlsServer(selfSigned(), (_request, response) => {
       requests++
@@ -482,7 +482,7 @@ await t.test('a connection', async (t) => {
     t.equal(requests, 0)
   })
 
-  await t.test('that nobody took in time was not sent anything', async (t) => {
+  await t.test('a call that was not connected in time was not sent', async (t) => {
     t.match(upstreamErrorOf(new errors.ConnectTimeoutError()), {
       outcome: 'timeout',
       code: 'UpstreamTimeout',
@@ -504,9 +504,9 @@ const drip = (bytes: string, everyMs: number) => (socket: Socket) => {
 
 await t.test('the deadline', async (t) => {
   for (const [name, misbehave] of [
-    ['silence', () => {}],
+    ['hang', () => {}],
     ['a head in drips', drip(`${HEAD}x-a: ${'a'.repeat(999)}`, 10)],
-    ['a head and then silence', (socket) => void socket.write(`${HEAD}content-length: 10\r\n\r\n`)],
+    ['a head and then hang', (socket) => void socket.write(`${HEAD}content-length: 10\r\n\r\n`)],
     [
       'a body in drips',
       (socket) => {
@@ -514,20 +514,20 @@ await t.test('the deadline', async (t) => {
         drip(ANSWER, 10)(socket)
       },
     ],
-    ['a refusal in drips', (socket) => void socket.write('HTTP/1.1 500 No\r\n')],
+    ['an error response in drips', (socket) => void socket.write('HTTP/1.1 500 No\r\n')],
   ] as readonly (readonly [string, (socket: Socket) => void])[]) {
-    await t.test(`ends a call: ${name}`, async (t) => {
-      const { fail, told, inFlight } = await raw(t, misbehave, { timeoutMs: 250 })
+    await t.test(`the deadline ends a call: ${name}`, async (t) => {
+      const { fail, events, inFlight } = await raw(t, misbehave, { timeoutMs: 250 })
       const startedAt = performance.now()
       t.match(await fail(), { outcome: 'timeout', code: 'UpstreamTimeout', sent: true, isTransient: false })
       const took = performance.now() - startedAt
       t.ok(took > 240 && took < 1_500, `${took} ms`)
-      t.match(told, [{ outcome: 'timeout' }])
+      t.match(events, [{ outcome: 'timeout' }])
       t.equal(inFlight(), 0)
     })
   }
 
-  await t.test('ends a call that waits for a connection, and upstream knows nothing of it', async (t) => {
+  await t.test('the deadline ends a call that waits for a connection, which was not sent', async (t) => {
     const { fail, upstream, inFlight } = await scripted(t, hang, { timeoutMs: 300, maxConnections: 1 })
     const holder = fail('a', { ...CALLER, timeoutMs: 2_500 })
     await upstream.arrived(1)
@@ -541,7 +541,7 @@ await t.test('the deadline', async (t) => {
     t.equal(upstream.calls.length, 1)
   })
 
-  await t.test('ends a call whose connection does not come about', async (t) => {
+  await t.test('the deadline ends a call whose connection is not made', async (t) => {
     const server = createServer((socket) => socket.on('error', () => {})) // takes it, and never shakes hands
     const port = await listening(t, server)
     const { fail } = asking(t, `https://localhost:${port}`, { timeoutMs: 250 })
@@ -551,7 +551,7 @@ await t.test('the deadline', async (t) => {
     t.ok(took > 240 && took < 950, `${took} ms: by itself undici gives up after a second`)
   })
 
-  await t.test('is not waited for where a refusal has told what counts', async (t) => {
+  await t.test('the body of a rejection is not awaited until the deadline', async (t) => {
     const { fail } = await scripted(
       t,
       (_call, response) => {
@@ -564,7 +564,7 @@ await t.test('the deadline', async (t) => {
     t.ok(performance.now() - startedAt < 2_000)
   })
 
-  await t.test('is shorter for a call that has less time', async (t) => {
+  await t.test('the deadline is shorter for a call with less time', async (t) => {
     const { fail } = await raw(t, () => {}, { timeoutMs: 5_000 })
     const startedAt = performance.now()
     t.match(await fail('a', { ...CALLER, timeoutMs: 123.456 }), { outcome: 'timeout' })
@@ -572,16 +572,16 @@ await t.test('the deadline', async (t) => {
     t.ok(took > 115 && took < 1_500, `${took} ms`)
   })
 
-  await t.test('is for a call that waits for a connection as well', async (t) => {
-    const { ask, fail } = await raw(t, () => {}, { timeoutMs: 250, maxConnections: 1 })
-    ask().catch(() => {})
+  await t.test('the shorter deadline includes the wait for a connection', async (t) => {
+    const { request, fail } = await raw(t, () => {}, { timeoutMs: 250, maxConnections: 1 })
+    request().catch(() => {})
     const startedAt = performance.now()
     t.match(await fail(), { outcome: 'timeout' })
     t.ok(performance.now() - startedAt < 1_500)
   })
 })
 
-await t.test('a flood is cut, and the connection with it', async (t) => {
+await t.test('a response that is too large is cut off with its connection', async (t) => {
   let closed = false
   const { fail } = await scripted(t, (_call, response) => {
     const piece = Buffer.alloc(64 * 1024, ' ')
@@ -597,7 +597,7 @@ await t.test('a flood is cut, and the connection with it', async (t) => {
 })
 
 await t.test('close', async (t) => {
-  await t.test('ends what is under way, and nothing is left', async (t) => {
+  await t.test('close ends calls in flight and all connections', async (t) => {
     const { fail, upstream, inFlight, close } = await scripted(t, () => {})
     const call = fail()
     await upstream.arrived(1)

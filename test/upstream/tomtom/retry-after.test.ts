@@ -1,20 +1,20 @@
 import t from 'tap'
 import {
-  LONGEST_RETRY_AFTER_MS,
+  MAX_RETRY_AFTER_MS,
   parseRetryAfter,
-  SHORTEST_RETRY_AFTER_MS,
+  MIN_RETRY_AFTER_MS,
 } from '../../../src/upstream/tomtom/retry-after.ts'
 
 const NOW = Date.UTC(2026, 0, 15, 12)
 const parse = (header: string | undefined) => parseRetryAfter(header, NOW)
 const httpDate = (ms: number) => new Date(ms).toUTCString()
 
-await t.test('the bounds are 1 s and 5 min', async (t) => {
-  t.equal(SHORTEST_RETRY_AFTER_MS, 1_000)
-  t.equal(LONGEST_RETRY_AFTER_MS, 300_000)
+await t.test('Retry-After is bounded by 1 s and 5 min', async (t) => {
+  t.equal(MIN_RETRY_AFTER_MS, 1_000)
+  t.equal(MAX_RETRY_AFTER_MS, 300_000)
 })
 
-await t.test('seconds are read, and clamped', async (t) => {
+await t.test('Retry-After in seconds is parsed and clamped', async (t) => {
   for (const [header, ms] of [
     ['0', 1_000],
     ['1', 1_000],
@@ -31,7 +31,7 @@ await t.test('seconds are read, and clamped', async (t) => {
   }
 })
 
-await t.test('a date is read against the wall clock, and clamped', async (t) => {
+await t.test('Retry-After as a date is relative to the wall clock and clamped', async (t) => {
   for (const [inMs, ms] of [
     [-86_400_000, 1_000],
     [-1_000, 1_000],
@@ -48,7 +48,7 @@ await t.test('a date is read against the wall clock, and clamped', async (t) => 
   t.equal(parseRetryAfter(httpDate(NOW + 2_000), NOW + 500), 1_500, 'between two seconds')
 })
 
-await t.test('all three forms of an HTTP date mean UTC, wherever the service runs', async (t) => {
+await t.test('all three forms of an HTTP date mean UTC in every time zone', async (t) => {
   const before = process.env['TZ']
   t.teardown(() => {
     if (before === undefined) delete process.env['TZ']
@@ -67,31 +67,28 @@ await t.test('all three forms of an HTTP date mean UTC, wherever the service run
   t.equal(parseRetryAfter('Mon Jan  5 12:00:30 2026', Date.UTC(2026, 0, 5, 12)), 30_000, 'a day of one digit')
 })
 
-await t.test(
-  'what is absent or means nothing is undefined, so that the caller has its own time',
-  async (t) => {
-    for (const header of [
-      undefined,
-      '',
-      ' ',
-      'soon',
-      'soon 5',
-      '-1',
-      '+5',
-      '5.5',
-      '5s',
-      '5 seconds',
-      '5, 10',
-      '1 2',
-      '0x10',
-      '1e3',
-      'NaN',
-      'Infinity',
-      'null',
-      'Thu, 99 Foo 2026 12:00:30 GMT',
-      'May 5',
-    ]) {
-      t.equal(parse(header), undefined, JSON.stringify(header))
-    }
-  },
-)
+await t.test('a Retry-After that is absent or invalid is undefined', async (t) => {
+  for (const header of [
+    undefined,
+    '',
+    ' ',
+    'soon',
+    'soon 5',
+    '-1',
+    '+5',
+    '5.5',
+    '5s',
+    '5 seconds',
+    '5, 10',
+    '1 2',
+    '0x10',
+    '1e3',
+    'NaN',
+    'Infinity',
+    'null',
+    'Thu, 99 Foo 2026 12:00:30 GMT',
+    'May 5',
+  ]) {
+    t.equal(parse(header), undefined, JSON.stringify(header))
+  }
+})

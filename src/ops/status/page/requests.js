@@ -2,7 +2,7 @@ import { byId, element, setText } from './dom.js'
 import { count, moment } from './format.js'
 
 /** Maximum number of rows by list. */
-const MAX_ROWS = { failures: 20, refused: 10, found: 20 }
+const MAX_ROWS = { failures: 20, clientErrors: 10, found: 20 }
 
 /** The lists of failures and client errors, and the search by Tracking-ID. `onStation` is called with a clicked id. */
 export class RecentErrors {
@@ -13,7 +13,7 @@ export class RecentErrors {
     this.#onStation = onStation
     this.#lists = {
       failures: { errors: [], empty: 'No request has failed since the start.' },
-      refused: { errors: [], empty: 'No client errors since the start.' },
+      clientErrors: { errors: [], empty: 'No client errors since the start.' },
     }
     byId('find-form').addEventListener('submit', (event) => {
       event.preventDefault()
@@ -32,13 +32,16 @@ export class RecentErrors {
 
   /** Adds the errors of a report, the newest first. */
   add({ failures, refused, counts }) {
-    for (const [name, added] of Object.entries({ failures, refused })) {
-      const list = this.#lists[name]
-      setText(byId(`${name}-count`), counts[name] === 0 ? '' : `${count(counts[name])} since the start`)
-      if (added.length === 0) continue
-      list.errors = [...added, ...list.errors].slice(0, MAX_ROWS[name])
-      this.#show(name)
-    }
+    this.#add('failures', failures, counts.failures)
+    this.#add('clientErrors', refused, counts.refused)
+  }
+
+  #add(name, added, total) {
+    setText(byId(`${name}-count`), total === 0 ? '' : `${count(total)} since the start`)
+    if (added.length === 0) return
+    const list = this.#lists[name]
+    list.errors = [...added, ...list.errors].slice(0, MAX_ROWS[name])
+    this.#show(name)
   }
 
   #show(name) {

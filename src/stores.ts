@@ -1,0 +1,17 @@
+import type { SharedAnswerStore } from './cache/shared-store.ts'
+import type { CoolDownStore } from './upstream/state/shared-cool-down.ts'
+import type { QuotaStore } from './upstream/state/shared-quota.ts'
+import type { TokenStore } from './upstream/state/shared-token-bucket.ts'
+
+/**
+ * All that replicas share. No store rejects, and none takes long: while it cannot be reached, each replica continues
+ * with its own state.
+ */
+export interface SharedStores {
+  readonly answers: SharedAnswerStore
+  readonly tokens: TokenStore
+  readonly quota: QuotaStore
+  readonly coolDowns: CoolDownStore
+  readonly isUp: () => boolean
+  readonly close: () => void
+}

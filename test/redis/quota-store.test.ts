@@ -1,0 +1,163 @@
+import type { Test } from 'tap'
+import t from 'tap'
+import { systemClock } from '../../src/lib/clock.ts'
+import type { SharedStores } from '../../src/stores.ts'
+import type { QuotaStore } from '../../src/upstream/state/shared-quota.ts'
+import { SharedQuota } from '../../src/upstream/state/shared-quota.ts'
+import type { RedisServer } from '../support/redis.ts'
+import { NO_REDIS } from '../support/redis.ts'
+import { until } from '../support/until.ts'
+import { keepAlive, openStores, threeReplicas } from './replicas.ts'
+
+/* The rules of a quota are tested in stores.test.ts; here, a store that cannot be reached or has lost its data. */
+
+keepAlive(t)
+
+const LIMIT = 90
+const DAY_MS = 86_400_000
+
+/** A replica's quota, whose connection to the store can be cut, and whose clock may be off. */
+function replicaOn({ quota }: SharedStores, { share = 1, skewMs = 0 } = {}) {
+  const link = { isCut: false }
+  const store: QuotaStore = {
+    get isUp() {
+      return !link.isCut && quota.isUp
+    },
+    apply: (update) => quota.apply(update),
+  }
+  const clock = { ...systemClock, wall: () => Date.now() + skewMs }
+  return { link, ledger: new SharedQuota({ limit: LIMIT, per: 'month' }, { store, clock, share }) }
+}
+
+type Replica = ReturnType<typeof replicaOn>
+
+async function spend({ ledger }: Replica, most = Number.POSITIVE_INFINITY): Promise<number> {
+  let spent = 0
+  while (spent < most && (await ledger.acquire(false, false)) === 0) spent++
+  return spent
+}
+
+const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0)
+const storedUsage = async (server: RedisServer) =>
+  Number(await server.cli('HGET', 'evproxy:1:quota:month', 'spent'))
+
+const test = (title: string, run: (t: Test) => Promise<void>) => t.test(title, { skip: NO_REDIS }, run)
+
+await test('replicas with skewed clocks spend one quota to its last call', async (t) => {
+  const { replicas, server } = await threeReplicas(t)
+  const running = replicas.map((stores, i) => replicaOn(stores, { skewMs: (i - 1) * 10_000 }))
+  t.equal(sum(await Promise.all(running.map((one) => spend(one)))), LIMIT)
+
+  const late = replicaOn(await openStores(t, server))
+  t.equal(await spend(late), 0, 'a replica that starts later knows the usage')
+  t.equal(late.ledger.spent, LIMIT)
+  t.equal(late.ledger.remaining, 0)
+  t.strictSame(
+    running.map(({ ledger }) => ledger.resetAtMs),
+    running.map(() => late.ledger.resetAtMs),
+  )
+})
+
+await test('replicas without the store spend their shares, which are reported once', async (t) => {
+  const { replicas, server } = await threeReplicas(t)
+  const running = replicas.map((stores) => replicaOn(stores, { share: 1 / 3 }))
+  t.equal(await spend(running[0] as Replica, 30), 30)
+  for (const { ledger } of running) ledger.start()
+  await until('all have read the usage', () => running.every(({ ledger }) => ledger.spent === 30))
+  for (const { link } of running) link.isCut = true
+  t.strictSame(await Promise.all(running.map((one) => spend(one))), [20, 20, 20])
+  for (const { link } of running) link.isCut = false
+  for (let i = 0; i < 3; i++) for (const { ledger } of running) ledger.start()
+  await until('all have read the sum', () => running.every(({ ledger }) => ledger.spent === LIMIT))
+  t.equal(await spend(running[1] as Replica), 0)
+  t.equal(await storedUsage(server), LIMIT)
+  for (const { ledger } of running) ledger.stop()
+})
+
+await test('a replica without the store from its start spends its share of the limit', async (t) => {
+  const { replicas } = await threeReplicas(t)
+  const one = replicaOn(replicas[0], { share: 1 / 3 })
+  one.link.isCut = true
+  t.equal(await spend(one), LIMIT / 3)
+  t.equal(one.ledger.remaining, 0)
+  one.link.isCut = false
+  t.equal(await spend(replicaOn(replicas[1]), 1), 1)
+  t.equal(await spend(one), LIMIT - LIMIT / 3 - 1)
+})
+
+await test('usage that the store has lost continues from what a replica last saw', async (t) => {
+  const { replicas, server } = await threeReplicas(t)
+  const one = replicaOn(replicas[0])
+  await spend(one, 10)
+  one.link.isCut = true
+  await spend(one, 5)
+  one.link.isCut = false
+  await spend(one, 1)
+  t.equal(one.ledger.spent, 16)
+  await server.cli('FLUSHALL')
+  await spend(one, 1)
+  t.equal(await storedUsage(server), 17)
+  t.equal(await spend(replicaOn(replicas[1])), LIMIT - 17)
+})
+
+await test('calls reported before the store lost its usage are not charged again', async (t) => {
+  const { replicas, server } = await threeReplicas(t)
+  const [one, two] = [replicaOn(replicas[0]), replicaOn(replicas[1])]
+  two.link.isCut = true
+  await spend(two, 5)
+  two.link.isCut = false
+  await spend(two, 1)
+  await spend(one, 1)
+  t.equal(one.ledger.spent, 7, 'one has read the calls of two')
+  await server.cli('FLUSHALL')
+  await spend(one, 1)
+  await spend(two, 1)
+  t.equal(two.ledger.spent, 9)
+  one.ledger.start()
+  await until('one has read it', () => one.ledger.spent === 9)
+  one.ledger.stop()
+
+  two.link.isCut = true
+  await spend(two, 2)
+  two.link.isCut = false
+  await server.cli('FLUSHALL')
+  await spend(one, 1)
+  await spend(two, 1)
+  t.equal(two.ledger.spent, 13, 'calls that were not reported yet are charged')
+})
+
+await test('a call that was not sent is refunded with and without the store', async (t) => {
+  const { replicas } = await threeReplicas(t)
+  const one = replicaOn(replicas[0])
+  await spend(one, 2)
+  one.ledger.refund(one.ledger.resetAtMs)
+  await until('it is refunded', () => one.ledger.spent === 1)
+  one.ledger.refund(one.ledger.resetAtMs - 1)
+  one.link.isCut = true
+  await spend(one, 2)
+  one.ledger.refund(one.ledger.resetAtMs)
+  one.link.isCut = false
+  one.ledger.start()
+  one.ledger.stop()
+  await until('all calls are reported', () => one.ledger.spent === 2)
+})
+
+await test('a period ends by the clock of the store', async (t) => {
+  const { replicas } = await threeReplicas(t)
+  const [{ quota }] = replicas
+  const end = Date.now() + 400
+  const update = {
+    per: 'day',
+    limit: 1,
+    initial: 1,
+    periodEnds: [end - DAY_MS, end, end + DAY_MS],
+    change: { kind: 'acquire', leave: null },
+    lastSeen: { spent: 0, periodEndsAtMs: 0 },
+    unreported: { calls: 0, reported: 0, periodEndsAtMs: 0 },
+  } as const
+  t.match(await quota.apply(update), { waitMs: 0, spent: 1, resetAtMs: end })
+  const denied = await quota.apply(update)
+  t.ok(denied !== null && denied.waitMs > 0 && denied.waitMs <= 400)
+  await until('the period is over', () => Date.now() > end)
+  t.match(await quota.apply(update), { waitMs: 0, spent: 1, resetAtMs: end + DAY_MS })
+})

@@ -1,0 +1,38 @@
+import type { Test } from 'tap'
+import type { RedisConfig } from '../../src/config/redis-url.ts'
+import { redisUrl } from '../../src/config/redis-url.ts'
+import { systemClock } from '../../src/lib/clock.ts'
+import { openRedisStores } from '../../src/redis/stores.ts'
+import type { SharedStores } from '../../src/stores.ts'
+import { RedisServer } from '../support/redis.ts'
+import { until } from '../support/until.ts'
+
+/** The stores of one replica on this server. */
+export async function openStores(t: Test, server: RedisServer): Promise<SharedStores> {
+  const stores = await openRedisStores(redisUrl.parse(server.url) as RedisConfig, {
+    clock: systemClock,
+    observer: { sharedCacheChanged: () => {} },
+  })
+  t.teardown(stores.close)
+  await until('Redis can be reached', () => stores.isUp())
+  return stores
+}
+
+/** The stores of three replicas on a server of their own. */
+export async function threeReplicas(
+  t: Test,
+): Promise<{ server: RedisServer; replicas: [SharedStores, SharedStores, SharedStores] }> {
+  const server = await RedisServer.start(t)
+  const open = () => openStores(t, server)
+  return { server, replicas: [await open(), await open(), await open()] }
+}
+
+/** Timers of the stores keep no process alive: the service's listeners do. */
+export function keepAlive(t: Test): void {
+  const alive = setInterval(() => {}, 1_000)
+  t.teardown(() => clearInterval(alive))
+}
+
+export function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => void setTimeout(resolve, ms))
+}

@@ -1,0 +1,61 @@
+import t from 'tap'
+import { systemClock } from '../../src/lib/clock.ts'
+import { SharedCoolDownState } from '../../src/upstream/state/shared-cool-down.ts'
+import { SharedQuota } from '../../src/upstream/state/shared-quota.ts'
+import { SharedTokenBucket } from '../../src/upstream/state/shared-token-bucket.ts'
+import { LocalTokenBucket } from '../../src/upstream/state/token-bucket.ts'
+import { NO_REDIS } from '../support/redis.ts'
+import { until } from '../support/until.ts'
+import { coolDownContract } from '../upstream/state/cool-down-state.contract.ts'
+import { quotaContract } from '../upstream/state/quota-ledger.contract.ts'
+import { tokenBucketContract } from '../upstream/state/token-bucket.contract.ts'
+import { keepAlive, sleep, threeReplicas } from './replicas.ts'
+
+keepAlive(t)
+
+await t.test('token buckets on Redis fulfil the contract', { skip: NO_REDIS }, async (t) => {
+  await tokenBucketContract(t, async (t, bucket) => {
+    const { replicas } = await threeReplicas(t)
+    const buckets = replicas.map(
+      ({ tokens }) => new SharedTokenBucket(tokens, bucket, new LocalTokenBucket(bucket, systemClock)),
+    )
+    return { buckets, pass: sleep }
+  })
+})
+
+await t.test('cool-downs on Redis fulfil the contract', { skip: NO_REDIS }, async (t) => {
+  await coolDownContract(t, async (t) => {
+    const { replicas } = await threeReplicas(t)
+    const events: string[][] = []
+    const states = replicas.map(({ coolDowns }) => {
+      const own: string[] = []
+      events.push(own)
+      const observer = {
+        upstreamRejected: ({ diagnosis }: { diagnosis: string }) => void own.push(diagnosis),
+        upstreamRecovered: () => void own.push('recovered'),
+      }
+      return new SharedCoolDownState(coolDowns, { clock: systemClock, observer })
+    })
+    return { states, now: () => systemClock.now(), pass: sleep, events }
+  })
+})
+
+await t.test('quotas on Redis fulfil the contract', { skip: NO_REDIS }, async (t) => {
+  await quotaContract(t, async (t, limit) => {
+    const { replicas } = await threeReplicas(t)
+    const ledgers = replicas.map(
+      ({ quota }) =>
+        new SharedQuota({ limit, per: 'month' }, { store: quota, clock: systemClock, share: 1 / 3 }),
+    )
+    /** A refund is on its way when `refund` returns. */
+    const sync = async () => {
+      await sleep(100)
+      for (const ledger of ledgers) ledger.start()
+      const [first] = ledgers
+      await sleep(100)
+      await until('all ledgers agree', () => ledgers.every(({ spent }) => spent === first?.spent))
+      for (const ledger of ledgers) ledger.stop()
+    }
+    return { ledgers, sync }
+  })
+})
