@@ -36,7 +36,7 @@ export interface Result {
 /** The part of the budget for the first answers of the stations. */
 const SHARE_OF_FIRST_ANSWERS = 0.25
 /** Pages of other origins need the header that `cors` is about. */
-const INITIAL_HEADERS = { 'tracking-id': VALID_TRACKING_ID, origin: 'https://verify.example' }
+const HEADERS_OF_FIRST_CALL = { 'tracking-id': VALID_TRACKING_ID, origin: 'https://verify.example' }
 
 /** Examines every assumption, as far as the budget of calls and upstream allow. */
 export async function verify(client: UpstreamClient, options: RunOptions): Promise<Result> {
@@ -65,7 +65,7 @@ async function firstAnswers(
   findings: Findings,
 ): Promise<string | null> {
   const [first, ...others] = options.stations as [string, ...string[]]
-  const full = await stations.full(first, { headers: INITIAL_HEADERS })
+  const full = await stations.full(first, { headers: HEADERS_OF_FIRST_CALL })
   const { status = null, problem = null } = stations.lastReply ?? {}
   if (status === null) return `nobody answers: ${problem}`
   if (status >= 300 && status < 400) return `upstream redirects (status ${status}): check TOMTOM_BASE_URL`
