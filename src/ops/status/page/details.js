@@ -36,13 +36,16 @@ function changeRow({ at, change, detail }) {
   return [moment(at), change, detail ?? '']
 }
 
+function cells(tag, texts, properties = {}) {
+  return texts.map((text) => element(tag, properties, text))
+}
+
 /** Fills a table, and replaces it only if a text differs. */
 function table(id, headings, rows) {
   const host = byId(id)
   const content = JSON.stringify(rows)
   if (host.dataset.content === content) return
   host.dataset.content = content
-  const cells = (tag, texts, properties = {}) => texts.map((text) => element(tag, properties, text))
   const body =
     rows.length === 0
       ? element('p', { className: 'empty' }, 'None since the start.')
