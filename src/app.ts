@@ -27,6 +27,8 @@ import { openApiKey } from './upstream/tomtom/api-key.ts'
 export interface RuntimeInfo {
   readonly version: string
   readonly nodeVersion: string
+  /** Which replica this is, such as its host name. */
+  readonly instance?: string
   /** The text of openapi.yaml. */
   readonly openapi: string
   /** Destination of log lines; standard output if absent. */
@@ -146,11 +148,18 @@ function createAdmin(
   { config, runtime, clock, health, subscribe }: SharedDeps,
   { gauges, inspector, redact }: AdminDeps,
 ): FastifyInstance {
-  const { version, nodeVersion, residentBytes } = runtime
+  const { version, nodeVersion, instance, residentBytes } = runtime
   const recorder = new MetricsRecorder()
   const metrics = createMetrics(recorder, gauges, runtime)
   const status = new Status(
-    { version, nodeVersion, cache: config.cache, upstream: config.upstream },
+    {
+      version,
+      nodeVersion,
+      instance: instance ?? null,
+      settings: config.effective,
+      cache: config.cache,
+      upstream: config.upstream,
+    },
     { gauges, recorder, health, clock, ...(residentBytes && { residentBytes }) },
   )
   subscribe(recorder.observer)

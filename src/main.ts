@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { hostname } from 'node:os'
 import closeWithGrace from 'close-with-grace'
 import { ConfigError, loadConfig } from './config/load.ts'
 import type { Config } from './config/load.ts'
@@ -53,6 +54,7 @@ const { createApp } = await import('./app.ts')
 const app = await createApp(config, {
   version,
   nodeVersion: process.version,
+  instance: hostname(),
   openapi: packageFile('openapi.yaml'),
   residentBytes: () => process.memoryUsage.rss(),
 })

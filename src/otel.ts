@@ -43,16 +43,16 @@ interface InstrumentationsPackage {
 // require, unlike import, looks in NODE_PATH as well.
 const require = createRequire(import.meta.url)
 
-function load<T>(name: (typeof PACKAGES)[number]): T {
+function load(name: (typeof PACKAGES)[number]): unknown {
   try {
-    return require(name) as T
+    return require(name)
   } catch (cause) {
     throw new Error(`otel.js needs ${PACKAGES.join(' and ')}, in node_modules or NODE_PATH`, { cause })
   }
 }
 
-const { getNodeAutoInstrumentations } = load<InstrumentationsPackage>(PACKAGES[0])
-const { NodeSDK, core } = load<SdkPackage>(PACKAGES[1])
+const { getNodeAutoInstrumentations } = load(PACKAGES[0]) as InstrumentationsPackage
+const { NodeSDK, core } = load(PACKAGES[1]) as SdkPackage
 const requireBesideThem = createRequire(require.resolve(PACKAGES[0]))
 register(pathToFileURL(requireBesideThem.resolve('@opentelemetry/instrumentation/hook.mjs')))
 

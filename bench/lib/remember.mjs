@@ -18,13 +18,16 @@ const gauges = {
   cache: () => ({ entries: 1, bytes: 1 }),
   upstream: () => ({ inFlight: 0, queued: 0, circuit: 'closed', callsPerSecond: 5 }),
   quota: () => quota,
+  pacing: () => ({ projectedRemaining: 0, isRationing: false }),
   effectiveTtlMs: () => 30_000,
   sharedCacheUp: () => null,
 }
 const options = {
   version: '0',
   nodeVersion: process.version,
-  cache: { ttlMs: 30_000, maxEntries: 1, maxBytes: 1 },
+  instance: null,
+  settings: {},
+  cache: { ttlMs: 30_000, staleIfErrorMs: 300_000, maxEntries: 1, maxBytes: 1 },
   upstream: { quota: { per: 'day' } },
 }
 

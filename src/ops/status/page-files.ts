@@ -29,6 +29,7 @@ const FILES = [
   'stacked-plot.js',
   'quota-plot.js',
   'requests.js',
+  'details.js',
   'station.js',
 ]
 

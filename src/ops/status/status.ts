@@ -6,9 +6,12 @@ import type { Health } from '../health.ts'
 import type { MetricsRecorder } from '../metrics/metrics-recorder.ts'
 import { BurnDown } from './burn-down.ts'
 import type { Cursor } from './cursor.ts'
-import { writeCursor } from './cursor.ts'
+import { START, writeCursor } from './cursor.ts'
 import type { RecentError } from './recent-errors.ts'
 import { RecentErrors } from './recent-errors.ts'
+import { ErrorSummary } from './error-summary.ts'
+import { OutageState } from './outage.ts'
+import { MAX_CHANGES, StateChanges } from './state-changes.ts'
 import { COLUMNS, RequestHistory } from './request-history.ts'
 import { RejectionState } from './upstream-rejection.ts'
 
@@ -16,7 +19,16 @@ import { RejectionState } from './upstream-rejection.ts'
 export interface StatusOptions {
   readonly version: string
   readonly nodeVersion: string
-  readonly cache: { readonly ttlMs: number; readonly maxEntries: number; readonly maxBytes: number }
+  /** Which replica this is; null if unknown. */
+  readonly instance: string | null
+  /** The settings in force, secrets masked. */
+  readonly settings: Readonly<Record<string, string>>
+  readonly cache: {
+    readonly ttlMs: number
+    readonly staleIfErrorMs: number
+    readonly maxEntries: number
+    readonly maxBytes: number
+  }
   readonly upstream: {
     readonly quota: { readonly per: 'day' | 'month' } | null
   }
@@ -25,7 +37,7 @@ export interface StatusOptions {
 export interface StatusDeps {
   readonly gauges: Gauges
   /** Counts lookups and calls since the start. It must get the events, too. */
-  readonly recorder: Pick<MetricsRecorder, 'lookups' | 'attempts'>
+  readonly recorder: Pick<MetricsRecorder, 'lookups' | 'attempts' | 'requests'>
   readonly health: Pick<Health, 'phase'>
   readonly clock: Pick<Clock, 'now' | 'wall'>
   /** Resident memory of the process in bytes; absent if it cannot be read. */
@@ -36,6 +48,7 @@ export type StatusReport = ReturnType<Status['report']>
 
 /** Maximum number of failures, and of client errors, in a report; `find` returns older ones as well. */
 const MAX_ERRORS_REPORTED = 20
+const MAX_SENDERS_REPORTED = 10
 
 /** The data of the status page: current state, totals since the start, history of the last hour. */
 export class Status {
@@ -45,6 +58,9 @@ export class Status {
   readonly #startedAt: number
   readonly #history: RequestHistory
   readonly #errors: RecentErrors
+  readonly #summary: ErrorSummary
+  readonly #changes: StateChanges
+  readonly #outage: OutageState
   readonly #rejection: RejectionState
   readonly #burnDown: BurnDown | null
 
@@ -56,11 +72,17 @@ export class Status {
     this.#startedAt = clock.wall()
     this.#history = new RequestHistory(clock)
     this.#errors = new RecentErrors(clock)
+    this.#summary = new ErrorSummary(clock)
+    this.#changes = new StateChanges(clock)
+    this.#outage = new OutageState(clock)
     this.#rejection = new RejectionState(clock)
     this.#burnDown = quota === null ? null : new BurnDown(() => gauges.quota(), quota.per, clock)
     this.observer = broadcast([
       this.#history.observer,
       this.#errors.observer,
+      this.#summary.observer,
+      this.#changes.observer,
+      this.#outage.observer,
       this.#rejection.observer,
       { upstreamAnswered: () => this.#burnDown?.sample() },
     ])
@@ -69,10 +91,14 @@ export class Status {
   /** The whole report; of history and errors, only what is newer than the cursor of an earlier report. */
   report(since: Cursor) {
     const { failures, clientErrors } = this.#errors
+    const { changes } = this.#changes
     const { clock, gauges, health, recorder } = this.#deps
     return {
       version: this.#options.version,
       nodeVersion: this.#options.nodeVersion,
+      instance: this.#options.instance,
+      /** Null in a report of changes: settings do not change. */
+      settings: since.second === START.second ? this.#options.settings : null,
       startedAt: this.#startedAt,
       now: clock.wall(),
       phase: health.phase,
@@ -80,6 +106,7 @@ export class Status {
       /** Whether Redis is connected; null if it is not configured. */
       sharedTierUp: gauges.sharedCacheUp(),
       totals: totalsOf(recorder.lookups.counts, recorder.attempts.counts),
+      abandoned: abandonedOf(recorder.requests.counts),
       cache: this.#cache(),
       memory: this.#memory(),
       quota: this.#quota(since),
@@ -91,10 +118,14 @@ export class Status {
       failures: failures.newest(MAX_ERRORS_REPORTED, since.failure),
       refused: clientErrors.newest(MAX_ERRORS_REPORTED, since.clientError),
       counts: { failures: failures.count, refused: clientErrors.count },
+      errorGroups: this.#summary.groups(),
+      errorSenders: this.#summary.senders(MAX_SENDERS_REPORTED),
+      changes: changes.newest(MAX_CHANGES, since.change),
       cursor: writeCursor({
         second: this.#history.second - 1,
         failure: failures.count,
         clientError: clientErrors.count,
+        change: changes.count,
       }),
     }
   }
@@ -107,9 +138,21 @@ export class Status {
   #upstream() {
     return {
       ...this.#deps.gauges.upstream(),
+      outage: this.#outage.current,
       refusal: this.#rejection.current,
+      staleUntil: this.#staleUntil(),
       latency: this.#history.latency(),
     }
+  }
+
+  /**
+   * When the last stale answers expire, if upstream brings none until then; null while it does. No answer was received
+   * after the outage or the rejection began.
+   */
+  #staleUntil(): number | null {
+    const since = this.#outage.current?.since ?? this.#rejection.current?.since
+    const { staleIfErrorMs } = this.#options.cache
+    return since === undefined ? null : since + this.#deps.gauges.effectiveTtlMs() + staleIfErrorMs
   }
 
   #cache() {
@@ -137,13 +180,15 @@ export class Status {
       partMs: burnDown.partMs,
       points: burnDown.points(since.second * 1000),
       projection: burnDown.projection(),
+      forecast: this.#deps.gauges.pacing(),
     }
   }
 }
 
 /**
  * `heldRatio`: the share of lookups that a cached answer served without waiting, fresh or stale; null without lookups.
- * `callsSaved`: lookups minus calls, because a proxy without a cache makes one call per lookup.
+ * `callsSaved`: answered lookups minus calls, because a proxy without a cache makes one call per lookup. An error saves
+ * nothing.
  */
 export function totalsOf(
   lookups: ReadonlyMap<CacheResult, number>,
@@ -159,8 +204,13 @@ export function totalsOf(
     calls: callCount,
     outcomes: Object.fromEntries(calls),
     heldRatio: lookupCount === 0 ? null : cached / lookupCount,
-    callsSaved: Math.max(0, lookupCount - callCount),
+    callsSaved: Math.max(0, lookupCount - of('error') - callCount),
   }
+}
+
+/** Requests whose client disconnected before the response (status 499). */
+function abandonedOf(requests: ReadonlyMap<string, number>): number {
+  return [...requests].reduce((total, [key, count]) => total + (key.endsWith(' 499') ? count : 0), 0)
 }
 
 function sum(counts: ReadonlyMap<string, number>): number {

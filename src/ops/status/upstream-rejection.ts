@@ -8,7 +8,7 @@ export interface CurrentRejection {
   readonly status: number | null
   /** The most likely cause and what to do. */
   readonly diagnosis: string
-  /** The end of the cool-down in ms since the epoch. The cool-downs after it, which emit no event, are as long or longer. */
+  /** The end of the cool-down in force, in ms since the epoch. */
   readonly until: number
 }
 
@@ -27,6 +27,9 @@ export class RejectionState {
         const now = clock.wall()
         const since = this.current?.since ?? now
         this.current = { since, status: status ?? null, diagnosis, until: now + waitMs }
+      },
+      coolDownStarted: (waitMs) => {
+        if (this.current !== null) this.current = { ...this.current, until: clock.wall() + waitMs }
       },
       upstreamRecovered: clear,
       keyRotated: clear,

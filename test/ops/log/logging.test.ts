@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { traceIdOf } from '../../../src/http/request-context.ts'
+import { sendBytes } from '../../support/raw-http.ts'
 import { answerStatus } from '../../support/scripted-upstream.ts'
 import type { Service } from '../../support/service.ts'
 import { startService } from '../../support/service.ts'
@@ -146,5 +147,37 @@ await t.test('changes of state in the log', async (t) => {
       lines(service, 'quota threshold reached').map(({ percent }) => percent),
       [50, 80, 95, 100],
     )
+  })
+})
+
+await t.test('the address of a client in log lines', async (t) => {
+  const addresses = async (env: Record<string, string>) => {
+    const service = await startService(t, {
+      env: { ACCESS_LOG: 'true', TRUSTED_PROXIES: '127.0.0.1', ...env },
+    })
+    const headers = { 'x-forwarded-for': '203.0.113.77', 'user-agent': `agent ${'x'.repeat(500)}` }
+    await service.get('chargingAvailability=a&minPowerKW=x', { headers })
+    await sendBytes(service.proxy.addresses.public.port, 'GET / HTTP/9\r\n\r\n')
+    await until('both are logged', () => lines(service, 'client error').length === 2)
+    const [invalid = {}, malformed = {}] = lines(service, 'client error')
+    t.equal(String(invalid['user_agent.original']).length, 200, 'the User-Agent of a client error is cut')
+    return [invalid, malformed, lines(service, 'request answered')[0]].map((line) => line?.['client.address'])
+  }
+
+  await t.test('no line has the address by default', async (t) => {
+    t.strictSame(await addresses({}), [undefined, undefined, undefined])
+  })
+
+  await t.test('the lines have the network with truncated, and the address with full', async (t) => {
+    t.strictSame(await addresses({ LOG_CLIENT_ADDRESS: 'truncated' }), [
+      '203.0.113.0/24',
+      '127.0.0.0/24',
+      '203.0.113.0/24',
+    ])
+    t.strictSame(await addresses({ LOG_CLIENT_ADDRESS: 'full' }), [
+      '203.0.113.77',
+      '127.0.0.1',
+      '203.0.113.77',
+    ])
   })
 })

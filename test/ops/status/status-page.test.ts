@@ -5,6 +5,7 @@ import { ARTEFACTS, NO_BROWSER, startBrowser } from '../../support/browser.ts'
 import { answerStation, answerStatus } from '../../support/scripted-upstream.ts'
 import { perCall } from '../../support/scripts.ts'
 import type { Service } from '../../support/service.ts'
+import { TEST_KEY } from '../../support/proxy.ts'
 import { startService } from '../../support/service.ts'
 import { connector, level, station } from '../../support/stations.ts'
 
@@ -55,6 +56,21 @@ async function sendTraffic({ get }: Service): Promise<void> {
   await get('chargingAvailability=s1&minPowerKW=fast', { headers: { 'tracking-id': 'invalid-1' } })
 }
 
+/** The contrast (WCAG 2, 1.4.3) of a count of zero with the card it is on; runs in the page. */
+const CONTRAST_OF_ZEROS = `(() => {
+  const zero = document.querySelector('.counts .none dd')
+  const numbers = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map((part) => part / 255)
+  const linear = (part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
+  const luminance = (colour) => {
+    const [red, green, blue] = numbers(colour).map(linear)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+  }
+  const opacity = Number(getComputedStyle(zero.parentElement).opacity)
+  const card = luminance(getComputedStyle(zero.closest('.card')).backgroundColor)
+  const shown = luminance(getComputedStyle(zero).color) * opacity + card * (1 - opacity)
+  return (Math.max(card, shown) + 0.05) / (Math.min(card, shown) + 0.05)
+})()`
+
 const text = (page: Page, selector: string) => page.locator(selector).innerText()
 
 /** Waits until the text of an element matches; the page polls once a second. */
@@ -99,6 +115,21 @@ await t.test('the status page in a browser', { skip }, async (t) => {
     t.ok(hostile.includes(HOSTILE))
     await shows(page, '#clientErrors', /minPowerKW' must be[\s\S]*invalid-1/)
     await shows(page, '.health', /requests in the last minute failed/)
+  })
+
+  await t.test('the page groups errors by code and lists who sends client errors', async (t) => {
+    await shows(page, '#groups', /UpstreamFailed\s*502\s*2/)
+    await shows(page, '#senders', /unknown\s*–\s*1/)
+    await shows(page, '#changes', /started/)
+    await page.getByText('Settings in force').click()
+    await shows(page, '#settings', /CACHE_TTL\s*30s/)
+    t.notMatch(await text(page, '#settings'), TEST_KEY)
+    await shows(page, '#zone', /Times are in \S+/)
+  })
+
+  await t.test('the numbers of zero have the contrast of normal text', async (t) => {
+    const ratio = await page.evaluate<number>(CONTRAST_OF_ZEROS)
+    t.ok(ratio >= 4.5, `${ratio.toFixed(1)}:1`)
   })
 
   await t.test('the search finds a request by its Tracking-ID', async () => {
@@ -204,6 +235,9 @@ await t.test('the headline of the status page', { skip }, async (t) => {
     for (let i = 0; i < 10; i++) await service.get(`chargingAvailability=a${i}`)
     const { page } = await open(t, service)
     await shows(page, '#headline', /circuit breaker is open|last minute failed/)
+    await shows(page, '.health', /Upstream fails since \d\d:\d\d:\d\d: .*last error: upstream answered 500/)
+    await shows(page, '.health', /Stale answers last until \d\d:\d\d:\d\d at the latest/)
+    await shows(page, '#changes', /circuit breaker opened\s*upstream answered 500/)
     t.equal(await page.locator('#health').getAttribute('data-level'), 'bad')
   })
 

@@ -4,6 +4,7 @@ import { broadcast, CACHE_RESULTS, UPSTREAM_OUTCOMES } from '../../../src/events
 import { Health } from '../../../src/ops/health.ts'
 import { MetricsRecorder } from '../../../src/ops/metrics/metrics-recorder.ts'
 import { readCursor, START } from '../../../src/ops/status/cursor.ts'
+import { ErrorSummary, MAX_SENDERS } from '../../../src/ops/status/error-summary.ts'
 import { MAX_SECONDS } from '../../../src/ops/status/request-history.ts'
 import { Status, totalsOf } from '../../../src/ops/status/status.ts'
 import { TestClock } from '../../support/clock.ts'
@@ -19,7 +20,7 @@ await t.test('totals contain the cache hit ratio, stale answers included, and th
     lookups({ hit: 60, stale: 10, stale_error: 5, coalesced: 15, miss: 8, error: 2 }),
     calls({ ok: 12 }),
   )
-  t.match(totals, { lookups: 100, heldRatio: 0.75, callsSaved: 88 })
+  t.match(totals, { lookups: 100, heldRatio: 0.75, callsSaved: 86 })
 })
 
 await t.test('totals have no hit ratio without lookups', async (t) => {
@@ -45,7 +46,9 @@ function setup(): { clock: TestClock; status: Status; observer: Observer } {
   const options = {
     version: '1.2.3',
     nodeVersion: 'v20.0.0',
-    cache: { ttlMs: 30_000, maxEntries: 10, maxBytes: 100_000 },
+    instance: 'pod-1',
+    settings: { CACHE_TTL: '30s' },
+    cache: { ttlMs: 30_000, staleIfErrorMs: 300_000, maxEntries: 10, maxBytes: 100_000 },
     upstream: { quota: { per: 'day' as const } },
   }
   const recorder = new MetricsRecorder()
@@ -85,6 +88,82 @@ await t.test('a report contains the totals that the recorder counts', async (t) 
     calls: 1,
     outcomes: { ok: 1 },
   })
+})
+
+await t.test('a report has the outage, its next probe and the end of stale answers', async (t) => {
+  const { clock, status, observer } = setup()
+  t.match(status.report(START).upstream, { outage: null, staleUntil: null })
+  const since = clock.wall()
+  observer.circuitChanged('open', { lastError: 'upstream answered 500', probeInMs: 1_000 })
+  await clock.advance(1_000)
+  observer.circuitChanged('half_open', {})
+  t.match(status.report(START).upstream.outage, { since, reason: 'upstream answered 500', probeAt: null })
+  observer.circuitChanged('open', { lastError: 'no answer in time', probeInMs: 2_000 })
+  t.match(status.report(START).upstream, {
+    outage: { since, reason: 'no answer in time', probeAt: clock.wall() + 2_000 },
+    staleUntil: since + 30_000 + 300_000,
+  })
+  observer.circuitChanged('closed', {})
+  t.match(status.report(START).upstream, { outage: null, staleUntil: null })
+})
+
+await t.test('a report lists changes of states once, the newest first', async (t) => {
+  const { status, observer } = setup()
+  const first = status.report(START)
+  t.match(first.changes, [{ change: 'started' }])
+  observer.circuitChanged('open', { lastError: 'upstream answered 500' })
+  observer.circuitChanged('half_open', {})
+  observer.circuitChanged('open', {})
+  observer.circuitChanged('closed', {})
+  observer.keyReloadFailed('x'.repeat(500))
+  const { changes, cursor } = status.report(readCursor(first.cursor))
+  t.match(changes, [
+    { change: 'upstream API key not reloaded', detail: 'x'.repeat(200) },
+    { change: 'circuit breaker closed', detail: null },
+    { change: 'circuit breaker opened', detail: 'upstream answered 500' },
+  ])
+  t.equal(changes.length, 3)
+  t.strictSame(status.report(readCursor(cursor)).changes, [])
+})
+
+await t.test('a report groups errors by code and client errors by sender', async (t) => {
+  const { status, observer } = setup()
+  for (let i = 0; i < 5; i++) observer.requestFailed(failure(`a${i}`))
+  const clientError = { status: 400, code: 'InvalidParameter', reason: 'rule' }
+  for (let i = 0; i < 3; i++)
+    observer.requestFailed(failure('b', { ...clientError, client: 'web', userAgent: 'x' }))
+  observer.requestFailed(failure('c', { ...clientError, clientAddress: '203.0.113.0/24' }))
+  const { errorGroups, errorSenders } = status.report(START)
+  t.match(errorGroups, [
+    { code: 'UpstreamFailed', status: 502, count: 5, lastReason: 'upstream answered 500' },
+    { code: 'InvalidParameter', status: 400, count: 4, lastReason: 'rule' },
+  ])
+  t.match(errorSenders, [
+    { client: 'web', address: null, userAgent: 'x', count: 3, lastCode: 'InvalidParameter' },
+    { client: null, address: '203.0.113.0/24', userAgent: null, count: 1 },
+  ])
+})
+
+await t.test('a report keeps at most 100 senders, those with the latest errors', async (t) => {
+  const summary = new ErrorSummary(new TestClock())
+  const fail = (userAgent: string) =>
+    summary.observer.requestFailed?.(failure('x', { status: 400, userAgent }))
+  for (let i = 0; i < MAX_SENDERS; i++) fail(`agent ${i}`)
+  fail('agent 0')
+  fail('one more')
+  const agents = summary.senders(1_000).map(({ userAgent }) => userAgent)
+  t.equal(agents.length, MAX_SENDERS)
+  t.strictSame(
+    [agents.includes('agent 0'), agents.includes('agent 1'), agents.includes('one more')],
+    [true, false, true],
+  )
+})
+
+await t.test('the settings are in a full report alone', async (t) => {
+  const { status } = setup()
+  const { settings, instance, cursor } = status.report(START)
+  t.strictSame([settings, instance], [{ CACHE_TTL: '30s' }, 'pod-1'])
+  t.equal(status.report(readCursor(cursor)).settings, null)
 })
 
 /** Fills the history, the histogram and both lists of errors. */

@@ -40,15 +40,15 @@ export class Charts {
     this.#requests(aggregates, span, null)
     this.#calls(aggregates, span, upstream.callsPerSecond)
     byId('quota').hidden = quota === null
-    if (quota !== null) this.#showQuota(quota, now)
+    if (quota !== null) this.#showQuota(quota, now, upstream.refusal !== null)
   }
 
-  #showQuota(quota, now) {
-    const { limit, remaining, resetAt, points, projection } = quota
+  #showQuota(quota, now, isRejected) {
+    const { limit, remaining, resetAt, points, forecast } = quota
     for (const [part, left] of points) this.#points.set(part, left)
     this.#quota.show({ ...quota, points: [...this.#points] }, now)
     setText(byId('quota-left'), `${count(remaining)} of ${count(limit)} left, reset at ${minute(resetAt)}`)
-    setText(byId('quota-projection'), projected(projection, resetAt))
+    setText(byId('quota-projection'), expected(forecast, isRejected))
   }
 }
 
@@ -67,11 +67,11 @@ function plot(group, { unit, kinds, hasLimit }) {
   }
 }
 
-function projected(projection, resetAt) {
-  if (projection === null) return 'Not enough data for a projection.'
-  const { perHour, remainingAtReset, spentAtMs } = projection
-  const rate = `At ${count(perHour)} calls per hour`
-  return spentAtMs === null
-    ? `${rate}, ${count(remainingAtReset)} are left at the reset.`
-    : `${rate} the quota is exhausted at ${minute(spentAtMs)}; ${count(-remainingAtReset)} calls are missing until the reset at ${minute(resetAt)}.`
+/** While upstream rejects calls, what this service has counted may not be what is left. */
+function expected(forecast, isRejected) {
+  if (isRejected) return 'Upstream rejects calls: what is left by this count may not be available.'
+  if (forecast === null) return ''
+  const { projectedRemaining, isRationing } = forecast
+  const left = `Pacing expects ${count(projectedRemaining)} calls to be left at the reset`
+  return isRationing ? `${left}: calls are rationed.` : `${left}.`
 }

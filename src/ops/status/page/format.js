@@ -61,6 +61,14 @@ export function minute(ms) {
   return withDay(ms, shortTime)
 }
 
+/** The time zone of all times shown, such as `Europe/Berlin (GMT+1)`. */
+export function timeZone(now) {
+  const { timeZone: name } = time.resolvedOptions()
+  const parts = new Intl.DateTimeFormat('en', { timeZoneName: 'shortOffset' }).formatToParts(now)
+  const offset = parts.find(({ type }) => type === 'timeZoneName')?.value ?? ''
+  return name === offset ? name : `${name} (${offset})`
+}
+
 /** `14:03`, for axes. */
 export const clock = (ms) => shortTime.format(ms)
 

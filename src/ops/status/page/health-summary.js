@@ -28,7 +28,7 @@ function phase({ phase }) {
   return []
 }
 
-function upstream({ now, upstream: { circuit, refusal: rejection } }) {
+function upstream({ now, upstream: { circuit, outage, refusal: rejection, staleUntil } }) {
   const messages = []
   if (rejection !== null) {
     const status = rejection.status === null ? '' : ` with ${rejection.status}`
@@ -37,11 +37,33 @@ function upstream({ now, upstream: { circuit, refusal: rejection } }) {
       bad(`Upstream rejects calls${status} since ${moment(rejection.since)}${pause}: ${rejection.diagnosis}`),
     )
   }
-  if (circuit === 'open') messages.push(bad('Upstream fails: the circuit breaker is open, no calls are sent'))
+  const since = outage === null ? '' : ` since ${moment(outage.since)}`
+  const reason = outage === null || outage.reason === null ? '' : `; last error: ${outage.reason}`
+  if (circuit === 'open') {
+    const probe =
+      outage === null || outage.probeAt === null ? '' : `; next probe ${nextProbe(outage.probeAt - now)}`
+    messages.push(
+      bad(`Upstream fails${since}: the circuit breaker is open, no calls are sent${probe}${reason}`),
+    )
+  }
   if (circuit === 'half_open') {
-    messages.push(warn('Upstream failed: the circuit breaker is half open, a single probe is in flight'))
+    messages.push(
+      warn(`Upstream fails${since}: the circuit breaker is half open, a single probe is in flight${reason}`),
+    )
+  }
+  if (staleUntil !== null) {
+    messages.push(
+      staleUntil > now
+        ? warn(`Stale answers last until ${moment(staleUntil)} at the latest, errors follow`)
+        : bad(`The last stale answers expired at ${moment(staleUntil)}`),
+    )
   }
   return messages
+}
+
+/** Without traffic no probe is sent, whatever the time. */
+function nextProbe(inMs) {
+  return inMs > 0 ? `in ${duration(inMs)}` : 'with the next request'
 }
 
 function sharedCache({ sharedTierUp }) {
@@ -51,10 +73,11 @@ function sharedCache({ sharedTierUp }) {
 
 function quota({ quota, cache }) {
   if (quota === null) return []
-  const { remaining, resetAt, projection } = quota
+  const { remaining, resetAt, forecast } = quota
   if (remaining < 1) return [bad(`The quota is exhausted until ${minute(resetAt)}`)]
-  if (projection !== null && projection.spentAtMs !== null) {
-    return [warn(`At the current rate the quota will be exhausted at ${minute(projection.spentAtMs)}`)]
+  if (forecast !== null && forecast.isRationing) {
+    const text = `Calls are rationed: the quota does not last until ${minute(resetAt)}, even at a TTL of ${duration(cache.effectiveTtlMs)}`
+    return [warn(text)]
   }
   if (cache.effectiveTtlMs <= cache.ttlMs) return []
   return [

@@ -1,7 +1,8 @@
 import { Aggregates } from './aggregates.js'
 import { Charts } from './charts.js'
+import { Details } from './details.js'
 import { byId, element, setText } from './dom.js'
-import { count, duration, moment } from './format.js'
+import { count, duration, moment, timeZone } from './format.js'
 import { healthSummary } from './health-summary.js'
 import { RecentErrors } from './requests.js'
 import { StationForm } from './station.js'
@@ -13,6 +14,7 @@ const POLL_TIMEOUT_MS = 5_000
 const aggregates = new Aggregates()
 const charts = new Charts()
 const station = new StationForm()
+const details = new Details()
 const errors = new RecentErrors((id) => station.show(id))
 
 /** The last report. */
@@ -55,12 +57,13 @@ function update(report) {
   if (latest !== null && report.startedAt !== latest.startedAt) {
     // The service has restarted. This report contains only what is newer than the cursor, so fetch a full one next.
     latest = null
-    for (const part of [aggregates, charts, errors]) part.clear()
+    for (const part of [aggregates, charts, errors, details]) part.clear()
     return
   }
   latest = report
   aggregates.add(report.history)
   errors.add(report)
+  details.show(report)
   draw(report)
   live('live', `live, ${moment(report.now)}`)
 }
@@ -71,9 +74,11 @@ function live(state, text) {
 }
 
 function draw(report) {
-  const { version, nodeVersion, now, startedAt, totals } = report
+  const { version, nodeVersion, instance, now, startedAt, totals } = report
   const node = nodeVersion.replace('v', 'Node ')
-  setText(byId('about'), `version ${version}, ${node}, up ${duration(now - startedAt)}`)
+  const name = instance === null ? '' : `${instance}, `
+  setText(byId('about'), `${name}version ${version}, ${node}, up ${duration(now - startedAt)}`)
+  setText(byId('zone'), `Times are in ${timeZone(now)}.`)
   showStates(report)
   showHealth(healthSummary(report, aggregates.lastMinute()))
   showTiles(report, aggregates.recent())

@@ -2,11 +2,11 @@ import { colour, dashed, frame, Legend, Plot } from './plot.js'
 
 const PARTS = [
   { name: 'calls left', colour: '--accent', kind: 'line' },
-  { name: 'projection from the last hour', colour: '--warn', kind: 'line' },
+  { name: 'expected by pacing', colour: '--warn', kind: 'line' },
   { name: 'even usage', colour: '--c-limit', kind: 'line' },
 ]
 
-/** The remaining quota from the start of the period to its reset, with a projection. */
+/** The remaining quota from the start of the period to its reset, with what pacing expects. */
 export class QuotaPlot {
   #plot
   #range = [0, 1]
@@ -33,11 +33,13 @@ function past({ remaining, startedAt, partMs, points }, now) {
   return [...ends.filter(([end]) => end < now), [now, remaining]]
 }
 
-function future({ remaining, resetAt, projection }, now) {
-  if (projection === null) return []
-  const { spentAtMs, remainingAtReset } = projection
-  const end = spentAtMs === null ? [resetAt, remainingAtReset] : [spentAtMs, 0]
-  return [[now, remaining], end]
+function future({ remaining, resetAt, forecast }, now) {
+  return forecast === null
+    ? []
+    : [
+        [now, remaining],
+        [resetAt, forecast.projectedRemaining],
+      ]
 }
 
 function evenUsage({ limit, startedAt, resetAt }) {
