@@ -2,7 +2,8 @@ import type { Test } from 'tap'
 import t from 'tap'
 import { systemClock } from '../../src/lib/clock.ts'
 import type { SharedStores } from '../../src/stores.ts'
-import type { QuotaStore } from '../../src/upstream/state/shared-quota.ts'
+import { periodAt } from '../../src/upstream/state/quota-period.ts'
+import type { QuotaStore, QuotaUpdate } from '../../src/upstream/state/shared-quota.ts'
 import { SharedQuota } from '../../src/upstream/state/shared-quota.ts'
 import type { RedisServer } from '../support/redis.ts'
 import { NO_REDIS } from '../support/redis.ts'
@@ -14,7 +15,7 @@ import { keepAlive, openStores, threeReplicas } from './replicas.ts'
 keepAlive(t)
 
 const LIMIT = 90
-const DAY_MS = 86_400_000
+const KEY = 'evproxy:quota:1:{month}'
 
 /** A replica's quota, whose connection to the store can be cut, and whose clock may be off. */
 function replicaOn({ quota }: SharedStores, { share = 1, skewMs = 0 } = {}) {
@@ -38,8 +39,7 @@ async function spend({ ledger }: Replica, most = Number.POSITIVE_INFINITY): Prom
 }
 
 const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0)
-const storedUsage = async (server: RedisServer) =>
-  Number(await server.cli('HGET', 'evproxy:1:quota:month', 'spent'))
+const storedUsage = async (server: RedisServer) => Number(await server.cli('HGET', KEY, 'charged'))
 
 const test = (title: string, run: (t: Test) => Promise<void>) => t.test(title, { skip: NO_REDIS }, run)
 
@@ -130,34 +130,52 @@ await test('a call that was not sent is refunded with and without the store', as
   const { replicas } = await threeReplicas(t)
   const one = replicaOn(replicas[0])
   await spend(one, 2)
-  one.ledger.refund(one.ledger.resetAtMs)
+  one.ledger.refund(one.ledger.period)
   await until('it is refunded', () => one.ledger.spent === 1)
-  one.ledger.refund(one.ledger.resetAtMs - 1)
+  one.ledger.refund('2000-01/month')
   one.link.isCut = true
   await spend(one, 2)
-  one.ledger.refund(one.ledger.resetAtMs)
+  one.ledger.refund(one.ledger.period)
   one.link.isCut = false
   one.ledger.start()
   one.ledger.stop()
   await until('all calls are reported', () => one.ledger.spent === 2)
 })
 
-await test('a period ends by the clock of the store', async (t) => {
+/** An update of a replica that knows nothing of the store. */
+function updateOf(change: Partial<QuotaUpdate> = {}): QuotaUpdate {
+  return {
+    per: 'month',
+    limit: LIMIT,
+    change: { kind: 'acquire', leave: null, client: null },
+    lastSeen: null,
+    unreported: { calls: 0, reported: 0, period: null },
+    ...change,
+  }
+}
+
+await test('the period is the current one of the server clock', async (t) => {
   const { replicas } = await threeReplicas(t)
   const [{ quota }] = replicas
-  const end = Date.now() + 400
-  const update = {
-    per: 'day',
-    limit: 1,
-    initial: 1,
-    periodEnds: [end - DAY_MS, end, end + DAY_MS],
-    change: { kind: 'acquire', leave: null },
-    lastSeen: { spent: 0, periodEndsAtMs: 0 },
-    unreported: { calls: 0, reported: 0, periodEndsAtMs: 0 },
-  } as const
-  t.match(await quota.apply(update), { waitMs: 0, spent: 1, resetAtMs: end })
-  const denied = await quota.apply(update)
-  t.ok(denied !== null && denied.waitMs > 0 && denied.waitMs <= 400)
-  await until('the period is over', () => Date.now() > end)
-  t.match(await quota.apply(update), { waitMs: 0, spent: 1, resetAtMs: end + DAY_MS })
+  const before = Date.now()
+  const replies = await Promise.all(
+    (['day', 'month'] as const).map(async (per) => (await quota.apply(updateOf({ per })))?.period),
+  )
+  t.strictSame(
+    replies,
+    (['day', 'month'] as const).map((per) => periodAt(before, per)),
+  )
+})
+
+await test('a new period begins a new count, and a clock that goes back takes over both', async (t) => {
+  const { replicas, server } = await threeReplicas(t)
+  const [{ quota }] = replicas
+  await quota.apply(updateOf())
+  await quota.apply(updateOf())
+  await server.cli('HSET', KEY, 'period', '2020-01/month')
+  t.match(await quota.apply(updateOf()), { spent: 1 }, 'the period of the account is over')
+  await server.cli('HSET', KEY, 'period', '9000-01/month', 'previous', periodAt(Date.now(), 'month').name)
+  t.match(await quota.apply(updateOf()), { spent: 1 + 2 + 1 })
+  await server.cli('HSET', KEY, 'period', '9000-01/month')
+  t.match(await quota.apply(updateOf()), { spent: 5 }, 'once')
 })

@@ -31,15 +31,16 @@ export class QuotaPolicy {
 
   readonly policy: Policy = (next) => async (id, options) => {
     const { ledger, pacing } = this.#deps
-    const periodEndsAtMs = ledger.resetAtMs
+    const { period } = ledger
     const acquiring = ledger.acquire(options.hasStale, pacing.isRationing())
     const waitMs = typeof acquiring === 'number' ? acquiring : await acquiring
     if (waitMs > 0) throw quotaExhausted(waitMs, ledger)
+    const chargedPeriod = ledger.period
     this.#reportThreshold()
     try {
       return await next(id, options)
     } catch (error) {
-      if (error instanceof UpstreamError && !error.sent) ledger.refund(periodEndsAtMs)
+      if (error instanceof UpstreamError && !error.sent && period === chargedPeriod) ledger.refund(period)
       throw error
     }
   }
