@@ -183,13 +183,13 @@ export class LocalQuota implements QuotaLedger {
 
   /** Begins a new period if there is one, and releases the calls of the time since the last time. */
   #catchUp(): void {
-    const { name } = this.#periods.current
+    const before = this.#periods.current
     const change = this.#periods.update()
     const now = this.#clock.now()
     if (change === 'began') {
-      this.#previous = { name, spent: this.#spent }
+      this.#previous = { name: before.name, spent: this.#spent }
       this.#begin()
-    } else if (change === 'renamed') this.#rename()
+    } else if (change === 'renamed') this.#rename(before)
     else {
       const elapsedMs = now - this.#releasedAt
       const unreleased = Math.max(0, this.#left - this.#released)
@@ -207,12 +207,16 @@ export class LocalQuota implements QuotaLedger {
     this.#clients.clear()
   }
 
-  #rename(): void {
+  #rename(from: QuotaPeriod): void {
     const now = this.#clock.now()
-    // Without this, a machine that sleeps through every midnight would never get a new period.
-    if (now - this.#namedAt > MAX_CARRIED_MS) this.#spent -= this.#carried
-    if (this.#periods.current.name === this.#previous.name) this.#spent += this.#previous.spent
+    const { name, endsAtMs } = this.#periods.current
+    if (name === this.#previous.name) this.#spent += this.#previous.spent
     this.#previous = { name: '', spent: 0 }
+    // Without this, a machine that sleeps through every midnight would never get a new period.
+    if (endsAtMs > from.endsAtMs && now - this.#namedAt > MAX_CARRIED_MS) {
+      this.#previous = { name: from.name, spent: this.#carried }
+      this.#spent -= this.#carried
+    }
     this.#carried = this.#spent
     this.#namedAt = now
     this.#released = Math.min(this.#released, this.#left)
