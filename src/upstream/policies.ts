@@ -47,7 +47,8 @@ export interface UpstreamStack {
 
 /**
  * The source with all its policies, outermost first. The order matters: an open circuit and a cool-down spend nothing;
- * a second attempt takes a token and is charged like the first; only calls that are sent are charged.
+ * a second attempt takes a token and is charged like the first; what the quota cannot afford takes no token; only calls
+ * that are sent are charged.
  *
  * @example withPolicies(config.upstream, { source: tomtom.source, … }).source('chargingAvailability-id', options)
  */
@@ -58,9 +59,10 @@ export function withPolicies(options: UpstreamStackOptions, deps: UpstreamStackD
   const rateLimit = new RateLimit(options, { ...deps, tokens: createTokenBucket(options, deps) })
   const quota = deps.quota && new QuotaPolicy({ ...deps.quota, observer: deps.observer })
 
-  const policies = [breaker, coolDown, retry, rateLimit, ...(quota ? [quota] : [])]
+  const [check, charge] = quota ? [[quota.check], [quota.policy]] : [[], []]
+  const policies = [breaker.policy, coolDown.policy, retry.policy, ...check, rateLimit.policy, ...charge]
   return {
-    source: compose(policies.map(({ policy }) => policy))(deps.source),
+    source: compose(policies)(deps.source),
     queued: () => rateLimit.queued,
     circuit: () => breaker.state,
   }

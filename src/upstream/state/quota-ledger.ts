@@ -61,8 +61,9 @@ const INITIAL_CALLS = 100
 const MAX_INITIAL_CALLS_SHARE = 0.25
 /** This share of the remaining calls is the reserve for stations without a cached answer. */
 export const RESERVED_SHARE = 0.02
-/** What was taken over from another period is dropped at the next jump of the clock after so long. */
+/** What was taken over from another period is dropped at a jump of the clock after so long, if that jump lasts. */
 const MAX_CARRIED_MS = 3_600_000
+const JUMP_LASTS_MS = 60_000
 
 /**
  * The quota of one replica; the limit is never exceeded. Calls can be rationed: some are released at the start of the
@@ -83,6 +84,8 @@ export class LocalQuota implements QuotaLedger {
   #spent = 0
   /** Part of `#spent` that was spent under another period's name. */
   #carried = 0
+  /** Part of `#carried` that is dropped if the present period lasts, and the period that it was taken over from. */
+  #dropped = { calls: 0, name: '' }
   #namedAt: number
   /** What was spent in the period before, in case the clock goes back to it. */
   #previous = { name: '', spent: 0 }
@@ -191,6 +194,7 @@ export class LocalQuota implements QuotaLedger {
       this.#begin()
     } else if (change === 'renamed') this.#rename(before)
     else {
+      if (this.#dropped.calls > 0 && now - this.#namedAt >= JUMP_LASTS_MS) this.#drop()
       const elapsedMs = now - this.#releasedAt
       const unreleased = Math.max(0, this.#left - this.#released)
       this.#released += (unreleased * elapsedMs) / (elapsedMs + this.#periods.leftMs)
@@ -201,6 +205,7 @@ export class LocalQuota implements QuotaLedger {
   #begin(): void {
     this.#spent = 0
     this.#carried = 0
+    this.#dropped = { calls: 0, name: '' }
     this.#namedAt = this.#clock.now()
     this.#allowance = Math.floor(this.#limit * this.#share)
     this.#released = initiallyReleased(this.#allowance)
@@ -212,14 +217,20 @@ export class LocalQuota implements QuotaLedger {
     const { name, endsAtMs } = this.#periods.current
     if (name === this.#previous.name) this.#spent += this.#previous.spent
     this.#previous = { name: '', spent: 0 }
-    // Without this, a machine that sleeps through every midnight would never get a new period.
-    if (endsAtMs > from.endsAtMs && now - this.#namedAt > MAX_CARRIED_MS) {
-      this.#previous = { name: from.name, spent: this.#carried }
-      this.#spent -= this.#carried
-    }
+    const isOld = endsAtMs > from.endsAtMs && now - this.#namedAt > MAX_CARRIED_MS
+    this.#dropped = { calls: isOld ? this.#carried : 0, name: from.name }
     this.#carried = this.#spent
     this.#namedAt = now
     this.#released = Math.min(this.#released, this.#left)
+  }
+
+  /** Without this, a machine that sleeps through every midnight would never get a new period. */
+  #drop(): void {
+    const { name, calls } = this.#dropped
+    this.#previous = { name, spent: calls }
+    this.#spent -= calls
+    this.#carried -= calls
+    this.#dropped = { calls: 0, name: '' }
   }
 
   get #left(): number {
