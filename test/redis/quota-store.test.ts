@@ -15,10 +15,12 @@ import { keepAlive, openStores, threeReplicas } from './replicas.ts'
 keepAlive(t)
 
 const LIMIT = 90
+/** A clock in 1970, a right one, and one that is 40 days ahead. */
+const SKEWS_MS = [-Date.now() + 1_000, 0, 40 * 86_400_000]
 const KEY = 'evproxy:quota:1:{month}'
 
 /** A replica's quota, whose connection to the store can be cut, and whose clock may be off. */
-function replicaOn({ quota }: SharedStores, { share = 1, skewMs = 0 } = {}) {
+function replicaOn({ quota }: SharedStores, { share = 1, skewMs = 0, limit = LIMIT } = {}) {
   const link = { isCut: false }
   const store: QuotaStore = {
     get isUp() {
@@ -27,7 +29,7 @@ function replicaOn({ quota }: SharedStores, { share = 1, skewMs = 0 } = {}) {
     apply: (update) => quota.apply(update),
   }
   const clock = { ...systemClock, wall: () => Date.now() + skewMs }
-  return { link, ledger: new SharedQuota({ limit: LIMIT, per: 'month' }, { store, clock, share }) }
+  return { link, ledger: new SharedQuota({ limit, per: 'month' }, { store, clock, share }) }
 }
 
 type Replica = ReturnType<typeof replicaOn>
@@ -45,7 +47,7 @@ const test = (title: string, run: (t: Test) => Promise<void>) => t.test(title, {
 
 await test('replicas with skewed clocks spend one quota to its last call', async (t) => {
   const { replicas, server } = await threeReplicas(t)
-  const running = replicas.map((stores, i) => replicaOn(stores, { skewMs: (i - 1) * 10_000 }))
+  const running = replicas.map((stores, i) => replicaOn(stores, { skewMs: SKEWS_MS[i] as number }))
   t.equal(sum(await Promise.all(running.map((one) => spend(one)))), LIMIT)
 
   const late = replicaOn(await openStores(t, server))
@@ -140,6 +142,63 @@ await test('a call that was not sent is refunded with and without the store', as
   one.ledger.start()
   one.ledger.stop()
   await until('all calls are reported', () => one.ledger.spent === 2)
+})
+
+await test('calls of a replica with a wrong clock count once it reaches the store', async (t) => {
+  const { replicas, server } = await threeReplicas(t)
+  for (const [i, skewMs] of SKEWS_MS.entries()) {
+    const one = replicaOn(replicas[i] as SharedStores, { share: 1 / 9, skewMs })
+    one.link.isCut = true
+    await spend(one)
+    one.link.isCut = false
+    one.ledger.start()
+    one.ledger.stop()
+    await until('its calls are reported', async () => (await storedUsage(server)) === 10 * (i + 1))
+  }
+})
+
+await test('whoever knows of more corrects an account that was lost', async (t) => {
+  const { replicas, server } = await threeReplicas(t)
+  const running = replicas.map((stores) => replicaOn(stores))
+  const [one, two, three] = running as [Replica, Replica, Replica]
+  await spend(three, 1)
+  await spend(two, 9)
+  await spend(one, 50)
+  await server.cli('FLUSHALL')
+  const started = [three, two, one].map(async (replica) => {
+    replica.ledger.start()
+    return spend(replica)
+  })
+  t.equal(sum(await Promise.all(started)), LIMIT - 60)
+  t.equal(await storedUsage(server), LIMIT)
+  for (const { ledger } of running) ledger.stop()
+})
+
+await test('a part of an account that was lost is corrected', async (t) => {
+  const { replicas, server } = await threeReplicas(t)
+  const [one, two] = [replicaOn(replicas[0]), replicaOn(replicas[1])]
+  await spend(one, 50)
+  await server.cli('HSET', KEY, 'charged', '20')
+  await spend(two, 1)
+  await spend(one, 1)
+  t.equal(one.ledger.spent, 51)
+})
+
+await test('a raise of the limit releases what it adds as at a start, once for all replicas', async (t) => {
+  const { replicas } = await threeReplicas(t)
+  const [small, large, other] = [20, 2_000, 2_000].map((limit, i) =>
+    replicaOn(replicas[i] as SharedStores, { limit }),
+  )
+  const rationed = async ({ ledger }: Replica) => {
+    let taken = 0
+    while ((await ledger.acquire(false, true)) === 0) taken++
+    return taken
+  }
+  t.equal(await spend(small as Replica), 20)
+  t.equal(await rationed(large as Replica), 100)
+  t.equal(await spend(small as Replica), 0)
+  t.equal((small as Replica).ledger.remaining, 0, 'and not negative')
+  t.equal(await rationed(other as Replica), 0)
 })
 
 /** An update of a replica that knows nothing of the store. */
