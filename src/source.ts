@@ -15,6 +15,8 @@ export interface LoadOptions {
   readonly isProbe?: boolean
   /** Time for the attempt in ms, when it is less than the whole. */
   readonly timeoutMs?: number
+  /** The client whose lookup started the call; absent if it is charged to nobody. */
+  readonly client?: string
 }
 
 /**

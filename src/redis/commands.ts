@@ -5,11 +5,14 @@ import { RedisBreaker } from './breaker.ts'
 import type { Client } from './client.ts'
 import { createClient } from './client.ts'
 import { TIMED_OUT } from './errors.ts'
-import { PREFIX, PROBE_KEY } from './keys.ts'
+import { PROBE_KEY } from './keys.ts'
 import type { Script } from './scripts.ts'
-import { SCRIPTS } from './scripts.ts'
+import { QUOTA_UPDATE } from './quota-script.ts'
+import { LEASE_GET, PUBLISH, RELEASE, RENEW, TAKE_TOKEN } from './scripts.ts'
 
 export type Argument = string | number
+
+const SCRIPTS: readonly Script[] = [LEASE_GET, PUBLISH, RENEW, RELEASE, TAKE_TOKEN, QUOTA_UPDATE]
 
 /** The start of the service waits no longer than this for the first attempt to connect. */
 const MAX_CONNECT_WAIT_MS = 1_500
@@ -22,7 +25,7 @@ export interface CommandsDeps {
 
 type Method = (...args: readonly Argument[]) => Promise<unknown>
 
-/** Commands to Redis, behind one circuit breaker. Keys are without their prefix. */
+/** Commands to Redis, behind one circuit breaker. */
 export class Commands {
   readonly #client: Client
   readonly #breaker: RedisBreaker
@@ -30,7 +33,7 @@ export class Commands {
   private constructor(client: Client, { clock, observer }: CommandsDeps) {
     this.#client = client
     this.#breaker = new RedisBreaker({
-      probe: () => client.set(PREFIX + PROBE_KEY, 1, 'PX', PROBE_VALUE_MS),
+      probe: () => client.set(PROBE_KEY, 1, 'PX', PROBE_VALUE_MS),
       reconnect: () => {
         if (client.status === 'ready') client.disconnect(true)
       },
@@ -72,13 +75,13 @@ export class Commands {
   script({ name }: Script, keys: readonly string[], args: readonly Argument[]): Promise<unknown> {
     return this.#breaker.run(() => {
       const command = (this.#client as unknown as Record<string, Method>)[name] as Method
-      return command.call(this.#client, ...keys.map((key) => PREFIX + key), ...args)
+      return command.call(this.#client, ...keys, ...args)
     })
   }
 
   /** The command's reply; undefined if it failed or was not sent. */
   command(name: string, key: string, ...args: readonly Argument[]): Promise<unknown> {
-    return this.#breaker.run(() => this.#client.call(name, PREFIX + key, ...args))
+    return this.#breaker.run(() => this.#client.call(name, key, ...args))
   }
 
   close(): void {

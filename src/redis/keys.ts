@@ -1,16 +1,25 @@
 import { createHash } from 'node:crypto'
 
-/** Every key begins so. The number is raised when the form of a value changes, so that versions can run side by side. */
-export const PREFIX = 'evproxy:1:'
+/**
+ * Every key but the quota's begins so. The number is raised when the form of a value changes, so that versions can run side by side.
+ */
+const PREFIX = 'evproxy:1:'
+/** The quota has a version of its own: another form of the answers must not begin another account. */
+const QUOTA_PREFIX = 'evproxy:quota:1:'
 
-export const PROBE_KEY = 'probe'
+export const PROBE_KEY = `${PREFIX}probe`
 
 /** A list: when tokens are used, in ms since the epoch, the oldest first. */
-export const TOKENS_KEY = 'tokens'
+export const TOKENS_KEY = `${PREFIX}tokens`
 
 /** A hash: the usage of the current day or month. */
 export function quotaKey(per: 'day' | 'month'): string {
-  return `quota:${per}`
+  return `${QUOTA_PREFIX}{${per}}`
+}
+
+/** A hash: calls of the current day or month by client. */
+export function quotaClientsKey(per: 'day' | 'month'): string {
+  return `${QUOTA_PREFIX}{${per}}:clients`
 }
 
 /** The latest price of a call under the quota, in s. */
@@ -18,22 +27,22 @@ export const PRICE_KEY = 'price'
 
 /** A station's answer. */
 export function answerKey(id: string): string {
-  return `answer:${hashTag(id)}`
+  return `${PREFIX}answer:${hashTag(id)}`
 }
 
 /** Who may call for a station, or the error that the last call ended in. */
 export function leaseKey(id: string): string {
-  return `lease:${hashTag(id)}`
+  return `${PREFIX}lease:${hashTag(id)}`
 }
 
 /** The cool-down of an API key. */
 export function coolDownKey(apiKey: string): string {
-  return `cool-down:${fingerprint(apiKey)}`
+  return `${PREFIX}cool-down:${fingerprint(apiKey)}`
 }
 
 /** The right to probe with an API key. */
 export function coolDownProbeKey(apiKey: string): string {
-  return `cool-down-probe:${fingerprint(apiKey)}`
+  return `${PREFIX}cool-down-probe:${fingerprint(apiKey)}`
 }
 
 /** A cluster keeps keys with the same text in braces in one slot. Encoded, an id has no braces of its own. */

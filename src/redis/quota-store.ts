@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import type { QuotaUsage } from '../upstream/state/quota-ledger.ts'
-import type { QuotaStore, QuotaUpdate } from '../upstream/state/shared-quota.ts'
+import type { QuotaReply, QuotaStore, QuotaUpdate } from '../upstream/state/shared-quota.ts'
 import type { Commands } from './commands.ts'
-import { quotaKey } from './keys.ts'
-import { QUOTA_UPDATE } from './scripts.ts'
+import { quotaClientsKey, quotaKey } from './keys.ts'
+import { QUOTA_UPDATE } from './quota-script.ts'
+
+/** No period is longer. */
+const MAX_PERIOD_MS = 31 * 86_400_000
 
 /** The quota usage that replicas share, on the server's clock. It outlives every replica. */
 export class RedisQuotaStore implements QuotaStore {
@@ -18,26 +20,49 @@ export class RedisQuotaStore implements QuotaStore {
     return this.#commands.isUp
   }
 
-  async apply(update: QuotaUpdate): Promise<(QuotaUsage & { readonly waitMs: number }) | null> {
-    const { change, lastSeen, unreported } = update
+  async apply(update: QuotaUpdate): Promise<QuotaReply | null> {
+    const { change, lastSeen, unreported, per } = update
+    const [client, clientLimit] = clientOf(change)
     // In the order of the table at QUOTA_UPDATE.
     const args = [
+      per,
       update.limit,
-      update.initial,
       change.kind,
       change.kind === 'acquire' ? (change.leave ?? '') : '',
-      change.kind === 'refund' ? change.periodEndsAtMs : 0,
+      change.kind === 'refund' ? change.period : '',
+      client,
+      clientLimit,
       this.#replica,
       unreported.calls,
       unreported.reported,
-      unreported.periodEndsAtMs,
-      lastSeen.spent,
-      lastSeen.periodEndsAtMs,
-      ...update.periodEnds,
+      unreported.period ?? '',
+      lastSeen?.account ?? '',
+      lastSeen?.period ?? '',
+      lastSeen?.charged ?? 0,
+      lastSeen?.spent ?? 0,
     ]
-    const reply = await this.#commands.script(QUOTA_UPDATE, [quotaKey(update.per)], args)
-    if (!Array.isArray(reply)) return null
-    const [waitMs = 0, spent = 0, released = 0, resetAtMs = 0] = reply.map(Number)
-    return { waitMs, spent, released, resetAtMs }
+    const reply = await this.#commands.script(QUOTA_UPDATE, [quotaKey(per), quotaClientsKey(per)], args)
+    return parseReply(reply, client !== '')
   }
+}
+
+function clientOf(change: QuotaUpdate['change']): [client: string, limit: number] {
+  if (change.kind === 'acquire') return [change.client?.id ?? '', change.client?.limit ?? 0]
+  return [change.kind === 'refund' ? (change.client ?? '') : '', 0]
+}
+
+/** Null for a reply that the script cannot have made. */
+function parseReply(reply: unknown, hasClient: boolean): QuotaReply | null {
+  if (!Array.isArray(reply) || reply.length !== 10) return null
+  const [waitMs, holdMs, spent, charged, released, calls, endsAtMs, nowMs] = reply
+    .slice(0, 8)
+    .map(Number) as [number, number, number, number, number, number, number, number]
+  const [name, account] = reply.slice(8).map(String) as [string, string]
+  const isInPeriod = (ms: number) => ms >= 0 && ms <= MAX_PERIOD_MS
+  const isCount = (count: number) => count >= 0 && count < Number.MAX_SAFE_INTEGER
+  if (![waitMs, holdMs, endsAtMs - nowMs].every(isInPeriod)) return null
+  if (![spent, charged, released, calls, nowMs].every(isCount)) return null
+  const period = { name, endsAtMs }
+  const clientCalls = hasClient ? calls : null
+  return { period, account, spent, charged, released, waitMs, holdMs, clientCalls, nowMs }
 }

@@ -8,12 +8,11 @@ export interface Script {
   readonly lua: string
 }
 
-const DAY_MS = 86_400_000
 /** A token in use later than this from now was written while the server's clock was ahead. */
 const MAX_QUEUE_MS = 120_000
 
 /** `now`: whole milliseconds since the epoch. */
-const NOW = `
+export const NOW = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 `
@@ -138,91 +137,3 @@ end
 return string.format('%.3f', wait_ms)
 `,
 }
-
-/**
- * The rules of LocalQuota: the contract tests run on both. If the usage was lost, it continues from what the replica
- * last saw, and `remembered` is set: that includes what other replicas have reported before.
- *
- * | KEYS | |
- * | --- | --- |
- * | 1 | usage: `ends`, `spent`, `released`, `at` (released up to then), `remembered`, `alone:<replica>` (unreported calls that are counted) |
- *
- * | ARGV | |
- * | --- | --- |
- * | 1, 2 | the limit; calls released at the start of a period |
- * | 3 | the change: `none`, `acquire` or `refund` |
- * | 4 | acquire: the share of the remaining calls that is left to others, or '' if calls are not rationed |
- * | 5 | refund: when the period of the call ends |
- * | 6 | the replica |
- * | 7, 8, 9 | its unreported calls, how many of them were in an earlier update, and when their period ends |
- * | 10, 11 | the calls that it last saw as spent, and when their period ends |
- * | 12 … | when periods end, ascending |
- *
- * The reply: the wait in ms (0 unless a call could not be acquired), spent, released, when the period ends.
- */
-export const QUOTA_UPDATE: Script = {
-  name: 'evproxyQuotaUpdate',
-  keys: 1,
-  lua: `${NOW}
-local usage_key = KEYS[1]
-local limit, initial = tonumber(ARGV[1]), tonumber(ARGV[2])
-local change, leave, refund_period = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
-local alone_field = 'alone:' .. ARGV[6]
-local unreported, reported, unreported_period = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local seen_spent, seen_period = tonumber(ARGV[10]), tonumber(ARGV[11])
-local first_period = 12
-
-local function field(name) return tonumber(redis.call('HGET', usage_key, name) or 0) end
-local function text(number) return string.format('%.6f', number) end
-local ends, spent, released, at = field('ends'), field('spent'), field('released'), field('at')
-
-if now >= ends then
-  redis.call('DEL', usage_key)
-  for i = #ARGV, first_period, -1 do
-    if tonumber(ARGV[i]) > now then ends = tonumber(ARGV[i]) end
-  end
-  spent, released, at = 0, initial, now
-  if seen_period == ends then
-    spent = seen_spent
-    released = math.min(released, limit - spent)
-    redis.call('HSET', usage_key, 'remembered', 1)
-    if unreported_period == seen_period then redis.call('HSET', usage_key, alone_field, unreported) end
-  end
-end
-
-if now > at then
-  released = released + (limit - spent - released) * (now - at) / (ends - at)
-  at = now
-end
-
-if unreported_period == ends then
-  local counted = redis.call('HGET', usage_key, alone_field)
-  if not counted then counted = redis.call('HGET', usage_key, 'remembered') and reported or 0 end
-  spent = spent + unreported - counted
-  released = math.max(0, released - unreported + counted)
-  redis.call('HSET', usage_key, alone_field, unreported)
-end
-
-local wait_ms = 0
-local remaining = limit - spent
-if change == 'refund' and refund_period == ends then
-  spent, released = spent - 1, released + 1
-elseif change == 'acquire' then
-  local needed = 0
-  if leave then needed = math.min(remaining, 1 + remaining * leave) end
-  if remaining < 1 then
-    wait_ms = ends - now
-  elseif released < needed then
-    wait_ms = math.ceil((needed - released) / (remaining - released) * (ends - now))
-  else
-    spent, released = spent + 1, math.max(0, released - 1)
-  end
-end
-
-redis.call('HSET', usage_key, 'ends', text(ends), 'spent', text(spent), 'released', text(released), 'at', text(at))
-redis.call('PEXPIREAT', usage_key, string.format('%.0f', ends + ${DAY_MS}))
-return {wait_ms, spent, text(released), ends}
-`,
-}
-
-export const SCRIPTS: readonly Script[] = [LEASE_GET, PUBLISH, RENEW, RELEASE, TAKE_TOKEN, QUOTA_UPDATE]

@@ -55,7 +55,8 @@ export interface UpstreamStack {
 
 /**
  * The source with all its policies, outermost first. The order matters: an open circuit and a cool-down spend nothing;
- * an id that the allowance for unknown ids rejects takes no token; a second attempt takes a token and is charged like the first; only calls that are sent are charged.
+ * what the quota cannot afford, and an id that the allowance for unknown ids rejects, takes no token; a second attempt
+ * takes a token and is charged like the first; only calls that are sent are charged.
  *
  * @example withPolicies(config.upstream, { source: tomtom.source, … }).source('chargingAvailability-id', options)
  */
@@ -68,9 +69,19 @@ export function withPolicies(options: UpstreamStackOptions, deps: UpstreamStackD
   const { allowance } = deps.quota ?? {}
   const unknownIds = allowance && new UnknownIdPolicy({ allowance, observer: deps.observer })
 
-  const policies = [breaker, coolDown, unknownIds, retry, rateLimit, quota]
+  const [check, charge] = quota ? [[quota.check], [quota.policy]] : [[], []]
+  const ids = unknownIds ? [unknownIds.policy] : []
+  const policies = [
+    breaker.policy,
+    coolDown.policy,
+    ...ids,
+    retry.policy,
+    ...check,
+    rateLimit.policy,
+    ...charge,
+  ]
   return {
-    source: compose(policies.flatMap((one) => (one ? [one.policy] : [])))(deps.source),
+    source: compose(policies)(deps.source),
     queued: () => rateLimit.queued,
     circuit: () => breaker.state,
   }

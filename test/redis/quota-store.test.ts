@@ -2,7 +2,8 @@ import type { Test } from 'tap'
 import t from 'tap'
 import { systemClock } from '../../src/lib/clock.ts'
 import type { SharedStores } from '../../src/stores.ts'
-import type { QuotaStore } from '../../src/upstream/state/shared-quota.ts'
+import { periodAt } from '../../src/upstream/state/quota-period.ts'
+import type { QuotaStore, QuotaUpdate } from '../../src/upstream/state/shared-quota.ts'
 import { SharedQuota } from '../../src/upstream/state/shared-quota.ts'
 import type { RedisServer } from '../support/redis.ts'
 import { NO_REDIS } from '../support/redis.ts'
@@ -14,10 +15,12 @@ import { keepAlive, openStores, threeReplicas } from './replicas.ts'
 keepAlive(t)
 
 const LIMIT = 90
-const DAY_MS = 86_400_000
+/** A clock in 1970, a right one, and one that is 40 days ahead. */
+const SKEWS_MS = [-Date.now() + 1_000, 0, 40 * 86_400_000]
+const KEY = 'evproxy:quota:1:{month}'
 
 /** A replica's quota, whose connection to the store can be cut, and whose clock may be off. */
-function replicaOn({ quota }: SharedStores, { share = 1, skewMs = 0 } = {}) {
+function replicaOn({ quota }: SharedStores, { share = 1, skewMs = 0, limit = LIMIT } = {}) {
   const link = { isCut: false }
   const store: QuotaStore = {
     get isUp() {
@@ -26,7 +29,7 @@ function replicaOn({ quota }: SharedStores, { share = 1, skewMs = 0 } = {}) {
     apply: (update) => quota.apply(update),
   }
   const clock = { ...systemClock, wall: () => Date.now() + skewMs }
-  return { link, ledger: new SharedQuota({ limit: LIMIT, per: 'month' }, { store, clock, share }) }
+  return { link, ledger: new SharedQuota({ limit, per: 'month' }, { store, clock, share }) }
 }
 
 type Replica = ReturnType<typeof replicaOn>
@@ -38,14 +41,13 @@ async function spend({ ledger }: Replica, most = Number.POSITIVE_INFINITY): Prom
 }
 
 const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0)
-const storedUsage = async (server: RedisServer) =>
-  Number(await server.cli('HGET', 'evproxy:1:quota:month', 'spent'))
+const storedUsage = async (server: RedisServer) => Number(await server.cli('HGET', KEY, 'charged'))
 
 const test = (title: string, run: (t: Test) => Promise<void>) => t.test(title, { skip: NO_REDIS }, run)
 
 await test('replicas with skewed clocks spend one quota to its last call', async (t) => {
   const { replicas, server } = await threeReplicas(t)
-  const running = replicas.map((stores, i) => replicaOn(stores, { skewMs: (i - 1) * 10_000 }))
+  const running = replicas.map((stores, i) => replicaOn(stores, { skewMs: SKEWS_MS[i] as number }))
   t.equal(sum(await Promise.all(running.map((one) => spend(one)))), LIMIT)
 
   const late = replicaOn(await openStores(t, server))
@@ -130,34 +132,109 @@ await test('a call that was not sent is refunded with and without the store', as
   const { replicas } = await threeReplicas(t)
   const one = replicaOn(replicas[0])
   await spend(one, 2)
-  one.ledger.refund(one.ledger.resetAtMs)
+  one.ledger.refund(one.ledger.period)
   await until('it is refunded', () => one.ledger.spent === 1)
-  one.ledger.refund(one.ledger.resetAtMs - 1)
+  one.ledger.refund('2000-01/month')
   one.link.isCut = true
   await spend(one, 2)
-  one.ledger.refund(one.ledger.resetAtMs)
+  one.ledger.refund(one.ledger.period)
   one.link.isCut = false
   one.ledger.start()
   one.ledger.stop()
   await until('all calls are reported', () => one.ledger.spent === 2)
 })
 
-await test('a period ends by the clock of the store', async (t) => {
+await test('calls of a replica with a wrong clock count once it reaches the store', async (t) => {
+  const { replicas, server } = await threeReplicas(t)
+  for (const [i, skewMs] of SKEWS_MS.entries()) {
+    const one = replicaOn(replicas[i] as SharedStores, { share: 1 / 9, skewMs })
+    one.link.isCut = true
+    await spend(one)
+    one.link.isCut = false
+    one.ledger.start()
+    one.ledger.stop()
+    await until('its calls are reported', async () => (await storedUsage(server)) === 10 * (i + 1))
+  }
+})
+
+await test('whoever knows of more corrects an account that was lost', async (t) => {
+  const { replicas, server } = await threeReplicas(t)
+  const running = replicas.map((stores) => replicaOn(stores))
+  const [one, two, three] = running as [Replica, Replica, Replica]
+  await spend(three, 1)
+  await spend(two, 9)
+  await spend(one, 50)
+  await server.cli('FLUSHALL')
+  const started = [three, two, one].map(async (replica) => {
+    replica.ledger.start()
+    return spend(replica)
+  })
+  t.equal(sum(await Promise.all(started)), LIMIT - 60)
+  t.equal(await storedUsage(server), LIMIT)
+  for (const { ledger } of running) ledger.stop()
+})
+
+await test('a part of an account that was lost is corrected', async (t) => {
+  const { replicas, server } = await threeReplicas(t)
+  const [one, two] = [replicaOn(replicas[0]), replicaOn(replicas[1])]
+  await spend(one, 50)
+  await server.cli('HSET', KEY, 'charged', '20')
+  await spend(two, 1)
+  await spend(one, 1)
+  t.equal(one.ledger.spent, 51)
+})
+
+await test('a raise of the limit releases what it adds as at a start, once for all replicas', async (t) => {
+  const { replicas } = await threeReplicas(t)
+  const [small, large, other] = [20, 2_000, 2_000].map((limit, i) =>
+    replicaOn(replicas[i] as SharedStores, { limit }),
+  )
+  const rationed = async ({ ledger }: Replica) => {
+    let taken = 0
+    while ((await ledger.acquire(false, true)) === 0) taken++
+    return taken
+  }
+  t.equal(await spend(small as Replica), 20)
+  t.equal(await rationed(large as Replica), 100)
+  t.equal(await spend(small as Replica), 0)
+  t.equal((small as Replica).ledger.remaining, 0, 'and not negative')
+  t.equal(await rationed(other as Replica), 0)
+})
+
+/** An update of a replica that knows nothing of the store. */
+function updateOf(change: Partial<QuotaUpdate> = {}): QuotaUpdate {
+  return {
+    per: 'month',
+    limit: LIMIT,
+    change: { kind: 'acquire', leave: null, client: null },
+    lastSeen: null,
+    unreported: { calls: 0, reported: 0, period: null },
+    ...change,
+  }
+}
+
+await test('the period is the current one of the server clock', async (t) => {
   const { replicas } = await threeReplicas(t)
   const [{ quota }] = replicas
-  const end = Date.now() + 400
-  const update = {
-    per: 'day',
-    limit: 1,
-    initial: 1,
-    periodEnds: [end - DAY_MS, end, end + DAY_MS],
-    change: { kind: 'acquire', leave: null },
-    lastSeen: { spent: 0, periodEndsAtMs: 0 },
-    unreported: { calls: 0, reported: 0, periodEndsAtMs: 0 },
-  } as const
-  t.match(await quota.apply(update), { waitMs: 0, spent: 1, resetAtMs: end })
-  const denied = await quota.apply(update)
-  t.ok(denied !== null && denied.waitMs > 0 && denied.waitMs <= 400)
-  await until('the period is over', () => Date.now() > end)
-  t.match(await quota.apply(update), { waitMs: 0, spent: 1, resetAtMs: end + DAY_MS })
+  const before = Date.now()
+  const replies = await Promise.all(
+    (['day', 'month'] as const).map(async (per) => (await quota.apply(updateOf({ per })))?.period),
+  )
+  t.strictSame(
+    replies,
+    (['day', 'month'] as const).map((per) => periodAt(before, per)),
+  )
+})
+
+await test('a new period begins a new count, and a clock that goes back takes over both', async (t) => {
+  const { replicas, server } = await threeReplicas(t)
+  const [{ quota }] = replicas
+  await quota.apply(updateOf())
+  await quota.apply(updateOf())
+  await server.cli('HSET', KEY, 'period', '2020-01/month')
+  t.match(await quota.apply(updateOf()), { spent: 1 }, 'the period of the account is over')
+  await server.cli('HSET', KEY, 'period', '9000-01/month', 'previous', periodAt(Date.now(), 'month').name)
+  t.match(await quota.apply(updateOf()), { spent: 1 + 2 + 1 })
+  await server.cli('HSET', KEY, 'period', '9000-01/month')
+  t.match(await quota.apply(updateOf()), { spent: 5 }, 'once')
 })

@@ -143,3 +143,47 @@ await t.test('without a quota no call is charged', async (t) => {
   t.equal(inner.sent.length, 1_000)
   t.equal(ledger.spent, 0)
 })
+
+await t.test('a call that the quota cannot afford takes no token and does not wait', async (t) => {
+  const { source, inner, clock, ledger, queued } = setup({ perSecond: 5, queueTimeoutMs: 60_000, limit: 3 })
+  inner.always = answering
+  const calls = Array.from({ length: 50 }, (_, i) => watch(source(`${i}`, CALLER)))
+  await ended(Promise.resolve())
+  t.strictSame(
+    calls.slice(3).map(({ error }) => [error?.code, error?.retryAfterMs]),
+    calls.slice(3).map(() => ['QuotaExhausted', ledger.resetAtMs - clock.wall()]),
+  )
+  t.equal(inner.sent.length, 3)
+  t.equal(queued(), 0)
+  const later = new Set<string>()
+  for (let i = 0; i < 100; i++) later.add((await ended(source('a', CALLER))).state)
+  t.strictSame([...later], ['QuotaExhausted'])
+  ledger.refund(ledger.period)
+  t.equal((await ended(source('b', CALLER))).state, 'ok', 'a token is left')
+})
+
+await t.test('calls in the queue count for those that come after them', async (t) => {
+  const { source, inner, clock, ledger } = setup({ perSecond: 1, queueTimeoutMs: 60_000, limit: 4 })
+  inner.always = answering
+  const calls = Array.from({ length: 6 }, (_, i) => watch(source(`${i}`, CALLER)))
+  await ended(Promise.resolve())
+  t.strictSame(
+    calls.map(({ state }) => state),
+    ['ok', 'pending', 'pending', 'pending', 'QuotaExhausted', 'QuotaExhausted'],
+  )
+  t.equal(ledger.spent, 1)
+  await clock.advance(10_000)
+  t.equal(ledger.spent, 4)
+  t.equal(calls[3]?.state, 'ok')
+})
+
+await t.test('a call that the rate limit rejects leaves the quota to the next', async (t) => {
+  const { source, inner, clock } = setup({ perSecond: 1, queueTimeoutMs: 0, limit: 2 })
+  inner.always = answering
+  t.equal((await ended(source('a', CALLER))).state, 'ok')
+  t.equal((await ended(source('a', CALLER))).state, 'TooManyRequests')
+  t.equal((await ended(source('a', CALLER))).state, 'TooManyRequests')
+  await clock.advance(1_020)
+  t.equal((await ended(source('a', CALLER))).state, 'ok')
+  t.equal((await ended(source('a', CALLER))).state, 'QuotaExhausted')
+})

@@ -3,6 +3,7 @@ import { broadcast } from '../../src/events.ts'
 import { withPolicies } from '../../src/upstream/policies.ts'
 import type { TokenStore } from '../../src/upstream/state/shared-token-bucket.ts'
 import type { QuotaStore, QuotaUpdate } from '../../src/upstream/state/shared-quota.ts'
+import { periodAt } from '../../src/upstream/state/quota-period.ts'
 import { SharedQuota } from '../../src/upstream/state/shared-quota.ts'
 import type { SharedCoolDown } from '../../src/upstream/state/cool-down-state.ts'
 import type { CoolDownStore } from '../../src/upstream/state/shared-cool-down.ts'
@@ -157,11 +158,15 @@ class QuotaStoreDouble implements QuotaStore {
 
   async apply(update: QuotaUpdate) {
     this.updates.push(update)
-    const resetAtMs = update.periodEnds[1] as number
     this.spent += update.unreported.calls - this.#counted
     this.#counted = update.unreported.calls
     if (update.change.kind === 'acquire') this.spent++
-    return { waitMs: 0, spent: this.spent, released: 10, resetAtMs }
+    const nowMs = new TestClock().wall()
+    const { spent } = this
+    return {
+      ...{ period: periodAt(nowMs, update.per), nowMs, account: 'a', charged: spent, spent, released: 10 },
+      ...{ waitMs: 0, holdMs: 0, clientCalls: null },
+    }
   }
 }
 
@@ -177,16 +182,16 @@ await t.test(
     while ((await quota.acquire(false, false)) === 0) alone++
     t.equal(alone, 10, 'half of the 20 calls that were left')
     t.equal(quota.remaining, 0)
-    quota.refund(quota.resetAtMs)
+    quota.refund(quota.period)
     store.isUp = true
     await quota.acquire(false, false)
     await quota.acquire(false, false)
     t.strictSame(
       store.updates
         .slice(10)
-        .map(({ unreported, lastSeen }) => [unreported.calls, unreported.reported, lastSeen.spent]),
+        .map(({ unreported, lastSeen }) => [unreported.calls, unreported.reported, lastSeen?.spent]),
       [
-        [9, 0, 19],
+        [9, 0, 10],
         [9, 9, 20],
       ],
     )

@@ -1,13 +1,15 @@
 import { ServiceError } from '../../errors.ts'
 import type { Observer } from '../../events.ts'
-import type { Policy } from '../../source.ts'
+import type { LoadOptions, Policy } from '../../source.ts'
 import { UpstreamError } from '../outcomes.ts'
-import type { QuotaLedger } from '../state/quota-ledger.ts'
+import type { QuotaClient, QuotaLedger } from '../state/quota-ledger.ts'
 
 export interface QuotaPolicyDeps {
   readonly ledger: QuotaLedger
   readonly pacing: { readonly isRationing: () => boolean }
   readonly observer: Pick<Observer, 'quotaSpent' | 'upstreamHeldBack'>
+  /** The part of the quota that one client may start calls for, from 0 to 1. */
+  readonly clientShare?: number
 }
 
 /** Shares of the quota, in percent, at which an event is emitted. */
@@ -19,6 +21,8 @@ const THRESHOLDS = [50, 80, 95, 100]
  */
 export class QuotaPolicy {
   readonly #deps: QuotaPolicyDeps
+  /** Calls that were found affordable and are not charged yet, by their options. */
+  readonly #uncharged = new Set<LoadOptions>()
   /** The highest threshold that was reported in the period that ends at `#resetAtMs`. */
   #reported = 0
   #resetAtMs: number
@@ -28,24 +32,58 @@ export class QuotaPolicy {
     this.#resetAtMs = deps.ledger.resetAtMs
   }
 
+  /**
+   * Rejects a call that cannot be afforded before it takes a token or waits for one. Charges nothing: what is charged is
+   * only known when the call is sent.
+   */
+  readonly check: Policy = (next) => async (id, options) => {
+    const { ledger, pacing } = this.#deps
+    const client = this.#clientOf(options)
+    const request = { hasStale: options.hasStale, rationed: pacing.isRationing(), client }
+    const waitMs = ledger.waitMs(request, this.#uncharged.size)
+    if (waitMs > 0) throw this.#exhausted(waitMs, client)
+    const call = { ...options }
+    this.#uncharged.add(call)
+    try {
+      return await next(id, call)
+    } finally {
+      this.#uncharged.delete(call)
+    }
+  }
+
   readonly policy: Policy = (next) => async (id, options) => {
     const { ledger, pacing } = this.#deps
-    const periodEndsAtMs = ledger.resetAtMs
-    const acquiring = ledger.acquire(options.hasStale, pacing.isRationing())
+    this.#uncharged.delete(options)
+    const client = this.#clientOf(options)
+    const { period } = ledger
+    const acquiring = ledger.acquire(options.hasStale, pacing.isRationing(), client)
     const waitMs = typeof acquiring === 'number' ? acquiring : await acquiring
-    if (waitMs > 0) throw this.#heldBack(waitMs)
+    if (waitMs > 0) throw this.#exhausted(waitMs, client)
+    const chargedPeriod = ledger.period
     this.#reportThreshold()
     try {
       return await next(id, options)
     } catch (error) {
-      if (error instanceof UpstreamError && !error.sent) ledger.refund(periodEndsAtMs)
+      const isUnsent = error instanceof UpstreamError && !error.sent
+      if (isUnsent && period === chargedPeriod) ledger.refund(period, client?.id ?? null)
       throw error
     }
   }
 
-  #heldBack(waitMs: number): ServiceError {
-    this.#deps.observer.upstreamHeldBack('quota')
-    return quotaExhausted(waitMs, this.#deps.ledger)
+  #clientOf({ client }: LoadOptions): QuotaClient | null {
+    const { ledger, clientShare = 1 } = this.#deps
+    if (client === undefined || clientShare >= 1) return null
+    return { id: client, limit: Math.floor(ledger.limit * clientShare) }
+  }
+
+  #exhausted(waitMs: number, client: QuotaClient | null): ServiceError {
+    const { ledger, observer } = this.#deps
+    observer.upstreamHeldBack('quota')
+    if (client !== null && ledger.remaining >= 1 && ledger.callsOf(client.id) >= client.limit) {
+      return quotaExhausted("the client's share of the quota is spent", waitMs)
+    }
+    const reason = ledger.remaining < 1 ? 'the quota of the period is spent' : 'pacing delays the call'
+    return quotaExhausted(reason, waitMs)
   }
 
   #reportThreshold(): void {
@@ -59,7 +97,6 @@ export class QuotaPolicy {
   }
 }
 
-function quotaExhausted(retryAfterMs: number, { remaining }: QuotaLedger): ServiceError {
-  const reason = remaining < 1 ? 'the quota of the period is spent' : 'pacing delays the call'
+function quotaExhausted(reason: string, retryAfterMs: number): ServiceError {
   return new ServiceError('QuotaExhausted', { reason, retryAfterMs })
 }

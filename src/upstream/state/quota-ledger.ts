@@ -1,4 +1,7 @@
 import type { Clock } from '../../lib/clock.ts'
+import { ClientCalls } from './client-calls.ts'
+import type { QuotaPeriod } from './quota-period.ts'
+import { PeriodClock } from './quota-period.ts'
 
 /** Calls that an API key allows. */
 export interface QuotaLimit {
@@ -7,62 +10,102 @@ export interface QuotaLimit {
   readonly per: 'day' | 'month'
 }
 
+/** The client whose lookup started a call, and the calls that it may start in a period. */
+export interface QuotaClient {
+  readonly id: string
+  readonly limit: number
+}
+
 /** Quota usage of the current period, as seen by the quota policy and the pacer. */
 export interface QuotaLedger {
   readonly limit: number
   readonly spent: number
-  /** Calls that can still be spent, as far as this replica knows. */
+  /** Calls that can still be spent, as far as this replica knows; never negative. */
   readonly remaining: number
+  /** The name of the period, such as `2026-11-29/day`. */
+  readonly period: string
   /** When the next period begins, in ms since the epoch. */
   readonly resetAtMs: number
   /**
    * Spends a call. With `rationed` only calls that are released can be spent, and one for a station with a stale answer
-   * (`hasStale`) leaves the reserve to others.
+   * (`hasStale`) leaves the reserve to others. A call without `client` is charged to no client.
    * @returns 0 when the call is spent, else the time in ms until one can be
    */
-  acquire(hasStale: boolean, rationed: boolean): number | Promise<number>
+  acquire(hasStale: boolean, rationed: boolean, client?: QuotaClient | null): number | Promise<number>
+  /** What {@link acquire} would return after `ahead` other calls, as far as this replica knows. */
+  waitMs(request: QuotaRequest, ahead: number): number
   /** Returns a call that was not sent to the period in which it was acquired, if that is still the current one. */
-  refund(periodEndsAtMs: number): void
+  refund(period: string, client?: string | null): void
+  /** Calls of the period that this client's lookups started, as far as this replica knows. */
+  callsOf(client: string): number
 }
 
-/** Calls that were spent, and that are released and not spent, in the period that ends at `resetAtMs`. */
+export interface QuotaRequest {
+  readonly hasStale: boolean
+  readonly rationed: boolean
+  readonly client: QuotaClient | null
+}
+
+/** Calls that were spent, and that are released and not spent, in a period. */
 export interface QuotaUsage {
+  readonly period: QuotaPeriod
   readonly spent: number
   readonly released: number
-  readonly resetAtMs: number
+  /** The store's clock, in ms since the epoch. */
+  readonly nowMs: number
 }
 
-/** Released at the start of a period: this share of the limit, and at least this many calls. */
+/** Released at the start of a period: this share of the limit, and at least this many calls or this share. */
 const INITIAL_SHARE = 0.05
-const MIN_INITIAL_CALLS = 100
+const INITIAL_CALLS = 100
+const MAX_INITIAL_CALLS_SHARE = 0.25
 /** This share of the remaining calls is the reserve for stations without a cached answer. */
 export const RESERVED_SHARE = 0.02
+/** What was taken over from another period is dropped at a jump of the clock after so long, if that jump lasts. */
+const MAX_CARRIED_MS = 3_600_000
+const JUMP_LASTS_MS = 60_000
 
 /**
  * The quota of one replica; the limit is never exceeded. Calls can be rationed: some are released at the start of the
  * period, the rest evenly up to its end. Demand that is too high is then met in part all day, instead of in full until
  * the quota is exhausted.
+ *
+ * If the wall clock jumps into another period, what was spent is taken over: calls made before a clock was corrected may
+ * belong to either.
  */
 export class LocalQuota implements QuotaLedger {
-  readonly limit: number
-  readonly #options: QuotaLimit
-  readonly #clock: Pick<Clock, 'wall'>
+  readonly #clock: Pick<Clock, 'wall' | 'now'>
   readonly #share: number
+  readonly #clients = new ClientCalls()
+  readonly #periods: PeriodClock
+  #limit: number
   /** Calls that this replica may bring the period to: the limit, or its share of what was left of it. */
   #allowance = 0
-  #resetAtMs = 0
   #spent = 0
+  /** Part of `#spent` that was spent under another period's name. */
+  #carried = 0
+  /** Part of `#carried` that is dropped if the present period lasts, and the period that it was taken over from. */
+  #dropped = { calls: 0, name: '' }
+  #namedAt: number
+  /** What was spent in the period before, in case the clock goes back to it. */
+  #previous = { name: '', spent: 0 }
   #released = 0
-  /** Up to when calls are released, in ms since the epoch. */
-  #releasedAtMs = 0
+  /** Up to when calls are released, on the monotonic clock. */
+  #releasedAt: number
 
   /** `share` is this replica's part of the limit, from 0 to 1. */
-  constructor(options: QuotaLimit, clock: Pick<Clock, 'wall'>, share = 1) {
-    this.limit = options.limit
-    this.#options = options
+  constructor({ limit, per }: QuotaLimit, clock: Pick<Clock, 'wall' | 'now'>, share = 1) {
+    this.#limit = limit
     this.#clock = clock
     this.#share = share
-    this.#beginPeriod(clock.wall())
+    this.#periods = new PeriodClock(per, clock)
+    this.#namedAt = clock.now()
+    this.#releasedAt = clock.now()
+    this.#begin()
+  }
+
+  get limit(): number {
+    return this.#limit
   }
 
   get spent(): number {
@@ -71,75 +114,132 @@ export class LocalQuota implements QuotaLedger {
   }
 
   get remaining(): number {
-    return this.#allowance - this.spent
+    this.#catchUp()
+    return this.#left
+  }
+
+  get period(): string {
+    this.#catchUp()
+    return this.#periods.current.name
   }
 
   get resetAtMs(): number {
     this.#catchUp()
-    return this.#resetAtMs
+    return this.#periods.current.endsAtMs
   }
 
-  acquire(hasStale: boolean, rationed: boolean): number {
+  callsOf(client: string): number {
     this.#catchUp()
-    const { remaining } = this
-    if (remaining < 1) return this.#leftMs()
+    return this.#clients.of(client)
+  }
+
+  waitMs({ hasStale, rationed, client }: QuotaRequest, ahead = 0): number {
+    const remaining = this.remaining - ahead
+    const isOverShare = client !== null && this.#clients.of(client.id) >= client.limit
+    if (remaining < 1 || isOverShare) return this.#periods.leftMs
     const needed = Math.min(remaining, 1 + (hasStale ? remaining * RESERVED_SHARE : 0))
-    if (rationed && this.#released < needed) {
-      return Math.ceil(((needed - this.#released) / (remaining - this.#released)) * this.#leftMs())
-    }
+    const released = this.#released - ahead
+    if (!rationed || released >= needed) return 0
+    return Math.max(1, Math.ceil(((needed - released) / (remaining - released)) * this.#periods.leftMs))
+  }
+
+  acquire(hasStale: boolean, rationed: boolean, client: QuotaClient | null = null): number {
+    const waitMs = this.waitMs({ hasStale, rationed, client })
+    if (waitMs > 0) return waitMs
     this.#spent++
     this.#released = Math.max(0, this.#released - 1)
+    if (client !== null) this.#clients.add(client.id, 1)
     return 0
   }
 
-  refund(periodEndsAtMs: number): void {
-    if (periodEndsAtMs !== this.resetAtMs) return // that period is over
+  refund(period: string, client: string | null = null): void {
+    if (period !== this.period) return // that period is over
     this.#spent--
     this.#released++
+    if (client !== null) this.#clients.add(client, -1)
+  }
+
+  /** Another limit keeps what was spent; what a raise adds is released as at a start. */
+  changeLimit(limit: number): void {
+    this.#catchUp()
+    const added = Math.floor(limit * this.#share) - Math.floor(this.#limit * this.#share)
+    this.#limit = limit
+    this.#allowance += added
+    if (added > 0) this.#released += initiallyReleased(added)
+    this.#released = Math.min(this.#released, this.#left)
   }
 
   /** Takes over the usage of all replicas; from now on this replica may spend its share of what is left. */
-  sync({ spent, released, resetAtMs }: QuotaUsage): void {
-    this.#resetAtMs = resetAtMs
-    this.#releasedAtMs = this.#clock.wall()
+  sync({ period, spent, released, nowMs }: QuotaUsage): void {
+    if (period.name !== this.#periods.current.name) this.#clients.clear()
+    this.#periods.follow(period, nowMs)
+    this.#releasedAt = this.#clock.now()
     this.#spent = spent
-    this.#allowance = spent + Math.floor((this.limit - spent) * this.#share)
+    this.#allowance = spent + Math.max(0, Math.floor((this.#limit - spent) * this.#share))
     this.#released = released * this.#share
+  }
+
+  /** Takes over how many calls a client has started on all replicas. */
+  syncClient(client: string, calls: number): void {
+    this.#clients.set(client, calls)
   }
 
   /** Begins a new period if there is one, and releases the calls of the time since the last time. */
   #catchUp(): void {
-    const now = this.#clock.wall()
-    if (now >= this.#resetAtMs) this.#beginPeriod(now)
-    if (now <= this.#releasedAtMs) return // the wall clock went back
-    const unreleased = this.#allowance - this.#spent - this.#released
-    const elapsed = (now - this.#releasedAtMs) / (this.#resetAtMs - this.#releasedAtMs)
-    this.#released += unreleased * elapsed
-    this.#releasedAtMs = now
+    const before = this.#periods.current
+    const change = this.#periods.update()
+    const now = this.#clock.now()
+    if (change === 'began') {
+      this.#previous = { name: before.name, spent: this.#spent }
+      this.#begin()
+    } else if (change === 'renamed') this.#rename(before)
+    else {
+      if (this.#dropped.calls > 0 && now - this.#namedAt >= JUMP_LASTS_MS) this.#drop()
+      const elapsedMs = now - this.#releasedAt
+      const unreleased = Math.max(0, this.#left - this.#released)
+      this.#released += (unreleased * elapsedMs) / (elapsedMs + this.#periods.leftMs)
+    }
+    this.#releasedAt = now
   }
 
-  #beginPeriod(now: number): void {
-    this.#resetAtMs = nextPeriod(now, this.#options.per)
-    this.#releasedAtMs = now
+  #begin(): void {
     this.#spent = 0
-    this.#allowance = Math.floor(this.limit * this.#share)
+    this.#carried = 0
+    this.#dropped = { calls: 0, name: '' }
+    this.#namedAt = this.#clock.now()
+    this.#allowance = Math.floor(this.#limit * this.#share)
     this.#released = initiallyReleased(this.#allowance)
+    this.#clients.clear()
   }
 
-  #leftMs(): number {
-    return Math.max(1, this.#resetAtMs - this.#clock.wall())
+  #rename(from: QuotaPeriod): void {
+    const now = this.#clock.now()
+    const { name, endsAtMs } = this.#periods.current
+    if (name === this.#previous.name) this.#spent += this.#previous.spent
+    this.#previous = { name: '', spent: 0 }
+    const isOld = endsAtMs > from.endsAtMs && now - this.#namedAt > MAX_CARRIED_MS
+    this.#dropped = { calls: isOld ? this.#carried : 0, name: from.name }
+    this.#carried = this.#spent
+    this.#namedAt = now
+    this.#released = Math.min(this.#released, this.#left)
+  }
+
+  /** Without this, a machine that sleeps through every midnight would never get a new period. */
+  #drop(): void {
+    const { name, calls } = this.#dropped
+    this.#previous = { name, spent: calls }
+    this.#spent -= calls
+    this.#carried -= calls
+    this.#dropped = { calls: 0, name: '' }
+  }
+
+  get #left(): number {
+    return Math.max(0, this.#allowance - this.#spent)
   }
 }
 
-/** Calls that are released at the start of a period. */
+/** Calls that are released at the start of a period, or when the limit is raised by so many. */
 export function initiallyReleased(limit: number): number {
-  return Math.min(limit, Math.max(MIN_INITIAL_CALLS, limit * INITIAL_SHARE))
-}
-
-/** When the next calendar day or month begins in UTC, in ms since the epoch. */
-export function nextPeriod(wallMs: number, per: QuotaLimit['per']): number {
-  const date = new Date(wallMs)
-  return per === 'day'
-    ? Date.UTC(date.getUTCFullYear(), date.getUTCMonth(), date.getUTCDate() + 1)
-    : Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + 1)
+  const calls = Math.max(limit * INITIAL_SHARE, Math.min(INITIAL_CALLS, limit * MAX_INITIAL_CALLS_SHARE))
+  return Math.min(limit, Math.max(1, calls))
 }

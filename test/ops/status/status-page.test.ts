@@ -242,11 +242,11 @@ await t.test('the headline of the status page', { skip }, async (t) => {
   })
 
   await t.test('the health summary shows an exhausted quota', async (t) => {
-    const service = await startService(t, { env: { UPSTREAM_QUOTA: '3/day' } })
+    const service = await startService(t, { env: { UPSTREAM_QUOTA: '1/day' } })
     for (let i = 0; i < 5; i++) await service.get(`chargingAvailability=a${i}`)
     const { page } = await open(t, service)
     await shows(page, '.health', /The quota is exhausted until/)
-    await shows(page, '#quota-left', /0 of 3 left/)
+    await shows(page, '#quota-left', /0 of 1 left/)
   })
 
   await t.test('the health summary shows that Redis is unavailable', async (t) => {

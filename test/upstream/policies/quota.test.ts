@@ -86,7 +86,7 @@ for (const [name, error, spent] of [
 await t.test('a refund after the end of its period changes nothing in the next', async (t) => {
   const { source, inner, ledger, clock } = setup(2)
   const unsent = watch(source('a', CALLER))
-  clock.setWall(MIDNIGHT)
+  await clock.advance(MIDNIGHT - clock.wall())
   const next = watch(source('b', CALLER))
   t.equal(ledger.spent, 1)
   await inner.sent[0]?.fail(unreached())
@@ -102,7 +102,7 @@ await t.test('a call beyond the quota ends in 503 with the time until the next p
   const denied = await ended(source('b', CALLER))
   t.match(denied.error, { code: 'QuotaExhausted', status: 503, reason: /spent/ })
   t.equal(denied.error?.retryAfterMs, ledger.resetAtMs - clock.wall())
-  clock.setWall(MIDNIGHT)
+  await clock.advance(MIDNIGHT - clock.wall())
   t.equal((await ended(source('b', CALLER))).state, 'ok')
 })
 
@@ -136,7 +136,7 @@ await t.test('an event is emitted once each at 50, 80, 95 and 100 percent of a p
     { percent: 95, remaining: 5, resetAt },
     { percent: 100, remaining: 0, resetAt },
   ])
-  clock.setWall(MIDNIGHT)
+  await clock.advance(MIDNIGHT - clock.wall())
   await spend(55)
   t.strictSame(events.slice(4), [{ percent: 50, remaining: 50, resetAt: '2026-01-17T00:00:00.000Z' }])
 })

@@ -43,7 +43,7 @@ export async function quotaContract(
   await t.test('a refunded call can be acquired again', async (t) => {
     const { acquire, first, sync, usage, all } = await setup(t, 3)
     await acquire(3)
-    first.refund(first.resetAtMs)
+    first.refund(first.period)
     await sync()
     t.strictSame(usage(), all([2, 1]))
     t.equal(await acquire(3), 1)
@@ -52,9 +52,29 @@ export async function quotaContract(
   await t.test('a refund for another period changes nothing', async (t) => {
     const { acquire, first, sync, usage, all } = await setup(t, 3)
     await acquire(2)
-    first.refund(first.resetAtMs - 1)
+    first.refund('2000-01/month')
     await sync()
     t.strictSame(usage(), all([2, 1]))
+  })
+
+  await t.test('a client spends its share of the quota and no more, and others the rest', async (t) => {
+    const { ledgers, first, sync, usage, all } = await setup(t, 12)
+    const acquireFor = async (id: string, most: number) => {
+      let acquired = 0
+      for (let i = 0; i < most; i++) {
+        const ledger = ledgers[i % ledgers.length] as QuotaLedger
+        if ((await ledger.acquire(false, false, { id, limit: 4 })) === 0) acquired++
+      }
+      return acquired
+    }
+    t.equal(await acquireFor('a', 10), 4)
+    t.equal(first.callsOf('a'), 4)
+    t.equal(await acquireFor('b', 3), 3)
+    first.refund(first.period, 'a')
+    await sync()
+    t.equal(await acquireFor('a', 10), 1, 'a refunded call is also returned to the client')
+    await sync()
+    t.strictSame(usage(), all([7, 5]))
   })
 
   await t.test('rationed calls leave a reserve to stations without a stale answer', async (t) => {

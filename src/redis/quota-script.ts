@@ -1,0 +1,199 @@
+import type { Script } from './scripts.ts'
+import { NOW } from './scripts.ts'
+
+const DAY_MS = 86_400_000
+/** How long calls are held back after an account was lost. */
+const RECOVERY_MS = 1_200
+/** Clients that are counted one by one; all others share the field ''. */
+const MAX_COUNTED_CLIENTS = 10_000
+
+/** `name`, `ends`: the period of `now`, by the calendar algorithms of Howard Hinnant. */
+const PERIOD = `
+local function start_of_month(year, month)
+  if month > 12 then year, month = year + 1, 1 end
+  local y = month <= 2 and year - 1 or year
+  local era = math.floor(y / 400)
+  local yoe = y - era * 400
+  local doy = math.floor((153 * (month + (month > 2 and -3 or 9)) + 2) / 5)
+  local doe = yoe * 365 + math.floor(yoe / 4) - math.floor(yoe / 100) + doy
+  return (era * 146097 + doe - 719468) * ${DAY_MS}
+end
+
+local days = math.floor(now / ${DAY_MS})
+local era = math.floor((days + 719468) / 146097)
+local doe = days + 719468 - era * 146097
+local yoe = doe - math.floor(doe / 1460) + math.floor(doe / 36524) - math.floor(doe / 146096)
+yoe = math.floor(yoe / 365)
+local doy = doe - (365 * yoe + math.floor(yoe / 4) - math.floor(yoe / 100))
+local mp = math.floor((5 * doy + 2) / 153)
+local month = mp < 10 and mp + 3 or mp - 9
+local year = yoe + era * 400 + (month <= 2 and 1 or 0)
+local name, ends
+if per == 'day' then
+  name = string.format('%04d-%02d-%02d/day', year, month, doy - math.floor((153 * mp + 2) / 5) + 1)
+  ends = (days + 1) * ${DAY_MS}
+else
+  name = string.format('%04d-%02d/month', year, month)
+  ends = start_of_month(year, month + 1)
+end
+`
+
+/** `account`: the values of the hash, or those of a new account. Names of periods sort by time. */
+const ACCOUNT = `
+local function number(text)
+  local value = tonumber(text)
+  if value and value >= 0 and value < 1e15 then return value end
+end
+local function initial(calls)
+  return math.min(calls, math.max(1, calls * 0.05, math.min(100, calls * 0.25)))
+end
+local function begin(previous, previous_spent)
+  redis.call('DEL', usage_key, clients_key)
+  return {
+    id = replica .. ':' .. string.format('%.0f', now), period = name, since = now, hold = 0, charged = 0, refunded = 0,
+    base = 0, released = initial(limit), at = now, limit = limit, previous = previous, previous_spent = previous_spent
+  }
+end
+local numbers = {'since', 'hold', 'charged', 'refunded', 'base', 'released', 'at', 'limit', 'previous_spent'}
+local function load()
+  if redis.call('TYPE', usage_key).ok ~= 'hash' then return begin('', 0) end
+  local values = redis.call('HMGET', usage_key, 'id', 'period', 'previous', unpack(numbers))
+  local account = {id = values[1], period = values[2], previous = values[3]}
+  for i, field in ipairs(numbers) do
+    account[field] = number(values[i + 3])
+    if not account[field] then return begin('', 0) end
+  end
+  if not (account.id and account.period and account.previous) then return begin('', 0) end
+  return account
+end
+`
+
+/**
+ * The rules of LocalQuota: the contract tests run on both.
+ *
+ * | KEYS | |
+ * | --- | --- |
+ * | 1 | the account: `id`, `period`, `since` (its begin), `charged`, `refunded`, `base` (what it continued from), `hold` (no call before), `released`, `at` (released up to then), `limit` (the highest), `previous`, `previous_spent`, `alone:<replica>` (unreported calls that are counted) |
+ * | 2 | calls by client |
+ *
+ * | ARGV | |
+ * | --- | --- |
+ * | 1, 2 | `day` or `month`; the limit |
+ * | 3 | the change: `none`, `acquire` or `refund` |
+ * | 4 | acquire: the share of the remaining calls that is left to others, or '' if calls are not rationed |
+ * | 5 | refund: the period of the call |
+ * | 6, 7 | the client or ''; acquire: its limit |
+ * | 8 | the replica |
+ * | 9, 10, 11 | its unreported calls, how many of them were in an earlier update, and their period; '' is the current one |
+ * | 12, 13, 14, 15 | the account that it last saw, its period, its charged and its spent calls |
+ *
+ * The reply: wait in ms, hold in ms, spent, charged, released, calls of the client, end of the period, now, the period,
+ * the account.
+ */
+export const QUOTA_UPDATE: Script = {
+  name: 'evproxyQuotaUpdate',
+  keys: 2,
+  lua: `${NOW}
+local usage_key, clients_key = KEYS[1], KEYS[2]
+local per, limit = ARGV[1], tonumber(ARGV[2])
+local change, leave, refund_period = ARGV[3], tonumber(ARGV[4]), ARGV[5]
+local client, client_limit = ARGV[6], tonumber(ARGV[7])
+local replica, alone_field = ARGV[8], 'alone:' .. ARGV[8]
+local unreported, reported, unreported_period = tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11]
+local seen_account, seen_period, seen_charged, seen_spent = ARGV[12], ARGV[13], tonumber(ARGV[14]), tonumber(ARGV[15])
+${PERIOD}
+${ACCOUNT}
+local function text(value) return string.format('%.6f', value) end
+local account = load()
+if name > account.period then
+  account = begin(account.period, account.charged - account.refunded)
+elseif name < account.period then
+  if name == account.previous then account.charged = account.charged + account.previous_spent end
+  account.period, account.previous, account.previous_spent = name, '', 0
+end
+
+local is_lost = seen_period == name and seen_account ~= account.id
+if is_lost then
+  account.hold = account.since + ${RECOVERY_MS}
+  if seen_spent > account.base then
+    account.charged = account.charged + seen_spent - account.base
+    account.released = math.max(0, account.released - seen_spent + account.base)
+    account.base = seen_spent
+  end
+elseif seen_period == name then
+  account.charged = math.max(account.charged, seen_charged)
+end
+
+if unreported_period == name or unreported_period == '' then
+  local counted = number(redis.call('HGET', usage_key, alone_field)) or (is_lost and reported) or 0
+  account.charged = account.charged + math.max(0, unreported - counted)
+  account.refunded = account.refunded + math.max(0, counted - unreported)
+  account.released = math.max(0, account.released - unreported + counted)
+  if unreported ~= 0 or counted ~= 0 then redis.call('HSET', usage_key, alone_field, unreported) end
+end
+
+local spent = account.charged - account.refunded
+if limit > account.limit then
+  account.released = account.released + initial(limit - account.limit)
+  account.limit = limit
+end
+account.released = math.min(account.released, math.max(0, limit - spent))
+if account.at >= ends then account.at = now end
+if now > account.at then
+  local unreleased = math.max(0, limit - spent - account.released)
+  account.released = account.released + unreleased * (now - account.at) / (ends - account.at)
+  account.at = now
+end
+
+local client_calls = 0
+if client ~= '' then
+  local calls = redis.call('HGET', clients_key, client)
+  if not calls and redis.call('HLEN', clients_key) >= ${MAX_COUNTED_CLIENTS} then
+    client = 'others'
+    calls = redis.call('HGET', clients_key, client)
+  end
+  client_calls = number(calls) or 0
+end
+
+local wait_ms, hold_ms, counted = 0, 0, 0
+local remaining = limit - spent
+if change == 'refund' and refund_period == name then
+  account.refunded = account.refunded + 1
+  account.released = account.released + 1
+  if client_calls > 0 then counted = -1 end
+elseif change == 'acquire' then
+  local needed = 0
+  if leave then needed = math.min(remaining, 1 + remaining * leave) end
+  if remaining < 1 or (client ~= '' and client_calls >= client_limit) then
+    wait_ms = ends - now
+  elseif now < account.hold then
+    hold_ms = account.hold - now
+    wait_ms = hold_ms
+  elseif account.released < needed then
+    wait_ms = math.max(1, math.ceil((needed - account.released) / (remaining - account.released) * (ends - now)))
+  else
+    account.charged = account.charged + 1
+    account.released = math.max(0, account.released - 1)
+    counted = 1
+  end
+end
+if client ~= '' and counted ~= 0 then
+  client_calls = client_calls + counted
+  redis.call('HSET', clients_key, client, client_calls)
+  redis.call('PEXPIREAT', clients_key, string.format('%.0f', ends + ${DAY_MS}))
+end
+
+local fields = {'id', account.id, 'period', account.period, 'previous', account.previous}
+for _, field in ipairs(numbers) do
+  fields[#fields + 1] = field
+  fields[#fields + 1] = text(account[field])
+end
+redis.call('HSET', usage_key, unpack(fields))
+redis.call('PEXPIREAT', usage_key, string.format('%.0f', ends + ${DAY_MS}))
+spent = account.charged - account.refunded
+return {
+  wait_ms, hold_ms, text(spent), text(account.charged), text(account.released), client_calls,
+  string.format('%.0f', ends), string.format('%.0f', now), name, account.id
+}
+`,
+}

@@ -1,0 +1,28 @@
+/** Clients that are counted one by one; all others share one count. */
+export const MAX_COUNTED_CLIENTS = 10_000
+const OTHERS = ''
+
+/** Calls of the period by the client whose lookups started them. */
+export class ClientCalls {
+  readonly #calls = new Map<string, number>()
+
+  of(client: string): number {
+    return this.#calls.get(this.#keyOf(client)) ?? 0
+  }
+
+  set(client: string, calls: number): void {
+    this.#calls.set(this.#keyOf(client), calls)
+  }
+
+  add(client: string, calls: number): void {
+    this.set(client, Math.max(0, this.of(client) + calls))
+  }
+
+  clear(): void {
+    this.#calls.clear()
+  }
+
+  #keyOf(client: string): string {
+    return this.#calls.has(client) || this.#calls.size < MAX_COUNTED_CLIENTS ? client : OTHERS
+  }
+}

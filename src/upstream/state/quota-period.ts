@@ -1,0 +1,86 @@
+import type { Clock } from '../../lib/clock.ts'
+
+/** A calendar day or month in UTC. */
+export interface QuotaPeriod {
+  /** `2026-11-29/day` or `2026-11/month`. */
+  readonly name: string
+  /** When the next period begins, in ms since the epoch. */
+  readonly endsAtMs: number
+}
+
+export function periodAt(wallMs: number, per: 'day' | 'month'): QuotaPeriod {
+  const date = new Date(wallMs)
+  const [year, month, day] = [date.getUTCFullYear(), date.getUTCMonth(), date.getUTCDate()]
+  const monthName = `${String(year).padStart(4, '0')}-${twoDigits(month + 1)}`
+  return per === 'month'
+    ? { name: `${monthName}/month`, endsAtMs: Date.UTC(year, month + 1) }
+    : { name: `${monthName}-${twoDigits(day)}/day`, endsAtMs: Date.UTC(year, month, day + 1) }
+}
+
+function twoDigits(number: number): string {
+  return String(number).padStart(2, '0')
+}
+
+/** The wall clock and the monotonic clock may differ by this since the period began. */
+const MAX_DRIFT_MS = 60_000
+
+/**
+ * The period in force by two clocks. A period begins only if both agree that the one before is over: a wall clock that
+ * jumps only changes the name.
+ */
+export class PeriodClock {
+  readonly #per: 'day' | 'month'
+  readonly #clock: Pick<Clock, 'now' | 'wall'>
+  #current: QuotaPeriod
+  /** When the period ends on the monotonic clock. */
+  #dueAt: number
+  /** Since when the wall clock differs from that, on the monotonic clock. */
+  #differsSince: number | null = null
+
+  constructor(per: 'day' | 'month', clock: Pick<Clock, 'now' | 'wall'>) {
+    this.#per = per
+    this.#clock = clock
+    this.#current = periodAt(clock.wall(), per)
+    this.#dueAt = clock.now() + this.#current.endsAtMs - clock.wall()
+  }
+
+  get current(): QuotaPeriod {
+    return this.#current
+  }
+
+  /** Until the period ends, in ms; at least 1. */
+  get leftMs(): number {
+    return Math.max(1, Math.ceil(this.#dueAt - this.#clock.now()))
+  }
+
+  /** Reads the clocks. `began`: a new period; `renamed`: the wall clock jumped into another one. */
+  update(): 'same' | 'began' | 'renamed' {
+    const [now, wall] = [this.#clock.now(), this.#clock.wall()]
+    const period = periodAt(wall, this.#per)
+    if (period.name === this.#current.name) {
+      this.#adjust(now, wall)
+      return 'same'
+    }
+    const isConfirmed = Math.abs(wall - this.#current.endsAtMs - (now - this.#dueAt)) <= MAX_DRIFT_MS
+    const change = period.endsAtMs > this.#current.endsAtMs && isConfirmed ? 'began' : 'renamed'
+    this.follow(period, wall)
+    return change
+  }
+
+  /** Takes over the period of another clock, which shows `wallMs` now. */
+  follow(period: QuotaPeriod, wallMs: number): void {
+    this.#current = period
+    this.#dueAt = this.#clock.now() + period.endsAtMs - wallMs
+    this.#differsSince = null
+  }
+
+  /** Follows a wall clock that was corrected: by little at once, by more after a minute. */
+  #adjust(now: number, wall: number): void {
+    const dueAt = now + this.#current.endsAtMs - wall
+    const isSmall = Math.abs(dueAt - this.#dueAt) <= MAX_DRIFT_MS
+    this.#differsSince = isSmall ? null : (this.#differsSince ?? now)
+    if (this.#differsSince !== null && now - this.#differsSince < MAX_DRIFT_MS) return
+    this.#dueAt = dueAt
+    this.#differsSince = null
+  }
+}
