@@ -116,7 +116,7 @@ export class NegativeCache {
     if (station === 'none') return
     const until = this.#options.clock.now() + this.ttlMsFor(id, error)
     const failures = station === 'back-off' ? this.#failures(id) + 1 : 0
-    this.#errors.set(copyString(id), { error, until, failures })
+    this.#errors.set(copyString(id), { error: withoutCause(error), until, failures })
   }
 
   clear(id: string): void {
@@ -126,6 +126,16 @@ export class NegativeCache {
   #failures(id: string): number {
     return this.#errors.peek(id)?.failures ?? 0
   }
+}
+
+/** What clients get of the error. Its cause may hold a connection's buffers, and was logged with the call itself. */
+function withoutCause({ code, message, detail, retryAfterMs, reason }: ServiceError): ServiceError {
+  return new ServiceError(code, {
+    message,
+    detail,
+    ...(retryAfterMs !== undefined && { retryAfterMs }),
+    ...(reason !== undefined && { reason: copyString(reason) }),
+  })
 }
 
 function backOffMs(failures: number): number {
