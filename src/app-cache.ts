@@ -1,4 +1,5 @@
 import { Cache } from './cache/cache.ts'
+import type { ByteBudget } from './lib/byte-budget.ts'
 import type { Clock } from './lib/clock.ts'
 import type { Config } from './config/load.ts'
 import type { Gauges, Observer } from './events.ts'
@@ -21,6 +22,7 @@ export interface CacheStackDeps {
   readonly observer: Observer
   readonly subscribe: (listener: Partial<Observer>) => void
   readonly apiKey: ApiKey
+  readonly waiting: ByteBudget
   /** What upstream is told of us. */
   readonly userAgent: string
 }
@@ -57,6 +59,7 @@ export async function createCacheStack(parts: CacheStackDeps) {
       random: Math.random,
       effectiveTtlMs,
       shared: shared && { store: shared.answers, observer },
+      waiting: parts.waiting,
     },
   )
   const gauges: Omit<Gauges, 'access'> = {

@@ -1,4 +1,5 @@
 import type { AddressInfo } from 'node:net'
+import { getHeapStatistics } from 'node:v8'
 import type { FastifyInstance } from 'fastify'
 import type { DestinationStream, Logger } from 'pino'
 import { createCacheStack } from './app-cache.ts'
@@ -11,6 +12,8 @@ import type { Gauges, Observer } from './events.ts'
 import { broadcast } from './events.ts'
 import { createDrain } from './http/drain.ts'
 import { createPublicServer } from './http/server.ts'
+import type { ByteBudget } from './lib/byte-budget.ts'
+import { waitingBudget } from './lib/byte-budget.ts'
 import type { Clock } from './lib/clock.ts'
 import { systemClock } from './lib/clock.ts'
 import { createAdminServer } from './ops/admin-server.ts'
@@ -53,6 +56,8 @@ interface SharedDeps {
   readonly runtime: RuntimeInfo
   readonly clock: Clock
   readonly health: Health
+  /** Bounds everything that waits. */
+  readonly waiting: ByteBudget
   /** Emits events to all subscribers. */
   readonly observer: Observer
   readonly subscribe: (listener: Partial<Observer>) => void
@@ -101,6 +106,7 @@ function createSharedDeps(config: Config, runtime: RuntimeInfo): SharedDeps {
     runtime,
     clock: systemClock,
     health: new Health(),
+    waiting: waitingBudget(getHeapStatistics().heap_size_limit),
     observer: broadcast(listeners),
     subscribe: (listener) => void listeners.push(listener),
   }
@@ -114,7 +120,7 @@ function createLog({ config, runtime, subscribe }: SharedDeps, secrets: () => re
 }
 
 function createPublic(
-  { config, runtime, clock, health, observer }: SharedDeps,
+  { config, runtime, clock, health, observer, waiting }: SharedDeps,
   cache: Cache,
   clients: Clients | null,
 ): Promise<FastifyInstance> {
@@ -129,7 +135,7 @@ function createPublic(
       docs: config.public.docs,
       isDraining: () => health.phase === 'draining',
     },
-    { cache, clients, clock, observer },
+    { cache, clients, clock, observer, waiting },
   )
 }
 

@@ -1,7 +1,9 @@
 import type { LoadOptions, Source } from '../source.ts'
-import { asServiceError, ServiceError } from '../errors.ts'
+import { asServiceError, ServiceError, TOO_MUCH_WAITS } from '../errors.ts'
 import type { CacheResult, Observer } from '../events.ts'
+import type { ByteBudget } from '../lib/byte-budget.ts'
 import type { Clock } from '../lib/clock.ts'
+import { copyString } from '../lib/copy-string.ts'
 import { Answer } from './answer.ts'
 import type { CacheEntry } from './entry-store.ts'
 import { EntryStore, floorMs } from './entry-store.ts'
@@ -32,6 +34,8 @@ export interface CacheDeps {
   readonly random: () => number
   /** The TTL in force, in ms: `ttlMs`, or more while pacing extends it. */
   readonly effectiveTtlMs: () => number
+  /** Bounds calls in flight and waiters together; no bound if absent. */
+  readonly waiting?: ByteBudget
   /** Null without a shared cache. */
   readonly shared?: Pick<SharedLoaderDeps, 'store' | 'observer'> | null
 }
@@ -56,13 +60,6 @@ type FoundDetails = Partial<Pick<LookupResult, 'wasExpired' | 'staleReason'>>
 /** Called when a lookup has to wait; the signal detaches this waiter alone. */
 type OnWait = () => AbortSignal
 
-/** Maximum waiters per station: far above any real load, so that only a flood for one cold station is limited. */
-export const MAX_WAITERS = 10_000
-const TOO_MANY_WAITERS = new ServiceError('UpstreamUnavailable', {
-  reason: 'too many callers wait for this station',
-  retryAfterMs: 1_000,
-})
-
 /**
  * One entry per station and at most one call per station in flight. A lookup's path: `get` (fresh) → `#lookupStale`
  * (negative, or stale with a refresh) → `#wait` (joins or starts a call) → `#staleOr` (the error, or a stale answer).
@@ -85,6 +82,8 @@ export class Cache {
       deadlineMs: options.flightTimeoutMs,
       after: (ms, callback) => deps.clock.after(ms, callback),
       timeoutError: () => new ServiceError('UpstreamTimeout', { reason: 'the call reached its deadline' }),
+      waiting: deps.waiting,
+      overloadError: () => TOO_MUCH_WAITS,
     })
     const negativeTtlMs = options.ttlMs === 0 ? 0 : options.emptyTtlMs
     this.#negative = new NegativeCache({ negativeTtlMs, clock: deps.clock })
@@ -145,7 +144,7 @@ export class Cache {
     const error = this.#negative.get(id)
     if (error !== null) return this.#staleOr(error, entry)
     if (entry !== null && this.#freshness.mayServeWhileRevalidating(entry)) {
-      if (this.#calls.inFlight(id) === undefined) this.#startCall(id, entry, true)
+      if (this.#calls.inFlight(id) === undefined && this.#calls.hasRoom) this.#startCall(id, entry, true)
       return this.#found('stale', entry)
     }
     return this.#wait(id, entry, onWait)
@@ -158,7 +157,6 @@ export class Cache {
     try {
       signal = onWait?.()
       const call = joined ?? this.#startCall(id, entry, false)
-      if (call.waiters >= MAX_WAITERS) throw TOO_MANY_WAITERS
       loaded = await this.#fetchOrSoftTimeout(call, entry, signal)
     } catch (error) {
       if (signal?.aborted !== true) return this.#staleOr(asServiceError(error), entry)
@@ -195,7 +193,7 @@ export class Cache {
     const load = (version: string) => this.#load(id, { lowPriority, hasStale: entry !== null }, version)
     const fetch = async () =>
       this.#keep(await (this.#shared?.load({ id, entry, lowPriority, load }) ?? load('')))
-    const call = this.#calls.start(id, fetch, (error) => {
+    const call = this.#calls.start(copyString(id), fetch, (error) => {
       this.#negative.record(id, asServiceError(error))
     })
     // Not in `fetch`: a call that outlived its deadline must not end the back-off of a later call.
@@ -235,7 +233,7 @@ export class Cache {
   ): LookupResult {
     const { ageMs, ttlMs } = this.#freshness.of(entry)
     this.#deps.observer.lookedUp(result, ageMs / 1000)
-    const isStored = this.#options.ttlMs > 0
+    const isStored = result !== 'miss' || this.#store.peek(entry.answer.id)?.answer === entry.answer
     return { answer: entry.answer, result, ageMs, ttlMs, wasExpired, isStored, staleReason }
   }
 

@@ -129,7 +129,9 @@ export class NegativeCache {
 }
 
 /** What clients get of the error. Its cause may hold a connection's buffers, and was logged with the call itself. */
-function withoutCause({ code, message, detail, retryAfterMs, reason }: ServiceError): ServiceError {
+function withoutCause(error: ServiceError): ServiceError {
+  if (error.cause === undefined) return error
+  const { code, message, detail, retryAfterMs, reason } = error
   return new ServiceError(code, {
     message,
     detail,

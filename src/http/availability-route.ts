@@ -5,6 +5,7 @@ import type { Query } from '../availability/query.ts'
 import type { Rendering } from '../cache/answer.ts'
 import type { LookupResult } from '../cache/cache.ts'
 import { invalidParameter, ServiceError } from '../errors.ts'
+import { isLastResponse } from '../lib/connections.ts'
 import type { Admit } from './admission.ts'
 import { abortOnDisconnect } from './client-disconnect.ts'
 import type { CacheGet } from './concurrency-limit.ts'
@@ -90,7 +91,7 @@ function createResponder({ corsOrigins, isDraining }: RouteOptions, logRequest: 
     const { headers } = request.raw
     request.result = result.result
     const fields = commonFields(result, request.trackingId, corsFor(headers.origin))
-    if (isDraining()) fields.push('connection', 'close')
+    if (isDraining() && isLastResponse(reply.raw)) fields.push('connection', 'close')
     const rendering = renderingFor(headers, found) // before hijack, so that an error of it gets a response
     writeRendering(headers, reply.hijack().raw, { rendering, format, fields })
     logRequest(request, reply)

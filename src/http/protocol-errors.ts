@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
-import { malformedRequest, ServiceError } from '../errors.ts'
+import { malformedRequest, ServiceError, TOO_MUCH_WAITS } from '../errors.ts'
 import type { Observer } from '../events.ts'
 import type { CorsOrigins } from './cors.ts'
 import { renderErrorResponse } from './error-body.ts'
@@ -19,6 +19,8 @@ export interface ProtocolErrorHandlers {
   readonly onConnect: (request: IncomingMessage, socket: Socket) => void
   /** For Fastify's `frameworkErrors`. */
   readonly onUndecodableUrl: (request: IncomingMessage, response: ServerResponse) => void
+  /** For a request that would have to wait behind others of its connection while too much waits already. */
+  readonly onOverload: (request: IncomingMessage, response: ServerResponse) => void
 }
 
 export interface ProtocolErrorOptions {
@@ -49,9 +51,16 @@ export function createProtocolErrorHandlers(
     socket.end(`HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? ''}\r\n${lines.join('')}\r\n${body}`)
   }
 
+  const respondTo = (request: IncomingMessage, response: ServerResponse, error: ServiceError) => {
+    const { headers, body } = respond(error, rawRequestOf(request))
+    response.writeHead(error.status, headers).end(body)
+  }
+
   return {
     onClientError(error, socket) {
-      if (error.code === 'ECONNRESET') socket.destroy()
+      // A browser opens connections in advance: it would take a 408 for the response to its next request.
+      const isSilent = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && socket.bytesRead === 0
+      if (error.code === 'ECONNRESET' || isSilent) socket.destroy()
       else afterResponses(socket, () => respondOn(socket, serviceErrorOf(error), parseRawRequest(error)))
     },
     onConnect(request, socket) {
@@ -59,10 +68,9 @@ export function createProtocolErrorHandlers(
       respondOn(socket, new ServiceError('MethodNotAllowed'), rawRequestOf(request))
     },
     onUndecodableUrl(request, response) {
-      const error = malformedRequest('The target of the request cannot be decoded')
-      const { headers, body } = respond(error, rawRequestOf(request))
-      response.writeHead(error.status, headers).end(body)
+      respondTo(request, response, malformedRequest('The target of the request cannot be decoded'))
     },
+    onOverload: (request, response) => respondTo(request, response, TOO_MUCH_WAITS),
   }
 }
 

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import fastify from 'fastify'
 import type { CircuitState } from '../events.ts'
 import { NO_SCHEMA_COMPILERS } from '../lib/fastify-options.ts'
+import { httpServer } from '../lib/http-server.ts'
 import type { Health } from './health.ts'
 import type { Metrics } from './metrics/metrics.ts'
 import type { StatusRouteDeps } from './status/status-routes.ts'
@@ -16,7 +17,18 @@ export interface AdminServerDeps extends StatusRouteDeps {
 
 /** The admin listener: probes, metrics and the status page. It serves no availability. */
 export function createAdminServer({ health, metrics, circuit, ...status }: AdminServerDeps): FastifyInstance {
-  const app = fastify({ ...NO_SCHEMA_COMPILERS, logger: false, bodyLimit: 1024, return503OnClosing: false })
+  const app = fastify({
+    ...NO_SCHEMA_COMPILERS,
+    logger: false,
+    bodyLimit: 1024,
+    return503OnClosing: false,
+    serverFactory: httpServer({ waiting: null, onOverload: () => {} }),
+    clientErrorHandler: (error, socket) => {
+      const isSilent = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && socket.bytesRead === 0
+      if (isSilent || !socket.writable) socket.destroy()
+      else socket.end(`HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`)
+    },
+  })
 
   app.get('/livez', async () => ({ status: 'ok' }))
 

@@ -1,8 +1,10 @@
 import type { CacheDeps, CacheOptions, LookupResult } from '../../src/cache/cache.ts'
-import { Cache, MAX_WAITERS } from '../../src/cache/cache.ts'
+import { Cache } from '../../src/cache/cache.ts'
+import { CALL_BYTES, WAITER_BYTES } from '../../src/cache/single-flight.ts'
 import type { ErrorCode } from '../../src/errors.ts'
 import { ServiceError } from '../../src/errors.ts'
 import type { CacheResult } from '../../src/events.ts'
+import { ByteBudget } from '../../src/lib/byte-budget.ts'
 import { settled, TestClock } from '../support/clock.ts'
 import { ScriptedSource } from '../support/scripted-source.ts'
 
@@ -20,6 +22,10 @@ export const TIMES = {
 export const FRESH = TIMES.ttlMs
 export const REVALIDATING = TIMES.ttlMs + TIMES.staleWhileRevalidateMs
 export const USABLE = TIMES.ttlMs + TIMES.staleIfErrorMs
+
+/** Waiters that have room beside one call. */
+export const MAX_WAITERS = 1_000
+const WAITING_BYTES = CALL_BYTES + MAX_WAITERS * WAITER_BYTES
 
 const ROOMY = { maxEntries: 1_000, maxBytes: 10_000_000 }
 
@@ -53,6 +59,7 @@ export function setup(options: Partial<CacheOptions> = {}, deps: SetupDeps = {})
     clock,
     random,
     shared,
+    waiting: new ByteBudget(WAITING_BYTES),
     effectiveTtlMs: () => extendedTtlMs ?? settings.ttlMs,
     observer: {
       lookedUp: (result, ageSeconds) => void events.push({ result, ageSeconds }),
