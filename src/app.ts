@@ -1,7 +1,7 @@
 import type { AddressInfo } from 'node:net'
 import { getHeapStatistics } from 'node:v8'
 import type { FastifyInstance } from 'fastify'
-import type { DestinationStream, Logger } from 'pino'
+import type { Logger } from 'pino'
 import { createCacheStack } from './app-cache.ts'
 import { parseQuery } from './availability/query.ts'
 import type { Cache, LookupResult } from './cache/cache.ts'
@@ -18,6 +18,8 @@ import type { Clock } from './lib/clock.ts'
 import { systemClock } from './lib/clock.ts'
 import { createAdminServer } from './ops/admin-server.ts'
 import { Health } from './ops/health.ts'
+import type { LogDestination } from './ops/log/destination.ts'
+import { createLogDestination } from './ops/log/destination.ts'
 import { createEventLog } from './ops/log/event-log.ts'
 import { createLogger, redact } from './ops/log/logger.ts'
 import { createMetrics } from './ops/metrics/metrics.ts'
@@ -33,7 +35,7 @@ export interface RuntimeInfo {
   /** The text of openapi.yaml. */
   readonly openapi: string
   /** Destination of log lines; standard output if absent. */
-  readonly logDestination?: DestinationStream
+  readonly logDestination?: Pick<LogDestination, 'write'> & Partial<LogDestination>
   /** Resident memory of the process, in bytes. */
   readonly residentBytes?: () => number
 }
@@ -49,6 +51,8 @@ export interface App {
   start(): Promise<Addresses>
   /** Drains, finishes requests in flight and closes everything. Idempotent. */
   stop(): Promise<void>
+  /** Resolves when every log line is written or dropped; never, while the log's destination takes nothing. */
+  flushLog(): Promise<void>
 }
 
 interface SharedDeps {
@@ -70,7 +74,7 @@ export async function createApp(config: Config, runtime: RuntimeInfo): Promise<A
   const apiKey = openApiKey(config.apiKey, deps)
   const clients = config.clients.keys && createClients(config.clients.keys, deps)
   const secrets = () => [apiKey.secrets(), clients?.secrets() ?? [], config.redis?.password ?? []].flat()
-  const log = createLog(deps, secrets)
+  const { log, flush } = createLog(deps, secrets)
   const userAgent = `ev-availability-proxy/${runtime.version}`
   const stack = await createCacheStack({ ...deps, apiKey, userAgent })
   const publicServer = await createPublic(deps, stack.cache, clients)
@@ -82,6 +86,7 @@ export async function createApp(config: Config, runtime: RuntimeInfo): Promise<A
   const [drainPublic, drainAdmin] = [createDrain(publicServer), createDrain(adminServer)]
   return {
     log,
+    flushLog: flush,
     async start() {
       const admin = await listen(adminServer, config.admin)
       const addresses = { admin, public: await listen(publicServer, config.public) }
@@ -112,11 +117,12 @@ function createSharedDeps(config: Config, runtime: RuntimeInfo): SharedDeps {
   }
 }
 
-function createLog({ config, runtime, subscribe }: SharedDeps, secrets: () => readonly string[]): Logger {
-  const { logDestination: destination } = runtime
-  const log = createLogger({ level: config.log.level, secrets, ...(destination && { destination }) })
+function createLog({ config, runtime, observer, subscribe }: SharedDeps, secrets: () => readonly string[]) {
+  const standardOutput = () => createLogDestination(1, (lines) => observer.logLinesDropped(lines))
+  const { write, flush = async () => {} } = runtime.logDestination ?? standardOutput()
+  const log = createLogger({ level: config.log.level, secrets, destination: { write } })
   subscribe(createEventLog(log))
-  return log
+  return { log, flush }
 }
 
 function createPublic(

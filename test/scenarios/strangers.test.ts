@@ -29,8 +29,8 @@ const MAX_RESIDENT_MB = 160
 
 /** An upstream that never answers ids beginning with `hang`, and answers the others at once. */
 async function startUpstream(t: Test): Promise<string> {
-  const upstream = await ScriptedUpstream.start(async (call, response) => {
-    if (!call.id.startsWith('hang')) await answerStation(call, response)
+  const upstream = await ScriptedUpstream.start((call, response) => {
+    if (!call.id.startsWith('hang')) answerStation(call, response)
   })
   t.teardown(() => upstream.stop())
   return upstream.origin

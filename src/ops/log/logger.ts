@@ -5,8 +5,7 @@ export interface LoggerOptions {
   readonly level: string
   /** The current secrets; read for every line, because keys are reloaded at run time. */
   readonly secrets: () => readonly string[]
-  /** Standard output when absent. */
-  readonly destination?: DestinationStream
+  readonly destination: DestinationStream
 }
 
 /** Shorter secrets are not redacted, because they occur in ordinary words. */
@@ -22,7 +21,7 @@ export function createLogger({ level, secrets, destination }: LoggerOptions): Lo
     serializers: { err: describeError },
     hooks: { streamWrite: (line: string) => redact(line, secrets()) },
   }
-  return destination === undefined ? pino(options) : pino(options, destination)
+  return pino(options, destination)
 }
 
 /** An allow-list of an error's properties: libraries attach others, such as whole requests. */

@@ -37,6 +37,7 @@ export class MetricsRecorder {
   readonly attempts = new LabelledCounter(UPSTREAM_OUTCOMES)
   readonly attemptSeconds = new Histogram(UPSTREAM_BUCKETS)
   evictions = 0
+  logLinesDropped = 0
 
   readonly observer: Partial<Observer> = {
     requestAnswered: (format, status, result, seconds) => {
@@ -52,6 +53,9 @@ export class MetricsRecorder {
     },
     evicted: () => {
       this.evictions++
+    },
+    logLinesDropped: (lines) => {
+      this.logLinesDropped += lines
     },
     sharedCacheLookedUp: (result) => this.sharedLookups.add(result),
     upstreamAnswered: (outcome, seconds) => {
