@@ -173,8 +173,16 @@ function accessGauge({ clients: limits }: Config, clients: Clients | null): Gaug
   return () => ({ clients: clients && clients.names(), isLimited })
 }
 
+/** Errors of the address `::` on a machine without IPv6. */
+const NO_IPV6 = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL', 'EINVAL'])
+
 async function listen(server: FastifyInstance, { host, port }: Config['admin']): Promise<AddressInfo> {
-  await server.listen({ host, port })
+  try {
+    await server.listen({ host, port })
+  } catch (error) {
+    if (host !== '::' || !NO_IPV6.has((error as NodeJS.ErrnoException).code ?? '')) throw error
+    await server.listen({ host: '0.0.0.0', port })
+  }
   return server.server.address() as AddressInfo
 }
 

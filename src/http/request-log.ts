@@ -3,16 +3,15 @@ import type { Access, Observer } from '../events.ts'
 import { traceIdOf } from './request-context.ts'
 import { loggedPath } from './request-target.ts'
 
-/** Reports a response to the observer, when its headers have been sent. */
-export type LogRequest = (request: FastifyRequest, reply: FastifyReply) => void
+/** Reports a response to the observer, when its headers have been sent; or the status in place of one. */
+export type LogRequest = (request: FastifyRequest, reply: FastifyReply, status?: number) => void
 
 export function createRequestLogger(
   observer: Pick<Observer, 'requestAnswered' | 'accessLogged'>,
   accessLog: boolean,
 ): LogRequest {
-  return (request, reply) => {
+  return (request, reply, status = reply.raw.statusCode) => {
     const { format, result } = request
-    const { statusCode: status } = reply.raw
     const ms = performance.now() - request.startedAt
     observer.requestAnswered(format, status, result, ms / 1000)
     if (!accessLog) return

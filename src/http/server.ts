@@ -6,6 +6,7 @@ import fastify from 'fastify'
 import type { Cache } from '../cache/cache.ts'
 import { ServiceError } from '../errors.ts'
 import type { Observer } from '../events.ts'
+import { CLIENT_LEFT } from '../events.ts'
 import type { ByteBudget } from '../lib/byte-budget.ts'
 import { isLastResponse } from '../lib/connections.ts'
 import { NO_SCHEMA_COMPILERS } from '../lib/fastify-options.ts'
@@ -50,7 +51,7 @@ export async function createPublicServer(
   options: PublicServerOptions,
   deps: PublicServerDeps,
 ): Promise<FastifyInstance> {
-  const { observer } = deps
+  const { cache, observer } = deps
   const app = createFastify(options, createProtocolErrorHandlers(options, observer), deps.waiting ?? null)
   decorateRequests(app)
   const sendError = createErrorHandler(options, observer)
@@ -59,10 +60,12 @@ export async function createPublicServer(
   const cacheGet = limitConcurrency(options.maxInFlight, deps)
 
   await app.register(async (scope) => {
-    availabilityRoute(scope, options, { admit, cacheGet, logRequest })
+    availabilityRoute(scope, options, { admit, cacheGet, inFlight: (id) => cache.inFlight(id), logRequest })
     scope.setErrorHandler((thrown, request, reply) => {
+      const hasLeft = thrown instanceof ClientDisconnectedError
+      if (!hasLeft && request.result !== 'none') request.result = 'error'
       sendError(thrown, request, reply)
-      if (!(thrown instanceof ClientDisconnectedError)) logRequest(request, reply)
+      logRequest(request, reply, hasLeft ? CLIENT_LEFT : reply.raw.statusCode)
     })
   })
   await app.register(async (scope) => registerOtherRoutes(scope, options, { sendError, logRequest }))
@@ -112,6 +115,7 @@ async function registerOtherRoutes(
   scope.setErrorHandler(sendError)
   scope.addHook('onRequest', (request, reply, done) => {
     initRequest(request)
+    validateRequest(request.raw, reply.raw) // preflights too
     reply.headers({
       'tracking-id': request.trackingId,
       'x-content-type-options': 'nosniff',
@@ -125,8 +129,7 @@ async function registerOtherRoutes(
   })
   await scope.register(cors, corsOptions(options.corsOrigins))
   await scope.register(compress, { encodings: ['gzip'], customTypes: COMPRESSIBLE })
-  scope.addHook('onRequest', (request, reply, done) => {
-    validateRequest(request.raw, reply.raw)
+  scope.addHook('onRequest', (request, _reply, done) => {
     // Not in the handler, which runs only after a body has been read and parsed.
     if (request.is404) throw new ServiceError(isKnownPath(request.url) ? 'MethodNotAllowed' : 'NotFound')
     done()
