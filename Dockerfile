@@ -29,7 +29,8 @@ LABEL org.opencontainers.image.title="ev-availability-proxy" \
 ENV NODE_ENV=production \
     NODE_OPTIONS="--enable-source-maps --max-old-space-size-percentage=50 --max-semi-space-size=2" \
     CACHE_MAX_BYTES=16MB \
-    ADMIN_HOST=0.0.0.0
+    ADMIN_HOST=:: \
+    DRAIN_DELAY=2s
 WORKDIR /app
 COPY --from=dependencies /app/node_modules node_modules
 COPY --from=build /app/dist dist

@@ -1,42 +1,28 @@
-/** How long results are handed on within one turn of the event loop. Others then wait for the next turn. */
-const TURN_MS = 10
+/** Results that are handed on within one turn of the event loop. What follows each takes 30 to 100 µs. */
+const MAX_PER_TURN = 200
 
 /**
  * Hands on the results of promises that settle together in slices, so that ten thousand requests that wait for one call
- * do not stop the event loop while they are answered.
+ * do not stop the event loop while they are answered. By number: the time that a slice takes is known only after it.
  */
 export class Turns {
   readonly #queue: (() => void)[] = []
-  /** Of the current slice; null between slices. */
-  #startedAt: number | null = null
+  #handedOn = 0
 
   /** The same result, possibly some turns later. */
   async wait<T>(promise: Promise<T>): Promise<T> {
     try {
       return await promise
     } finally {
-      await this.#turn()
+      if (++this.#handedOn === 1) setImmediate(this.#nextTurn)
+      if (this.#handedOn > MAX_PER_TURN) await new Promise<void>((resolve) => void this.#queue.push(resolve))
     }
   }
 
-  #turn(): Promise<void> | undefined {
-    if (this.#startedAt === null) {
-      this.#startedAt = performance.now()
-      setImmediate(this.#nextSlice)
-    }
-    if (this.#queue.length === 0 && performance.now() - this.#startedAt < TURN_MS) return undefined
-    return new Promise((resolve) => void this.#queue.push(resolve))
-  }
-
-  /** A slice is of a fixed size: what the woken requests do is known only after this function. */
-  readonly #nextSlice = (): void => {
-    this.#startedAt = null
-    if (this.#queue.length === 0) return
-    for (const wake of this.#queue.splice(0, SLICE)) wake()
-    this.#startedAt = performance.now()
-    setImmediate(this.#nextSlice)
+  readonly #nextTurn = (): void => {
+    const slice = this.#queue.splice(0, MAX_PER_TURN)
+    this.#handedOn = slice.length
+    for (const wake of slice) wake()
+    if (slice.length > 0) setImmediate(this.#nextTurn)
   }
 }
-
-/** Requests in a slice after the first; each takes 30 to 60 µs. */
-const SLICE = 200

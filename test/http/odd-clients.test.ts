@@ -59,10 +59,7 @@ await t.test('clients with odd connections', async (t) => {
     await until('both are counted', async () => (await counted()) === 2)
     barrier.open()
     const lines = proxy.logs.filter(({ msg, status }) => msg === 'request answered' && status === 499)
-    t.strictSame(
-      lines.map(({ result }) => result).toSorted(),
-      ['coalesced', 'miss'],
-    )
+    t.strictSame(lines.map(({ result }) => result).toSorted(), ['coalesced', 'miss'])
     t.ok(
       lines.every(({ ms }) => Number(ms) >= HALF_CLOSE_MS),
       'the time until it left',
