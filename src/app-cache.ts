@@ -1,6 +1,7 @@
 import type { PacedUpstream } from './app-quota.ts'
 import { createQuota } from './app-quota.ts'
 import { Cache } from './cache/cache.ts'
+import type { ByteBudget } from './lib/byte-budget.ts'
 import type { Config } from './config/load.ts'
 import type { Gauges, Observer } from './events.ts'
 import type { Clock } from './lib/clock.ts'
@@ -20,6 +21,7 @@ export interface CacheStackDeps {
   readonly observer: Observer
   readonly subscribe: (listener: Partial<Observer>) => void
   readonly apiKey: ApiKey
+  readonly waiting: ByteBudget
   readonly userAgent: string
 }
 
@@ -41,6 +43,7 @@ export async function createCacheStack(deps: CacheStackDeps) {
       random: Math.random,
       pacing: stations,
       shared: stores && { store: stores.answers, observer },
+      waiting: deps.waiting,
     },
   )
   const gauges: Omit<Gauges, 'access'> = {

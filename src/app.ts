@@ -1,6 +1,7 @@
 import type { AddressInfo } from 'node:net'
+import { getHeapStatistics } from 'node:v8'
 import type { FastifyInstance } from 'fastify'
-import type { DestinationStream, Logger } from 'pino'
+import type { Logger } from 'pino'
 import { createCacheStack } from './app-cache.ts'
 import { parseQuery } from './availability/query.ts'
 import type { Cache, LookupResult } from './cache/cache.ts'
@@ -11,10 +12,14 @@ import type { Gauges, Observer } from './events.ts'
 import { broadcast } from './events.ts'
 import { createDrain } from './http/drain.ts'
 import { createPublicServer } from './http/server.ts'
+import type { ByteBudget } from './lib/byte-budget.ts'
+import { waitingBudget } from './lib/byte-budget.ts'
 import type { Clock } from './lib/clock.ts'
 import { systemClock } from './lib/clock.ts'
 import { createAdminServer } from './ops/admin-server.ts'
 import { Health } from './ops/health.ts'
+import type { LogDestination } from './ops/log/destination.ts'
+import { createLogDestination } from './ops/log/destination.ts'
 import { createEventLog } from './ops/log/event-log.ts'
 import { createLogger, redact } from './ops/log/logger.ts'
 import { createMetrics } from './ops/metrics/metrics.ts'
@@ -32,7 +37,7 @@ export interface RuntimeInfo {
   /** The text of openapi.yaml. */
   readonly openapi: string
   /** Destination of log lines; standard output if absent. */
-  readonly logDestination?: DestinationStream
+  readonly logDestination?: Pick<LogDestination, 'write'> & Partial<LogDestination>
   /** Resident memory of the process, in bytes. */
   readonly residentBytes?: () => number
 }
@@ -48,6 +53,8 @@ export interface App {
   start(): Promise<Addresses>
   /** Drains, finishes requests in flight and closes everything. Idempotent. */
   stop(): Promise<void>
+  /** Resolves when every log line is written or dropped; never, while the log's destination takes nothing. */
+  flushLog(): Promise<void>
 }
 
 interface SharedDeps {
@@ -55,6 +62,8 @@ interface SharedDeps {
   readonly runtime: RuntimeInfo
   readonly clock: Clock
   readonly health: Health
+  /** Bounds everything that waits. */
+  readonly waiting: ByteBudget
   /** Emits events to all subscribers. */
   readonly observer: Observer
   readonly subscribe: (listener: Partial<Observer>) => void
@@ -67,7 +76,7 @@ export async function createApp(config: Config, runtime: RuntimeInfo): Promise<A
   const apiKey = openApiKey(config.apiKey, deps)
   const clients = config.clients.keys && createClients(config.clients.keys, deps)
   const secrets = () => [apiKey.secrets(), clients?.secrets() ?? [], config.redis?.password ?? []].flat()
-  const { log, flush: flushLog } = createLog(deps, secrets)
+  const { log, flush, flushCounts } = createLog(deps, secrets)
   const userAgent = `ev-availability-proxy/${runtime.version}`
   const stack = await createCacheStack({ ...deps, apiKey, userAgent })
   const publicServer = await createPublic(deps, stack.cache, clients)
@@ -79,6 +88,7 @@ export async function createApp(config: Config, runtime: RuntimeInfo): Promise<A
   const [drainPublic, drainAdmin] = [createDrain(publicServer), createDrain(adminServer)]
   return {
     log,
+    flushLog: flush,
     async start() {
       const admin = await listen(adminServer, config.admin)
       const addresses = { admin, public: await listen(publicServer, config.public) }
@@ -91,7 +101,7 @@ export async function createApp(config: Config, runtime: RuntimeInfo): Promise<A
       apiKey.stop()
       clients?.stop()
       await stack.close()
-      flushLog()
+      flushCounts()
       await drainAdmin({ delayMs: 0, timeoutMs: 0 }, clock)
     }),
   }
@@ -104,21 +114,27 @@ function createSharedDeps(config: Config, runtime: RuntimeInfo): SharedDeps {
     runtime,
     clock: systemClock,
     health: new Health(),
+    waiting: waitingBudget(getHeapStatistics().heap_size_limit),
     observer: broadcast(listeners),
     subscribe: (listener) => void listeners.push(listener),
   }
 }
 
-function createLog({ config, runtime, clock, subscribe }: SharedDeps, secrets: () => readonly string[]) {
-  const { version, logDestination: destination } = runtime
-  const log = createLogger({ version, level: config.log.level, secrets, ...(destination && { destination }) })
-  const { observers, flush } = createEventLog(log, clock)
-  for (const observer of observers) subscribe(observer)
-  return { log, flush }
+function createLog(
+  { config, runtime, clock, observer, subscribe }: SharedDeps,
+  secrets: () => readonly string[],
+) {
+  const standardOutput = () => createLogDestination(1, (lines) => observer.logLinesDropped(lines))
+  const { write, flush = async () => {} } = runtime.logDestination ?? standardOutput()
+  const { version } = runtime
+  const log = createLogger({ version, level: config.log.level, secrets, destination: { write } })
+  const { observers, flush: flushCounts } = createEventLog(log, clock)
+  for (const listener of observers) subscribe(listener)
+  return { log, flush, flushCounts }
 }
 
 function createPublic(
-  { config, runtime, clock, health, observer }: SharedDeps,
+  { config, runtime, clock, health, observer, waiting }: SharedDeps,
   cache: Cache,
   clients: Clients | null,
 ): Promise<FastifyInstance> {
@@ -134,7 +150,7 @@ function createPublic(
       docs: config.public.docs,
       isDraining: () => health.phase === 'draining',
     },
-    { cache, clients, clock, observer },
+    { cache, clients, clock, observer, waiting },
   )
 }
 
@@ -173,8 +189,16 @@ function accessGauge({ clients: limits }: Config, clients: Clients | null): Gaug
   return () => ({ clients: clients && clients.names(), isLimited })
 }
 
+/** Errors of the address `::` on a machine without IPv6. */
+const NO_IPV6 = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL', 'EINVAL'])
+
 async function listen(server: FastifyInstance, { host, port }: Config['admin']): Promise<AddressInfo> {
-  await server.listen({ host, port })
+  try {
+    await server.listen({ host, port })
+  } catch (error) {
+    if (host !== '::' || !NO_IPV6.has((error as NodeJS.ErrnoException).code ?? '')) throw error
+    await server.listen({ host: '0.0.0.0', port })
+  }
   return server.server.address() as AddressInfo
 }
 

@@ -135,6 +135,12 @@ export function malformedRequest(rule: string): ServiceError {
   return new ServiceError('InvalidParameter', { message: 'Malformed request', detail: `${rule}.` })
 }
 
+/** For a request or a call for which there is no room among everything that waits. */
+export const TOO_MUCH_WAITS = new ServiceError('UpstreamUnavailable', {
+  reason: 'too many requests and calls wait',
+  retryAfterMs: 1_000,
+})
+
 /** Anything thrown as a ServiceError; any other error becomes InternalError with the original as cause. */
 export function asServiceError(error: unknown): ServiceError {
   if (error instanceof ServiceError) return error

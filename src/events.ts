@@ -6,8 +6,27 @@
 export const FORMATS = ['json', 'xml', 'none'] as const
 export type FormatLabel = (typeof FORMATS)[number]
 
-/** Every status that the public listener sends. */
-export const STATUSES = [200, 204, 304, 400, 403, 404, 405, 408, 429, 431, 500, 502, 503, 504] as const
+/** Instead of a status, for a client that left before its response. */
+export const CLIENT_LEFT = 499
+
+/** Every status that the public listener sends, and CLIENT_LEFT. */
+export const STATUSES = [
+  200,
+  204,
+  304,
+  400,
+  403,
+  404,
+  405,
+  408,
+  429,
+  431,
+  CLIENT_LEFT,
+  500,
+  502,
+  503,
+  504,
+] as const
 
 /** How a cache lookup ended. Each lookup has exactly one result. */
 export const CACHE_RESULTS = ['hit', 'stale', 'stale_error', 'coalesced', 'miss', 'error'] as const
@@ -159,6 +178,8 @@ const EVENTS = {
   keyReloadFailed: event as Event<[reason: string]>,
   /** A file of keys became invalid or unreadable, or valid again. */
   keyFileChecked: event as Event<[file: KeyFile, isValid: boolean]>,
+  /** The log's destination did not take lines. */
+  logLinesDropped: event as Event<[lines: number]>,
 }
 
 export type Observer = typeof EVENTS

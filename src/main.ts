@@ -1,14 +1,21 @@
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
-import closeWithGrace from 'close-with-grace'
-import { ConfigError, loadConfig } from './config/load.ts'
+import { ConfigError, loadConfig, secretNames } from './config/load.ts'
 import type { Config } from './config/load.ts'
+import type { App } from './app.ts'
+import { readSmallFile } from './lib/small-file.ts'
 
 /** EX_CONFIG of sysexits.h: invalid configuration. */
 const EXIT_CONFIG = 78
-/** DRAIN_TIMEOUT ends a drain; the process exits by force if the drain itself hangs for this much longer. */
-const STOP_MARGIN_MS = 1_000
-const SIGNALS = ['SIGTERM', 'SIGINT'] as const
+/** DRAIN_TIMEOUT ends a drain; so much later the process ends, whatever has not come to its end. */
+const STOP_MARGIN_MS = 100
+/** For the last log lines. A destination that takes none does not delay the exit any longer. */
+const FLUSH_MS = 100
+const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const
+/** SIGHUP would end the process, and SIGUSR1 would open Node's inspector. */
+const IGNORED_SIGNALS = ['SIGHUP', 'SIGUSR1'] as const
+/** What blocks a thread of libuv: lookups in DNS, and files, pipes among them. */
+const BLOCKING = /^(GetAddrInfo|GetNameInfo|FSReq)/
 
 const packageFile = (name: string) => readFileSync(new URL(`../${name}`, import.meta.url), 'utf8')
 
@@ -34,9 +41,19 @@ function isTracedUnsafely(): boolean {
   return Symbol.for('opentelemetry.js.api.1') in globalThis && otelPreload() === undefined
 }
 
+/**
+ * `process.exit` waits for libuv's threads, and a lookup at a silent name server holds one for up to 40 s. The first
+ * process of a container cannot be killed by itself, but can abort.
+ */
+function exit(code: number) {
+  if (!process.getActiveResourcesInfo().some((name) => BLOCKING.test(name))) process.exit(code)
+  if (process.pid !== 1) process.kill(process.pid, 'SIGKILL')
+  process.abort()
+}
+
 function configOrExit(): Config {
   try {
-    return loadConfig(process.env, (path) => readFileSync(path, 'utf8'))
+    return loadConfig(process.env, readSmallFile)
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
     process.stderr.write(`${error.message}\n`)
@@ -45,10 +62,45 @@ function configOrExit(): Config {
   }
 }
 
+const delay = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms).unref())
+
+/** Drains at the first signal or error and ends the process in time; ends it at once at the second. */
+function stopOnSignals(app: App, { drain }: Config): void {
+  let isStopping = false
+  const stop = async (code: number, logReason: () => void) => {
+    if (isStopping) exit(1)
+    isStopping = true
+    logReason()
+    setTimeout(exit, drain.timeoutMs + STOP_MARGIN_MS, 1)
+    await app.stop()
+    app.log.info('stopped')
+    await otelPreload()
+      ?.shutdown()
+      .catch(() => {})
+    await Promise.race([app.flushLog(), delay(FLUSH_MS)])
+    setImmediate(exit, code) // when the write itself counts as ended
+  }
+  const fail = (error: unknown) => {
+    const reason = error instanceof Error ? error.message : String(error)
+    if (!isStopping) process.stderr.write(`The service stops: ${reason}\n`) // whatever LOG_LEVEL is
+    void stop(1, () => app.log.fatal({ err: error }, 'stopping after an unexpected error'))
+  }
+  process.on('uncaughtException', fail)
+  process.on('unhandledRejection', fail)
+  for (const signal of STOP_SIGNALS) {
+    process.on(signal, () => void stop(0, () => app.log.info({ signal }, 'stopping')))
+  }
+  for (const signal of IGNORED_SIGNALS) process.on(signal, () => app.log.info({ signal }, 'signal ignored'))
+}
+
 /** In force until the app exists. PID 1 of a container has no default signal handlers: signals would be lost. */
-const exitAtOnce = () => process.exit(0)
-for (const signal of SIGNALS) process.once(signal, exitAtOnce)
+const exitAtOnce = () => exit(0)
+const ignore = () => {}
+for (const signal of STOP_SIGNALS) process.once(signal, exitAtOnce)
+for (const signal of IGNORED_SIGNALS) process.on(signal, ignore)
 const config = configOrExit()
+// The rest of the process, diagnostic reports included, has no use for them.
+for (const name of secretNames()) delete process.env[name]
 // Imported late: loading takes most of the start time, and signals are handled meanwhile.
 const { createApp } = await import('./app.ts')
 const app = await createApp(config, {
@@ -60,17 +112,9 @@ const app = await createApp(config, {
 })
 for (const warning of config.warnings) app.log.warn({ setting: warning }, 'unknown setting')
 if (isTracedUnsafely()) app.log.warn('OpenTelemetry is loaded without otel.js and exports keys')
-
-closeWithGrace({ delay: config.drain.timeoutMs + STOP_MARGIN_MS, logger: false }, async ({ signal, err }) => {
-  if (err) app.log.fatal({ err }, 'stopping after an unexpected error')
-  else app.log.info({ signal }, 'stopping')
-  await app.stop()
-  app.log.info('stopped')
-  await otelPreload()
-    ?.shutdown()
-    .catch(() => {})
-})
-for (const signal of SIGNALS) process.off(signal, exitAtOnce)
+stopOnSignals(app, config)
+for (const signal of STOP_SIGNALS) process.off(signal, exitAtOnce)
+for (const signal of IGNORED_SIGNALS) process.off(signal, ignore)
 
 const addresses = await app.start().catch(async (err: Error) => {
   app.log.fatal({ err }, 'cannot listen')

@@ -14,7 +14,7 @@ interface Allowed {
 const base = ['lib', 'errors', 'events']
 
 export const ALLOWED_IMPORTS: Readonly<Record<string, Allowed>> = {
-  main: { values: ['config', 'app'] },
+  main: { values: ['config', 'app', 'lib'] },
   otel: { values: [] },
   app: {
     values: ['config', 'clients', 'http', 'availability', 'cache', 'upstream', 'redis', 'ops', ...base],

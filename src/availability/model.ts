@@ -31,10 +31,10 @@ export type Format = 'json' | 'xml'
 /** The states of a charging point, in the order of the reference. */
 export const COUNTS = ['available', 'occupied', 'reserved', 'unknown', 'outOfService'] as const
 
-/** The perPowerLevel rows of a connector; empty unless upstream sent an array. */
-export function rowsOf(connector: Connector): readonly unknown[] {
+/** The perPowerLevel rows of a connector, which are objects; empty unless upstream sent an array. */
+export function rowsOf(connector: Connector): readonly object[] {
   const rows = connector.availability.perPowerLevel
-  return Array.isArray(rows) ? rows : []
+  return Array.isArray(rows) ? rows.filter(isObject) : []
 }
 
 /** A row's power in kW; NaN, which is inside no range, unless it is a number. */

@@ -23,7 +23,8 @@ export const MAX_TYPE_LENGTH = 64
 
 const TYPE_NAME = new RegExp(`^[A-Za-z0-9]{1,${MAX_TYPE_LENGTH}}$`)
 const CONTROL_CHARACTER = /\p{Cc}/u
-const DECIMAL = /^(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/
+/** No two quantifiers of one class are adjacent, so that matching is linear. */
+const DECIMAL = /^(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?$/
 const ENCODED = /[%+\u0080-\u00ff]/
 const RAW_BYTE = /[\u0080-\u00ff]/g
 

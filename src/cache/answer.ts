@@ -5,7 +5,8 @@ import { UNFILTERED, filterAvailability, isUnfiltered, indexOf, variantKey } fro
 import { renderJson } from '../availability/json.ts'
 import type { Availability, Format } from '../availability/model.ts'
 import type { Filter } from '../availability/query.ts'
-import { renderXml } from '../availability/xml.ts'
+import { copyString } from '../lib/copy-string.ts'
+import { RenderingTooLargeError, renderXml } from '../availability/xml.ts'
 
 /** A response body, ready to be sent in one content coding. */
 export interface Rendering {
@@ -25,7 +26,8 @@ export interface Rendering {
 
 /** The result of a filter in one format; compressed from the first request for it on. */
 interface Variant {
-  readonly plain: Rendering
+  /** Null if it is larger than allowed. */
+  readonly plain: Rendering | null
   gzip: Rendering | null
 }
 
@@ -41,6 +43,9 @@ interface RenderCache {
  * bench/lib/stations.mjs. With a smaller maximum than there are variants, every other request would render again.
  */
 export const MAX_VARIANTS = 64
+
+/** Largest body that is made of an answer; a larger one is an error of upstream. A real station's takes a few KB. */
+export const MAX_RENDERING_BYTES = 4 * 2 ** 20
 
 /**
  * Memory besides the texts, in bytes (measured by bench/parts/memory.mjs, V8 on 64 bits): an entry with its places in map
@@ -68,11 +73,13 @@ export class Answer {
   readonly #powerFilter: PowerFilter
   #rendered: RenderCache | null = null
 
+  /** @throws RenderingTooLargeError */
   constructor(availability: Availability, powerFilter: PowerFilter = 'recount') {
     this.#powerFilter = powerFilter
     this.id = availability.chargingAvailability
     this.isEmpty = availability.connectors.length === 0
     this.#json = renderJson(availability)
+    if (Buffer.byteLength(this.#json) > MAX_RENDERING_BYTES) throw new RenderingTooLargeError()
     this.bytes = ENTRY_BYTES + stringBytes(this.id) + stringBytes(this.#json)
   }
 
@@ -86,9 +93,13 @@ export class Answer {
     return this.#json
   }
 
-  /** The filtered answer in this format; compressed if `gzip`. */
+  /**
+   * The filtered answer in this format; compressed if `gzip`.
+   * @throws RenderingTooLargeError
+   */
   render(filter: Filter, format: Format, gzip: boolean): Rendering {
     const variant = this.#variant(filter, format)
+    if (variant.plain === null) throw new RenderingTooLargeError()
     if (!gzip) return variant.plain
     variant.gzip ??= this.#compress(variant.plain)
     return variant.gzip
@@ -96,43 +107,46 @@ export class Answer {
 
   #variant(filter: Filter, format: Format): Variant {
     const rendered = (this.#rendered ??= { index: null, variants: new Map() })
-    const kept = isUnfiltered(filter) ? UNFILTERED : this.#variantKey(rendered, filter)
+    const unfiltered = isUnfiltered(filter)
+    const parsed = unfiltered || rendered.index !== null ? null : this.#parse()
+    const kept = unfiltered
+      ? UNFILTERED
+      : variantKey(this.#index(rendered, parsed), filter, this.#powerFilter)
     const key = format + kept
     const present = rendered.variants.get(key)
     if (present !== undefined) return present
-    const variant: Variant = { plain: identity(this.#write(filter, format, kept)), gzip: null }
-    this.#keep(rendered.variants, key, variant)
+    const text = this.#write(format, kept === UNFILTERED ? null : filter, parsed)
+    const variant: Variant = { plain: text === null ? null : identity(text), gzip: null }
+    this.#keep(rendered.variants, copyString(key), variant) // a key is made of many parts, which V8 would keep
     return variant
   }
 
-  #variantKey(rendered: RenderCache, filter: Filter): string {
-    return variantKey(this.#index(rendered), filter, this.#powerFilter)
-  }
-
-  #index(rendered: RenderCache): FilterIndex {
+  #index(rendered: RenderCache, parsed: Availability | null): FilterIndex {
     if (rendered.index === null) {
-      rendered.index = indexOf(this.#parse())
+      rendered.index = indexOf(parsed ?? this.#parse())
       this.#grow(indexBytes(rendered.index))
     }
     return rendered.index
   }
 
-  #write(filter: Filter, format: Format, kept: string): string {
-    if (format === 'json' && kept === UNFILTERED) return this.#json
-    const filtered =
-      kept === UNFILTERED ? this.#parse() : filterAvailability(this.#parse(), filter, this.#powerFilter)
-    const text = format === 'json' ? renderJson(filtered) : renderXml(filtered)
+  /** Null if the text is larger than allowed. */
+  #write(format: Format, filter: Filter | null, parsed: Availability | null): string | null {
+    if (format === 'json' && filter === null) return this.#json
+    const whole = parsed ?? this.#parse()
+    const filtered = filter === null ? whole : filterAvailability(whole, filter, this.#powerFilter)
+    const text = format === 'json' ? renderJson(filtered) : xmlOf(filtered)
+    if (text === null || Buffer.byteLength(text) > MAX_RENDERING_BYTES) return null
     return text === this.#json ? this.#json : text // no second copy for a bound that removes nothing
   }
 
   #keep(variants: Map<string, Variant>, key: string, variant: Variant): void {
-    for (const [oldest, { plain, gzip }] of variants) {
+    for (const [oldest, dropped] of variants) {
       if (variants.size < MAX_VARIANTS) break
       variants.delete(oldest)
-      this.#grow(-this.#variantBytes(plain) - (gzip === null ? 0 : gzipBytes(gzip)))
+      this.#grow(-this.#variantBytes(oldest, dropped))
     }
     variants.set(key, variant)
-    this.#grow(this.#variantBytes(variant.plain))
+    this.#grow(this.#variantBytes(key, variant))
   }
 
   #compress(plain: Rendering): Rendering {
@@ -144,8 +158,9 @@ export class Answer {
   }
 
   /** The unfiltered answer in JSON shares its text with the answer itself. */
-  #variantBytes({ body }: Rendering): number {
-    return VARIANT_BYTES + (body === this.#json ? 0 : stringBytes(body))
+  #variantBytes(key: string, { plain, gzip }: Variant): number {
+    const text = plain === null || plain.body === this.#json ? 0 : stringBytes(plain.body)
+    return VARIANT_BYTES + key.length + text + (gzip === null ? 0 : gzipBytes(gzip))
   }
 
   #parse(): Availability {
@@ -155,6 +170,15 @@ export class Answer {
   #grow(bytes: number): void {
     this.bytes += bytes
     this.onGrowth?.(this)
+  }
+}
+
+function xmlOf(availability: Availability): string | null {
+  try {
+    return renderXml(availability, MAX_RENDERING_BYTES)
+  } catch (error) {
+    if (error instanceof RenderingTooLargeError) return null
+    throw error
   }
 }
 

@@ -1,7 +1,9 @@
 import type { LoadOptions, Source } from '../source.ts'
-import { allowsStaleFallback, asServiceError, ServiceError } from '../errors.ts'
+import { allowsStaleFallback, asServiceError, ServiceError, TOO_MUCH_WAITS } from '../errors.ts'
 import type { Observer } from '../events.ts'
+import type { ByteBudget } from '../lib/byte-budget.ts'
 import type { Clock } from '../lib/clock.ts'
+import { copyString } from '../lib/copy-string.ts'
 import type { PowerFilter } from '../availability/filter.ts'
 import { Answer } from './answer.ts'
 import { EmptyDoubt } from './empty-doubt.ts'
@@ -39,6 +41,8 @@ export interface CacheDeps {
   readonly random: () => number
   /** A TTL for each station; null without a quota, where all have `ttlMs` (0 stores nothing but still coalesces). */
   readonly pacing: StationPacing | null
+  /** Bounds calls in flight and waiters together; no bound if absent. */
+  readonly waiting?: ByteBudget
   /** Null without a shared cache. */
   readonly shared?: Pick<SharedLoaderDeps, 'store' | 'observer'> | null
 }
@@ -46,13 +50,6 @@ export interface CacheDeps {
 type FoundDetails = Partial<Pick<LookupResult, 'wasExpired' | 'staleReason'>>
 /** Called when a lookup has to wait; the signal detaches this waiter alone. */
 type OnWait = () => AbortSignal
-
-/** Maximum waiters per station: far above any real load, so that only a flood for one cold station is limited. */
-export const MAX_WAITERS = 10_000
-const TOO_MANY_WAITERS = new ServiceError('UpstreamUnavailable', {
-  reason: 'too many callers wait for this station',
-  retryAfterMs: 1_000,
-})
 
 /**
  * One entry per station and at most one call per station in flight. A lookup's path: `get` (fresh) → `#lookupStale`
@@ -77,6 +74,8 @@ export class Cache {
       deadlineMs: options.flightTimeoutMs,
       after: (ms, callback) => deps.clock.after(ms, callback),
       timeoutError: () => new ServiceError('UpstreamTimeout', { reason: 'the call reached its deadline' }),
+      waiting: deps.waiting,
+      overloadError: () => TOO_MUCH_WAITS,
     })
     const negativeTtlMs = options.ttlMs === 0 ? 0 : options.emptyTtlMs
     this.#negative = new NegativeCache({ negativeTtlMs, clock: deps.clock })
@@ -131,7 +130,7 @@ export class Cache {
     const error = this.#negative.get(id)
     if (error !== null) return this.#staleOr(error, entry)
     if (entry !== null && this.#freshness.mayServeWhileRevalidating(entry)) {
-      if (this.#calls.inFlight(id) === undefined) this.#startCall(id, entry, true)
+      if (this.#calls.inFlight(id) === undefined && this.#calls.hasRoom) this.#startCall(id, entry, true)
       return this.#found('stale', entry)
     }
     return this.#wait(id, entry, onWait)
@@ -144,7 +143,6 @@ export class Cache {
     try {
       signal = onWait?.()
       const call = joined ?? this.#startCall(id, entry, false)
-      if (call.waiters >= MAX_WAITERS) throw TOO_MANY_WAITERS
       loaded = await this.#fetchOrSoftTimeout(call, entry, signal)
     } catch (error) {
       if (signal?.aborted !== true) return this.#staleOr(asServiceError(error), entry)
@@ -183,7 +181,7 @@ export class Cache {
       this.#load(id, { lowPriority, hasStale: entry !== null, isKnown }, version)
     const fetch = async () =>
       this.#keep(await (this.#shared?.load({ id, entry, lowPriority, load }) ?? load('')))
-    const call = this.#calls.start(id, fetch, (error) => {
+    const call = this.#calls.start(copyString(id), fetch, (error) => {
       this.#negative.record(id, asServiceError(error))
     })
     // Not in `fetch`: a call that outlived its deadline must not end the back-off of a later call.
@@ -232,7 +230,7 @@ export class Cache {
     this.#deps.observer.lookedUp(result, ageMs / 1000)
     if (this.#deps.pacing !== null) recordLookup(this.#deps.pacing, result, entry, ageMs)
     const { answer, doubt } = entry
-    const isStored = this.#options.ttlMs > 0
+    const isStored = result !== 'miss' || this.#store.peek(answer.id)?.answer === answer
     const isEmptyUnconfirmed = doubt !== null
     return { answer, result, ageMs, ttlMs, wasExpired, isStored, staleReason, isEmptyUnconfirmed }
   }

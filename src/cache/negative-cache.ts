@@ -82,7 +82,7 @@ export class NegativeCache {
     if (station === 'none') return
     const until = this.#options.clock.now() + this.ttlMsFor(id, error)
     const failures = station === 'back-off' ? this.#failures(id) + 1 : 0
-    this.#errors.set(copyString(id), { error, until, failures })
+    this.#errors.set(copyString(id), { error: withoutCause(error), until, failures })
   }
 
   clear(id: string): void {
@@ -92,4 +92,16 @@ export class NegativeCache {
   #failures(id: string): number {
     return this.#errors.peek(id)?.failures ?? 0
   }
+}
+
+/** What clients get of the error. Its cause may hold a connection's buffers, and was logged with the call itself. */
+function withoutCause(error: ServiceError): ServiceError {
+  if (error.cause === undefined) return error
+  const { code, message, detail, retryAfterMs, reason } = error
+  return new ServiceError(code, {
+    message,
+    detail,
+    ...(retryAfterMs !== undefined && { retryAfterMs }),
+    ...(reason !== undefined && { reason: copyString(reason) }),
+  })
 }

@@ -1,3 +1,5 @@
+import type { ByteBudget } from '../lib/byte-budget.ts'
+
 /**
  * At most one call per key in flight, shared by all callers of that key.
  *
@@ -14,7 +16,15 @@ export interface SingleFlightOptions {
   readonly after: (ms: number, callback: () => void) => () => void
   /** Creates the error that waiters get at the deadline. */
   readonly timeoutError: () => Error
+  /** Calls and waiters take from it; no bound if absent. */
+  readonly waiting?: ByteBudget | undefined
+  /** Creates the error for a call or a waiter that the budget has no room for. */
+  readonly overloadError?: () => Error
 }
+
+/** Heap of a call in flight with its connection, timers and copies, and of a waiter with its request (measured). */
+export const CALL_BYTES = 15_000
+export const WAITER_BYTES = 8_000
 
 export interface InFlightCall<T> {
   readonly result: Promise<T>
@@ -34,6 +44,11 @@ export class SingleFlight<T> {
     return this.#calls.size
   }
 
+  /** Whether the budget has room for another call. */
+  get hasRoom(): boolean {
+    return this.#options.waiting?.hasRoom(CALL_BYTES) ?? true
+  }
+
   /** The key's in-flight call, if there is one. */
   inFlight(key: string): InFlightCall<T> | undefined {
     return this.#calls.get(key)
@@ -42,9 +57,11 @@ export class SingleFlight<T> {
   /**
    * Starts a call. The caller has checked that none is in flight for the key. `onFailure` runs before the next call for
    * the key can start; it is not run for an error after the deadline.
+   * @throws the overload error; so does `wait`
    */
   start(key: string, run: () => Promise<T>, onFailure: (error: unknown) => void = () => {}): InFlightCall<T> {
     const { deadlineMs, after, timeoutError } = this.#options
+    const release = this.#take(CALL_BYTES)
     const { promise, resolve, reject } = withResolvers<T>()
     const call: InFlightCall<T> = { result: promise, waiters: 0 }
     this.#calls.set(key, call)
@@ -53,6 +70,7 @@ export class SingleFlight<T> {
       if (hasEnded) return
       hasEnded = true
       cancelDeadline()
+      release()
       if (this.#calls.get(key) === call) this.#calls.delete(key)
       settle()
     }
@@ -72,12 +90,22 @@ export class SingleFlight<T> {
 
   /** The result of the call; rejects with the signal's reason as soon as the signal aborts. */
   wait(call: InFlightCall<T>, signal?: AbortSignal): Promise<T> {
+    const release = this.#take(WAITER_BYTES)
     call.waiters++
     const leave = () => {
       call.waiters--
+      release()
     }
     const result = signal === undefined ? call.result : detachable(call.result, signal)
     return result.finally(leave)
+  }
+
+  /** Takes bytes of the budget and returns the function that releases them. */
+  #take(bytes: number): () => void {
+    const { waiting, overloadError } = this.#options
+    if (waiting === undefined) return () => {}
+    if (!waiting.tryTake(bytes)) throw overloadError?.()
+    return () => waiting.release(bytes)
   }
 }
 

@@ -41,12 +41,22 @@ export function loadConfig(environment: Environment, readFile: (path: string) =>
     readFile,
     problems,
   })
+  if (environment['NODE_TLS_REJECT_UNAUTHORIZED'] === '0') {
+    problems.push(
+      'NODE_TLS_REJECT_UNAUTHORIZED: expected to be unset, got 0, which sends the API key to anyone; use NODE_EXTRA_CA_CERTS',
+    )
+  }
   if (problems.length > 0) throw new ConfigError(problems)
   return deepFreeze({
     ...(values as Infer<typeof SETTINGS>),
     effective: effective(environment),
     warnings: unknownSettings(environment),
   })
+}
+
+/** The names of the settings whose values are secret. */
+export function secretNames(): string[] {
+  return settingsIn(SETTINGS).flatMap(({ name, mask }) => (mask === undefined ? [] : [name]))
 }
 
 function readTree(tree: SettingTree, deps: SecretDeps): unknown {

@@ -42,6 +42,9 @@ export function resolveSecret<T>(
   return parsed === null ? null : { value: parsed }
 }
 
+/** A file of a folder, from the root or from the current directory. */
+const PATH = /^(?:\.{0,2}[/\\]|[A-Za-z]:\\)[\w.-]{1,64}(?:[/\\][\w.-]{1,64})*$/
+
 interface FileCheck {
   readonly readFile: (path: string) => string
   readonly validate: (content: string) => string | null
@@ -53,8 +56,8 @@ function validateFile(path: string, { readFile, validate, expected }: FileCheck)
     return validate(readFile(path))
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? 'an error'
-    // A path without a slash may be a secret that was put into the wrong variable.
-    return `expected ${expected}, got ${code} for ${/[/\\]/.test(path) ? quote(path) : 'a name without a slash'}`
+    // Another text may be a secret that was put into the wrong variable: base64 contains slashes.
+    return `expected ${expected}, got ${code} for ${PATH.test(path) ? quote(path) : 'a text that is no absolute path'}`
   }
 }
 

@@ -62,8 +62,8 @@ export const SETTINGS = {
   redis: optional('REDIS_URL', redisUrl, 'redis://127.0.0.1:6379',
     'Redis or Valkey through which replicas share answers, in-flight calls, limits and quota. While it is not reachable, each replica works on its own.'),
   public: {
-    host: setting('HOST', types.host, '0.0.0.0',
-      'Address of the public listener.'),
+    host: setting('HOST', types.host, '::',
+      'Address of the public listener; `::` is every IPv6 and IPv4 address, or every IPv4 address if the machine has no IPv6.'),
     port: setting('PORT', types.port, '8080',
       'Port of the public listener.'),
     corsOrigins: setting('CORS_ORIGINS', types.origins, '*',

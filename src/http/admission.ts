@@ -4,6 +4,8 @@ import { LRUCache } from 'lru-cache'
 import { ServiceError } from '../errors.ts'
 import type { Observer } from '../events.ts'
 import type { Clock } from '../lib/clock.ts'
+import { copyString } from '../lib/copy-string.ts'
+import { clientAddresses } from './forwarded-for.ts'
 import type { RawQuery } from './request-context.ts'
 
 export interface AdmissionOptions {
@@ -132,14 +134,18 @@ async function createAddressKey(): Promise<KeyOf> {
 
   return (request) => {
     const address = addressOf(request)
-    if (!isIPv6(address)) return address
+    if (!isIPv6(address)) return copyString(address) // a slice of a header would keep all of it
     let network = networks.get(address)
-    if (network === undefined) networks.set(address, (network = networkOf(address)))
+    if (network === undefined) networks.set(copyString(address), (network = networkOf(address)))
     return network
   }
 }
 
 /** The client's address; the connection's own if a trusted proxy forwarded an invalid one. */
-function addressOf({ ip, socket }: FastifyRequest): string {
+function addressOf(request: FastifyRequest): string {
+  const { headers, socket } = request.raw
+  const forwarded = headers['x-forwarded-for']
+  if (typeof forwarded === 'string') headers['x-forwarded-for'] = clientAddresses(forwarded)
+  const { ip } = request // read after the ports are removed
   return isIP(ip) === 0 ? (socket.remoteAddress ?? '') : ip
 }

@@ -5,6 +5,8 @@ import type { Query } from '../availability/query.ts'
 import type { Rendering } from '../cache/answer.ts'
 import type { LookupResult } from '../cache/cache.ts'
 import { invalidParameter, ServiceError } from '../errors.ts'
+import { isLastResponse } from '../lib/connections.ts'
+import { Turns } from '../lib/turns.ts'
 import type { Admit } from './admission.ts'
 import { abortOnDisconnect } from './client-disconnect.ts'
 import type { CacheGet } from './concurrency-limit.ts'
@@ -36,6 +38,8 @@ export interface RouteDeps {
   /** Null: every client is admitted. */
   readonly admit: Admit | null
   readonly cacheGet: CacheGet
+  /** The call in flight for a station, undefined without one. */
+  readonly inFlight: (id: string) => unknown
   readonly logRequest: LogRequest
 }
 
@@ -48,7 +52,8 @@ const MAX_CACHED_FILTERS = 5_000
  * continuation of a promise only if the cache returned one.
  */
 export function availabilityRoute(app: FastifyInstance, options: RouteOptions, deps: RouteDeps): void {
-  const { admit, cacheGet } = deps
+  const { admit, cacheGet, inFlight } = deps
+  const turns = new Turns()
   const queries = new QueryCache(MAX_CACHED_FILTERS)
   const send = createResponder(options, deps.logRequest)
 
@@ -60,9 +65,13 @@ export function availabilityRoute(app: FastifyInstance, options: RouteOptions, d
     const query = queries.read(request.query.raw)
     request.station = query.id
     request.result = 'error' // until the lookup has a result
-    const found = cacheGet(query.id, () => abortOnDisconnect(reply), request.rateLimitKey, request.client)
+    const onWait = () => {
+      request.result = inFlight(query.id) === undefined ? 'miss' : 'coalesced' // if the client leaves
+      return abortOnDisconnect(reply)
+    }
+    const found = cacheGet(query.id, onWait, request.rateLimitKey, request.client)
     return found instanceof Promise
-      ? found.then((result) => send(request, reply, { result, query, format }))
+      ? turns.wait(found).then((result) => send(request, reply, { result, query, format }))
       : send(request, reply, { result: found, query, format })
   })
 }
@@ -90,7 +99,7 @@ function createResponder({ corsOrigins, isDraining }: RouteOptions, logRequest: 
     const { headers } = request.raw
     request.result = result.result
     const fields = commonFields(result, request.trackingId, corsFor(headers.origin))
-    if (isDraining()) fields.push('connection', 'close')
+    if (isDraining() && isLastResponse(reply.raw)) fields.push('connection', 'close')
     const rendering = renderingFor(headers, found) // before hijack, so that an error of it gets a response
     writeRendering(headers, reply.hijack().raw, { rendering, format, fields })
     logRequest(request, reply)

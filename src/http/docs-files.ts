@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { promisify } from 'node:util'
-import { gunzip, gzip } from 'node:zlib'
+import { gzip } from 'node:zlib'
 import type { Extension } from '../lib/static-page.ts'
 import { MIME_TYPES } from '../lib/static-page.ts'
 
@@ -14,17 +14,22 @@ export interface EncodedFile {
   readonly etag: string
 }
 
-/** A file of the API reference. */
-export interface DocsFile {
-  readonly path: string
+export type Coding = 'gzip' | 'identity'
+
+/** A file in both codings, each made once and shared by all responses: per request it would be memory and CPU. */
+export interface SharedFile {
   readonly type: string
-  /** Read on the first request and kept compressed. */
-  readonly read: (coding: 'gzip' | 'identity') => Promise<EncodedFile>
+  /** Made on the first request and kept. */
+  readonly read: (coding: Coding) => Promise<EncodedFile>
+}
+
+/** A file of the API reference. */
+export interface DocsFile extends SharedFile {
+  readonly path: string
 }
 
 const DIRECTORY = new URL('./docs/', import.meta.url)
 const compress = promisify<Buffer, { level: number }, Buffer>(gzip)
-const decompress = promisify<Buffer, Buffer>(gunzip)
 
 /** All files of the page, each with its own path: no directory is served. */
 export const DOCS_FILES: readonly DocsFile[] = [
@@ -43,25 +48,29 @@ function swaggerUi(name: string): string | URL {
 }
 
 function file(path: string, extension: Extension, location: () => string | URL): DocsFile {
-  let compressed: Promise<EncodedFile> | null = null
+  return { path, ...sharedFile(MIME_TYPES[extension], () => readFile(location())) }
+}
+
+export function sharedFile(type: string, load: () => Promise<Buffer>): SharedFile {
+  let encoded: Promise<Record<Coding, EncodedFile>> | null = null
   return {
-    path,
-    type: MIME_TYPES[extension],
+    type,
     async read(coding) {
-      compressed ??= readCompressed(location()).catch((error: unknown) => {
-        compressed = null // the next request tries again
+      encoded ??= encode(load).catch((error: unknown) => {
+        encoded = null // the next request tries again
         throw error
       })
-      const { body, etag } = await compressed
-      if (coding === 'gzip') return { body, etag: `${etag.slice(0, -1)}-gzip"` }
-      return { body: await decompress(body), etag }
+      return (await encoded)[coding]
     },
   }
 }
 
-/** The compressed file, with the entity tag of the uncompressed one. */
-async function readCompressed(location: string | URL): Promise<EncodedFile> {
-  const plain = await readFile(location)
-  const hash = createHash('sha256').update(plain).digest('base64url').slice(0, 22)
-  return { body: await compress(plain, { level: 9 }), etag: `"${hash}"` }
+async function encode(load: () => Promise<Buffer>): Promise<Record<Coding, EncodedFile>> {
+  const body = await load()
+  const hash = createHash('sha256').update(body).digest('base64url').slice(0, 22)
+  const compressed = await compress(body, { level: 9 })
+  return {
+    identity: { body, etag: `"${hash}"` },
+    gzip: { body: compressed, etag: `"${hash}-gzip"` },
+  }
 }

@@ -1,6 +1,6 @@
-import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import type { Clock } from '../lib/clock.ts'
+import { connectionsIn } from '../lib/http-server.ts'
 
 export interface DrainOptions {
   /** How long requests are still answered, not ready and with `Connection: close`, before the listener closes. */
@@ -18,46 +18,38 @@ const CLOSE_IDLE_INTERVAL_MS = 50
  * at least this much time, whatever the delay, for a response with `Connection: close`.
  */
 const GRACE_MS = 250
+/** The age from which on a connection without a byte is closed: the request of a younger one may be in the kernel. */
+const UNUSED_MS = 1_000
 
 /**
  * Closes a server without losing a request: requests in flight complete, and connections are closed as they become
- * idle. Without that, a keep-alive client would delay the close for over a minute. Must be called before the server
- * listens, because it tracks every connection.
+ * idle. Without that, a keep-alive client would delay the close for over a minute.
  */
 export function createDrain(app: FastifyInstance): Drain {
   const { server } = app
-  const connections = new Set<Socket>()
-  server.on('connection', (socket: Socket) => {
-    connections.add(socket)
-    socket.once('close', () => connections.delete(socket))
-  })
-  const closeIdle = () => {
-    server.closeIdleConnections()
-    for (const socket of connections) if (isUnused(socket)) socket.destroy()
-  }
+  const connections = connectionsIn(server)
 
   return async ({ delayMs, timeoutMs }, clock) => {
     let closed = false
+    connections.drain()
     const cancelTimeout = clock.after(timeoutMs, () => {
       closed = true
       server.closeAllConnections()
     })
-    const graceMs = [...connections].every(isUnused) ? 0 : GRACE_MS
+    const graceMs = connections.allUnused ? 0 : GRACE_MS
     await new Promise<void>((resolve) => {
       clock.after(Math.min(Math.max(delayMs, graceMs), timeoutMs), resolve)
     })
-    const closeIdleUntilClosed = () => {
-      closeIdle()
-      if (!closed) clock.after(CLOSE_IDLE_INTERVAL_MS, closeIdleUntilClosed)
+    const closeIdle = () => {
+      // After the poll phase, which reads what has arrived since the timer was due.
+      setImmediate(() => connections.closeIdle(UNUSED_MS))
+      if (!closed) clock.after(CLOSE_IDLE_INTERVAL_MS, closeIdle)
     }
-    closeIdleUntilClosed()
+    closeIdle()
+    // Before the framework's own close, after which it adds `Connection: close` to every response, the last or not.
+    await new Promise<void>((resolve) => server.close(() => resolve()))
     await app.close()
     closed = true
     cancelTimeout()
   }
-}
-
-/** A connection on which a client or load balancer has sent nothing yet: Node does not count it as idle. */
-function isUnused({ bytesRead }: Socket): boolean {
-  return bytesRead === 0
 }

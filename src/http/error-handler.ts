@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { ServiceError } from '../errors.ts'
 import { asServiceError, malformedRequest } from '../errors.ts'
 import type { Observer } from '../events.ts'
+import { isLastResponse } from '../lib/connections.ts'
 import { isAvailabilityPath } from './availability-route.ts'
 import { ClientDisconnectedError } from './client-disconnect.ts'
 import type { AddressDetail } from './client-address.ts'
@@ -41,7 +42,7 @@ export function createErrorHandler(
     })
     const { origin } = requestHeaders
     const { headers, body } = renderErrorResponse(error, { target, trackingId, origin }, corsOrigins)
-    if (isDraining()) headers['connection'] = 'close'
+    if (isDraining() && isLastResponse(reply.raw)) headers['connection'] = 'close'
     reply.code(error.status).headers(headers).send(body)
   }
 }

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
-import { malformedRequest, ServiceError } from '../errors.ts'
+import { malformedRequest, ServiceError, TOO_MUCH_WAITS } from '../errors.ts'
 import type { Access, Observer } from '../events.ts'
 import type { AddressDetail } from './client-address.ts'
 import { describeAddress } from './client-address.ts'
@@ -21,6 +21,8 @@ export interface ProtocolErrorHandlers {
   readonly onConnect: (request: IncomingMessage, socket: Socket) => void
   /** For Fastify's `frameworkErrors`. */
   readonly onUndecodableUrl: (request: IncomingMessage, response: ServerResponse) => void
+  /** For a request that would have to wait behind others of its connection while too much waits already. */
+  readonly onOverload: (request: IncomingMessage, response: ServerResponse) => void
 }
 
 export interface ProtocolErrorOptions {
@@ -54,26 +56,28 @@ export function createProtocolErrorHandlers(
     socket.end(`HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? ''}\r\n${lines.join('')}\r\n${body}`)
   }
 
+  const respondTo = (request: IncomingMessage, response: ServerResponse, error: ServiceError) => {
+    const { headers, body } = respond(error, rawRequestOf(request))
+    response.writeHead(error.status, headers).end(body)
+  }
+
   return {
     onClientError(error, socket) {
-      if (error.code === 'ECONNRESET') socket.destroy()
-      else
-        afterResponses(socket, () =>
-          respondOn(socket, serviceErrorOf(error), {
-            ...parseRawRequest(error),
-            address: socket.remoteAddress,
-          }),
-        )
+      // A browser opens connections in advance: it would take a 408 for the response to its next request.
+      const isSilent = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && socket.bytesRead === 0
+      const { remoteAddress: address } = socket
+      const rawRequest = () => ({ ...parseRawRequest(error), address })
+      if (error.code === 'ECONNRESET' || isSilent) socket.destroy()
+      else afterResponses(socket, () => respondOn(socket, serviceErrorOf(error), rawRequest()))
     },
     onConnect(request, socket) {
       socket.on('error', () => socket.destroy()) // Node has removed its own listener from the socket
       respondOn(socket, new ServiceError('MethodNotAllowed'), rawRequestOf(request))
     },
     onUndecodableUrl(request, response) {
-      const error = malformedRequest('The target of the request cannot be decoded')
-      const { headers, body } = respond(error, rawRequestOf(request))
-      response.writeHead(error.status, headers).end(body)
+      respondTo(request, response, malformedRequest('The target of the request cannot be decoded'))
     },
+    onOverload: (request, response) => respondTo(request, response, TOO_MUCH_WAITS),
   }
 }
 
@@ -133,6 +137,8 @@ function rawRequestOf({ method = '', url = '', headers, socket }: IncomingMessag
 /** The headers that an error response depends on; no others are read from an invalid request. */
 const PARSED_HEADERS = ['origin', 'tracking-id'] as const
 const END_OF_HEAD = '\r\n\r\n'
+/** The server's limit for a head; what lies beyond is not read. */
+const MAX_HEAD_LENGTH = 16_384
 
 /**
  * Method, target and headers of a request that the parser rejected, so that its error response has the right format and
@@ -144,11 +150,20 @@ export function parseRawRequest({ rawPacket, bytesParsed = 0 }: ParserError): Ra
   const searchFrom = bytesParsed - END_OF_HEAD.length - 1
   const previousEnd = searchFrom >= 0 ? text.lastIndexOf(END_OF_HEAD, searchFrom) : -1
   const start = previousEnd === -1 ? 0 : previousEnd + END_OF_HEAD.length
-  const [head = ''] = text.slice(start).split(END_OF_HEAD, 1)
+  const [head = ''] = text.slice(start, start + MAX_HEAD_LENGTH).split(END_OF_HEAD, 1)
   const [, method = '', target = ''] = /^([A-Z]{1,32}) (\S+)/.exec(head) ?? []
   const headers = PARSED_HEADERS.flatMap((name) => {
-    const value = new RegExp(`^${name}:[ \\t]*([^\\r\\n]*?)[ \\t]*\\r?$`, 'im').exec(head)?.[1]
-    return value === undefined ? [] : [[name, value] as const]
+    const value = headerValue(head, name)
+    return value === null ? [] : [[name, value] as const]
   })
   return { method, target, headers: Object.fromEntries(headers) }
+}
+
+/** The value of a header, null without one. Native searches only: a pattern with blanks around the value is quadratic. */
+function headerValue(head: string, name: string): string | null {
+  const field = `\n${name}:`
+  const at = head.toLowerCase().indexOf(field)
+  if (at === -1) return null
+  const end = head.indexOf('\n', at + 1)
+  return head.slice(at + field.length, end === -1 ? undefined : end).trim()
 }

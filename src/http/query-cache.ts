@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import type { Filter, Query } from '../availability/query.ts'
 import { MAX_ID_LENGTH, parseQuery } from '../availability/query.ts'
+import { copyString } from '../lib/copy-string.ts'
 
 /** A station id that needs no parsing: nothing in it is encoded, and it is not too long. */
 const STATION = new RegExp(`(?:^|&)chargingAvailability=([A-Za-z0-9_-]{1,${MAX_ID_LENGTH}})(?=&|$)`)
@@ -31,8 +32,9 @@ export class QueryCache {
 
   #parse(raw: string, rest: string): Filter {
     const { types, minPowerKW, maxPowerKW } = parseQuery(raw)
-    const filter = { types, minPowerKW, maxPowerKW }
-    if (rest.length <= MAX_CACHED_LENGTH) this.#filters.set(rest, filter)
+    if (rest.length > MAX_CACHED_LENGTH) return { types, minPowerKW, maxPowerKW }
+    const filter = { types: types && new Set([...types].map(copyString)), minPowerKW, maxPowerKW }
+    this.#filters.set(copyString(rest), filter)
     return filter
   }
 }

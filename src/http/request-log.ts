@@ -5,16 +5,15 @@ import { clientAddress } from './client-address.ts'
 import { traceIdOf } from './request-context.ts'
 import { loggedPath } from './request-target.ts'
 
-/** Reports a response to the observer, when its headers have been sent. */
-export type LogRequest = (request: FastifyRequest, reply: FastifyReply) => void
+/** Reports a response to the observer, when its headers have been sent; or the status in place of one. */
+export type LogRequest = (request: FastifyRequest, reply: FastifyReply, status?: number) => void
 
 export function createRequestLogger(
   observer: Pick<Observer, 'requestAnswered' | 'accessLogged'>,
   { accessLog, addressDetail }: { readonly accessLog: boolean; readonly addressDetail: AddressDetail },
 ): LogRequest {
-  return (request, reply) => {
+  return (request, reply, status = reply.raw.statusCode) => {
     const { format, result } = request
-    const { statusCode: status } = reply.raw
     const ms = performance.now() - request.startedAt
     observer.requestAnswered(format, status, result, ms / 1000)
     if (!accessLog) return

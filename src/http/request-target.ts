@@ -1,8 +1,9 @@
 /** Parts of a request target, as text: nothing here is decoded or trusted. */
 
-/** The target in origin form; of an absolute one (RFC 9112, 3.2.2) only path and query are used. */
+/** The target in origin form, without a fragment; of an absolute one (RFC 9112, 3.2.2) only path and query are used. */
 export function originForm(target: string): string {
-  const path = target.replace(/^https?:\/\/[^/?#]*/i, '')
+  const fragment = target.indexOf('#')
+  const path = (fragment === -1 ? target : target.slice(0, fragment)).replace(/^https?:\/\/[^/?#]*/i, '')
   return path.startsWith('/') ? path : `/${path}`
 }
 

@@ -6,7 +6,11 @@ import fastify from 'fastify'
 import type { Cache } from '../cache/cache.ts'
 import { ServiceError } from '../errors.ts'
 import type { Observer } from '../events.ts'
+import { CLIENT_LEFT } from '../events.ts'
+import type { ByteBudget } from '../lib/byte-budget.ts'
+import { isLastResponse } from '../lib/connections.ts'
 import { NO_SCHEMA_COMPILERS } from '../lib/fastify-options.ts'
+import { httpServer } from '../lib/http-server.ts'
 import type { AdmissionDeps, AdmissionOptions } from './admission.ts'
 import { createAdmission } from './admission.ts'
 import { availabilityRoute, isAvailabilityPath } from './availability-route.ts'
@@ -40,6 +44,8 @@ export interface PublicServerOptions extends AdmissionOptions, ServiceRoutesOpti
 export interface PublicServerDeps extends AdmissionDeps {
   readonly cache: Pick<Cache, 'get' | 'inFlight'>
   readonly observer: Observer
+  /** What requests that wait behind others may take; no bound if absent. */
+  readonly waiting?: ByteBudget
 }
 
 /** The public listener. Every response has the documented shape and the CORS headers. */
@@ -47,8 +53,8 @@ export async function createPublicServer(
   options: PublicServerOptions,
   deps: PublicServerDeps,
 ): Promise<FastifyInstance> {
-  const { observer } = deps
-  const app = createFastify(options, createProtocolErrorHandlers(options, observer))
+  const { cache, observer } = deps
+  const app = createFastify(options, createProtocolErrorHandlers(options, observer), deps.waiting ?? null)
   decorateRequests(app)
   const sendError = createErrorHandler(options, observer)
   const logRequest = createRequestLogger(observer, options)
@@ -56,25 +62,22 @@ export async function createPublicServer(
   const cacheGet = limitConcurrency(options.maxInFlight, deps)
 
   await app.register(async (scope) => {
-    availabilityRoute(scope, options, { admit, cacheGet, logRequest })
+    availabilityRoute(scope, options, { admit, cacheGet, inFlight: (id) => cache.inFlight(id), logRequest })
     scope.setErrorHandler((thrown, request, reply) => {
+      const hasLeft = thrown instanceof ClientDisconnectedError
+      if (!hasLeft && request.result !== 'none') request.result = 'error'
       sendError(thrown, request, reply)
-      if (!(thrown instanceof ClientDisconnectedError)) logRequest(request, reply)
+      logRequest(request, reply, hasLeft ? CLIENT_LEFT : reply.raw.statusCode)
     })
   })
   await app.register(async (scope) => registerOtherRoutes(scope, options, { sendError, logRequest }))
   return app
 }
 
-/** Limits the time for a whole request and for its headers, so that slow senders cannot hold connections. */
-const REQUEST_TIMEOUT_MS = 30_000
-const HEADERS_TIMEOUT_MS = 10_000
-/** Longer than load balancers keep idle connections (usually 60 s), so that they are the ones who close. */
-const KEEP_ALIVE_TIMEOUT_MS = 72_000
-
 function createFastify(
   { trustedProxies }: PublicServerOptions,
-  { onClientError, onConnect, onUndecodableUrl }: ProtocolErrorHandlers,
+  { onClientError, onConnect, onUndecodableUrl, onOverload }: ProtocolErrorHandlers,
+  waiting: ByteBudget | null,
 ): FastifyInstance {
   const app = fastify({
     ...NO_SCHEMA_COMPILERS,
@@ -83,13 +86,7 @@ function createFastify(
     bodyLimit: 1024,
     exposeHeadRoutes: false,
     return503OnClosing: false,
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
-    http: {
-      headersTimeout: HEADERS_TIMEOUT_MS,
-      connectionsCheckingInterval: 5_000,
-      requireHostHeader: false,
-    },
+    serverFactory: httpServer({ waiting, onOverload }),
     // A format of any length that the parser accepts is an unknown format (400), not an unknown route (404).
     routerOptions: { maxParamLength: 65_536, querystringParser: (raw) => ({ raw }) },
     rewriteUrl: ({ url = '/' }) => originForm(url),
@@ -99,7 +96,6 @@ function createFastify(
     },
   })
   app.server.on('connect', (request, socket: Socket) => onConnect(request, socket))
-  app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
   return app
 }
 
@@ -121,7 +117,7 @@ async function registerOtherRoutes(
   scope.setErrorHandler(sendError)
   scope.addHook('onRequest', (request, reply, done) => {
     initRequest(request)
-    if (options.isDraining()) reply.header('connection', 'close')
+    validateRequest(request.raw, reply.raw) // preflights too
     reply.headers({
       'tracking-id': request.trackingId,
       'x-content-type-options': 'nosniff',
@@ -129,10 +125,13 @@ async function registerOtherRoutes(
     })
     done()
   })
+  scope.addHook('onSend', (_request, reply, _payload, done) => {
+    if (options.isDraining() && isLastResponse(reply.raw)) reply.header('connection', 'close')
+    done()
+  })
   await scope.register(cors, corsOptions(options.corsOrigins))
   await scope.register(compress, { encodings: ['gzip'], customTypes: COMPRESSIBLE })
-  scope.addHook('onRequest', (request, reply, done) => {
-    validateRequest(request.raw, reply.raw)
+  scope.addHook('onRequest', (request, _reply, done) => {
     // Not in the handler, which runs only after a body has been read and parsed.
     if (request.is404) throw new ServiceError(isKnownPath(request.url) ? 'MethodNotAllowed' : 'NotFound')
     done()

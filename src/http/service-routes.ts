@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { selfOnlyCsp } from '../lib/static-page.ts'
-import type { DocsFile } from './docs-files.ts'
-import { DOCS_FILES } from './docs-files.ts'
+import type { SharedFile } from './docs-files.ts'
+import { DOCS_FILES, sharedFile } from './docs-files.ts'
 import { pathOf } from './request-target.ts'
 import { matchesEtag, wantsGzip } from './response-headers.ts'
 
@@ -25,13 +25,14 @@ export function isServicePath(target: string, { docs }: Pick<ServiceRoutesOption
 export function serviceRoutes(app: FastifyInstance, { openapi, docs }: ServiceRoutesOptions): void {
   app.get('/healthz', { exposeHeadRoute: true }, async () => ({ status: 'ok' }))
 
-  app.get('/openapi.yaml', { exposeHeadRoute: true }, async (_request, reply) =>
-    reply.type('application/yaml; charset=utf-8').send(openapi),
+  const document = sharedFile('application/yaml; charset=utf-8', async () => Buffer.from(openapi))
+  app.get('/openapi.yaml', { exposeHeadRoute: true }, async (request, reply) =>
+    sendFile(request, reply, document, { 'cache-control': 'no-cache' }),
   )
 
   if (!docs) return
   for (const file of DOCS_FILES) {
-    app.get(file.path, async (request, reply) => sendFile(request, reply, file))
+    app.get(file.path, async (request, reply) => sendFile(request, reply, file, DOCS_HEADERS))
   }
 }
 
@@ -47,10 +48,15 @@ const DOCS_HEADERS = {
 /** Files are available in both codings, whatever their size. */
 const ANY_SIZE = Number.POSITIVE_INFINITY
 
-async function sendFile({ headers }: FastifyRequest, reply: FastifyReply, { type, read }: DocsFile) {
+async function sendFile(
+  { headers }: FastifyRequest,
+  reply: FastifyReply,
+  { type, read }: SharedFile,
+  fields: Record<string, string>,
+) {
   const coding = wantsGzip(headers['accept-encoding'], ANY_SIZE) ? 'gzip' : 'identity'
   const { body, etag } = await read(coding)
-  reply.headers({ ...DOCS_HEADERS, etag })
+  reply.headers({ ...fields, etag })
   if (matchesEtag(headers['if-none-match'], etag)) return reply.code(304).send()
   if (coding === 'gzip') reply.header('content-encoding', 'gzip')
   return reply.type(type).send(body)

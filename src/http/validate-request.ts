@@ -1,16 +1,25 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { malformedRequest } from '../errors.ts'
+import { malformedRequest, ServiceError } from '../errors.ts'
+
+/** Node's own default. It would drop what lies beyond, and `Host` and the body's length with it. */
+export const MAX_HEADERS = 2_000
 
 /**
  * Checks that apply to every request. No request body is ever read: the connection of a request that has one is closed
- * after its response, so that the body cannot be parsed as another request.
- * @throws ServiceError InvalidParameter
+ * after its response, so that the body cannot be parsed as another request. So is that of a request with an `Upgrade`,
+ * because the parser takes what follows it for another protocol.
+ * @throws ServiceError InvalidParameter, HeadersTooLarge
  */
 export function validateRequest(request: IncomingMessage, response: ServerResponse): void {
+  const { headers, rawHeaders, httpVersion } = request
   const withBody = hasBody(request)
-  if (withBody) response.shouldKeepAlive = false
-  const hosts = countHeader(request.rawHeaders, 'host')
-  if (hosts > 1 || (hosts === 0 && request.httpVersion !== '1.0')) {
+  if (withBody || headers.upgrade !== undefined) response.shouldKeepAlive = false
+  if (rawHeaders.length > 2 * MAX_HEADERS)
+    throw new ServiceError('HeadersTooLarge', { reason: 'too many headers' })
+  if (httpVersion !== '1.1' && httpVersion !== '1.0')
+    throw malformedRequest('The version of HTTP must be 1.0 or 1.1')
+  const hosts = countHeader(rawHeaders, 'host')
+  if (hosts > 1 || (hosts === 0 && httpVersion !== '1.0')) {
     throw malformedRequest('Exactly one Host header is required') // RFC 9112, 3.2; Node accepts two
   }
   if (withBody && request.method === 'GET') throw malformedRequest('A GET request must not have a body')

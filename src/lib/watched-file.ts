@@ -1,6 +1,5 @@
-import { readFileSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import type { Clock } from './clock.ts'
+import { readSmallFile } from './small-file.ts'
 
 /** Interval of reading. Kubernetes replaces secrets by swapping a symlink, which file watchers miss. */
 export const READ_EVERY_MS = 5_000
@@ -24,21 +23,21 @@ export interface WatchedFile<T> {
 }
 
 /**
- * The parsed content of a file that is read again every few seconds, so that a secret can be rotated at run time.
+ * The parsed content of a small file that is read again every few seconds, so that a secret can be rotated at run time.
  * @throws Error when the first read or parse fails; the message does not repeat the content
  */
 export function watchFile<T>(
   file: string,
   { parse, isSame, onChange, onError, onRecovered, clock }: WatchOptions<T>,
 ): WatchedFile<T> {
-  let value = parse(readFileSync(file, 'utf8'))
+  let value = parse(readSmallFile(file))
   let lastError: string | null = null
   let stopped = false
   let cancel: (() => void) | null = null
 
-  const reload = async () => {
+  const reload = () => {
     try {
-      const next = parse(await readFile(file, 'utf8'))
+      const next = parse(readSmallFile(file))
       if (lastError !== null) onRecovered?.()
       lastError = null
       if (!isSame(next, value)) {
@@ -53,7 +52,7 @@ export function watchFile<T>(
     schedule()
   }
   const schedule = () => {
-    if (!stopped) cancel = clock.after(READ_EVERY_MS, () => void reload())
+    if (!stopped) cancel = clock.after(READ_EVERY_MS, reload)
   }
   schedule()
   return {

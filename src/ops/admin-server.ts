@@ -1,7 +1,9 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply } from 'fastify'
 import fastify from 'fastify'
+import { asServiceError, malformedRequest, ServiceError } from '../errors.ts'
 import type { CircuitState } from '../events.ts'
 import { NO_SCHEMA_COMPILERS } from '../lib/fastify-options.ts'
+import { httpServer } from '../lib/http-server.ts'
 import type { Health } from './health.ts'
 import type { Metrics } from './metrics/metrics.ts'
 import type { StatusRouteDeps } from './status/status-routes.ts'
@@ -14,9 +16,22 @@ export interface AdminServerDeps extends StatusRouteDeps {
   readonly circuit: () => CircuitState
 }
 
+const INVALID_HTTP = 'HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n'
+
 /** The admin listener: probes, metrics and the status page. It serves no availability. */
 export function createAdminServer({ health, metrics, circuit, ...status }: AdminServerDeps): FastifyInstance {
-  const app = fastify({ ...NO_SCHEMA_COMPILERS, logger: false, bodyLimit: 1024, return503OnClosing: false })
+  const app = fastify({
+    ...NO_SCHEMA_COMPILERS,
+    logger: false,
+    bodyLimit: 1024,
+    return503OnClosing: false,
+    serverFactory: httpServer({ waiting: null, onOverload: () => {} }),
+    clientErrorHandler: (error, socket) => {
+      const isSilent = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && socket.bytesRead === 0
+      if (isSilent || !socket.writable) socket.destroy()
+      else socket.end(INVALID_HTTP)
+    },
+  })
 
   app.get('/livez', async () => ({ status: 'ok' }))
 
@@ -28,6 +43,24 @@ export function createAdminServer({ health, metrics, circuit, ...status }: Admin
 
   statusRoutes(app, status)
 
-  app.setNotFoundHandler((_request, reply) => reply.code(404).send({ status: 'not found' }))
+  app.addHook('onSend', (_request, reply, _payload, done) => {
+    reply.header('x-content-type-options', 'nosniff')
+    done()
+  })
+  app.setNotFoundHandler((_request, reply) => sendError(reply, new ServiceError('NotFound')))
+  app.setErrorHandler((thrown, _request, reply) => {
+    const { statusCode } = thrown as { statusCode?: number }
+    const isClientError = statusCode !== undefined && statusCode >= 400 && statusCode < 500
+    return sendError(
+      reply,
+      isClientError ? malformedRequest('The request is not valid') : asServiceError(thrown),
+    )
+  })
   return app
+}
+
+/** The shape of the public listener's errors. */
+function sendError(reply: FastifyReply, { code, message, detail, status }: ServiceError): FastifyReply {
+  const body = { message, detailedError: { code, message: detail }, httpStatusCode: String(status) }
+  return reply.code(status).send(body)
 }

@@ -57,7 +57,10 @@ function modelled(one: Availability): Node[] {
 function member([key, value]: [string, unknown]): Node[] {
   const name = key.replaceAll('ï', '_').replace(/^1/, '_1')
   if (Array.isArray(value)) {
-    if (key === 'perPowerLevel') return value.map((row): Node => ['perPowerLevel', member(['power', row])])
+    if (key === 'perPowerLevel') {
+      const rows = value.filter((row) => typeof row === 'object' && row !== null && !Array.isArray(row))
+      return rows.map((row): Node => ['perPowerLevel', member(['power', row])])
+    }
     return [[name, content(value.flatMap((item) => member(['item', item])))]]
   }
   if (typeof value === 'object' && value !== null)
@@ -141,7 +144,7 @@ await t.test('renderXml writes the XML body', async (t) => {
     )
   })
 
-  await t.test('odd rows and odd perPowerLevels are well-formed', async (t) => {
+  await t.test('rows that are no objects are omitted, and odd perPowerLevels are well-formed', async (t) => {
     const stations = [[null, 7, 'x', [1], {}], null, 'none', 3, { powerKW: 22 }].map((perPowerLevel) =>
       station('1', { type: 'A', availability: { perPowerLevel } }),
     )

@@ -259,7 +259,8 @@ await t.test('bytes covers all that an answer keeps in memory', async (t) => {
           const renderings = [...kept.values()].flat().map((one) => textBytes(one, answer.json))
           const expected =
             base +
-            kept.size * overheadOf(availability) +
+            kept.size * (overheadOf(availability) - 'json'.length) +
+            [...kept.keys()].reduce((sum, key) => sum + key.length - ' '.length, 0) +
             (filtered ? indexOverheadOf(availability) : 0) +
             renderings.reduce((sum, bytes) => sum + bytes, 0)
           if (answer.bytes !== expected) throw new Error(`${answer.bytes} bytes, recounted ${expected}`)
@@ -280,7 +281,7 @@ function gzipOverhead(): number {
   return answer.bytes - before - length
 }
 
-/** The overhead of a variant: the unfiltered JSON has no text of its own. */
+/** The overhead of a variant with its key, `json`: the unfiltered JSON has no text of its own. */
 function overheadOf(availability: Availability): number {
   const answer = new Answer(availability)
   const before = answer.bytes
@@ -293,7 +294,9 @@ function indexOverheadOf(availability: Availability): number {
   const answer = new Answer(availability)
   const before = answer.bytes
   const rendering = answer.render(from(0), 'xml', false)
-  return answer.bytes - before - overheadOf(availability) - textBytes(rendering, answer.json)
+  const key = `xml${variantKey(indexOf(availability), from(0))}`
+  const variant = overheadOf(availability) - 'json'.length + key.length
+  return answer.bytes - before - variant - textBytes(rendering, answer.json)
 }
 
 /** The bytes of a rendering's text; with its overhead if compressed. */

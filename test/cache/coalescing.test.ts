@@ -1,12 +1,13 @@
 import t from 'tap'
 import type { CacheOptions } from '../../src/cache/cache.ts'
-import { MAX_WAITERS } from '../../src/cache/cache.ts'
+import { CALL_BYTES, WAITER_BYTES } from '../../src/cache/single-flight.ts'
 import { settled } from '../support/clock.ts'
 import {
   coalesced,
   FRESH,
   hit,
   lookup,
+  MAX_WAITERS,
   miss,
   outcomesOf,
   repeat,
@@ -133,18 +134,15 @@ await t.test('one call per station is in flight', async (t) => {
   })
 })
 
-await t.test('the number of waiters per station is limited', async (t) => {
-  await t.test(`waiter ${MAX_WAITERS + 1} gets a 503 until another waiter disconnects`, async (t) => {
+await t.test('waiters and calls of all stations together are limited', async (t) => {
+  await t.test(`a lookup without room gets a 503 until a waiter disconnects`, async (t) => {
     const ctx = setup()
     const [first, ...others] = await waiters(ctx, MAX_WAITERS - 1)
     const last = startLookup(ctx)
     t.strictSame(await lookup(ctx), { error: 'UpstreamUnavailable' })
+    t.strictSame(await lookup(ctx, 'b'), { error: 'UpstreamUnavailable' }, 'of another station too')
     const error = await Promise.resolve(ctx.cache.get('a')).catch((error: unknown) => error)
     t.match(error, { code: 'UpstreamUnavailable', retryAfterMs: 1_000 })
-
-    const elsewhere = startLookup(ctx, 'b')
-    ctx.source.last.answer()
-    t.strictSame(await elsewhere.outcome, miss(2), 'other stations are not limited')
 
     first?.disconnect()
     await settled()
@@ -154,8 +152,36 @@ await t.test('the number of waiters per station is limited', async (t) => {
     const outcomes = await outcomesOf([...others, last, another])
     t.strictSame(new Set(outcomes.map((outcome) => JSON.stringify(outcome))).size, 1)
     t.strictSame(outcomes[0], coalesced(1))
-    t.equal(ctx.source.calls.length, 2)
-    t.equal(ctx.events.filter(({ result }) => result === 'error').length, 3)
+    t.equal(ctx.source.calls.length, 1, 'no call is made for a station without room')
+    t.equal(ctx.events.filter(({ result }) => result === 'error').length, 4)
+    const after = startLookup(ctx, 'c')
+    ctx.source.last.answer()
+    t.strictSame(await after.outcome, miss(2), 'what has ended makes room')
+  })
+
+  await t.test('calls whose clients have gone still count', async (t) => {
+    const ctx = setup()
+    const most = Math.floor((MAX_WAITERS * WAITER_BYTES) / CALL_BYTES)
+    for (let i = 0; i < most; i++) {
+      const gone = startLookup(ctx, `cold-${i}`)
+      await settled()
+      gone.disconnect()
+      await gone.outcome
+    }
+    t.strictSame(await lookup(ctx), { error: 'UpstreamUnavailable' })
+  })
+
+  await t.test('without room, a stale answer is served without a refresh', async (t) => {
+    const ctx = await setupAged(FRESH + 1)
+    await waiters(ctx)
+    t.match(await lookup(ctx), { result: 'stale' })
+    const others = Array.from({ length: MAX_WAITERS }, () => startLookup(ctx, 'b'))
+    await settled()
+    const calls = ctx.source.calls.length
+    await ctx.clock.advance(TIMES.flightTimeoutMs - 1)
+    t.match(await lookup(ctx), { result: 'stale' })
+    t.equal(ctx.source.calls.length, calls)
+    t.equal(others.length, MAX_WAITERS)
   })
 
   await t.test('a lookup over the limit gets the stale entry if there is one', async (t) => {

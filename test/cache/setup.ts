@@ -1,8 +1,10 @@
 import type { CacheDeps, CacheOptions, LookupResult } from '../../src/cache/cache.ts'
-import { Cache, MAX_WAITERS } from '../../src/cache/cache.ts'
+import { Cache } from '../../src/cache/cache.ts'
+import { CALL_BYTES, WAITER_BYTES } from '../../src/cache/single-flight.ts'
 import type { ErrorCode } from '../../src/errors.ts'
 import { ServiceError } from '../../src/errors.ts'
 import type { AnswerChange, CacheResult } from '../../src/events.ts'
+import { ByteBudget } from '../../src/lib/byte-budget.ts'
 import type { StationPacing } from '../../src/cache/station-pacing.ts'
 import { UNPACED } from '../../src/cache/entry-store.ts'
 import { MIN_SERVED_FOR_STALE } from '../../src/cache/station-pacing.ts'
@@ -24,6 +26,10 @@ export const TIMES = {
 export const FRESH = TIMES.ttlMs
 export const REVALIDATING = TIMES.ttlMs + TIMES.staleWhileRevalidateMs
 export const USABLE = TIMES.ttlMs + TIMES.staleIfErrorMs
+
+/** Waiters that have room beside one call. */
+export const MAX_WAITERS = 1_000
+const WAITING_BYTES = CALL_BYTES + MAX_WAITERS * WAITER_BYTES
 
 const ROOMY = { maxEntries: 1_000, maxBytes: 10_000_000 }
 
@@ -71,6 +77,7 @@ export function setup(options: Partial<CacheOptions> = {}, deps: SetupDeps = {})
     clock,
     random,
     shared,
+    waiting: new ByteBudget(WAITING_BYTES),
     pacing: deps.isPaced === true ? fixedPacing(() => extendedTtlMs ?? settings.ttlMs) : null,
     observer: {
       lookedUp: (result, ageSeconds) => void events.push({ result, ageSeconds }),

@@ -30,7 +30,7 @@ const DEFAULTS: Record<string, string | null> = {
   CACHE_MAX_BYTES: '256MB',
   POWER_FILTER: 'recount',
   REDIS_URL: null,
-  HOST: '0.0.0.0',
+  HOST: '::',
   PORT: '8080',
   CORS_ORIGINS: '*',
   DOCS: 'true',

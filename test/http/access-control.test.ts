@@ -338,6 +338,25 @@ await t.test('X-Forwarded-For', async (t) => {
     t.notOk(await areOne(network, first, second))
   })
 
+  await t.test('a port behind an address is ignored, also behind that of a trusted proxy', async (t) => {
+    const pairs = [
+      ['203.0.113.7:51234', '203.0.113.7:51235'],
+      ['[2001:db8::1]:443', '2001:db8::1'],
+      ['203.0.113.7:51234, 10.0.0.9:4711', '203.0.113.7'],
+    ] as const
+    const same = pairs.map(([one, other]) =>
+      areOne(network, { from, forwarded: one }, { from, forwarded: other }),
+    )
+    t.strictSame(await Promise.all(same), [true, true, true])
+    t.notOk(
+      await areOne(
+        network,
+        { from, forwarded: '203.0.113.7:51234' },
+        { from, forwarded: '203.0.113.8:51234' },
+      ),
+    )
+  })
+
   await t.test('the header is read from the right up to the first untrusted address', async (t) => {
     const spoofed = await areOne(
       network,

@@ -27,7 +27,7 @@ await t.test(
   },
 )
 
-await t.test('a disconnected client is neither reported as an error nor as answered', async (t) => {
+await t.test('a disconnected client is no error and is counted as 499 with its result', async (t) => {
   const reported: unknown[] = []
   const { app } = await createTestServer(
     t,
@@ -42,7 +42,7 @@ await t.test('a disconnected client is neither reported as an error nor as answe
       },
       listener: {
         requestFailed: (failure: RequestFailure) => void reported.push(failure),
-        requestAnswered: (...details) => void reported.push(details),
+        requestAnswered: (...details) => void reported.push(details.slice(0, 3)),
       },
     },
   )
@@ -55,5 +55,5 @@ await t.test('a disconnected client is neither reported as an error nor as answe
   await new Promise((resolve) => setImmediate(resolve))
   controller.abort()
   await t.rejects(response)
-  t.strictSame(reported, [])
+  t.strictSame(reported, [['json', 499, 'miss']])
 })

@@ -6,17 +6,19 @@ import fastify from 'fastify'
 import type { Test } from 'tap'
 import t from 'tap'
 import { createDrain } from '../../src/http/drain.ts'
+import { httpServer } from '../../src/lib/http-server.ts'
 import { TestClock } from '../support/clock.ts'
 import { until } from '../support/until.ts'
 
 /** A server with a route that answers when `release` is called, and its drain on a test clock. */
-async function setup(t: Test) {
-  const app = fastify()
+async function setup(t: Test, large = Buffer.alloc(0)) {
+  const app = fastify({ serverFactory: httpServer({ waiting: null, onOverload: () => {} }) })
   let release = () => {}
   const released = new Promise<void>((resolve) => {
     release = resolve
   })
   app.get('/', async () => 'ok')
+  app.get('/large', async () => large)
   let slowRequests = 0
   app.get('/slow', async () => {
     slowRequests++
@@ -80,16 +82,52 @@ await t.test('a used keep-alive connection extends the delay to 250 ms and is th
   await drained
 })
 
-await t.test('a connection that has sent nothing does not delay the drain', async (t) => {
+await t.test('a connection that has sent nothing is closed when it is a second old', async (t) => {
   const { port, clock, start, connections } = await setup(t)
   const socket = connect(port, '127.0.0.1')
+  const openedAt = performance.now()
   socket.on('error', () => {})
   await until('the server has accepted it', async () => (await connections()) === 1)
   const closed = once(socket, 'close')
-  const drained = start({ delayMs: 0, timeoutMs: 1_000 })
-  await clock.advance(0)
+  let isClosed = false
+  void closed.then(() => (isClosed = true))
+  const drained = start({ delayMs: 0, timeoutMs: 60_000 })
+  await until('it is closed', async () => (await clock.advance(50), isClosed))
+  const ageMs = performance.now() - openedAt
+  t.ok(ageMs > 900 && ageMs < 3_000, `${ageMs} ms`)
   await drained
-  await closed
+})
+
+await t.test('a request that a silent connection sends during the drain is answered', async (t) => {
+  const { port, clock, start, connections } = await setup(t)
+  const socket = connect(port, '127.0.0.1')
+  let received = ''
+  socket.setEncoding('latin1').on('data', (text: string) => (received += text))
+  await until('the server has accepted it', async () => (await connections()) === 1)
+  const drained = start({ delayMs: 0, timeoutMs: 60_000 })
+  await clock.advance(500)
+  socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+  await until('it is answered', async () => (await clock.advance(1), received.includes('200 OK')))
+  await clock.advance(100)
+  await drained
+})
+
+await t.test('a client that reads slowly gets all bytes', async (t) => {
+  const { app, port, clock, start } = await setup(t, Buffer.alloc(5_000_000))
+  const socket = connect(port, '127.0.0.1')
+  let bytes = 0
+  socket.pause().on('data', (chunk: Buffer) => (bytes += chunk.length))
+  socket.write('GET /large HTTP/1.1\r\nHost: a\r\n\r\n')
+  await until('the response is written', async () => app.server.listening && socket.bytesWritten > 0)
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  const drained = start({ delayMs: 0, timeoutMs: 60_000 })
+  await clock.advance(5_000)
+  const ended = once(socket, 'close')
+  socket.resume()
+  await until('the connection is closed', async () => (await clock.advance(50), socket.closed))
+  await ended
+  t.ok(bytes > 5_000_000, `${bytes} bytes`)
+  await drained
 })
 
 await t.test('a request in flight completes before the drain does', async (t) => {

@@ -3,11 +3,15 @@ import { runInNewContext } from 'node:vm'
 import * as fc from 'fast-check'
 import t from 'tap'
 import { parseQuery } from '../../src/availability/query.ts'
+import { Answer } from '../../src/cache/answer.ts'
 import { NegativeCache } from '../../src/cache/negative-cache.ts'
 import { ServiceError } from '../../src/errors.ts'
+import { createAdmission } from '../../src/http/admission.ts'
+import { QueryCache } from '../../src/http/query-cache.ts'
 import { RecentErrors } from '../../src/ops/status/recent-errors.ts'
 import { copyString } from '../../src/lib/copy-string.ts'
 import { TestClock } from '../support/clock.ts'
+import { referenceStation } from '../support/stations.ts'
 
 setFlagsFromString('--expose-gc')
 const collect = runInNewContext('gc') as () => void
@@ -71,4 +75,56 @@ await t.test('recent errors keep no request and no long text alive', async (t) =
   })
   t.equal(errors.failures.count, COUNT)
   t.ok(bytes < MAX_BYTES, `${bytes} bytes`)
+})
+
+await t.test('the negative cache keeps no cause alive', async (t) => {
+  const negativeCache = new NegativeCache({ negativeTtlMs: 60_000, clock: new TestClock() })
+  const bytes = heapOf(COUNT, (i) => {
+    const cause = Object.assign(new Error('not HTTP'), { data: longText(i) })
+    negativeCache.record(
+      `id-${i}`,
+      new ServiceError('UpstreamFailed', { reason: longText(i).slice(0, 50), cause }),
+    )
+  })
+  t.match(negativeCache.get('id-7'), { code: 'UpstreamFailed', reason: /^7-x+$/ })
+  t.ok(bytes < MAX_BYTES, `${bytes} bytes`)
+})
+
+await t.test('remembered filters keep no request alive', async (t) => {
+  const queries = new QueryCache(COUNT)
+  const bytes = heapOf(COUNT, (i) => {
+    const target = `${longText(i)}?chargingAvailability=a&connectorSet=IEC62196Type2Outlet${i}`
+    queries.read(target.slice(target.indexOf('?') + 1))
+  })
+  t.ok(bytes < MAX_BYTES, `${bytes} bytes`)
+})
+
+await t.test('the windows of clients keep no X-Forwarded-For header alive', async (t) => {
+  const options = { perSecond: 100_000, maxInFlight: 0 }
+  const deps = {
+    clients: null,
+    clock: new TestClock(),
+    observer: { clientIdentified: () => {}, clientLimited: () => {} },
+  }
+  const admit = await createAdmission(options, deps)
+  const bytes = heapOf(COUNT, (i) => {
+    const address =
+      i % 2 === 0 ? `192.100.${100 + (i >> 8)}.${100 + (i & 127)}` : `2001:db8:1111:${i}:3333::1`
+    const header = `${longText(i)},${address}`
+    const raw = { headers: {}, socket: {} }
+    admit?.({ raw, ip: header.slice(header.indexOf(',') + 1) } as unknown as Parameters<typeof admit>[0])
+  })
+  t.ok(bytes < MAX_BYTES, `${bytes} bytes`)
+})
+
+await t.test('the bytes of an answer include the keys of its variants', async (t) => {
+  const reference = referenceStation('a')
+  const [connector] = reference.connectors
+  const wide = { ...reference, connectors: Array.from({ length: 2_000 }, () => connector as never) }
+  const answer = new Answer(wide)
+  const filter = (minPowerKW: number) => ({ types: null, minPowerKW, maxPowerKW: null })
+  answer.render(filter(1), 'json', false)
+  const before = answer.bytes
+  answer.render(filter(1), 'xml', false)
+  t.ok(answer.bytes - before > 2_000, `${answer.bytes - before} bytes for a key of 2,000 characters`)
 })

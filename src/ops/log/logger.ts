@@ -7,8 +7,7 @@ export interface LoggerOptions {
   readonly level: string
   /** The current secrets; read for every line, because keys are reloaded at run time. */
   readonly secrets: () => readonly string[]
-  /** Standard output when absent. */
-  readonly destination?: DestinationStream
+  readonly destination: DestinationStream
 }
 
 /** Shorter secrets are not redacted, because they occur in ordinary words. */
@@ -27,7 +26,7 @@ export function createLogger({ version, level, secrets, destination }: LoggerOpt
     },
     hooks: { streamWrite: (line: string) => redact(line, secrets()) },
   }
-  return destination === undefined ? pino(options) : pino(options, destination)
+  return pino(options, destination)
 }
 
 /** Replaces every spelling of the secrets with `[redacted]`. */

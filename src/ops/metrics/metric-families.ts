@@ -30,6 +30,11 @@ export function metricFamilies(recorder: MetricsRecorder, gauges: Gauges, build:
     ...upstreamFamilies(recorder, gauges),
     ...quotaFamilies(gauges),
     keyFileFamily(recorder),
+    counter(
+      'evproxy_log_lines_dropped_total',
+      'Log lines that the destination of the log did not take.',
+      () => single(recorder.logLinesDropped),
+    ),
     gauge('evproxy_build_info', 'Versions of the service and of Node.js; the value is always 1.', () => [
       [{ version: build.version, node_version: build.nodeVersion }, 1],
     ]),
@@ -40,7 +45,7 @@ function requestFamilies({ requests, requestSeconds }: MetricsRecorder): Family[
   return [
     counter(
       'evproxy_requests_total',
-      'Responses sent on the public listener, by requested format and status.',
+      'Responses sent on the public listener, by requested format and status; 499 for a client that left before.',
       () => [...requests.counts].map(([key, value]) => [formatAndStatusOf(key), value]),
     ),
     histogram(

@@ -46,6 +46,7 @@ export class MetricsRecorder {
   readonly answerChanges = new LabelledCounter(ANSWER_CHANGES)
   evictions = 0
   unconfirmedEmpties = 0
+  logLinesDropped = 0
 
   readonly observer: Partial<Observer> = {
     requestAnswered: (format, status, result, seconds) => {
@@ -74,6 +75,9 @@ export class MetricsRecorder {
     answerCompared: (change) => this.answerChanges.add(change),
     upstreamHeldBack: (by) => this.heldBack.add(by),
     keyFileChecked: (file, isValid) => this.validKeyFiles.set(file, isValid ? 1 : 0),
+    logLinesDropped: (lines) => {
+      this.logLinesDropped += lines
+    },
     sharedCacheLookedUp: (result) => this.sharedLookups.add(result),
     upstreamAnswered: (outcome, seconds) => {
       this.attempts.add(outcome)

@@ -8,8 +8,8 @@ import type { MetricsRecorder } from './metrics-recorder.ts'
 
 export interface Metrics {
   readonly contentType: string
-  /** The current values in the Prometheus text format. */
-  readonly render: () => Promise<string>
+  /** The current values in the Prometheus text format. Scrapes that come together share one rendering. */
+  readonly render: () => Promise<Buffer>
 }
 
 type Value = MetricValue<string> & { readonly metricName?: string }
@@ -19,7 +19,15 @@ export function createMetrics(recorder: MetricsRecorder, gauges: Gauges, build: 
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
   for (const family of metricFamilies(recorder, gauges, build)) registry.registerMetric(asMetric(family))
-  return { contentType: registry.contentType, render: () => registry.metrics() }
+  let rendering: Promise<Buffer> | null = null
+  const render = async () => {
+    try {
+      return Buffer.from(await registry.metrics())
+    } finally {
+      rendering = null
+    }
+  }
+  return { contentType: registry.contentType, render: () => (rendering ??= render()) }
 }
 
 /** A metric whose values are read at a scrape. prom-client's own histogram cannot be set to values counted elsewhere. */

@@ -18,7 +18,9 @@ await t.test('a client that is removed and added again is counted from zero', as
   const { render } = createMetrics(recorder, gauges, { version: '1', nodeVersion: '1' })
   for (const name of ['web', 'old', null]) observer.clientIdentified?.(name)
   observer.clientsChanged?.(['web'])
-  const samples = [...(await render()).matchAll(/^evproxy_client_requests_total\{client="(\w+)"\} (\d+)$/gm)]
+  const samples = [
+    ...(await render()).toString().matchAll(/^evproxy_client_requests_total\{client="(\w+)"\} (\d+)$/gm),
+  ]
   t.strictSame(Object.fromEntries(samples.map(([, client, count]) => [client, count])), {
     none: '1',
     old: '0',

@@ -1,0 +1,164 @@
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { ByteBudget } from './byte-budget.ts'
+
+/** Requests of one connection that may be in progress. Node parses all requests of a packet at once, up to 2,000. */
+export const MAX_REQUESTS_PER_CONNECTION = 100
+/** Heap of a request that waits behind another of its connection, with its response and the framework's objects. */
+export const PIPELINED_REQUEST_BYTES = 10_000
+/**
+ * A client that closes its side so soon after its request has only ended its input (`shutdown`) and reads the response.
+ * Later it has given up: both arrive as the same packet.
+ */
+export const HALF_CLOSE_MS = 100
+
+interface Connection {
+  /** Responses that are due, in the order of their requests. */
+  readonly due: Set<ServerResponse>
+  /** The response to the newest request. */
+  last: ServerResponse | null
+  readonly acceptedAt: number
+  requestedAt: number
+  /** `bytesRead` of the socket when its last response had been sent; 0 before the first request. */
+  bytesWhenIdle: number
+  /** Bytes of the budget that its requests have taken. */
+  waitingBytes: number
+  /** No further request of this connection is handled. */
+  isStopped: boolean
+}
+
+export interface ConnectionsDeps {
+  /** Requests that wait behind another of their connection take from it. */
+  readonly waiting: ByteBudget | null
+  /** Responds to a request for which the budget has no room. */
+  readonly onOverload: (request: IncomingMessage, response: ServerResponse) => void
+}
+
+type Internals = Socket & { parser?: { onIncoming: () => number } | null }
+const dropRequest = () => 0
+
+const connectionOf = new WeakMap<Socket, Connection>()
+
+/** Whether no later request of its connection is known: only its last response may close a connection. */
+export function isLastResponse(response: ServerResponse): boolean {
+  const connection = connectionOf.get(response.req.socket)
+  return connection === undefined || connection.last === response
+}
+
+/** The open connections of a server, and the bounds of each. */
+export class Connections {
+  readonly #open = new Map<Socket, Connection>()
+  readonly #deps: ConnectionsDeps
+  #isDraining = false
+
+  constructor(deps: ConnectionsDeps) {
+    this.#deps = deps
+  }
+
+  /** Whether every connection has been silent so far. */
+  get allUnused(): boolean {
+    return [...this.#open.keys()].every(isUnused)
+  }
+
+  /** From now on all requests of a packet are known before the first is handled, so that only the last one closes. */
+  drain(): void {
+    this.#isDraining = true
+  }
+
+  readonly onConnection = (socket: Socket): void => {
+    const connection: Connection = {
+      due: new Set(),
+      last: null,
+      acceptedAt: performance.now(),
+      requestedAt: 0,
+      bytesWhenIdle: 0,
+      waitingBytes: 0,
+      isStopped: false,
+    }
+    this.#open.set(socket, connection)
+    connectionOf.set(socket, connection)
+    socket.once('close', () => this.#onClose(socket, connection))
+    socket.once('end', () => {
+      const sinceMs = performance.now() - connection.requestedAt
+      if (connection.due.size > 0 && sinceMs > HALF_CLOSE_MS) socket.destroy()
+    })
+  }
+
+  /** The listener of `request`, with the bounds in front of the handler. */
+  limit(handler: RequestListener): RequestListener {
+    return (request, response) => {
+      const connection = connectionOf.get(request.socket)
+      if (connection === undefined || this.#admit(connection, request, response)) {
+        if (this.#isDraining) setImmediate(handler, request, response)
+        else handler(request, response)
+      }
+    }
+  }
+
+  /**
+   * Closes connections on which nothing is due: the last byte of the last response has left, and nothing of another
+   * request has come. A silent connection may have its request still in the kernel, so it gets `unusedMs` of time.
+   */
+  closeIdle(unusedMs: number): void {
+    const now = performance.now()
+    for (const [socket, { due, acceptedAt, bytesWhenIdle }] of this.#open) {
+      if (due.size > 0 || socket.writableLength > 0 || socket.bytesRead > bytesWhenIdle) continue
+      if (!isUnused(socket) || now - acceptedAt >= unusedMs) socket.destroy()
+    }
+  }
+
+  /** Ends connections whose client has not read for `ms` what is sent to it. */
+  endUnread(ms: number): void {
+    for (const [socket, { due }] of this.#open) {
+      if (due.size > 0 && socket.writableLength > 0 && socket.timeout !== ms) socket.setTimeout(ms)
+    }
+  }
+
+  #admit(connection: Connection, request: IncomingMessage, response: ServerResponse): boolean {
+    const { due } = connection
+    connection.requestedAt = performance.now()
+    connection.last = response
+    due.add(response)
+    response.once('close', () => this.#onResponseClose(request.socket, connection, response))
+    if (due.size === 1) return true
+    const hasRoom = this.#deps.waiting?.tryTake(PIPELINED_REQUEST_BYTES) ?? true
+    if (hasRoom) connection.waitingBytes += PIPELINED_REQUEST_BYTES
+    if (!hasRoom || due.size >= MAX_REQUESTS_PER_CONNECTION) stop(request.socket, connection, response)
+    if (!hasRoom) this.#deps.onOverload(request, response)
+    return hasRoom
+  }
+
+  #onResponseClose(socket: Socket, connection: Connection, response: ServerResponse): void {
+    connection.due.delete(response)
+    if (connection.waitingBytes > 0) this.#release(connection, PIPELINED_REQUEST_BYTES)
+    if (connection.due.size > 0) return
+    connection.bytesWhenIdle = socket.bytesRead
+    connection.last = null
+  }
+
+  /** Node closes the response that is being sent; those behind it would never know that their client has gone. */
+  #onClose(socket: Socket, connection: Connection): void {
+    this.#open.delete(socket)
+    this.#release(connection, connection.waitingBytes)
+    for (const response of connection.due) if (response.socket === null) response.emit('close')
+  }
+
+  #release(connection: Connection, bytes: number): void {
+    connection.waitingBytes -= bytes
+    this.#deps.waiting?.release(bytes)
+  }
+}
+
+/** The response becomes the last of its connection: what the parser finds behind it is dropped as it is found. */
+function stop(socket: Socket, connection: Connection, response: ServerResponse): void {
+  if (connection.isStopped) return
+  connection.isStopped = true
+  response.shouldKeepAlive = false
+  const { parser } = socket as Internals
+  if (parser) parser.onIncoming = dropRequest
+}
+
+/** A connection on which a client or load balancer has sent nothing yet. */
+export function isUnused({ bytesRead }: Socket): boolean {
+  return bytesRead === 0
+}

@@ -1,0 +1,61 @@
+import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http'
+import { createServer } from 'node:http'
+import type { FastifyServerFactory } from 'fastify'
+import type { ByteBudget } from './byte-budget.ts'
+import { Connections } from './connections.ts'
+
+export interface HttpServerOptions {
+  /** Null without a bound over what waits. */
+  readonly waiting: ByteBudget | null
+  readonly onOverload: (request: IncomingMessage, response: ServerResponse) => void
+}
+
+/** Limits the time for a whole request and for its headers, so that slow senders cannot hold connections. */
+const REQUEST_TIMEOUT_MS = 30_000
+const HEADERS_TIMEOUT_MS = 10_000
+/** Longer than load balancers keep idle connections (usually 60 s), so that they are the ones who close. */
+const KEEP_ALIVE_TIMEOUT_MS = 72_000
+/** How often Node looks for requests over their time. */
+const CHECK_INTERVAL_MS = 5_000
+/** A client that reads nothing of its response for so long loses its connection. */
+const UNREAD_TIMEOUT_MS = 60_000
+
+const connectionsOf = new WeakMap<Server, Connections>()
+
+/** The connections of a server of `httpServer`. */
+export function connectionsIn(server: Server): Connections {
+  const connections = connectionsOf.get(server)
+  if (connections === undefined) throw new Error('the server was not created by httpServer')
+  return connections
+}
+
+/**
+ * The server of a listener, with the time limits and the bounds that both listeners have. As a factory of Fastify, which
+ * then opens one server for `localhost` and not a second, bare one for its other address.
+ */
+export function httpServer(options: HttpServerOptions): FastifyServerFactory {
+  return (handler) => createLimitedServer(handler, options)
+}
+
+function createLimitedServer(handler: RequestListener, options: HttpServerOptions): Server {
+  const connections = new Connections(options)
+  const limited = connections.limit(handler)
+  const server = createServer({
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+    connectionsCheckingInterval: CHECK_INTERVAL_MS,
+    requireHostHeader: false,
+  })
+  server.on('request', limited)
+  server.on('checkExpectation', limited)
+  server.on('connection', connections.onConnection)
+  server.maxHeadersCount = 0 // validated, as headers beyond a maximum are dropped without a trace
+  ;(server as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true
+  server.closeIdleConnections = () => connections.closeIdle(Number.POSITIVE_INFINITY)
+  connectionsOf.set(server, connections)
+  const checking = setInterval(() => connections.endUnread(UNREAD_TIMEOUT_MS), CHECK_INTERVAL_MS)
+  checking.unref()
+  server.once('close', () => clearInterval(checking))
+  return server
+}

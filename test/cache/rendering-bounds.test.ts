@@ -1,0 +1,126 @@
+import t from 'tap'
+import { decodeAvailability } from '../../src/availability/decode.ts'
+import type { Format } from '../../src/availability/model.ts'
+import { renderXml } from '../../src/availability/xml.ts'
+import { Answer, MAX_RENDERING_BYTES } from '../../src/cache/answer.ts'
+import { NO_FILTER } from '../support/arbitraries.ts'
+import { station } from '../support/stations.ts'
+
+const MIB = 2 ** 20
+
+/** A body of a megabyte that repeats a piece in an undocumented member, or as the rows of a connector. */
+function bodyOf(piece: string, member: 'note' | 'perPowerLevel'): string {
+  const list = `[${Array.from({ length: Math.floor((MIB - 300) / (piece.length + 1)) }, () => piece).join(',')}]`
+  const rows = member === 'perPowerLevel' ? list : '[]'
+  const connector = `{"type":"T","availability":{"perPowerLevel":${rows}}}`
+  return `{"chargingAvailability":"a","connectors":[${connector}]${member === 'note' ? `,"note":${list}` : ''}}`
+}
+
+type Result = 'ok' | 'UpstreamFailed'
+
+function resultOf(action: () => unknown): Result {
+  try {
+    action()
+    return 'ok'
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'UpstreamFailed') throw error
+    return 'UpstreamFailed'
+  }
+}
+
+/** CPU time, because other processes of the machine would count in the time that passes. */
+function cpuMs(action: () => void): number {
+  const before = process.cpuUsage().user
+  action()
+  return (process.cpuUsage().user - before) / 1_000
+}
+
+const PIECES = [
+  '1',
+  '1e20',
+  '{}',
+  '[]',
+  '[[]]',
+  '"&"',
+  '""',
+  `"${'&'.repeat(1_000)}"`,
+  '{"powerKW":1}',
+  'null',
+]
+/** 50 ms on an idle core (bench); more where other work shares the core's caches. */
+const MAX_MS = 250
+
+await t.test('no body of a megabyte takes long, or makes a rendering over 4 MiB', async (t) => {
+  const cases = PIECES.flatMap((piece) =>
+    (['note', 'perPowerLevel'] as const).map((member) => [piece, member] as const),
+  )
+  const problems = cases.flatMap(([piece, member]) => {
+    const text = bodyOf(piece, member)
+    let most = 0
+    const attempt = () => {
+      const answer = new Answer(decodeAvailability(text, 'a'))
+      for (const format of ['json', 'xml'] as const) {
+        resultOf(() => (most = Math.max(most, answer.render(NO_FILTER, format, false).length)))
+      }
+    }
+    const ms = Math.min(
+      cpuMs(() => resultOf(attempt)),
+      cpuMs(() => resultOf(attempt)),
+    )
+    return ms < MAX_MS && most <= MAX_RENDERING_BYTES
+      ? []
+      : [`${piece.slice(0, 9)} ${member}: ${ms} ms, ${most} bytes`]
+  })
+  t.strictSame(problems, [])
+})
+
+await t.test(
+  'a rendering of 4 MiB is served and a longer one is UpstreamFailed, in both formats',
+  async (t) => {
+    const overhead = (format: Format, note: string) =>
+      new Answer({ ...station('a'), note }).render(NO_FILTER, format, false).length - note.length
+    const results = (['json', 'xml'] as const).map((format) =>
+      [-1, 0, 1].map((more) => {
+        const note = 'x'.repeat(MAX_RENDERING_BYTES - overhead(format, 'x') + more)
+        return resultOf(() => new Answer({ ...station('a'), note }).render(NO_FILTER, format, false))
+      }),
+    )
+    const expected = ['ok', 'ok', 'UpstreamFailed']
+    t.strictSame(results, [expected, expected])
+  },
+)
+
+await t.test('characters of several bytes count all of them', async (t) => {
+  const note = '⚡'.repeat(MAX_RENDERING_BYTES / 3 + 1)
+  t.equal(
+    resultOf(() => new Answer({ ...station('a'), note })),
+    'UpstreamFailed',
+  )
+})
+
+await t.test('a rendering that is too large is not made again', async (t) => {
+  const answer = new Answer(decodeAvailability(bodyOf('1', 'note'), 'a'))
+  const request = () => resultOf(() => answer.render(NO_FILTER, 'xml', false))
+  t.equal(request(), 'UpstreamFailed')
+  const bytes = answer.bytes
+  const ms = cpuMs(() => t.equal(request(), 'UpstreamFailed'))
+  t.ok(ms < 20, `${ms} ms`)
+  t.equal(answer.bytes, bytes)
+  t.equal(
+    resultOf(() => answer.render(NO_FILTER, 'json', true)),
+    'ok',
+    'its JSON is served',
+  )
+})
+
+await t.test('renderXml stops at its limit', async (t) => {
+  const long = { ...station('a'), note: Array.from({ length: 100_000 }, () => 1) }
+  t.equal(
+    resultOf(() => renderXml(long, 10_000)),
+    'UpstreamFailed',
+  )
+  t.equal(
+    resultOf(() => renderXml(long)),
+    'ok',
+  )
+})

@@ -1,0 +1,105 @@
+import { once } from 'node:events'
+import type { RequestListener } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { connect } from 'node:net'
+import type { Test } from 'tap'
+import t from 'tap'
+import { ByteBudget } from '../../src/lib/byte-budget.ts'
+import { PIPELINED_REQUEST_BYTES } from '../../src/lib/connections.ts'
+import { connectionsIn, httpServer } from '../../src/lib/http-server.ts'
+import { until } from '../support/until.ts'
+
+async function start(t: Test, handler: RequestListener, budget = Number.POSITIVE_INFINITY) {
+  const waiting = new ByteBudget(budget)
+  const server = httpServer({
+    waiting,
+    onOverload: (_request, response) => void response.writeHead(503).end(),
+  })(handler, {}) as ReturnType<typeof import('node:http').createServer>
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  const socket = connect(port, '127.0.0.1').on('error', () => {})
+  t.teardown(() => (socket.destroy(), server.closeAllConnections(), server.close()))
+  return { server, socket, waiting }
+}
+
+const REQUEST = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'
+
+await t.test('a connection whose response is not read is closed', async (t) => {
+  const { server, socket } = await start(
+    t,
+    (_request, response) => void response.end(Buffer.alloc(20_000_000)),
+  )
+  socket.pause()
+  socket.write(REQUEST)
+  await new Promise((resolve) => setTimeout(resolve, 200))
+  const closed = once(socket, 'close')
+  connectionsIn(server).endUnread(100)
+  await new Promise((resolve) => setTimeout(resolve, 400))
+  socket.resume()
+  await closed
+  t.ok(socket.bytesRead < 20_000_000, `${socket.bytesRead} bytes`)
+})
+
+await t.test('a connection whose response is read slowly stays open', async (t) => {
+  const { server, socket } = await start(
+    t,
+    (_request, response) => void response.end(Buffer.alloc(20_000_000)),
+  )
+  socket.pause()
+  socket.write(REQUEST)
+  await new Promise((resolve) => setTimeout(resolve, 200))
+  connectionsIn(server).endUnread(300)
+  for (let i = 0; i < 8; i++) {
+    socket.resume()
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    socket.pause()
+    await new Promise((resolve) => setTimeout(resolve, 80))
+  }
+  socket.resume()
+  await until('all of it has arrived', () => socket.bytesRead > 20_000_000)
+  t.pass()
+})
+
+await t.test('requests behind another take from the budget and give it back', async (t) => {
+  const held: (() => void)[] = []
+  const handler: RequestListener = (_request, response) => void held.push(() => response.end('x'))
+  const { socket, waiting } = await start(t, handler, 2 * PIPELINED_REQUEST_BYTES)
+  let text = ''
+  socket.setEncoding('latin1').on('data', (chunk: string) => (text += chunk))
+  socket.write(REQUEST.repeat(3))
+  await until('three are held', () => held.length === 3)
+  t.equal(waiting.used, 2 * PIPELINED_REQUEST_BYTES)
+  socket.write(REQUEST.repeat(2))
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  t.equal(held.length, 3, 'no other is handled')
+  for (const release of held) release()
+  await until('the connection is closed', () => socket.readableEnded)
+  t.strictSame(
+    [...text.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => status),
+    ['200', '200', '200', '503'],
+  )
+  t.equal(waiting.used, 0)
+})
+
+await t.test('a connection that breaks gives back what its requests have taken', async (t) => {
+  let count = 0
+  const { socket, waiting } = await start(t, () => void count++)
+  socket.write(REQUEST.repeat(10))
+  await until('ten are in progress', () => count === 10)
+  t.equal(waiting.used, 9 * PIPELINED_REQUEST_BYTES)
+  socket.resetAndDestroy()
+  await until('nothing is taken', () => waiting.used === 0)
+})
+
+await t.test('the time limits of both listeners', async (t) => {
+  const { server } = await start(t, () => {})
+  const { headersTimeout, requestTimeout, keepAliveTimeout } = server
+  t.strictSame(
+    { headersTimeout, requestTimeout, keepAliveTimeout },
+    {
+      headersTimeout: 10_000,
+      requestTimeout: 30_000,
+      keepAliveTimeout: 72_000,
+    },
+  )
+})

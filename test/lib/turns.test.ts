@@ -1,0 +1,52 @@
+import t from 'tap'
+import { Turns } from '../../src/lib/turns.ts'
+
+/** CPU time of this process, because other processes would count in the time that passes. */
+function cpuMs(): number {
+  return process.cpuUsage().user / 1_000
+}
+
+/** Work that takes so long, as answering a request does. */
+function work(ms: number): void {
+  const end = cpuMs() + ms
+  while (cpuMs() < end);
+}
+
+await t.test('10,000 results that come together do not stop the event loop for long', async (t) => {
+  const turns = new Turns()
+  let settle = (_value: string): void => {}
+  const result = new Promise<string>((resolve) => (settle = resolve))
+  const received: string[] = []
+  const all = Array.from({ length: 10_000 }, async () => {
+    received.push(await turns.wait(result))
+    work(0.05)
+  })
+  let longest = 0
+  let last = cpuMs()
+  let isDone = false
+  const watch = () => {
+    longest = Math.max(longest, cpuMs() - last)
+    last = cpuMs()
+    if (!isDone) setImmediate(watch)
+  }
+  setImmediate(() => {
+    last = cpuMs()
+    settle('x')
+    setImmediate(watch)
+  })
+  await Promise.all(all)
+  isDone = true
+  t.equal(received.length, 10_000)
+  t.ok(longest < 100, `${longest.toFixed(0)} ms; 500 ms in one turn`)
+})
+
+await t.test('a single result and a single error are handed on in the same turn', async (t) => {
+  const turns = new Turns()
+  let hasTurned = false
+  setImmediate(() => (hasTurned = true))
+  t.equal(await turns.wait(Promise.resolve(1)), 1)
+  t.equal(hasTurned, false)
+  const failure = new Error('x')
+  const caught = await turns.wait(Promise.reject(failure)).catch((error: unknown) => error)
+  t.equal(caught, failure)
+})
