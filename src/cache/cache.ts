@@ -230,7 +230,8 @@ export class Cache {
     this.#deps.observer.lookedUp(result, ageMs / 1000)
     if (this.#deps.pacing !== null) recordLookup(this.#deps.pacing, result, entry, ageMs)
     const { answer, doubt } = entry
-    const isStored = result !== 'miss' || this.#store.peek(answer.id)?.answer === answer
+    const { ttlMs: minTtlMs } = this.#options
+    const isStored = minTtlMs > 0 && (result !== 'miss' || this.#store.peek(answer.id)?.answer === answer)
     const isEmptyUnconfirmed = doubt !== null
     return { answer, result, ageMs, ttlMs, wasExpired, isStored, staleReason, isEmptyUnconfirmed }
   }
