@@ -8,7 +8,7 @@ export const MAX_REQUESTS_PER_CONNECTION = 100
 export const PIPELINED_REQUEST_BYTES = 10_000
 /**
  * A client that closes its side so soon after its request has only ended its input (`shutdown`) and reads the response.
- * Later it has given up: both arrive as the same packet.
+ * Later it has left. Both arrive as the same packet.
  */
 export const HALF_CLOSE_MS = 100
 

@@ -14,7 +14,7 @@ async function start(t: Test, handler: RequestListener, budget = Number.POSITIVE
   const server = httpServer({
     waiting,
     onOverload: (_request, response) => void response.writeHead(503).end(),
-  })(handler, {}) as ReturnType<typeof import('node:http').createServer>
+  })(handler, {})
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
   const socket = connect(port, '127.0.0.1').on('error', () => {})

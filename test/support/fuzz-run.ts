@@ -6,19 +6,23 @@ import { request, pathFor } from './request.ts'
 import { contract, violations } from './contract.ts'
 import type { Recipe } from './fuzz.ts'
 import { anyQuery, anyRecipe, anyRequest, bodyBy, isValidQuery } from './fuzz.ts'
+import {
+  anyExplosion,
+  anyLogging,
+  anyLongHead,
+  anyPackets,
+  checkExplosion,
+  checkLogging,
+  checkLongHead,
+  checkPackets,
+} from './fuzz-strangers.ts'
 import { commonHeaderProblems } from './error-response.ts'
-import type { Proxy } from './proxy.ts'
+import type { Target } from './fuzz-target.ts'
+import { ensure } from './fuzz-target.ts'
 import { startProxy } from './proxy.ts'
 import { sendBytes } from './raw-http.ts'
 import { answerStation, ScriptedUpstream } from './scripted-upstream.ts'
 import { sendBody } from './scripts.ts'
-
-/** The service under test and its upstream. */
-export interface Target {
-  readonly proxy: Proxy
-  readonly upstream: ScriptedUpstream
-  stop(): Promise<void>
-}
 
 export async function startTarget(): Promise<Target> {
   contract()
@@ -30,6 +34,8 @@ export async function startTarget(): Promise<Target> {
   }
   return { proxy, upstream, stop }
 }
+
+export type { Target } from './fuzz-target.ts'
 
 /** One kind of hostile input: random cases, and the check of each. */
 export interface Fuzzer {
@@ -46,6 +52,10 @@ export const FUZZERS: Record<string, Fuzzer> = {
   queries: fuzzer(fc.tuple(anyQuery, fc.constantFrom('json', 'xml')), checkQuery),
   requests: fuzzer(anyRequest, checkRequest),
   bodies: fuzzer(anyRecipe, checkBody),
+  packets: fuzzer(anyPackets, checkPackets),
+  'long heads': fuzzer(anyLongHead, checkLongHead),
+  'exploding bodies': fuzzer(anyExplosion, checkExplosion),
+  'log destinations': fuzzer(anyLogging, checkLogging),
 }
 
 /** Runs one kind; rejects with the seed and the smallest failing case. */
@@ -59,10 +69,6 @@ export async function fuzz(
     fc.asyncProperty(arbitrary, (input) => check(input, target)),
     { seed, numRuns },
   )
-}
-
-function ensure(condition: string, holds: boolean, found: unknown = ''): void {
-  if (!holds) throw new Error(`${condition}: ${String(found).slice(0, 2_000)}`)
 }
 
 /** Longer targets may be too large for the server; shorter ones never are. */
