@@ -172,7 +172,7 @@ function createAdmin(
       version,
       nodeVersion,
       instance: instance ?? null,
-      settings: config.effective,
+      settings: shownSettings(config.effective),
       cache: config.cache,
       upstream: config.upstream,
     },
@@ -182,6 +182,15 @@ function createAdmin(
   subscribe(status.observer)
   const circuit = () => gauges.upstream().circuit
   return createAdminServer({ health, metrics, circuit, status, inspector, redact })
+}
+
+/** The status page has no login, so it does not show where secrets are stored; the start line of the log does. */
+function shownSettings(effective: Config['effective']): Record<string, string> {
+  const shown = Object.entries(effective).map(([name, text]) => [
+    name,
+    /_KEYS?_FILE$/.test(name) ? 'set' : text,
+  ])
+  return Object.fromEntries(shown)
 }
 
 function accessGauge({ clients: limits }: Config, clients: Clients | null): Gauges['access'] {

@@ -22,10 +22,9 @@ export interface EventLog {
 export function createEventLog(log: Logger, clock: Pick<Clock, 'now' | 'after'>): EventLog {
   const limit = new LineLimit(clock)
   return {
+    // Few listeners, because each event asks every one of them.
     observers: [
-      requestLog(log, limit),
-      keyLog(log),
-      sharedCacheLog(log, clock),
+      { ...requestLog(log, limit), ...keyLog(log), ...sharedCacheLog(log, clock) },
       createUpstreamLog(log, clock),
     ],
     flush: () => limit.flush(),
