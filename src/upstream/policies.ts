@@ -12,10 +12,10 @@ import { LocalCoolDown } from './state/cool-down-state.ts'
 import type { QuotaLedger } from './state/quota-ledger.ts'
 import type { CoolDownStore } from './state/shared-cool-down.ts'
 import { SharedCoolDownState } from './state/shared-cool-down.ts'
+import { SendGate } from './state/send-gate.ts'
 import type { TokenStore } from './state/shared-token-bucket.ts'
 import { SharedTokenBucket } from './state/shared-token-bucket.ts'
-import type { TokenBucket } from './state/token-bucket.ts'
-import { bucketFor, LocalTokenBucket } from './state/token-bucket.ts'
+import { bucketFor, bucketForShare, LocalTokenBucket } from './state/token-bucket.ts'
 
 export interface UpstreamStackOptions {
   /** Calls per second; 0 is no limit. */
@@ -56,11 +56,19 @@ export function withPolicies(options: UpstreamStackOptions, deps: UpstreamStackD
   const breaker = new CircuitBreaker(deps)
   const coolDown = new CoolDown({ ...deps, state: createCoolDownState(deps) })
   const retry = new Retry(options, deps)
-  const rateLimit = new RateLimit(options, { ...deps, tokens: createTokenBucket(options, deps) })
+  const rateLimit = new RateLimit(options, { ...deps, limit: createLimit(options, deps) })
   const quota = deps.quota && new QuotaPolicy({ ...deps.quota, observer: deps.observer })
 
   const [check, charge] = quota ? [[quota.check], [quota.policy]] : [[], []]
-  const policies = [breaker.policy, coolDown.policy, retry.policy, ...check, rateLimit.policy, ...charge]
+  const policies = [
+    breaker.policy,
+    coolDown.policy,
+    retry.policy,
+    ...check,
+    rateLimit.policy,
+    ...charge,
+    rateLimit.send,
+  ]
   return {
     source: compose(policies)(deps.source),
     queued: () => rateLimit.queued,
@@ -79,11 +87,13 @@ function createCoolDownState({ stores, clock, observer }: UpstreamStackDeps): Co
 }
 
 /** Null without a limit. */
-function createTokenBucket(
+function createLimit(
   { perSecond, share = 1 }: UpstreamStackOptions,
-  { stores, clock }: UpstreamStackDeps,
-): TokenBucket | null {
+  { stores, clock, random }: UpstreamStackDeps,
+) {
   if (perSecond === 0) return null
-  const local = new LocalTokenBucket(bucketFor(perSecond * share), clock)
-  return stores === null ? local : new SharedTokenBucket(stores.tokens, bucketFor(perSecond), local)
+  const all = bucketFor(perSecond)
+  const local = new LocalTokenBucket(bucketForShare(perSecond, share, random), clock)
+  const tokens = stores === null ? local : new SharedTokenBucket(stores.tokens, all, local, clock)
+  return { tokens, gate: new SendGate(all.count, clock) }
 }

@@ -13,6 +13,9 @@ export interface QuotaPolicyDeps {
   readonly clientShare?: number
 }
 
+const MARK = Symbol('mark')
+type MarkedOptions = LoadOptions & { readonly [MARK]?: object }
+
 /** Shares of the quota, in percent, at which an event is emitted. */
 const THRESHOLDS = [50, 80, 95, 100]
 
@@ -22,8 +25,8 @@ const THRESHOLDS = [50, 80, 95, 100]
  */
 export class QuotaPolicy {
   readonly #deps: QuotaPolicyDeps
-  /** Calls that were found affordable and are not charged yet, by their options. */
-  readonly #uncharged = new Set<LoadOptions>()
+  /** Marks of the calls that were found affordable and are not charged yet. */
+  readonly #uncharged = new Set<object>()
   /** The highest threshold that was reported in the period that ends at `#resetAtMs`. */
   #reported = 0
   #resetAtMs: number
@@ -43,18 +46,19 @@ export class QuotaPolicy {
     const request = { hasStale: options.hasStale, rationed: pacing.isRationing(), client }
     const waitMs = ledger.waitMs(request, this.#uncharged.size)
     if (waitMs > 0) throw this.#exhausted(waitMs, client)
-    const call = { ...options }
-    this.#uncharged.add(call)
+    const mark = {}
+    this.#uncharged.add(mark)
     try {
-      return await next(id, call)
+      return await next(id, { ...options, [MARK]: mark } as MarkedOptions)
     } finally {
-      this.#uncharged.delete(call)
+      this.#uncharged.delete(mark)
     }
   }
 
   readonly policy: Policy = (next) => async (id, options) => {
     const { ledger, pacing } = this.#deps
-    this.#uncharged.delete(options)
+    const { [MARK]: mark } = options as MarkedOptions
+    if (mark !== undefined) this.#uncharged.delete(mark)
     const client = this.#clientOf(options)
     const { period } = ledger
     const acquiring = ledger.acquire(options.hasStale, pacing.isRationing(), client)
