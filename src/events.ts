@@ -39,8 +39,11 @@ export type SharedResult = (typeof SHARED_RESULTS)[number]
 export const CIRCUIT_STATES = ['closed', 'open', 'half_open'] as const
 export type CircuitState = (typeof CIRCUIT_STATES)[number]
 
-/** The limit per client that was exceeded: requests per second, or concurrent requests that wait for upstream. */
-export const CLIENT_LIMITS = ['rate', 'in_flight'] as const
+/**
+ * The limit per client that was exceeded: requests per second, concurrent requests that wait for upstream, or the share
+ * of the quota.
+ */
+export const CLIENT_LIMITS = ['rate', 'in_flight', 'quota'] as const
 export type ClientLimit = (typeof CLIENT_LIMITS)[number]
 
 /** Upstream rejects the API key (401, 403) or throttles it (429). */
@@ -98,6 +101,8 @@ const EVENTS = {
   clientIdentified: event as Event<[name: string | null]>,
   /** A client exceeded one of its limits. */
   clientLimited: event as Event<[limit: ClientLimit]>,
+  /** A call was sent that a lookup of this client had started; emitted only where clients have keys. */
+  clientCalled: event as Event<[name: string]>,
   /** The file of client keys was reloaded with a change. The names are those of all clients. */
   clientsChanged: event as Event<[names: readonly string[]]>,
   /** The file of client keys cannot be used; the current keys stay. The reason repeats no text of the file. */

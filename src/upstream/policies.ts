@@ -24,6 +24,10 @@ export interface UpstreamStackOptions {
   readonly timeoutMs: number
   /** This replica's share of the limits while they are not shared, from 0 to 1. */
   readonly share?: number
+  /** The part of the quota that one client may start calls for, from 0 to 1. */
+  readonly clientShare?: number
+  /** Whether clients have names, by which their calls are counted. */
+  readonly hasNamedClients?: boolean
 }
 
 export interface UpstreamStackDeps {
@@ -57,22 +61,24 @@ export function withPolicies(options: UpstreamStackOptions, deps: UpstreamStackD
   const coolDown = new CoolDown({ ...deps, state: createCoolDownState(deps) })
   const retry = new Retry(options, deps)
   const rateLimit = new RateLimit(options, { ...deps, limit: createLimit(options, deps) })
-  const quota = deps.quota && new QuotaPolicy({ ...deps.quota, observer: deps.observer })
+  const quota = deps.quota && new QuotaPolicy({ ...deps.quota, ...options, observer: deps.observer })
 
   const [check, charge] = quota ? [[quota.check], [quota.policy]] : [[], []]
-  const policies = [
-    breaker.policy,
-    coolDown.policy,
-    retry.policy,
-    ...check,
-    rateLimit.policy,
-    ...charge,
-    rateLimit.send,
-  ]
+  const innermost =
+    options.hasNamedClients === true ? [rateLimit.send, countByClient(deps.observer)] : [rateLimit.send]
+  const outer = [breaker.policy, coolDown.policy, retry.policy, ...check, rateLimit.policy]
+  const policies = [...outer, ...charge, ...innermost]
   return {
     source: compose(policies)(deps.source),
     queued: () => rateLimit.queued,
     circuit: () => breaker.state,
+  }
+}
+
+function countByClient({ clientCalled }: Pick<Observer, 'clientCalled'>): Policy {
+  return (next) => (id, options) => {
+    if (options.client !== undefined) clientCalled(options.client)
+    return next(id, options)
   }
 }
 

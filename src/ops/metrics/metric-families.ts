@@ -50,11 +50,16 @@ function requestFamilies({ requests, requestSeconds }: MetricsRecorder): Family[
   ]
 }
 
-function clientFamilies({ clients, clientLimits }: MetricsRecorder, gauges: Gauges): Family[] {
+function clientFamilies({ clients, clientCalls, clientLimits }: MetricsRecorder, gauges: Gauges): Family[] {
   const byClient = counter(
     'evproxy_client_requests_total',
     'Requests by name of the client; none without a known key. Absent if no client keys are configured.',
     () => [...(gauges.access().clients ?? []), NO_CLIENT].map((client) => [{ client }, clients.of(client)]),
+  )
+  const callsByClient = counter(
+    'evproxy_client_upstream_calls_total',
+    'Calls that lookups of a client started, by name of the client. Absent if no client keys are configured.',
+    () => (gauges.access().clients ?? []).map((client) => [{ client }, clientCalls.of(client)]),
   )
   const byLimit = counter(
     'evproxy_client_limited_total',
@@ -62,7 +67,7 @@ function clientFamilies({ clients, clientLimits }: MetricsRecorder, gauges: Gaug
     () => seriesOf(clientLimits, 'limit'),
   )
   return [
-    ...(gauges.access().clients === null ? [] : [byClient]),
+    ...(gauges.access().clients === null ? [] : [byClient, callsByClient]),
     ...(gauges.access().isLimited ? [byLimit] : []),
   ]
 }

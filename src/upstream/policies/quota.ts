@@ -1,4 +1,4 @@
-import { ServiceError } from '../../errors.ts'
+import { ClientQuotaError, ServiceError } from '../../errors.ts'
 import type { Observer } from '../../events.ts'
 import type { LoadOptions, Policy } from '../../source.ts'
 import { UpstreamError } from '../outcomes.ts'
@@ -8,7 +8,7 @@ import type { QuotaClient, QuotaLedger } from '../state/quota-ledger.ts'
 export interface QuotaPolicyDeps {
   readonly ledger: QuotaLedger
   readonly pacing: Pick<Pacing, 'isRationing'>
-  readonly observer: Pick<Observer, 'quotaSpent'>
+  readonly observer: Pick<Observer, 'quotaSpent' | 'clientLimited'>
   /** The part of the quota that one client may start calls for, from 0 to 1. */
   readonly clientShare?: number
 }
@@ -82,12 +82,13 @@ export class QuotaPolicy {
   }
 
   #exhausted(waitMs: number, client: QuotaClient | null): ServiceError {
-    const { ledger } = this.#deps
+    const { ledger, observer } = this.#deps
     if (client !== null && ledger.remaining >= 1 && ledger.callsOf(client.id) >= client.limit) {
-      return quotaExhausted("the client's share of the quota is spent", waitMs)
+      observer.clientLimited('quota')
+      return new ClientQuotaError(waitMs)
     }
     const reason = ledger.remaining < 1 ? 'the quota of the period is spent' : 'pacing delays the call'
-    return quotaExhausted(reason, waitMs)
+    return new ServiceError('QuotaExhausted', { reason, retryAfterMs: waitMs })
   }
 
   #reportThreshold(): void {
@@ -99,8 +100,4 @@ export class QuotaPolicy {
     this.#reported = percent
     observer.quotaSpent(percent, ledger.remaining, new Date(this.#resetAtMs))
   }
-}
-
-function quotaExhausted(reason: string, retryAfterMs: number): ServiceError {
-  return new ServiceError('QuotaExhausted', { reason, retryAfterMs })
 }

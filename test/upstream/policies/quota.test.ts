@@ -32,7 +32,11 @@ function setup(limit: number, isRationing = () => false) {
   const events: Spent[] = []
   const quotaSpent = (percent: number, remaining: number, resetAt: Date) =>
     void events.push({ percent, remaining, resetAt: resetAt.toISOString() })
-  const policy = new QuotaPolicy({ ledger, pacing: { isRationing }, observer: { quotaSpent } })
+  const policy = new QuotaPolicy({
+    ledger,
+    pacing: { isRationing },
+    observer: { quotaSpent, clientLimited: () => {} },
+  })
   const source = policy.policy(inner.source)
   const spend = async (calls: number, how: Ending | null = null) => {
     inner.always = how === null ? answering : failing(how)
