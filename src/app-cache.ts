@@ -78,7 +78,12 @@ function createUpstream(
 ) {
   const { limitShare: share } = config.upstream
   return withPolicies(
-    { ...config.upstream, share },
+    {
+      ...config.upstream,
+      share,
+      clientShare: config.clients.quotaShare,
+      hasNamedClients: config.clients.keys !== null,
+    },
     { source: tomtom.source, quota, stores, apiKey: apiKey.current, clock, observer, random: Math.random },
   )
 }

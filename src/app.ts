@@ -142,6 +142,7 @@ function createPublic(
     {
       perSecond: config.clients.perSecond,
       maxInFlight: config.clients.maxInFlight,
+      quotaShare: config.upstream.quota === null ? 1 : config.clients.quotaShare,
       trustedProxies: config.clients.trustedProxies ?? [],
       corsOrigins: config.public.corsOrigins,
       accessLog: config.log.access,
@@ -194,7 +195,7 @@ function shownSettings(effective: Config['effective']): Record<string, string> {
 }
 
 function accessGauge({ clients: limits }: Config, clients: Clients | null): Gauges['access'] {
-  const isLimited = limits.perSecond > 0 || limits.maxInFlight > 0
+  const isLimited = limits.perSecond > 0 || limits.maxInFlight > 0 || limits.quotaShare < 1
   return () => ({ clients: clients && clients.names(), isLimited })
 }
 

@@ -110,6 +110,14 @@ export class ServiceError extends Error {
   }
 }
 
+/** A call that its client's share of the quota does not allow. Other clients may still make it. */
+export class ClientQuotaError extends ServiceError {
+  constructor(retryAfterMs: number) {
+    super('QuotaExhausted', { reason: "the client's share of the quota is spent", retryAfterMs })
+    Object.freeze(this)
+  }
+}
+
 /**
  * A required parameter is missing. Both sentences are those of the endpoint's reference.
  * @param given the name of a parameter that was probably meant to be this one

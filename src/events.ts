@@ -58,8 +58,11 @@ export type SharedResult = (typeof SHARED_RESULTS)[number]
 export const CIRCUIT_STATES = ['closed', 'open', 'half_open'] as const
 export type CircuitState = (typeof CIRCUIT_STATES)[number]
 
-/** The limit per client that was exceeded: requests per second, or concurrent requests that wait for upstream. */
-export const CLIENT_LIMITS = ['rate', 'in_flight'] as const
+/**
+ * The limit per client that was exceeded: requests per second, concurrent requests that wait for upstream, or the share
+ * of the quota.
+ */
+export const CLIENT_LIMITS = ['rate', 'in_flight', 'quota'] as const
 export type ClientLimit = (typeof CLIENT_LIMITS)[number]
 
 /** How a good answer of upstream differs from the one before it for the same station. */
@@ -142,6 +145,8 @@ const EVENTS = {
   clientIdentified: event as Event<[name: string | null]>,
   /** A client exceeded one of its limits. Null without a known key. */
   clientLimited: event as Event<[limit: ClientLimit, name: string | null]>,
+  /** A call was sent that a lookup of this client had started; emitted only where clients have keys. */
+  clientCalled: event as Event<[name: string]>,
   /** The file of client keys was reloaded with a change. The names are those of all clients. */
   clientsChanged: event as Event<[names: readonly string[]]>,
   /** The file of client keys cannot be used; the current keys stay. The reason repeats no text of the file. */

@@ -1,11 +1,18 @@
 import type { LoadOptions, Source } from '../source.ts'
-import { allowsStaleFallback, asServiceError, ServiceError, TOO_MUCH_WAITS } from '../errors.ts'
+import {
+  allowsStaleFallback,
+  asServiceError,
+  ClientQuotaError,
+  ServiceError,
+  TOO_MUCH_WAITS,
+} from '../errors.ts'
 import type { Observer } from '../events.ts'
 import type { ByteBudget } from '../lib/byte-budget.ts'
 import type { Clock } from '../lib/clock.ts'
 import { copyString } from '../lib/copy-string.ts'
 import type { PowerFilter } from '../availability/filter.ts'
 import { Answer } from './answer.ts'
+import { again, type Caller, type OnWait } from './caller.ts'
 import { EmptyDoubt } from './empty-doubt.ts'
 import type { CacheEntry } from './entry-store.ts'
 import { EntryStore, floorMs, UNPACED } from './entry-store.ts'
@@ -48,8 +55,6 @@ export interface CacheDeps {
 }
 
 type FoundDetails = Partial<Pick<LookupResult, 'wasExpired' | 'staleReason'>>
-/** Called when a lookup has to wait; the signal detaches this waiter alone. */
-type OnWait = () => AbortSignal
 
 /**
  * One entry per station and at most one call per station in flight. A lookup's path: `get` (fresh) → `#lookupStale`
@@ -112,48 +117,50 @@ export class Cache {
   }
 
   /**
-   * Looks up a station. Without a wait it returns a value and may throw: a promise would add a third to the 0.16 µs of a
-   * hit, and make the route's handler asynchronous.
-   * @param onWait called only if the lookup has to wait, before it joins or starts a call; an error that it throws is
-   *   handled like an error of the call
+   * Looks up a station; a call is charged to the client. Without a wait it returns a value and may throw: a promise would
+   * add a third to the 0.16 µs of a hit. `onWait` is called before it joins or starts a call, and its errors are those of
+   * the call.
    * @throws ServiceError, or rejects with it
    */
-  get(id: string, onWait?: OnWait): LookupResult | Promise<LookupResult> {
+  get(id: string, onWait?: OnWait, client = ''): LookupResult | Promise<LookupResult> {
     this.#lookups++
     const entry = this.#store.get(id)
     if (entry?.doubt === null && this.#freshness.staleForMs(entry) <= 0) return this.#found('hit', entry)
-    return this.#lookupStale(id, entry, onWait)
+    return this.#lookupStale(id, entry, { client, onWait })
   }
 
-  #lookupStale(id: string, entry: CacheEntry | null, onWait?: OnWait): LookupResult | Promise<LookupResult> {
+  #lookupStale(id: string, entry: CacheEntry | null, caller: Caller): LookupResult | Promise<LookupResult> {
     if (entry !== null && this.#doubt.isInForce(entry)) return this.#found('stale', entry)
     const error = this.#negative.get(id)
     if (error !== null) return this.#staleOr(error, entry)
     if (entry !== null && this.#freshness.mayServeWhileRevalidating(entry)) {
-      if (this.#calls.inFlight(id) === undefined && this.#calls.hasRoom) this.#startCall(id, entry, true)
+      if (this.#calls.inFlight(id) === undefined && this.#calls.hasRoom)
+        this.#startCall(id, entry, true, caller)
       return this.#found('stale', entry)
     }
-    return this.#wait(id, entry, onWait)
+    return this.#wait(id, entry, caller)
   }
 
-  async #wait(id: string, entry: CacheEntry | null, onWait?: OnWait): Promise<LookupResult> {
+  async #wait(id: string, entry: CacheEntry | null, caller: Caller): Promise<LookupResult> {
     const joined = this.#calls.inFlight(id)
     let signal: AbortSignal | undefined
     let loaded: CacheEntry | null
     try {
-      signal = onWait?.()
-      const call = joined ?? this.#startCall(id, entry, false)
+      signal = caller.onWait?.()
+      const call = joined ?? this.#startCall(id, entry, false, caller)
       loaded = await this.#fetchOrSoftTimeout(call, entry, signal)
     } catch (error) {
-      if (signal?.aborted !== true) return this.#staleOr(asServiceError(error), entry)
+      if (signal?.aborted !== true) {
+        if (joined && error instanceof ClientQuotaError) return this.#wait(id, entry, again(caller, signal))
+        return this.#staleOr(asServiceError(error), entry)
+      }
       this.#deps.observer.lookedUp(joined === undefined ? 'miss' : 'coalesced', null)
       throw error
     }
     if (loaded === null) return this.#found('stale', entry as CacheEntry)
     // Not what upstream answered just now: treated as if it had been in this cache before the lookup.
     if (loaded.doubt !== null || (loaded.fromPeer && this.#freshness.staleForMs(loaded) > 0)) {
-      const sameSignal = signal
-      return this.#lookupStale(id, loaded, sameSignal && (() => sameSignal))
+      return this.#lookupStale(id, loaded, again(caller, signal))
     }
     const result = joined !== undefined ? 'coalesced' : loaded.fromPeer ? 'hit' : 'miss'
     return this.#found(result, loaded, { wasExpired: entry !== null })
@@ -175,10 +182,10 @@ export class Cache {
     })
   }
 
-  #startCall(id: string, entry: CacheEntry | null, lowPriority: boolean): InFlightCall<CacheEntry> {
+  #startCall(id: string, entry: CacheEntry | null, lowPriority: boolean, { client }: Caller) {
     const isKnown = entry !== null && !entry.answer.isEmpty
-    const load = (version: string) =>
-      this.#load(id, { lowPriority, hasStale: entry !== null, isKnown }, version)
+    const options = { lowPriority, hasStale: entry !== null, isKnown, ...(client !== '' && { client }) }
+    const load = (version: string) => this.#load(id, options, version)
     const fetch = async () =>
       this.#keep(await (this.#shared?.load({ id, entry, lowPriority, load }) ?? load('')))
     const call = this.#calls.start(copyString(id), fetch, (error) => {

@@ -84,6 +84,8 @@ export const SETTINGS = {
       'Maximum number of requests per second of one client (of one address, without client keys); `0` means no limit.'),
     maxInFlight: setting('CLIENT_MAX_IN_FLIGHT', count(0, 100_000), '0',
       'Maximum number of requests of one client (or address) that wait for upstream at the same time; `0` means no limit.'),
+    quotaShare: setting('CLIENT_QUOTA_SHARE', types.percentage, '100%',
+      'Share of UPSTREAM_QUOTA that the lookups of one client (or address) may spend in a period; cached and stale answers are not affected.'),
     trustedProxies: optional('TRUSTED_PROXIES', types.networks, '10.0.0.0/8',
       'Trusted proxies: addresses and networks (CIDR) whose `X-Forwarded-For` is used; none by default.'),
   },

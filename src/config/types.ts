@@ -67,6 +67,15 @@ export const share: SettingType<number> = {
   },
 }
 
+/** `1%` to `100%`, as a fraction. */
+export const percentage: SettingType<number> = {
+  expected: 'a percentage from 1% to 100%, such as 50%',
+  parse: (text) => {
+    const percent = text.endsWith('%') ? wholeNumber(text.slice(0, -1), 1, 100) : undefined
+    return percent === undefined ? undefined : percent / 100
+  },
+}
+
 /** Bytes; KB, MB and GB are powers of 1024. */
 export function size(minBytes: number, maxBytes: number): SettingType<number> {
   return {

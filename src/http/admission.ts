@@ -13,6 +13,8 @@ export interface AdmissionOptions {
   readonly perSecond: number
   /** Requests of one client that may wait for upstream at once; 0 is no limit. */
   readonly maxInFlight: number
+  /** Share of the quota that one client may spend; 1 is no limit. */
+  readonly quotaShare?: number
 }
 
 /** The clients that have keys. */
@@ -38,11 +40,11 @@ export type Admit = (request: FastifyRequest<RawQuery>) => void
  * which parameters are valid. Null without keys and limits.
  */
 export async function createAdmission(
-  { perSecond, maxInFlight }: AdmissionOptions,
+  { perSecond, maxInFlight, quotaShare = 1 }: AdmissionOptions,
   deps: AdmissionDeps,
 ): Promise<Admit | null> {
   const { clients, observer } = deps
-  if (clients === null && perSecond === 0 && maxInFlight === 0) return null
+  if (clients === null && perSecond === 0 && maxInFlight === 0 && quotaShare === 1) return null
   const identify = clients === null ? await createAddressKey() : createKeyCheck(clients, observer)
   const limiter = perSecond === 0 ? null : new FixedWindowLimiter(perSecond, deps.clock)
 

@@ -25,7 +25,7 @@ const RETRY_AFTER_MS = 1_000
  * the client disconnects: otherwise a client could start any number of calls by disconnecting early.
  */
 export function limitConcurrency(max: number, { cache, observer }: ConcurrencyLimitDeps): CacheGet {
-  if (max === 0) return (id, onWait) => cache.get(id, onWait)
+  if (max === 0) return (id, onWait, client) => cache.get(id, onWait, client)
   const waiting = new Map<string, number>()
 
   const acquire = (client: string, name: string | null = null) => {
@@ -47,11 +47,15 @@ export function limitConcurrency(max: number, { cache, observer }: ConcurrencyLi
 
   return (id, onWait, client, name) => {
     let hasSlot = false
-    const found = cache.get(id, () => {
-      acquire(client, name)
-      hasSlot = true
-      return onWait()
-    })
+    const found = cache.get(
+      id,
+      () => {
+        acquire(client, name)
+        hasSlot = true
+        return onWait()
+      },
+      client,
+    )
     if (hasSlot) void Promise.allSettled([found, cache.inFlight(id)]).then(() => release(client))
     return found
   }

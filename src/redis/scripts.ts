@@ -9,7 +9,7 @@ export interface Script {
 }
 
 /** A token in use later than this from now was written while the server's clock was ahead. */
-const MAX_QUEUE_MS = 120_000
+const MAX_QUEUE_MS = 61_000
 
 /** `now`: whole milliseconds since the epoch. */
 export const NOW = `
@@ -112,7 +112,7 @@ return 1
  *
  * | KEYS | ARGV | reply |
  * | --- | --- | --- |
- * | 1 when tokens are used | 1 tokens in the bucket, 2 ms from the use of a token to the next, 3 tokens left to others, 4 the longest wait in ms | the wait in ms, as text; a token is taken unless that is longer |
+ * | 1 when tokens are used | 1 tokens in the bucket, 2 ms from the use of a token to the next, 3 tokens left to others, 4 the longest wait in ms, 5 whether the replica has seen the tokens: then they were lost if there are none | the wait in ms, as text; a token is taken unless that is longer |
  */
 export const TAKE_TOKEN: Script = {
   name: 'evproxyTakeToken',
@@ -122,17 +122,24 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000
 local tokens_key = KEYS[1]
 local count, reuse_ms = tonumber(ARGV[1]), tonumber(ARGV[2])
-local leave, max_wait_ms = tonumber(ARGV[3]), tonumber(ARGV[4])
+local leave, max_wait_ms, known = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 
-local last = tonumber(redis.call('LINDEX', tokens_key, -1) or 0)
-if last > now + ${MAX_QUEUE_MS} then redis.call('DEL', tokens_key) end
+local function used(index)
+  local at = tonumber(redis.call('LINDEX', tokens_key, index) or 0)
+  if at and at >= 0 and at <= now + ${MAX_QUEUE_MS} then return at end
+end
+local type = redis.call('TYPE', tokens_key).ok
+local is_lost = type ~= 'list' and known == '1'
+if type ~= 'list' or not used(-1) then redis.call('DEL', tokens_key) end
+if is_lost then
+  for i = 1, count do redis.call('RPUSH', tokens_key, string.format('%.3f', now)) end
+end
 local index = leave + redis.call('LLEN', tokens_key) - count
 local wait_ms = 0
-if index >= 0 then wait_ms = math.max(0, redis.call('LINDEX', tokens_key, index) + reuse_ms - now) end
+if index >= 0 then wait_ms = math.max(0, (used(index) or 0) + reuse_ms - now) end
 if wait_ms <= max_wait_ms then
   redis.call('RPUSH', tokens_key, string.format('%.3f', now + wait_ms))
   redis.call('LTRIM', tokens_key, -count, -1)
-  redis.call('PEXPIRE', tokens_key, math.ceil(wait_ms + reuse_ms))
 end
 return string.format('%.3f', wait_ms)
 `,

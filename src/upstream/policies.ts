@@ -13,10 +13,10 @@ import { LocalCoolDown } from './state/cool-down-state.ts'
 import type { QuotaLedger } from './state/quota-ledger.ts'
 import type { CoolDownStore } from './state/shared-cool-down.ts'
 import { SharedCoolDownState } from './state/shared-cool-down.ts'
+import { SendGate } from './state/send-gate.ts'
 import type { TokenStore } from './state/shared-token-bucket.ts'
 import { SharedTokenBucket } from './state/shared-token-bucket.ts'
-import type { TokenBucket } from './state/token-bucket.ts'
-import { bucketFor, LocalTokenBucket } from './state/token-bucket.ts'
+import { bucketFor, bucketForShare, LocalTokenBucket } from './state/token-bucket.ts'
 
 export interface UpstreamStackOptions {
   /** Calls per second; 0 is no limit. */
@@ -25,6 +25,10 @@ export interface UpstreamStackOptions {
   readonly timeoutMs: number
   /** This replica's share of the limits while they are not shared, from 0 to 1. */
   readonly share?: number
+  /** The part of the quota that one client may start calls for, from 0 to 1. */
+  readonly clientShare?: number
+  /** Whether clients have names, by which their calls are counted. */
+  readonly hasNamedClients?: boolean
 }
 
 /** The quota, what decides on rationing, and the part of it that calls for unknown ids may take. */
@@ -64,26 +68,28 @@ export function withPolicies(options: UpstreamStackOptions, deps: UpstreamStackD
   const breaker = new CircuitBreaker(deps)
   const coolDown = new CoolDown({ ...deps, state: createCoolDownState(deps) })
   const retry = new Retry(options, deps)
-  const rateLimit = new RateLimit(options, { ...deps, tokens: createTokenBucket(options, deps) })
-  const quota = deps.quota && new QuotaPolicy({ ...deps.quota, observer: deps.observer })
+  const rateLimit = new RateLimit(options, { ...deps, limit: createLimit(options, deps) })
+  const quota = deps.quota && new QuotaPolicy({ ...deps.quota, ...options, observer: deps.observer })
   const { allowance } = deps.quota ?? {}
   const unknownIds = allowance && new UnknownIdPolicy({ allowance, observer: deps.observer })
 
-  const [check, charge] = quota ? [[quota.check], [quota.policy]] : [[], []]
   const ids = unknownIds ? [unknownIds.policy] : []
-  const policies = [
-    breaker.policy,
-    coolDown.policy,
-    ...ids,
-    retry.policy,
-    ...check,
-    rateLimit.policy,
-    ...charge,
-  ]
+  const [check, charge] = quota ? [[quota.check], [quota.policy]] : [[], []]
+  const innermost =
+    options.hasNamedClients === true ? [rateLimit.send, countByClient(deps.observer)] : [rateLimit.send]
+  const outer = [breaker.policy, coolDown.policy, ...ids, retry.policy, ...check, rateLimit.policy]
+  const policies = [...outer, ...charge, ...innermost]
   return {
     source: compose(policies)(deps.source),
     queued: () => rateLimit.queued,
     circuit: () => breaker.state,
+  }
+}
+
+function countByClient({ clientCalled }: Pick<Observer, 'clientCalled'>): Policy {
+  return (next) => (id, options) => {
+    if (options.client !== undefined) clientCalled(options.client)
+    return next(id, options)
   }
 }
 
@@ -98,11 +104,13 @@ function createCoolDownState({ stores, clock, observer }: UpstreamStackDeps): Co
 }
 
 /** Null without a limit. */
-function createTokenBucket(
+function createLimit(
   { perSecond, share = 1 }: UpstreamStackOptions,
-  { stores, clock }: UpstreamStackDeps,
-): TokenBucket | null {
+  { stores, clock, random }: UpstreamStackDeps,
+) {
   if (perSecond === 0) return null
-  const local = new LocalTokenBucket(bucketFor(perSecond * share), clock)
-  return stores === null ? local : new SharedTokenBucket(stores.tokens, bucketFor(perSecond), local)
+  const all = bucketFor(perSecond)
+  const local = new LocalTokenBucket(bucketForShare(perSecond, share, random), clock)
+  const tokens = stores === null ? local : new SharedTokenBucket(stores.tokens, all, local, clock)
+  return { tokens, gate: new SendGate(all.count, clock) }
 }

@@ -17,7 +17,8 @@ await t.test('token buckets on Redis fulfil the contract', { skip: NO_REDIS }, a
   await tokenBucketContract(t, async (t, bucket) => {
     const { replicas } = await threeReplicas(t)
     const buckets = replicas.map(
-      ({ tokens }) => new SharedTokenBucket(tokens, bucket, new LocalTokenBucket(bucket, systemClock)),
+      ({ tokens }) =>
+        new SharedTokenBucket(tokens, bucket, new LocalTokenBucket(bucket, systemClock), systemClock),
     )
     return { buckets, pass: sleep }
   })

@@ -32,11 +32,16 @@ export class TestClock implements Clock {
       if (next === undefined) break
       const [id, { at, callback }] = next
       this.#timers.delete(id)
-      this.#moveTo(at)
+      this.#moveTo(Math.max(at, this.#nowMs))
       callback()
     }
     this.#moveTo(end)
     await settled()
+  }
+
+  /** The process stands still: the time moves on, and timers that are due fire with the next `advance`. */
+  stall(ms: number): void {
+    this.#moveTo(this.#nowMs + ms)
   }
 
   /** Sets the wall clock; the monotonic clock is not affected. */

@@ -57,12 +57,17 @@ function requestFamilies({ requests, requestSeconds }: MetricsRecorder): Family[
 }
 
 function clientFamilies(recorder: MetricsRecorder, gauges: Gauges): Family[] {
-  const { clients, clientLimits, limitedClients } = recorder
+  const { clients, clientCalls, clientLimits, limitedClients } = recorder
   const names = () => [...(gauges.access().clients ?? []), NO_CLIENT]
   const byClient = counter(
     'evproxy_client_requests_total',
     'Requests by name of the client; none without a known key. Absent if no client keys are configured.',
     () => names().map((client) => [{ client }, clients.of(client)]),
+  )
+  const callsByClient = counter(
+    'evproxy_client_upstream_calls_total',
+    'Calls that lookups of a client started, by name of the client. Absent if no client keys are configured.',
+    () => (gauges.access().clients ?? []).map((client) => [{ client }, clientCalls.of(client)]),
   )
   const byLimit = counter(
     'evproxy_client_limited_total',
@@ -75,7 +80,7 @@ function clientFamilies(recorder: MetricsRecorder, gauges: Gauges): Family[] {
     () => names().map((client) => [{ client }, limitedClients.of(client)]),
   )
   return [
-    ...(gauges.access().clients === null ? [] : [byClient]),
+    ...(gauges.access().clients === null ? [] : [byClient, callsByClient]),
     ...(gauges.access().isLimited ? [byLimit, limitedByClient] : []),
   ]
 }

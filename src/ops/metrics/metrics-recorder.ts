@@ -34,6 +34,7 @@ export class MetricsRecorder {
   readonly requestSeconds = new Map(RESULTS.map((result) => [result, new Histogram(REQUEST_BUCKETS)]))
   readonly clients = new LabelledCounter<string>([])
   readonly limitedClients = new LabelledCounter<string>([])
+  readonly clientCalls = new LabelledCounter<string>([])
   readonly clientLimits = new LabelledCounter(CLIENT_LIMITS)
   readonly lookups = new LabelledCounter(CACHE_RESULTS)
   readonly ageSeconds = new Histogram(AGE_BUCKETS)
@@ -54,6 +55,7 @@ export class MetricsRecorder {
       this.requestSeconds.get(result)?.observe(seconds)
     },
     clientIdentified: (name) => this.clients.add(name ?? NO_CLIENT),
+    clientCalled: (name) => this.clientCalls.add(name),
     clientLimited: (limit, name) => {
       this.clientLimits.add(limit)
       this.limitedClients.add(name ?? NO_CLIENT)
@@ -61,6 +63,7 @@ export class MetricsRecorder {
     clientsChanged: (names) => {
       this.clients.retain([...names, NO_CLIENT])
       this.limitedClients.retain([...names, NO_CLIENT])
+      this.clientCalls.retain(names)
     },
     lookedUp: (result, ageSeconds) => {
       this.lookups.add(result)

@@ -1,4 +1,4 @@
-import { ServiceError } from '../../errors.ts'
+import { ClientQuotaError, ServiceError } from '../../errors.ts'
 import type { Observer } from '../../events.ts'
 import type { LoadOptions, Policy } from '../../source.ts'
 import { UpstreamError } from '../outcomes.ts'
@@ -7,10 +7,15 @@ import type { QuotaClient, QuotaLedger } from '../state/quota-ledger.ts'
 export interface QuotaPolicyDeps {
   readonly ledger: QuotaLedger
   readonly pacing: { readonly isRationing: () => boolean }
-  readonly observer: Pick<Observer, 'quotaSpent' | 'upstreamHeldBack'>
+  readonly observer: Pick<Observer, 'quotaSpent' | 'clientLimited' | 'upstreamHeldBack'>
   /** The part of the quota that one client may start calls for, from 0 to 1. */
   readonly clientShare?: number
+  /** Whether clients have names; else an address identifies them, which is no label. */
+  readonly hasNamedClients?: boolean
 }
+
+const MARK = Symbol('mark')
+type MarkedOptions = LoadOptions & { readonly [MARK]?: object }
 
 /** Shares of the quota, in percent, at which an event is emitted. */
 const THRESHOLDS = [50, 80, 95, 100]
@@ -21,8 +26,8 @@ const THRESHOLDS = [50, 80, 95, 100]
  */
 export class QuotaPolicy {
   readonly #deps: QuotaPolicyDeps
-  /** Calls that were found affordable and are not charged yet, by their options. */
-  readonly #uncharged = new Set<LoadOptions>()
+  /** Marks of the calls that were found affordable and are not charged yet. */
+  readonly #uncharged = new Set<object>()
   /** The highest threshold that was reported in the period that ends at `#resetAtMs`. */
   #reported = 0
   #resetAtMs: number
@@ -42,18 +47,19 @@ export class QuotaPolicy {
     const request = { hasStale: options.hasStale, rationed: pacing.isRationing(), client }
     const waitMs = ledger.waitMs(request, this.#uncharged.size)
     if (waitMs > 0) throw this.#exhausted(waitMs, client)
-    const call = { ...options }
-    this.#uncharged.add(call)
+    const mark = {}
+    this.#uncharged.add(mark)
     try {
-      return await next(id, call)
+      return await next(id, { ...options, [MARK]: mark } as MarkedOptions)
     } finally {
-      this.#uncharged.delete(call)
+      this.#uncharged.delete(mark)
     }
   }
 
   readonly policy: Policy = (next) => async (id, options) => {
     const { ledger, pacing } = this.#deps
-    this.#uncharged.delete(options)
+    const { [MARK]: mark } = options as MarkedOptions
+    if (mark !== undefined) this.#uncharged.delete(mark)
     const client = this.#clientOf(options)
     const { period } = ledger
     const acquiring = ledger.acquire(options.hasStale, pacing.isRationing(), client)
@@ -77,13 +83,14 @@ export class QuotaPolicy {
   }
 
   #exhausted(waitMs: number, client: QuotaClient | null): ServiceError {
-    const { ledger, observer } = this.#deps
+    const { ledger, observer, hasNamedClients = false } = this.#deps
     observer.upstreamHeldBack('quota')
     if (client !== null && ledger.remaining >= 1 && ledger.callsOf(client.id) >= client.limit) {
-      return quotaExhausted("the client's share of the quota is spent", waitMs)
+      observer.clientLimited('quota', hasNamedClients ? client.id : null)
+      return new ClientQuotaError(waitMs)
     }
     const reason = ledger.remaining < 1 ? 'the quota of the period is spent' : 'pacing delays the call'
-    return quotaExhausted(reason, waitMs)
+    return new ServiceError('QuotaExhausted', { reason, retryAfterMs: waitMs })
   }
 
   #reportThreshold(): void {
@@ -95,8 +102,4 @@ export class QuotaPolicy {
     this.#reported = percent
     observer.quotaSpent(percent, ledger.remaining, new Date(this.#resetAtMs))
   }
-}
-
-function quotaExhausted(reason: string, retryAfterMs: number): ServiceError {
-  return new ServiceError('QuotaExhausted', { reason, retryAfterMs })
 }

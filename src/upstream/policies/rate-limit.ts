@@ -3,6 +3,7 @@ import { ServiceError } from '../../errors.ts'
 import type { Observer } from '../../events.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { LoadOptions, Policy } from '../../source.ts'
+import type { SendGate, SentCall } from '../state/send-gate.ts'
 import type { Token, TokenBucket } from '../state/token-bucket.ts'
 import { MARGIN_MS } from '../state/token-bucket.ts'
 
@@ -13,7 +14,7 @@ export interface RateLimitOptions {
 
 export interface RateLimitDeps {
   /** Null without a limit. */
-  readonly tokens: TokenBucket | null
+  readonly limit: { readonly tokens: TokenBucket; readonly gate: SendGate } | null
   readonly clock: Pick<Clock, 'after'>
   readonly observer: Pick<Observer, 'upstreamHeldBack'>
 }
@@ -25,37 +26,70 @@ export interface RateLimitDeps {
 const MAX_TRANSIT_MS = 100
 const MIN_RETRY_AFTER_MS = 1_000
 
+const TOKEN = Symbol('token')
+/** As `policy` passes them to `send`. */
+type OptionsWithToken = LoadOptions & { readonly [TOKEN]: Token & { readonly onSend: () => void } }
+
 /**
  * Sends a call only with a token. How long a call must queue is known when it asks, so one that would wait too long
- * fails at once. A call of low priority never queues, and leaves the reserve to the others.
+ * fails at once. A call of low priority never queues, and leaves the reserve to the others. The limit is checked again
+ * at the moment of sending.
  */
 export class RateLimit {
   readonly #options: RateLimitOptions
   readonly #deps: RateLimitDeps
   #queued = 0
+  /** Calls with a token that are not sent yet. */
+  #unsent = 0
 
   constructor(options: RateLimitOptions, deps: RateLimitDeps) {
     this.#options = options
     this.#deps = deps
   }
 
-  /** Calls that wait for their token. */
+  /** Calls that wait for their token, or for their turn to be sent. */
   get queued(): number {
     return this.#queued
   }
 
   readonly policy: Policy = (next) => {
-    const { tokens } = this.#deps
-    if (tokens === null) return next
+    const { limit } = this.#deps
+    if (limit === null) return next
     return async (id, options) => {
-      const taking = tokens.take(this.#requestFor(options))
+      const request = this.#requestFor(options)
+      const taking = limit.tokens.take(request)
       const token = taking instanceof Promise ? await taking : taking
-      if (token.kind === 'none') {
-        this.#deps.observer.upstreamHeldBack('rate')
-        throw tooManyCalls(token.waitMs)
+      if (token.kind === 'none') throw this.#heldBack(token.waitMs)
+      // Tokens are planned: this bounds the calls of plans that did not hold.
+      const gateMs = limit.gate.waitMs(token.bucket, this.#unsent)
+      if (gateMs > request.maxWaitMs + token.bucket.tokenReuseMs) throw this.#heldBack(gateMs)
+      const { waitMs } = token
+      this.#unsent++
+      const onSend = once(() => this.#unsent--)
+      try {
+        if (waitMs > 0) await this.#queue(this.#pause(waitMs))
+        return await next(id, { ...options, [TOKEN]: { ...token, onSend } } as OptionsWithToken)
+      } finally {
+        onSend()
       }
-      if (token.waitMs > 0) await this.#queue(token)
-      return this.#trackArrival(token, () => next(id, options))
+    }
+  }
+
+  #heldBack(waitMs: number): ServiceError {
+    this.#deps.observer.upstreamHeldBack('rate')
+    return tooManyCalls(waitMs)
+  }
+
+  /** The innermost policy: delays what would be sent too early. */
+  readonly send: Policy = (next) => {
+    const { limit } = this.#deps
+    if (limit === null) return next
+    return async (id, options) => {
+      const { [TOKEN]: token } = options as OptionsWithToken
+      const passing = limit.gate.pass(token.bucket)
+      const sent = passing instanceof Promise ? await this.#queue(passing) : passing
+      token.onSend()
+      return this.#trackArrival([token, sent], () => next(id, options))
     }
   }
 
@@ -63,21 +97,27 @@ export class RateLimit {
     return { lowPriority, maxWaitMs: lowPriority ? 0 : this.#options.queueTimeoutMs + MARGIN_MS }
   }
 
-  async #queue({ waitMs, extraWaitMs }: Token): Promise<void> {
+  async #queue<T>(turn: Promise<T>): Promise<T> {
     this.#queued++
-    for (let ms = waitMs; ms > 0; ms = extraWaitMs()) {
-      await new Promise<void>((resolve) => void this.#deps.clock.after(ms, resolve))
+    try {
+      return await turn
+    } finally {
+      this.#queued--
     }
-    this.#queued--
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => void this.#deps.clock.after(ms, resolve))
   }
 
   /** Reports the arrival once. */
-  async #trackArrival({ arrived }: Token, call: () => Promise<Availability>): Promise<Availability> {
-    let hasArrived = false
-    const report = () => {
-      if (!hasArrived) arrived()
-      hasArrived = true
-    }
+  async #trackArrival(
+    listeners: readonly SentCall[],
+    call: () => Promise<Availability>,
+  ): Promise<Availability> {
+    const report = once(() => {
+      for (const { arrived } of listeners) arrived()
+    })
     const cancel = this.#deps.clock.after(MAX_TRANSIT_MS, report)
     try {
       return await call()
@@ -85,6 +125,14 @@ export class RateLimit {
       cancel()
       report()
     }
+  }
+}
+
+function once(action: () => void): () => void {
+  let isDone = false
+  return () => {
+    if (!isDone) action()
+    isDone = true
   }
 }
 

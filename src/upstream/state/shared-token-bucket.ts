@@ -1,14 +1,25 @@
-import type { NoToken, Token, TokenBucket, TokenBucketOptions, TokenRequest } from './token-bucket.ts'
-import type { LocalTokenBucket } from './token-bucket.ts'
+import type { Clock } from '../../lib/clock.ts'
+import type {
+  LocalTokenBucket,
+  NoToken,
+  Token,
+  TokenBucket,
+  TokenBucketOptions,
+  TokenRequest,
+} from './token-bucket.ts'
 
 /** One bucket for all replicas. Nothing here rejects, and nothing takes long. */
 export interface TokenStore {
   /**
    * Takes a token that can be used within `maxWaitMs` and leaves `leave` tokens to others. The ms until it can be used;
-   * more than `maxWaitMs` if none was taken; null while the store cannot be reached.
+   * more than `maxWaitMs` if none was taken; null while the store cannot be reached. If the store has lost the tokens
+   * that this replica took before, all of them count as just used.
    */
   take(bucket: TokenBucketOptions, leave: number, maxWaitMs: number): Promise<number | null>
 }
+
+/** After the store could not be reached, for so long other replicas may still use their shares. */
+const RETURN_MS = 6_000
 
 /**
  * The bucket that replicas share. The replica's own bucket records every token of the store, so that it is right at
@@ -18,19 +29,34 @@ export class SharedTokenBucket implements TokenBucket {
   readonly #store: TokenStore
   readonly #bucket: TokenBucketOptions
   readonly #local: LocalTokenBucket
+  readonly #clock: Pick<Clock, 'now'>
+  #aloneAt = Number.NEGATIVE_INFINITY
 
   /** `local` holds this replica's share of the limit, `bucket` all of it. */
-  constructor(store: TokenStore, bucket: TokenBucketOptions, local: LocalTokenBucket) {
+  constructor(
+    store: TokenStore,
+    bucket: TokenBucketOptions,
+    local: LocalTokenBucket,
+    clock: Pick<Clock, 'now'>,
+  ) {
     this.#store = store
     this.#bucket = bucket
     this.#local = local
+    this.#clock = clock
   }
 
   async take(request: TokenRequest): Promise<Token | NoToken> {
-    const leave = request.lowPriority ? this.#bucket.reserved : 0
-    const waitMs = await this.#store.take(this.#bucket, leave, request.maxWaitMs)
-    if (waitMs === null) return this.#local.take(request)
-    if (waitMs > request.maxWaitMs) return { kind: 'none', waitMs }
-    return { ...this.#local.takeIn(waitMs), extraWaitMs: () => 0 }
+    const { lowPriority, maxWaitMs } = request
+    const leave = lowPriority ? this.#bucket.reserved : 0
+    const sharedMs = await this.#store.take(this.#bucket, leave, maxWaitMs)
+    if (sharedMs === null) {
+      this.#aloneAt = this.#clock.now()
+      return this.#local.take(request)
+    }
+    const isBack = this.#clock.now() - this.#aloneAt > RETURN_MS
+    const waitMs = isBack ? sharedMs : Math.max(sharedMs, this.#local.waitMs(lowPriority))
+    if (waitMs > maxWaitMs) return { kind: 'none', waitMs }
+    const token = this.#local.takeIn(waitMs)
+    return isBack ? { ...token, bucket: this.#bucket } : token
   }
 }

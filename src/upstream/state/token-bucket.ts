@@ -7,6 +7,8 @@ export interface TokenBucketOptions {
   readonly tokenReuseMs: number
   /** This many of the tokens are left to calls of normal priority. */
   readonly reserved: number
+  /** Tokens can only be used at this time, in ms, and whole multiples of `tokenReuseMs` before and after it. */
+  readonly phaseMs?: number
 }
 
 export interface TokenRequest {
@@ -21,8 +23,8 @@ export interface Token {
   readonly kind: 'taken'
   /** Until the token can be used, in ms. */
   readonly waitMs: number
-  /** After that wait: how much longer it is, because the token's previous call arrived late; 0 or less if it is over. */
-  readonly extraWaitMs: () => number
+  /** The limit that the call is sent under. */
+  readonly bucket: TokenBucketOptions
   /** The call has arrived at upstream. */
   readonly arrived: () => void
 }
@@ -54,25 +56,43 @@ export function bucketFor(perSecond: number): TokenBucketOptions {
   return { count, tokenReuseMs, reserved: Math.floor(count * RESERVED_SHARE) }
 }
 
+/** Calls per `1 / rate`, of a replica whose share is less than one call per second. */
+const SMALL_SHARE_PAUSE = 4
+
+/**
+ * The bucket of a replica that has a part of a limit. Its tokens are rounded down, so that those of all replicas do not
+ * exceed the limit. Below one call per second each replica sends only at moments of its own, which are random and far
+ * apart: replicas that do not know each other would otherwise send their first calls together.
+ */
+export function bucketForShare(perSecond: number, share: number, random: () => number): TokenBucketOptions {
+  if (share === 1) return bucketFor(perSecond)
+  const rate = perSecond * share
+  if (rate >= 1) return bucketFor(Math.floor(rate + 1e-9))
+  const tokenReuseMs = (SMALL_SHARE_PAUSE / rate) * 1_000
+  return { count: 1, tokenReuseMs, reserved: 0, phaseMs: random() * tokenReuseMs }
+}
+
 /** The bucket of one replica. */
 export class LocalTokenBucket implements TokenBucket {
   readonly #options: TokenBucketOptions
   readonly #clock: Pick<Clock, 'now'>
   /** When each token can be used again: a ring that begins at the earliest. */
   readonly #backAt: number[]
-  /** When each token's last call arrived: after the plan, if it was slow on its way or the process was busy. */
-  readonly #arrivedAt: number[]
   #first = 0
 
   constructor(options: TokenBucketOptions, clock: Pick<Clock, 'now'>) {
     this.#options = options
     this.#clock = clock
     this.#backAt = Array.from({ length: options.count }, () => Number.NEGATIVE_INFINITY)
-    this.#arrivedAt = [...this.#backAt]
+  }
+
+  /** Until a token can be used, in ms. */
+  waitMs(lowPriority: boolean): number {
+    return this.#waitMs(lowPriority ? this.#options.reserved : 0)
   }
 
   take({ lowPriority, maxWaitMs }: TokenRequest): Token | NoToken {
-    const waitMs = this.#waitMs(lowPriority ? this.#options.reserved : 0)
+    const waitMs = this.waitMs(lowPriority)
     return waitMs > maxWaitMs ? { kind: 'none', waitMs } : this.takeIn(waitMs)
   }
 
@@ -84,7 +104,7 @@ export class LocalTokenBucket implements TokenBucket {
     return {
       kind: 'taken',
       waitMs,
-      extraWaitMs: () => (this.#arrivedAt[token] as number) + this.#options.tokenReuseMs - this.#clock.now(),
+      bucket: this.#options,
       arrived: () => this.#arrived(token),
     }
   }
@@ -93,12 +113,18 @@ export class LocalTokenBucket implements TokenBucket {
   #waitMs(reserved: number): number {
     const now = this.#clock.now()
     const index = (this.#first + reserved) % this.#backAt.length
-    return Math.max(0, (this.#backAt[this.#first] as number) - now, (this.#backAt[index] as number) - now)
+    const at = Math.max(now, this.#backAt[this.#first] as number, this.#backAt[index] as number)
+    return this.#aligned(at) - now
+  }
+
+  #aligned(at: number): number {
+    const { phaseMs, tokenReuseMs } = this.#options
+    if (phaseMs === undefined) return at
+    return Math.ceil((at - phaseMs) / tokenReuseMs) * tokenReuseMs + phaseMs
   }
 
   #arrived(token: number): void {
     const now = this.#clock.now()
-    this.#arrivedAt[token] = now
     this.#backAt[token] = Math.max(this.#backAt[token] as number, now + this.#options.tokenReuseMs)
   }
 }

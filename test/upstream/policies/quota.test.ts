@@ -33,7 +33,11 @@ function setup(limit: number, isRationing = () => false) {
   const quotaSpent = (percent: number, remaining: number, resetAt: Date) =>
     void events.push({ percent, remaining, resetAt: resetAt.toISOString() })
   const heldBack: string[] = []
-  const observer = { quotaSpent, upstreamHeldBack: (by: string) => void heldBack.push(by) }
+  const observer = {
+    quotaSpent,
+    clientLimited: () => {},
+    upstreamHeldBack: (by: string) => void heldBack.push(by),
+  }
   const policy = new QuotaPolicy({ ledger, pacing: { isRationing }, observer })
   const source = policy.policy(inner.source)
   const spend = async (calls: number, how: Ending | null = null) => {

@@ -1,6 +1,7 @@
 import * as fc from 'fast-check'
 import t from 'tap'
 import { RateLimit } from '../../../src/upstream/policies/rate-limit.ts'
+import { SendGate } from '../../../src/upstream/state/send-gate.ts'
 import { bucketFor, LocalTokenBucket } from '../../../src/upstream/state/token-bucket.ts'
 import type { Clock } from '../../../src/lib/clock.ts'
 import type { Source } from '../../../src/source.ts'
@@ -16,13 +17,15 @@ interface Limits {
 }
 
 function withRateLimit(inner: Source, { perSecond, queueTimeoutMs }: Limits, clock: Clock) {
-  const tokens = perSecond === 0 ? null : new LocalTokenBucket(bucketFor(perSecond), clock)
+  const bucket = bucketFor(perSecond)
+  const buckets = { tokens: new LocalTokenBucket(bucket, clock), gate: new SendGate(bucket.count, clock) }
   const heldBack: string[] = []
+  const observer = { upstreamHeldBack: (by: string) => void heldBack.push(by) }
   const limit = new RateLimit(
     { queueTimeoutMs },
-    { tokens, clock, observer: { upstreamHeldBack: (by) => void heldBack.push(by) } },
+    { limit: perSecond === 0 ? null : buckets, clock, observer },
   )
-  return { source: limit.policy(inner), queueLength: () => limit.queued, heldBack }
+  return { source: limit.policy(limit.send(inner)), queueLength: () => limit.queued, heldBack }
 }
 
 function limited(perSecond: number, queueTimeoutMs: number) {

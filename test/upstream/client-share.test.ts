@@ -1,0 +1,68 @@
+import t from 'tap'
+import { broadcast } from '../../src/events.ts'
+import { ClientQuotaError } from '../../src/errors.ts'
+import { withPolicies } from '../../src/upstream/policies.ts'
+import { LocalQuota } from '../../src/upstream/state/quota-ledger.ts'
+import { TestClock } from '../support/clock.ts'
+import { answering, CALLER, ended, failing, ScriptedSource, unreached } from './doubles.ts'
+
+function setup(clientShare: number, limit = 10) {
+  const clock = new TestClock()
+  const inner = new ScriptedSource(clock.now)
+  inner.always = answering
+  const ledger = new LocalQuota({ limit, per: 'day' }, clock)
+  const events: string[] = []
+  const observer = broadcast([
+    { clientLimited: (kind) => void events.push(kind), clientCalled: (name) => void events.push(name) },
+  ])
+  const { source } = withPolicies(
+    { perSecond: 0, queueTimeoutMs: 0, timeoutMs: 3_000, clientShare, hasNamedClients: true },
+    {
+      ...{ source: inner.source, stores: null, clock, observer, apiKey: () => 'key', random: () => 0 },
+      quota: { ledger, pacing: { isRationing: () => false } },
+    },
+  )
+  const spend = async (client: string | undefined, calls: number) => {
+    let sent = 0
+    for (let i = 0; i < calls; i++) {
+      const { state } = await ended(source(`${i}`, client === undefined ? CALLER : { ...CALLER, client }))
+      if (state === 'ok') sent++
+    }
+    return sent
+  }
+  return { clock, inner, ledger, source, spend, events }
+}
+
+await t.test('a client spends floor(quota × share) calls, and others the rest', async (t) => {
+  const { spend, clock, ledger } = setup(0.25)
+  t.equal(await spend('a', 10), 2)
+  t.equal(await spend('b', 1), 1)
+  t.equal(await spend(undefined, 6), 6, 'calls that are charged to nobody')
+  t.equal(await spend('b', 10), 1, 'to the last call of the quota')
+  t.equal(ledger.remaining, 0)
+  await clock.advance(ledger.resetAtMs - clock.wall())
+  t.equal(await spend('a', 10), 2, 'the next period')
+})
+
+await t.test('the error has the time until the period ends, and is counted', async (t) => {
+  const { spend, source, clock, ledger, events } = setup(0.1)
+  await spend('a', 1)
+  const { error } = await ended(source('x', { ...CALLER, client: 'a' }))
+  t.ok(error instanceof ClientQuotaError)
+  t.match(error, { code: 'QuotaExhausted', status: 503, retryAfterMs: ledger.resetAtMs - clock.wall() })
+  t.strictSame(events, ['a', 'quota'])
+})
+
+await t.test('a share of 100% limits no client', async (t) => {
+  const { spend, events } = setup(1)
+  t.equal(await spend('a', 20), 10)
+  t.notOk(events.includes('quota'))
+})
+
+await t.test('a call that was not sent is returned to its client', async (t) => {
+  const { spend, inner } = setup(0.1)
+  inner.always = failing(unreached)
+  t.equal(await spend('a', 3), 0)
+  inner.always = answering
+  t.equal(await spend('a', 3), 1)
+})
