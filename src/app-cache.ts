@@ -31,7 +31,10 @@ type Quota = ReturnType<typeof createQuota>
 export async function createCacheStack(deps: CacheStackDeps) {
   const { config, clock, observer, apiKey, userAgent } = deps
   const stores = config.redis && (await openRedisStores(config.redis, { clock, observer }))
-  const tomtom = createTomTom({ ...config.upstream, userAgent }, { apiKey: apiKey.current, observer, clock })
+  const tomtom = createTomTom(
+    { ...config.upstream, proxy: config.outboundProxy, userAgent },
+    { apiKey: apiKey.current, observer, clock },
+  )
   // The pacer reads the use of the cache, and the cache needs the pacer's TTL: hence the function.
   const quota = createQuota(deps, stores, () => cache)
   const upstream = createUpstream(deps, tomtom, quota, stores)

@@ -13,6 +13,7 @@ import { createDrain } from './http/drain.ts'
 import { createPublicServer } from './http/server.ts'
 import type { Clock } from './lib/clock.ts'
 import { systemClock } from './lib/clock.ts'
+import { listen } from './lib/listen.ts'
 import { createAdminServer } from './ops/admin-server.ts'
 import { Health } from './ops/health.ts'
 import { createEventLog } from './ops/log/event-log.ts'
@@ -64,7 +65,7 @@ export async function createApp(config: Config, runtime: RuntimeInfo): Promise<A
   const { health, clock } = deps
   const apiKey = openApiKey(config.apiKey, deps)
   const clients = config.clients.keys && createClients(config.clients.keys, deps)
-  const secrets = () => [apiKey.secrets(), clients?.secrets() ?? [], config.redis?.password ?? []].flat()
+  const secrets = () => [apiKey.secrets(), clients?.secrets() ?? [], ...configuredSecrets(config)].flat()
   const log = createLog(deps, secrets)
   const userAgent = `ev-availability-proxy/${runtime.version}`
   const stack = await createCacheStack({ ...deps, apiKey, userAgent })
@@ -161,9 +162,10 @@ function accessGauge({ clients: limits }: Config, clients: Clients | null): Gaug
   return () => ({ clients: clients && clients.names(), isLimited })
 }
 
-async function listen(server: FastifyInstance, { host, port }: Config['admin']): Promise<AddressInfo> {
-  await server.listen({ host, port })
-  return server.server.address() as AddressInfo
+/** Secrets that are not reloaded at run time. */
+function configuredSecrets({ redis, outboundProxy }: Config): string[] {
+  const authorization = outboundProxy?.authorization?.split(' ')[1]
+  return [redis?.password, authorization].filter((secret) => secret != null)
 }
 
 function once(action: () => Promise<void>): () => Promise<void> {

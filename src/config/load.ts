@@ -1,3 +1,8 @@
+import { contradictions } from './contradictions.ts'
+import type { OutboundProxy } from './outbound-proxy.ts'
+import { chooseOutboundProxy } from './outbound-proxy.ts'
+import type { RedisConfig } from './redis-url.ts'
+import { parseRedisUrlFile } from './redis-url.ts'
 import { quote, resolveSecret } from './secrets.ts'
 import type { SecretDeps } from './secrets.ts'
 import type { Infer, Setting, SettingTree } from './schema.ts'
@@ -6,7 +11,12 @@ import { SETTINGS } from './settings.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
-export type Config = Infer<typeof SETTINGS> & {
+type Values = Infer<typeof SETTINGS>
+
+export type Config = Omit<Values, 'redis'> & {
+  readonly redis: RedisConfig | null
+  /** From HTTPS_PROXY, HTTP_PROXY and NO_PROXY; null if upstream is called directly. */
+  readonly outboundProxy: OutboundProxy | null
   /** Every setting in force as text, secrets masked: for the start line of the log. */
   readonly effective: Readonly<Record<string, string>>
   /** Probable mistakes that do not prevent the start. */
@@ -40,13 +50,26 @@ export function loadConfig(environment: Environment, readFile: (path: string) =>
     read: (setting) => readSetting(environment, setting, problems),
     readFile,
     problems,
-  })
-  if (problems.length > 0) throw new ConfigError(problems)
+  }) as Values
+  // The rules between settings need the values of all of them.
+  if (problems.length === 0)
+    problems.push(...contradictions(values, (name) => (environment[name] ?? '') !== ''))
+  const outbound = values.upstream.baseUrl && chooseOutboundProxy(environment, values.upstream.baseUrl)
+  if (outbound) problems.push(...outbound.problems)
+  if (problems.length > 0 || !outbound) throw new ConfigError(problems)
   return deepFreeze({
-    ...(values as Infer<typeof SETTINGS>),
-    effective: effective(environment),
+    ...values,
+    redis: redisConfig(values.redis, readFile),
+    outboundProxy: outbound.proxy,
+    effective: { ...effective(environment), ...outbound.effective },
     warnings: unknownSettings(environment),
   })
+}
+
+/** A file has been validated already. It is read once: a connection is not moved to another server at run time. */
+function redisConfig(source: Values['redis'], readFile: (path: string) => string): RedisConfig | null {
+  if (source === null) return null
+  return 'value' in source ? source.value : (parseRedisUrlFile(readFile(source.file)) ?? null)
 }
 
 function readTree(tree: SettingTree, deps: SecretDeps): unknown {

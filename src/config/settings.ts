@@ -1,5 +1,5 @@
 import { clientKeys, validateClients } from './client-keys.ts'
-import { redisUrl } from './redis-url.ts'
+import { redisUrl, validateRedisUrl } from './redis-url.ts'
 import { secret, validateKey } from './secrets.ts'
 import { optional, setting, valueOrFile } from './schema.ts'
 import * as types from './types.ts'
@@ -24,8 +24,10 @@ export const SETTINGS = {
     isRequired: true,
   }),
   upstream: {
-    origin: setting('TOMTOM_BASE_URL', types.origin, 'https://api.tomtom.com',
-      'Origin of the upstream API.'),
+    baseUrl: setting('TOMTOM_BASE_URL', types.baseUrl, 'https://api.tomtom.com',
+      'Base URL of the upstream API; with a path if an API gateway in front of TomTom needs one.'),
+    referer: optional('UPSTREAM_REFERER', types.referer, 'https://www.example.com/',
+      'Value of the `Referer` header of every call, for an API key that is restricted to a domain.'),
     timeoutMs: setting('UPSTREAM_TIMEOUT', duration(10, 5 * MINUTE), '3s',
       'Total timeout of a call, its retry included.'),
     softTimeoutMs: setting('UPSTREAM_SOFT_TIMEOUT', duration(0, 5 * MINUTE), '800ms',
@@ -57,13 +59,21 @@ export const SETTINGS = {
     maxBytes: setting('CACHE_MAX_BYTES', size(2 ** 10, 64 * 2 ** 30), '256MB',
       'Maximum memory for cached answers and their renderings.'),
   },
-  redis: optional('REDIS_URL', redisUrl, 'redis://127.0.0.1:6379',
-    'Redis or Valkey through which replicas share answers, in-flight calls, limits and quota. While it is not reachable, each replica works on its own.'),
+  redis: valueOrFile({
+    value: optional('REDIS_URL', redisUrl, 'redis://127.0.0.1:6379',
+      'Redis or Valkey through which replicas share answers, in-flight calls, limits and quota. While it is not reachable, each replica works on its own.'),
+    file: optional('REDIS_URL_FILE', types.path, '/run/secrets/redis_url',
+      'Path of a file that contains the value of REDIS_URL; read once, at the start.'),
+    validate: validateRedisUrl,
+    isRequired: false,
+  }),
   public: {
-    host: setting('HOST', types.host, '0.0.0.0',
-      'Address of the public listener.'),
+    host: setting('HOST', types.host, '::',
+      'Address of the public listener; `::` is all addresses, IPv4 included, and works without IPv6.'),
     port: setting('PORT', types.port, '8080',
       'Port of the public listener.'),
+    basePath: optional('BASE_PATH', types.basePath, '/ev',
+      'Prefix of all routes of the public listener, for an ingress that does not strip it. `/healthz` answers with and without it.'),
     corsOrigins: setting('CORS_ORIGINS', types.origins, '*',
       'Origins whose pages may use the API: `*`, or a comma-separated list; listed origins may send credentials.'),
     docs: setting('DOCS', flag, 'true',

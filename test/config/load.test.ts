@@ -9,7 +9,8 @@ await t.test('defaults', async (t) => {
     t.strictSame(config, {
       apiKey: { value: KEY },
       upstream: {
-        origin: 'https://api.tomtom.com',
+        baseUrl: 'https://api.tomtom.com',
+        referer: null,
         timeoutMs: 3_000,
         softTimeoutMs: 800,
         maxConnections: 16,
@@ -28,11 +29,12 @@ await t.test('defaults', async (t) => {
         maxBytes: 256 * 1024 * 1024,
       },
       redis: null,
-      public: { host: '0.0.0.0', port: 8080, corsOrigins: '*', docs: true },
+      public: { host: '::', port: 8080, basePath: null, corsOrigins: '*', docs: true },
       clients: { keys: null, perSecond: 0, maxInFlight: 0, trustedProxies: null },
       admin: { host: '127.0.0.1', port: 8081 },
       drain: { delayMs: 0, timeoutMs: 10_000 },
       log: { level: 'info', access: false },
+      outboundProxy: null,
       warnings: [],
     })
   })
@@ -72,7 +74,7 @@ await t.test('problems', async (t) => {
     }
     t.strictSame(problems(environment), [
       'TOMTOM_API_KEY or TOMTOM_API_KEY_FILE: expected one of them, got neither',
-      'TOMTOM_BASE_URL: expected an http or https origin without credentials, path, query or fragment, such as https://api.tomtom.com, got "ftp://x"',
+      'TOMTOM_BASE_URL: expected an http or https URL without credentials, query or fragment, such as https://api.tomtom.com or https://gateway.example/tomtom, got "ftp://x"',
       'CACHE_TTL: expected a duration from 0 to 24h, such as 500ms, 30s, 5m or 1h, got "30"',
       'CACHE_MAX_BYTES: expected a size from 1024 bytes to 64GB, such as 512KB, 256MB or 1GB, got "much"',
       'PORT: expected a port from 0 (chosen by the system) to 65535, got "70000"',
