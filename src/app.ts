@@ -2,6 +2,8 @@ import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import type { DestinationStream, Logger } from 'pino'
 import { createCacheStack } from './app-cache.ts'
+import { becomeReady } from './app-ready.ts'
+import { watchSettings } from './app-settings.ts'
 import { parseQuery } from './availability/query.ts'
 import type { Cache, LookupResult } from './cache/cache.ts'
 import { createClients } from './clients/clients.ts'
@@ -50,6 +52,7 @@ export interface App {
 }
 
 interface SharedDeps {
+  /** The settings in force: a copy that changes with SETTINGS_FILE. */
   readonly config: Config
   readonly runtime: RuntimeInfo
   readonly clock: Clock
@@ -60,8 +63,9 @@ interface SharedDeps {
 }
 
 /** The composition root: creates all components and connects them. */
-export async function createApp(config: Config, runtime: RuntimeInfo): Promise<App> {
-  const deps = createSharedDeps(config, runtime)
+export async function createApp(loaded: Config, runtime: RuntimeInfo): Promise<App> {
+  const deps = createSharedDeps(loaded, runtime)
+  const { config } = deps
   const { health, clock } = deps
   const apiKey = openApiKey(config.apiKey, deps)
   const clients = config.clients.keys && createClients(config.clients.keys, deps)
@@ -75,19 +79,24 @@ export async function createApp(config: Config, runtime: RuntimeInfo): Promise<A
     inspector: stationInspector(stack.cache),
     redact: (text) => redact(text, secrets()),
   })
+  const stopWatching = watchSettings(deps, (before) => {
+    log.level = config.log.level
+    stack.applySettings(before)
+  })
   const [drainPublic, drainAdmin] = [createDrain(publicServer), createDrain(adminServer)]
   return {
     log,
     async start() {
       const admin = await listen(adminServer, config.admin)
       const addresses = { admin, public: await listen(publicServer, config.public) }
-      health.markReady()
+      becomeReady(deps, stack.checkKey)
       return addresses
     },
     stop: once(async () => {
       health.markDraining()
       await drainPublic(config.drain, clock)
       apiKey.stop()
+      stopWatching()
       clients?.stop()
       await stack.close()
       await drainAdmin({ delayMs: 0, timeoutMs: 0 }, clock)
@@ -97,8 +106,9 @@ export async function createApp(config: Config, runtime: RuntimeInfo): Promise<A
 
 function createSharedDeps(config: Config, runtime: RuntimeInfo): SharedDeps {
   const listeners: Partial<Observer>[] = []
+  const { cache, upstream, log } = config
   return {
-    config,
+    config: { ...config, cache: { ...cache }, upstream: { ...upstream }, log: { ...log } },
     runtime,
     clock: systemClock,
     health: new Health(),
@@ -128,6 +138,7 @@ function createPublic(
       accessLog: config.log.access,
       openapi: runtime.openapi,
       docs: config.public.docs,
+      basePath: config.public.basePath ?? '',
       isDraining: () => health.phase === 'draining',
     },
     { cache, clients, clock, observer },
@@ -148,7 +159,7 @@ function createAdmin(
   const recorder = new MetricsRecorder()
   const metrics = createMetrics(recorder, gauges, runtime)
   const status = new Status(
-    { version, nodeVersion, cache: config.cache, upstream: config.upstream },
+    { version, nodeVersion, settings: config.effective, cache: config.cache, upstream: config.upstream },
     { gauges, recorder, health, clock, ...(residentBytes && { residentBytes }) },
   )
   subscribe(recorder.observer)
@@ -165,7 +176,7 @@ function accessGauge({ clients: limits }: Config, clients: Clients | null): Gaug
 /** Secrets that are not reloaded at run time. */
 function configuredSecrets({ redis, outboundProxy }: Config): string[] {
   const authorization = outboundProxy?.authorization?.split(' ')[1]
-  return [redis?.password, authorization].filter((secret) => secret != null)
+  return [redis?.password, authorization].filter((secret) => typeof secret === 'string')
 }
 
 function once(action: () => Promise<void>): () => Promise<void> {
@@ -173,7 +184,7 @@ function once(action: () => Promise<void>): () => Promise<void> {
   return () => (running ??= action())
 }
 
-/** Looks up stations for the status page, by the same rules as for clients. */
+/** Looks up and purges stations for the status page; lookups follow the same rules as for clients. */
 function stationInspector(cache: Cache): StationInspector {
   return {
     peek(id) {
@@ -184,6 +195,8 @@ function stationInspector(cache: Cache): StationInspector {
       const parameters = new URLSearchParams({ chargingAvailability: id })
       return inspected(await cache.get(parseQuery(parameters.toString()).id))
     },
+    purge: (id) => cache.purge.one(id),
+    purgeAll: () => cache.purge.all(),
   }
 }
 

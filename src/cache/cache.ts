@@ -1,6 +1,7 @@
 import type { LoadOptions, Source } from '../source.ts'
+import type { LookupResult } from './lookup-result.ts'
 import { allowsStaleFallback, asServiceError, ServiceError } from '../errors.ts'
-import type { CacheResult, Observer } from '../events.ts'
+import type { Observer } from '../events.ts'
 import type { Clock } from '../lib/clock.ts'
 import { Answer } from './answer.ts'
 import type { CacheEntry } from './entry-store.ts'
@@ -8,13 +9,16 @@ import { EntryStore, floorMs } from './entry-store.ts'
 import type { FreshnessOptions } from './freshness.ts'
 import { Freshness, ttlFactor } from './freshness.ts'
 import { NegativeCache } from './negative-cache.ts'
+import { Purge } from './purge.ts'
 import type { SharedLoaderDeps } from './shared-loader.ts'
 import { SharedLoader } from './shared-loader.ts'
 import type { InFlightCall } from './single-flight.ts'
 import { SingleFlight } from './single-flight.ts'
 
+export type { LookupResult } from './lookup-result.ts'
+
 export interface CacheOptions extends FreshnessOptions {
-  /** Time in ms for which an answer is fresh; 0 stores nothing but still coalesces. */
+  /** Time in ms for which an answer is fresh; 0 stores nothing but still coalesces. Times may change at run time. */
   readonly ttlMs: number
   /** A waiter with a usable stale entry gets that entry after so many ms. */
   readonly softTimeoutMs: number
@@ -36,22 +40,6 @@ export interface CacheDeps {
   readonly shared?: Pick<SharedLoaderDeps, 'store' | 'observer'> | null
 }
 
-/** The answer that a lookup returned, and where it came from. */
-export interface LookupResult {
-  readonly answer: Answer
-  readonly result: Exclude<CacheResult, 'error'>
-  /** Milliseconds since upstream answered. */
-  readonly ageMs: number
-  /** Milliseconds left of the TTL; negative for a stale answer. */
-  readonly ttlMs: number
-  /** There was an entry, but the lookup needed a call because it was too stale. */
-  readonly wasExpired: boolean
-  /** Whether the cache stores the answer. */
-  readonly isStored: boolean
-  /** The error that the stale answer replaces, else null. */
-  readonly staleReason: ServiceError | null
-}
-
 type FoundDetails = Partial<Pick<LookupResult, 'wasExpired' | 'staleReason'>>
 /** Called when a lookup has to wait; the signal detaches this waiter alone. */
 type OnWait = () => AbortSignal
@@ -68,6 +56,7 @@ const TOO_MANY_WAITERS = new ServiceError('UpstreamUnavailable', {
  * (negative, or stale with a refresh) → `#wait` (joins or starts a call) → `#staleOr` (the error, or a stale answer).
  */
 export class Cache {
+  readonly purge: Purge
   readonly #options: CacheOptions
   readonly #deps: CacheDeps
   readonly #store: EntryStore
@@ -86,10 +75,16 @@ export class Cache {
       after: (ms, callback) => deps.clock.after(ms, callback),
       timeoutError: () => new ServiceError('UpstreamTimeout', { reason: 'the call reached its deadline' }),
     })
-    const negativeTtlMs = options.ttlMs === 0 ? 0 : options.emptyTtlMs
-    this.#negative = new NegativeCache({ negativeTtlMs, clock: deps.clock })
+    this.#negative = new NegativeCache({
+      get negativeTtlMs() {
+        return options.ttlMs === 0 ? 0 : options.emptyTtlMs
+      },
+      clock: deps.clock,
+    })
     this.#freshness = new Freshness(options, deps.clock, deps.effectiveTtlMs)
     this.#shared = this.#createSharedLoader()
+    const [calls, store, negative] = [this.#calls, this.#store, this.#negative]
+    this.purge = new Purge({ calls, store, negative, shared: deps.shared?.store })
   }
 
   get entries(): number {
@@ -193,10 +188,15 @@ export class Cache {
 
   #startCall(id: string, entry: CacheEntry | null, lowPriority: boolean): InFlightCall<CacheEntry> {
     const load = (version: string) => this.#load(id, { lowPriority, hasStale: entry !== null }, version)
-    const fetch = async () =>
-      this.#keep(await (this.#shared?.load({ id, entry, lowPriority, load }) ?? load('')))
+    const run = { id, isPurged: false }
+    const shared = this.#options.ttlMs === 0 ? null : this.#shared // replicas have nothing to share with a TTL of 0
+    const request = { id, entry, lowPriority, load, isPurged: () => run.isPurged }
+    const fetch = async () => {
+      const loaded = await this.purge.track(run, async () => shared?.load(request) ?? load(''))
+      return run.isPurged ? loaded : this.#keep(loaded)
+    }
     const call = this.#calls.start(id, fetch, (error) => {
-      this.#negative.record(id, asServiceError(error))
+      if (!run.isPurged) this.#negative.record(id, asServiceError(error))
     })
     // Not in `fetch`: a call that outlived its deadline must not end the back-off of a later call.
     call.result.then(() => this.#negative.clear(id)).catch(() => {})
@@ -239,12 +239,12 @@ export class Cache {
     return { answer: entry.answer, result, ageMs, ttlMs, wasExpired, isStored, staleReason }
   }
 
-  /** Null with a TTL of 0: nothing may be stored, so replicas have nothing to share. */
   #createSharedLoader(): SharedLoader | null {
     const { shared, clock, random } = this.#deps
-    if (!shared || this.#options.ttlMs === 0) return null
     const deadlineMs = this.#options.flightTimeoutMs
     const [freshness, negativeCache] = [this.#freshness, this.#negative]
-    return new SharedLoader({ ...shared, clock, random, deadlineMs, freshness, negativeCache })
+    return shared
+      ? new SharedLoader({ ...shared, clock, random, deadlineMs, freshness, negativeCache })
+      : null
   }
 }

@@ -1,7 +1,7 @@
 import type { Infer } from './schema.ts'
 import type { SETTINGS } from './settings.ts'
 
-type Values = Infer<typeof SETTINGS>
+type Values = Pick<Infer<typeof SETTINGS>, 'admin' | 'cache' | 'drain' | 'public' | 'upstream'>
 type Listener = Values['admin']
 
 /** Memory that cached answers take beside their measured bytes: objects, keys and garbage that is not collected yet. */

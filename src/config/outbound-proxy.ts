@@ -1,5 +1,5 @@
 import { BlockList, isIP } from 'node:net'
-import type { Environment } from './load.ts'
+import type { Environment } from './schema.ts'
 
 /** The HTTP proxy through which upstream is called. */
 export interface OutboundProxy {

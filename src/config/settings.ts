@@ -43,6 +43,10 @@ export const SETTINGS = {
     limitShare: setting('UPSTREAM_LIMIT_SHARE', types.share, '1/1',
       "This replica's share of UPSTREAM_MAX_QPS and UPSTREAM_QUOTA while Redis is not configured or not reachable; `1/3` for one of three replicas."),
   },
+  checkKeyAtStart: setting('CHECK_KEY_AT_START', flag, 'false',
+    'Whether one call is made before the process becomes ready: a key that upstream rejects keeps it unready, so that a deployment does not replace its last good process. A timeout, an error of upstream or an exceeded quota does not.'),
+  settingsFile: optional('SETTINGS_FILE', types.path, '/etc/ev-availability-proxy/settings',
+    'Path of a file of `NAME=value` lines that override CACHE_TTL, CACHE_MAX_TTL, CACHE_STALE_IF_ERROR, UPSTREAM_MAX_QPS, UPSTREAM_QUOTA and LOG_LEVEL; reloaded when it changes.'),
   cache: {
     ttlMs: setting('CACHE_TTL', duration(0, DAY), '30s',
       'How long an answer is fresh; `0` disables caching but still coalesces concurrent requests.'),
@@ -119,6 +123,8 @@ export const SETTINGS = {
 export const GROUP_TITLES: Record<keyof typeof SETTINGS, string> = {
   apiKey: 'API key',
   upstream: 'Upstream',
+  checkKeyAtStart: 'Start',
+  settingsFile: 'Changes at run time',
   cache: 'Cache',
   redis: 'Redis',
   public: 'Public listener',

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Access, Observer } from '../events.ts'
 import { traceIdOf } from './request-context.ts'
-import { loggedPath } from './request-target.ts'
+import { loggedPath, originForm } from './request-target.ts'
 
 /** Reports a response to the observer, when its headers have been sent. */
 export type LogRequest = (request: FastifyRequest, reply: FastifyReply) => void
@@ -16,11 +16,11 @@ export function createRequestLogger(
     const ms = performance.now() - request.startedAt
     observer.requestAnswered(format, status, result, ms / 1000)
     if (!accessLog) return
-    const { method, url } = request
+    const { method, originalUrl } = request
     observer.accessLogged({
       ...correlationFields(request),
       method,
-      path: loggedPath(url),
+      path: loggedPath(originForm(originalUrl)),
       status,
       result,
       ms,

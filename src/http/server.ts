@@ -21,7 +21,7 @@ import { createProtocolErrorHandlers } from './protocol-errors.ts'
 import { decorateRequests, initRequest } from './request-context.ts'
 import type { LogRequest } from './request-log.ts'
 import { createRequestLogger } from './request-log.ts'
-import { originForm } from './request-target.ts'
+import { originForm, withoutBasePath } from './request-target.ts'
 import type { ServiceRoutesOptions } from './service-routes.ts'
 import { isServicePath, serviceRoutes } from './service-routes.ts'
 import { validateRequest } from './validate-request.ts'
@@ -33,6 +33,8 @@ export interface PublicServerOptions extends AdmissionOptions, ServiceRoutesOpti
   readonly isDraining: () => boolean
   /** Addresses and networks (CIDR) whose X-Forwarded-For is trusted. */
   readonly trustedProxies: readonly string[]
+  /** Prefix of all paths without a trailing slash; empty for none. */
+  readonly basePath: string
 }
 
 export interface PublicServerDeps extends AdmissionDeps {
@@ -71,9 +73,10 @@ const HEADERS_TIMEOUT_MS = 10_000
 const KEEP_ALIVE_TIMEOUT_MS = 72_000
 
 function createFastify(
-  { trustedProxies }: PublicServerOptions,
+  { trustedProxies, basePath }: PublicServerOptions,
   { onClientError, onConnect, onUndecodableUrl }: ProtocolErrorHandlers,
 ): FastifyInstance {
+  const routed = withoutBasePath(basePath)
   const app = fastify({
     ...NO_SCHEMA_COMPILERS,
     logger: false,
@@ -90,7 +93,7 @@ function createFastify(
     },
     // A format of any length that the parser accepts is an unknown format (400), not an unknown route (404).
     routerOptions: { maxParamLength: 65_536, querystringParser: (raw) => ({ raw }) },
-    rewriteUrl: ({ url = '/' }) => originForm(url),
+    rewriteUrl: ({ url = '/' }) => routed(originForm(url)),
     clientErrorHandler: onClientError,
     frameworkErrors: (_error, request, reply) => {
       onUndecodableUrl(request.raw, reply.raw)

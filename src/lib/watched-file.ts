@@ -13,6 +13,8 @@ export interface WatchOptions<T> {
   readonly onChange: (value: T) => void
   /** The file cannot be read or parsed; the last value stays in force. Called once per reason until the file is valid. */
   readonly onError: (reason: string) => void
+  /** The file is valid again after an error; called before `onChange`. */
+  readonly onRecovery?: () => void
   readonly clock: Pick<Clock, 'after'>
 }
 
@@ -27,7 +29,7 @@ export interface WatchedFile<T> {
  */
 export function watchFile<T>(
   file: string,
-  { parse, isSame, onChange, onError, clock }: WatchOptions<T>,
+  { parse, isSame, onChange, onError, onRecovery, clock }: WatchOptions<T>,
 ): WatchedFile<T> {
   let value = parse(readFileSync(file, 'utf8'))
   let lastError: string | null = null
@@ -37,6 +39,7 @@ export function watchFile<T>(
   const reload = async () => {
     try {
       const next = parse(await readFile(file, 'utf8'))
+      if (lastError !== null) onRecovery?.()
       lastError = null
       if (!isSame(next, value)) {
         value = next

@@ -23,6 +23,19 @@ export function leaseKey(id: string): string {
   return `lease:${hashTag(id)}`
 }
 
+/** When a station was purged. */
+export function purgedKey(id: string): string {
+  return `purged:${hashTag(id)}`
+}
+
+/** The keys of every answer and every lease, for SCAN. */
+export const STATION_PATTERNS = ['answer:{*}', 'lease:{*}'] as const
+
+/** The station of an answer's or a lease's key, with its prefix. */
+export function stationOf(key: string): string {
+  return decodeURIComponent(key.slice(key.indexOf('{') + 1, -1))
+}
+
 /** The cool-down of an API key. */
 export function coolDownKey(apiKey: string): string {
   return `cool-down:${fingerprint(apiKey)}`

@@ -7,6 +7,7 @@ import { CoolDown } from './policies/cool-down.ts'
 import { QuotaPolicy } from './policies/quota.ts'
 import { RateLimit } from './policies/rate-limit.ts'
 import { Retry } from './policies/retry.ts'
+import { passThrough, SwitchablePolicy } from './policies/switchable.ts'
 import type { CoolDownState } from './state/cool-down-state.ts'
 import { LocalCoolDown } from './state/cool-down-state.ts'
 import type { QuotaLedger } from './state/quota-ledger.ts'
@@ -40,9 +41,15 @@ export interface UpstreamStackDeps {
 
 export interface UpstreamStack {
   readonly source: Source
+  /** The source with the limits alone: for a call that no open circuit and no cool-down may prevent. */
+  readonly limitedSource: Source
   /** Calls that wait for a token. */
   readonly queued: () => number
   readonly circuit: () => CircuitState
+  /** Replaces the limit of calls per second; 0 is no limit. */
+  readonly setRate: (perSecond: number) => void
+  /** Replaces the quota; null is no quota. */
+  readonly setQuota: (quota: UpstreamStackDeps['quota']) => void
 }
 
 /**
@@ -55,15 +62,37 @@ export function withPolicies(options: UpstreamStackOptions, deps: UpstreamStackD
   const breaker = new CircuitBreaker(deps)
   const coolDown = new CoolDown({ ...deps, state: createCoolDownState(deps) })
   const retry = new Retry(options, deps)
-  const rateLimit = new RateLimit(options, { ...deps, tokens: createTokenBucket(options, deps) })
-  const quota = deps.quota && new QuotaPolicy({ ...deps.quota, observer: deps.observer })
+  let rateLimit = createRateLimit(options, deps)
+  const rate = new SwitchablePolicy(rateLimit.policy)
+  const quota = new SwitchablePolicy(quotaPolicy(deps.quota, deps))
 
-  const policies = [breaker, coolDown, retry, rateLimit, ...(quota ? [quota] : [])]
+  const limitedSource = compose([rate.policy, quota.policy])(deps.source)
   return {
-    source: compose(policies.map(({ policy }) => policy))(deps.source),
+    source: compose([breaker.policy, coolDown.policy, retry.policy])(limitedSource),
+    limitedSource,
     queued: () => rateLimit.queued,
     circuit: () => breaker.state,
+    setRate: (perSecond) => {
+      // Calls that are queued under the old limit are sent within this time.
+      const pauseMs = rateLimit.queued > 0 ? options.queueTimeoutMs : 0
+      rateLimit = createRateLimit({ ...options, perSecond, pauseMs }, deps)
+      rate.replace(rateLimit.policy)
+    },
+    setQuota: (changed) => quota.replace(quotaPolicy(changed, deps)),
   }
+}
+
+function quotaPolicy(quota: UpstreamStackDeps['quota'], { observer }: UpstreamStackDeps): Policy {
+  return quota === null ? passThrough : new QuotaPolicy({ ...quota, observer }).policy
+}
+
+interface RateLimitSetup extends UpstreamStackOptions {
+  /** Replaces another limit: calls are sent so many ms, and the time of a token, after the replacement. */
+  readonly pauseMs?: number
+}
+
+function createRateLimit(options: RateLimitSetup, deps: UpstreamStackDeps): RateLimit {
+  return new RateLimit(options, { ...deps, tokens: createTokenBucket(options, deps) })
 }
 
 /** One policy of many, the outermost first. */
@@ -78,10 +107,13 @@ function createCoolDownState({ stores, clock, observer }: UpstreamStackDeps): Co
 
 /** Null without a limit. */
 function createTokenBucket(
-  { perSecond, share = 1 }: UpstreamStackOptions,
+  { perSecond, share = 1, pauseMs }: RateLimitSetup,
   { stores, clock }: UpstreamStackDeps,
 ): TokenBucket | null {
   if (perSecond === 0) return null
-  const local = new LocalTokenBucket(bucketFor(perSecond * share), clock)
+  const bucket = bucketFor(perSecond * share)
+  const local = new LocalTokenBucket(bucket, clock)
+  // All tokens are in use at first: together with the calls of the last second they could exceed the limit.
+  if (pauseMs !== undefined) for (let i = 0; i < bucket.count; i++) local.takeIn(pauseMs)
   return stores === null ? local : new SharedTokenBucket(stores.tokens, bucketFor(perSecond), local)
 }

@@ -4,8 +4,8 @@ import { ALL_SETTINGS, files, KEY, load, NAMES, problem, problems } from './supp
 
 await t.test('defaults', async (t) => {
   await t.test('the defaults have these values', async (t) => {
-    const { effective, ...config } = load()
-    t.ok(effective)
+    const { effective, overridable, ...config } = load()
+    t.ok(effective && overridable)
     t.strictSame(config, {
       apiKey: { value: KEY },
       upstream: {
@@ -28,6 +28,8 @@ await t.test('defaults', async (t) => {
         maxEntries: 100_000,
         maxBytes: 256 * 1024 * 1024,
       },
+      checkKeyAtStart: false,
+      settingsFile: null,
       redis: null,
       public: { host: '::', port: 8080, basePath: null, corsOrigins: '*', docs: true },
       clients: { keys: null, perSecond: 0, maxInFlight: 0, trustedProxies: null },
@@ -89,7 +91,9 @@ await t.test('problems', async (t) => {
   })
 
   await t.test('every invalid setting is reported once', async (t) => {
-    const found = problems(Object.fromEntries(NAMES.map((name) => [name, '\u00e9 \u00e9'])))
+    // A SETTINGS_FILE that cannot be read is reported before all others.
+    const names = NAMES.filter((name) => name !== 'SETTINGS_FILE')
+    const found = problems(Object.fromEntries(names.map((name) => [name, '\u00e9 \u00e9'])))
     const values = NAMES.filter((name) => !name.endsWith('_FILE'))
     t.strictSame(
       found.map((line) => line.replace(/: .*/s, '')),

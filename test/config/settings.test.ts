@@ -22,6 +22,8 @@ const DEFAULTS: Record<string, string | null> = {
   UPSTREAM_QUEUE_TIMEOUT: '1s',
   UPSTREAM_QUOTA: null,
   UPSTREAM_LIMIT_SHARE: '1/1',
+  CHECK_KEY_AT_START: 'false',
+  SETTINGS_FILE: null,
   CACHE_TTL: '30s',
   CACHE_STALE_WHILE_REVALIDATE: '30s',
   CACHE_STALE_IF_ERROR: '5m',

@@ -181,6 +181,7 @@ async function startServer(
       accessLog: false,
       openapi: '',
       docs: false,
+      basePath: '',
       isDraining: () => false,
       ...options,
     },

@@ -36,6 +36,7 @@ export async function createTestServer(
       accessLog: false,
       openapi: '',
       docs: false,
+      basePath: '',
       isDraining: () => false,
       ...options,
     },

@@ -10,12 +10,15 @@ import { writeCursor } from './cursor.ts'
 import type { RecentError } from './recent-errors.ts'
 import { RecentErrors } from './recent-errors.ts'
 import { COLUMNS, RequestHistory } from './request-history.ts'
+import { SettingsState } from './settings-state.ts'
 import { RejectionState } from './upstream-rejection.ts'
 
 /** The configured limits that the report shows beside the measured values. */
 export interface StatusOptions {
   readonly version: string
   readonly nodeVersion: string
+  /** The settings in force at the start as text, secrets masked. */
+  readonly settings: Readonly<Record<string, string>>
   readonly cache: { readonly ttlMs: number; readonly maxEntries: number; readonly maxBytes: number }
   readonly upstream: {
     readonly quota: { readonly per: 'day' | 'month' } | null
@@ -46,23 +49,24 @@ export class Status {
   readonly #history: RequestHistory
   readonly #errors: RecentErrors
   readonly #rejection: RejectionState
-  readonly #burnDown: BurnDown | null
+  readonly #settings: SettingsState
+  #burnDown: { readonly per: 'day' | 'month'; readonly plot: BurnDown } | null = null
 
   constructor(options: StatusOptions, deps: StatusDeps) {
-    const { clock, gauges } = deps
-    const { quota } = options.upstream
+    const { clock } = deps
     this.#options = options
     this.#deps = deps
     this.#startedAt = clock.wall()
     this.#history = new RequestHistory(clock)
     this.#errors = new RecentErrors(clock)
     this.#rejection = new RejectionState(clock)
-    this.#burnDown = quota === null ? null : new BurnDown(() => gauges.quota(), quota.per, clock)
+    this.#settings = new SettingsState(options.settings, clock)
     this.observer = broadcast([
       this.#history.observer,
       this.#errors.observer,
       this.#rejection.observer,
-      { upstreamAnswered: () => this.#burnDown?.sample() },
+      this.#settings.observer,
+      { upstreamAnswered: () => this.#currentBurnDown()?.sample() },
     ])
   }
 
@@ -83,6 +87,7 @@ export class Status {
       cache: this.#cache(),
       memory: this.#memory(),
       quota: this.#quota(since),
+      settings: this.#settings.current,
       history: {
         columns: COLUMNS,
         seconds: this.#history.secondsSince(since.second),
@@ -123,9 +128,20 @@ export class Status {
     return { heapUsedBytes, heapLimitBytes, residentBytes: this.#deps.residentBytes?.() ?? null }
   }
 
+  /** Another one if the period of the quota has changed; null without a quota. */
+  #currentBurnDown(): BurnDown | null {
+    const { quota } = this.#options.upstream
+    const { gauges, clock } = this.#deps
+    if (quota === null) this.#burnDown = null
+    else if (this.#burnDown?.per !== quota.per) {
+      this.#burnDown = { per: quota.per, plot: new BurnDown(() => gauges.quota(), quota.per, clock) }
+    }
+    return this.#burnDown?.plot ?? null
+  }
+
   #quota(since: Cursor) {
     const quota = this.#deps.gauges.quota()
-    const burnDown = this.#burnDown
+    const burnDown = this.#currentBurnDown()
     if (quota === null || burnDown === null) return null
     burnDown.sample()
     const { limit, remaining, resetAtMs } = quota

@@ -3,6 +3,7 @@ import type { QuotaLedger } from '../state/quota-ledger.ts'
 import { DemandForecast } from './demand-forecast.ts'
 import { StationsInUse } from './stations-in-use.ts'
 
+/** May change at run time: read at each use. */
 export interface PacerOptions {
   /** The configured TTL, in ms. */
   readonly ttlMs: number
@@ -58,8 +59,7 @@ export function createPacer(options: PacerOptions, deps: PacerDeps): Pacing {
 
 class Pacer {
   readonly #deps: PacerDeps
-  readonly #configuredMs: number
-  readonly #longestMs: number
+  readonly #options: PacerOptions
   readonly #demand: DemandForecast
   /** Calls by the formula, and calls made. */
   readonly #experience = { expected: 0, made: 0 }
@@ -71,12 +71,11 @@ class Pacer {
   #spent: number
   #expectedPerMs = 0
 
-  constructor({ ttlMs, maxTtlMs }: PacerOptions, deps: PacerDeps) {
+  constructor(options: PacerOptions, deps: PacerDeps) {
     this.#deps = deps
-    this.#configuredMs = ttlMs
-    this.#longestMs = Math.max(ttlMs, maxTtlMs)
+    this.#options = options
     this.#demand = new DemandForecast(deps.clock)
-    this.#ttlMs = ttlMs
+    this.#ttlMs = options.ttlMs
     this.#learnedAt = deps.clock.now()
     this.#spent = deps.ledger.spent
   }
@@ -109,7 +108,8 @@ class Pacer {
   }
 
   #choose(stations: StationsInUse, lasts: (ttl: number) => boolean): void {
-    const [configured, longest] = [this.#configuredMs, this.#longestMs]
+    const { ttlMs: configured, maxTtlMs } = this.#options
+    const longest = Math.max(configured, maxTtlMs)
     const isKnown = configured === 0 ? this.#demand.perMs > 0 : stations.within(Number.POSITIVE_INFINITY) > 0
     this.#rationing = !isKnown || !lasts(longest)
     if (configured === 0 || !isKnown) this.#ttlMs = configured
@@ -119,7 +119,7 @@ class Pacer {
 
   /** Calls per ms with this TTL, while the demand is `ratio` times the current one. */
   #callsPerMs(stations: StationsInUse, ttl: number, ratio: number): number {
-    return this.#configuredMs === 0 ? this.#demand.perMs * ratio : stations.within(ttl * ratio) / ttl
+    return this.#options.ttlMs === 0 ? this.#demand.perMs * ratio : stations.within(ttl * ratio) / ttl
   }
 
   /** Records the demand since the last time, and the calls that were expected and made. */

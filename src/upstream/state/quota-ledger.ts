@@ -71,7 +71,7 @@ export class LocalQuota implements QuotaLedger {
   }
 
   get remaining(): number {
-    return this.#allowance - this.spent
+    return Math.max(0, this.#allowance - this.spent) // a lowered limit may be below what was spent
   }
 
   get resetAtMs(): number {
@@ -96,6 +96,16 @@ export class LocalQuota implements QuotaLedger {
     if (periodEndsAtMs !== this.resetAtMs) return // that period is over
     this.#spent--
     this.#released++
+  }
+
+  /**
+   * Takes over what was spent under another limit of the same period. What a higher limit adds is released as at the
+   * start of a period, whatever was spent before.
+   */
+  continueFrom(previous: LocalQuota): void {
+    const added = initiallyReleased(this.#allowance) - initiallyReleased(previous.#allowance)
+    this.#spent = previous.spent
+    this.#released = Math.max(0, Math.min(previous.#released + added, this.#allowance - this.#spent))
   }
 
   /** Takes over the usage of all replicas; from now on this replica may spend its share of what is left. */

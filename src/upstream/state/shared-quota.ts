@@ -70,7 +70,7 @@ export class SharedQuota implements QuotaLedger {
   }
 
   get remaining(): number {
-    return this.#store.isUp ? this.limit - this.spent : this.#local.remaining
+    return this.#store.isUp ? Math.max(0, this.limit - this.spent) : this.#local.remaining
   }
 
   get resetAtMs(): number {
@@ -93,6 +93,12 @@ export class SharedQuota implements QuotaLedger {
     }
     this.#local.refund(periodEndsAtMs)
     this.#countUnreported(-1, periodEndsAtMs)
+  }
+
+  /** Takes over what was spent under another limit of the same period. */
+  continueFrom(previous: SharedQuota): void {
+    this.#local.continueFrom(previous.#local)
+    this.#unreported = previous.#unreported
   }
 
   /** Reads the usage of all replicas, now and regularly until it is stopped. */

@@ -45,6 +45,7 @@ function setup(): { clock: TestClock; status: Status; observer: Observer } {
     version: '1.2.3',
     nodeVersion: 'v20.0.0',
     cache: { ttlMs: 30_000, maxEntries: 10, maxBytes: 100_000 },
+    settings: {},
     upstream: { quota: { per: 'day' as const } },
   }
   const recorder = new MetricsRecorder()
