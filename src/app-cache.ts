@@ -3,14 +3,17 @@ import { createQuota } from './app-quota.ts'
 import { Cache } from './cache/cache.ts'
 import type { ByteBudget } from './lib/byte-budget.ts'
 import type { Config } from './config/load.ts'
+import type { RuntimeSettings } from './config/runtime-settings.ts'
 import type { Gauges, Observer } from './events.ts'
 import type { Clock } from './lib/clock.ts'
 import { openRedisStores } from './redis/stores.ts'
 import type { SharedStores } from './stores.ts'
+import type { UpstreamStack } from './upstream/policies.ts'
 import { withPolicies } from './upstream/policies.ts'
 import type { ApiKey } from './upstream/tomtom/api-key.ts'
 import type { TomTom } from './upstream/tomtom/client.ts'
 import { createTomTom } from './upstream/tomtom/client.ts'
+import { checkKey } from './upstream/tomtom/key-check.ts'
 
 /** The deadline of a call in the cache exceeds the sum of the timeouts inside it by this. */
 const DEADLINE_MARGIN_MS = 50
@@ -29,24 +32,58 @@ export interface CacheStackDeps {
 export async function createCacheStack(deps: CacheStackDeps) {
   const { config, clock, observer, apiKey, userAgent } = deps
   const stores = config.redis && (await openRedisStores(config.redis, { clock, observer }))
-  const tomtom = createTomTom({ ...config.upstream, userAgent }, { apiKey: apiKey.current, observer, clock })
-  // The price follows the lookups of the cache, and the cache needs the TTLs that the price gives: hence the function.
-  const quota = createQuota({ ...deps, stores, lookups: () => cache.lookups })
-  const upstream = createUpstream(deps, tomtom, quota, stores)
-  const stations = quota && quota.stations
-  const cache: Cache = new Cache(
-    { ...config.cache, ...config.upstream, flightTimeoutMs: deadlineMs(config) },
-    {
-      load: upstream.source,
-      observer,
-      clock,
-      random: Math.random,
-      pacing: stations,
-      shared: stores && { store: stores.answers, observer },
-      waiting: deps.waiting,
-    },
+  const tomtom = createTomTom(
+    { ...config.upstream, proxy: config.outboundProxy, userAgent },
+    { apiKey: apiKey.current, observer, clock },
   )
-  const gauges: Omit<Gauges, 'access'> = {
+  // The price follows the lookups of the cache, and the cache needs the TTLs that the price gives: hence the functions.
+  const quotaDeps = { ...deps, stores, lookups: () => cache.lookups }
+  let quota = createQuota(quotaDeps)
+  deps.subscribe({ sharedCacheChanged: (up) => up && quota?.start() })
+  const upstream = createUpstream(deps, tomtom, quota, stores)
+  const cacheOptions = { ...config.cache, ...config.upstream, flightTimeoutMs: deadlineMs(config) }
+  const cache: Cache = new Cache(cacheOptions, {
+    load: upstream.source,
+    observer,
+    clock,
+    random: Math.random,
+    get pacing() {
+      return quota && quota.stations
+    },
+    shared: stores && { store: stores.answers, observer },
+    waiting: deps.waiting,
+  })
+  return {
+    cache,
+    gauges: createGauges({ config, cache, tomtom, upstream, quota: () => quota, stores }),
+    checkKey: () => checkKey(upstream.limitedSource),
+    /** Applies what has changed in `config`. */
+    applySettings(before: RuntimeSettings) {
+      Object.assign(cacheOptions, config.cache)
+      if (config.cache.ttlMs === 0) void cache.purge.all()
+      if (config.upstream.perSecond !== before.upstream.perSecond) upstream.setRate(config.upstream.perSecond)
+      quota = createQuota(quotaDeps, quota)
+      upstream.setQuota(quota)
+    },
+    async close() {
+      await tomtom.close()
+      quota?.close()
+      stores?.close()
+    },
+  }
+}
+
+interface GaugeDeps {
+  readonly config: Config
+  readonly cache: Cache
+  readonly tomtom: TomTom
+  readonly upstream: UpstreamStack
+  readonly quota: () => PacedUpstream | null
+  readonly stores: SharedStores | null
+}
+
+function createGauges({ config, cache, tomtom, upstream, quota, stores }: GaugeDeps): Omit<Gauges, 'access'> {
+  return {
     cache: () => ({ entries: cache.entries, bytes: cache.bytes }),
     upstream: () => ({
       inFlight: tomtom.inFlight(),
@@ -54,19 +91,10 @@ export async function createCacheStack(deps: CacheStackDeps) {
       circuit: upstream.circuit(),
       callsPerSecond: config.upstream.perSecond || null,
     }),
-    quota: () => quota?.ledger ?? null,
-    pacing: () => quota && quota.forecast(),
-    effectiveTtlMs: () => stations?.meanTtlMs() ?? config.cache.ttlMs,
+    quota: () => quota()?.ledger ?? null,
+    pacing: () => quota()?.forecast() ?? null,
+    effectiveTtlMs: () => quota()?.stations?.meanTtlMs() ?? config.cache.ttlMs,
     sharedCacheUp: () => stores && stores.isUp(),
-  }
-  return {
-    cache,
-    gauges,
-    async close() {
-      await tomtom.close()
-      quota?.close()
-      stores?.close()
-    },
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Config } from './config/load.ts'
-import type { Observer, QuotaForecast } from './events.ts'
+import type { QuotaForecast } from './events.ts'
 import type { Clock } from './lib/clock.ts'
 import type { SharedStores } from './stores.ts'
 import type { PacedQuota } from './upstream/pacing/price.ts'
@@ -13,7 +13,6 @@ import { SharedQuota } from './upstream/state/shared-quota.ts'
 export interface QuotaDeps {
   readonly config: Config
   readonly clock: Clock
-  readonly subscribe: (listener: Partial<Observer>) => void
   /** Null where nothing is shared. */
   readonly stores: SharedStores | null
   /** Lookups since the start. */
@@ -22,25 +21,35 @@ export interface QuotaDeps {
 
 /** The quota with its pacing. */
 export interface PacedUpstream {
-  readonly ledger: QuotaLedger
+  readonly per: QuotaLimit['per']
+  readonly ledger: LocalQuota | SharedQuota
   /** The price of a call; it also decides whether calls are rationed. */
   readonly pacing: Price
   /** A TTL for each station; null where nothing is stored. */
   readonly stations: StationPacing | null
   readonly allowance: UnknownIdAllowance
   readonly forecast: () => QuotaForecast
+  /** Reads the usage of all replicas, now and every few seconds. */
+  readonly start: () => void
   readonly close: () => void
 }
 
-/** Null without a quota: then every station has CACHE_TTL, and nothing is computed. */
-export function createQuota({ config, clock, subscribe, stores, lookups }: QuotaDeps): PacedUpstream | null {
-  const { quota: limit, limitShare: share } = config.upstream
+/**
+ * Null without a quota: then every station has CACHE_TTL, and nothing is computed. After a change of settings `previous`
+ * is what they replace: what was spent is kept if the period is of the same kind.
+ */
+export function createQuota(deps: QuotaDeps, previous: PacedUpstream | null = null): PacedUpstream | null {
+  const { config, clock, stores, lookups } = deps
+  const { quota: limit } = config.upstream
+  const isKept = previous !== null && previous.per === limit?.per
+  if (!isKept) previous?.close()
   if (limit === null) return null
-  const { ledger, close } = createLedger(limit, share, { clock, subscribe, stores })
+  if (isKept) previous.ledger.changeLimit(limit.limit)
+  const ledger = isKept ? previous.ledger : createLedger(limit, deps)
   const quota = pacedQuota(ledger, limit.per)
   const pacing = new Price(config.cache, { quota, clock, lookups, shared: stores && stores.price })
   const stations = config.cache.ttlMs > 0 ? new StationPacing(config.cache, { price: pacing, clock }) : null
-  const allowance = new UnknownIdAllowance(quota, clock)
+  const allowance = isKept ? previous.allowance : new UnknownIdAllowance(quota, clock)
   const forecast = (): QuotaForecast => ({
     // Before the demand is known calls are released as if rationed; that is no state to report.
     isRationing: pacing.isRationing() && pacing.isDemandKnown,
@@ -48,19 +57,20 @@ export function createQuota({ config, clock, subscribe, stores, lookups }: Quota
     unknownIdsRemaining: allowance.remaining,
     estimatedCorrectRatio: stations && stations.estimatedCorrectRatio(),
   })
-  return { ledger, pacing, stations, allowance, forecast, close }
+  const start = () => {
+    if (ledger instanceof SharedQuota) ledger.start()
+  }
+  const close = () => {
+    if (ledger instanceof SharedQuota) ledger.stop()
+  }
+  start()
+  return { per: limit.per, ledger, pacing, stations, allowance, forecast, start, close }
 }
 
-function createLedger(
-  limit: QuotaLimit,
-  share: number,
-  { clock, subscribe, stores }: Pick<QuotaDeps, 'clock' | 'subscribe' | 'stores'>,
-): { ledger: QuotaLedger; close: () => void } {
-  if (stores === null) return { ledger: new LocalQuota(limit, clock, share), close: () => {} }
-  const ledger = new SharedQuota(limit, { store: stores.quota, clock, share })
-  subscribe({ sharedCacheChanged: (up) => up && ledger.start() })
-  ledger.start()
-  return { ledger, close: () => ledger.stop() }
+function createLedger(limit: QuotaLimit, { config, clock, stores }: QuotaDeps): LocalQuota | SharedQuota {
+  const { limitShare: share } = config.upstream
+  if (stores === null) return new LocalQuota(limit, clock, share)
+  return new SharedQuota(limit, { store: stores.quota, clock, share })
 }
 
 function pacedQuota(ledger: QuotaLedger, per: QuotaLimit['per']): PacedQuota {

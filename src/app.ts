@@ -3,6 +3,8 @@ import { getHeapStatistics } from 'node:v8'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { createCacheStack } from './app-cache.ts'
+import { becomeReady } from './app-ready.ts'
+import { watchSettings } from './app-settings.ts'
 import { parseQuery } from './availability/query.ts'
 import type { Cache, LookupResult } from './cache/cache.ts'
 import { createClients } from './clients/clients.ts'
@@ -16,6 +18,7 @@ import type { ByteBudget } from './lib/byte-budget.ts'
 import { waitingBudget } from './lib/byte-budget.ts'
 import type { Clock } from './lib/clock.ts'
 import { systemClock } from './lib/clock.ts'
+import { listen } from './lib/listen.ts'
 import { createAdminServer } from './ops/admin-server.ts'
 import { Health } from './ops/health.ts'
 import type { LogDestination } from './ops/log/destination.ts'
@@ -58,6 +61,7 @@ export interface App {
 }
 
 interface SharedDeps {
+  /** The settings in force: a copy that changes with SETTINGS_FILE. */
   readonly config: Config
   readonly runtime: RuntimeInfo
   readonly clock: Clock
@@ -70,12 +74,13 @@ interface SharedDeps {
 }
 
 /** The composition root: creates all components and connects them. */
-export async function createApp(config: Config, runtime: RuntimeInfo): Promise<App> {
-  const deps = createSharedDeps(config, runtime)
+export async function createApp(loaded: Config, runtime: RuntimeInfo): Promise<App> {
+  const deps = createSharedDeps(loaded, runtime)
+  const { config } = deps
   const { health, clock } = deps
   const apiKey = openApiKey(config.apiKey, deps)
   const clients = config.clients.keys && createClients(config.clients.keys, deps)
-  const secrets = () => [apiKey.secrets(), clients?.secrets() ?? [], config.redis?.password ?? []].flat()
+  const secrets = () => [apiKey.secrets(), clients?.secrets() ?? [], ...configuredSecrets(config)].flat()
   const { log, flush, flushCounts } = createLog(deps, secrets)
   const userAgent = `ev-availability-proxy/${runtime.version}`
   const stack = await createCacheStack({ ...deps, apiKey, userAgent })
@@ -85,6 +90,10 @@ export async function createApp(config: Config, runtime: RuntimeInfo): Promise<A
     inspector: stationInspector(stack.cache),
     redact: (text) => redact(text, secrets()),
   })
+  const stopWatching = watchSettings(deps, (before) => {
+    log.level = config.log.level
+    stack.applySettings(before)
+  })
   const [drainPublic, drainAdmin] = [createDrain(publicServer), createDrain(adminServer)]
   return {
     log,
@@ -92,13 +101,14 @@ export async function createApp(config: Config, runtime: RuntimeInfo): Promise<A
     async start() {
       const admin = await listen(adminServer, config.admin)
       const addresses = { admin, public: await listen(publicServer, config.public) }
-      health.markReady()
+      becomeReady(deps, stack.checkKey)
       return addresses
     },
     stop: once(async () => {
       health.markDraining()
       await drainPublic(config.drain, clock)
       apiKey.stop()
+      stopWatching()
       clients?.stop()
       await stack.close()
       flushCounts()
@@ -109,8 +119,9 @@ export async function createApp(config: Config, runtime: RuntimeInfo): Promise<A
 
 function createSharedDeps(config: Config, runtime: RuntimeInfo): SharedDeps {
   const listeners: Partial<Observer>[] = []
+  const { cache, upstream, log } = config
   return {
-    config,
+    config: { ...config, cache: { ...cache }, upstream: { ...upstream }, log: { ...log } },
     runtime,
     clock: systemClock,
     health: new Health(),
@@ -149,6 +160,7 @@ function createPublic(
       addressDetail: config.log.clientAddress,
       openapi: runtime.openapi,
       docs: config.public.docs,
+      basePath: config.public.basePath ?? '',
       isDraining: () => health.phase === 'draining',
     },
     { cache, clients, clock, observer, waiting },
@@ -199,17 +211,10 @@ function accessGauge({ clients: limits }: Config, clients: Clients | null): Gaug
   return () => ({ clients: clients && clients.names(), isLimited })
 }
 
-/** Errors of the address `::` on a machine without IPv6. */
-const NO_IPV6 = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL', 'EINVAL'])
-
-async function listen(server: FastifyInstance, { host, port }: Config['admin']): Promise<AddressInfo> {
-  try {
-    await server.listen({ host, port })
-  } catch (error) {
-    if (host !== '::' || !NO_IPV6.has((error as NodeJS.ErrnoException).code ?? '')) throw error
-    await server.listen({ host: '0.0.0.0', port })
-  }
-  return server.server.address() as AddressInfo
+/** Secrets that are not reloaded at run time. */
+function configuredSecrets({ redis, outboundProxy }: Config): string[] {
+  const authorization = outboundProxy?.authorization?.split(' ')[1]
+  return [redis?.password, authorization].filter((secret) => typeof secret === 'string')
 }
 
 function once(action: () => Promise<void>): () => Promise<void> {
@@ -217,7 +222,7 @@ function once(action: () => Promise<void>): () => Promise<void> {
   return () => (running ??= action())
 }
 
-/** Looks up stations for the status page, by the same rules as for clients. */
+/** Looks up and purges stations for the status page; lookups follow the same rules as for clients. */
 function stationInspector(cache: Cache): StationInspector {
   return {
     peek(id) {
@@ -228,6 +233,8 @@ function stationInspector(cache: Cache): StationInspector {
       const parameters = new URLSearchParams({ chargingAvailability: id })
       return inspected(await cache.get(parseQuery(parameters.toString()).id))
     },
+    purge: (id) => cache.purge.one(id),
+    purgeAll: () => cache.purge.all(),
   }
 }
 

@@ -177,6 +177,14 @@ const EVENTS = {
   upstreamRecovered: event as Event<[]>,
   /** Usage of the quota reached 50, 80, 95 or 100 percent; once for each in a period. */
   quotaSpent: event as Event<[percent: number, remaining: number, resetAt: Date]>,
+  /** SETTINGS_FILE was reloaded with a change; the texts of all settings that it can override. */
+  settingsChanged: event as Event<[settings: Readonly<Record<string, string>>]>,
+  /** SETTINGS_FILE cannot be used; the current settings stay. */
+  settingsReloadFailed: event as Event<[reason: string]>,
+  /** SETTINGS_FILE can be used again. */
+  settingsReloadRecovered: event as Event<[]>,
+  /** Upstream rejected the API key at the start: the process is not ready. */
+  keyRejectedAtStart: event as Event<[]>,
   /** The API key was reloaded from its file with a change. */
   keyRotated: event as Event<[]>,
   /** The file of the API key cannot be used; the current key stays. */

@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
+import { getHeapStatistics } from 'node:v8'
+import { heapWarning } from './config/contradictions.ts'
 import { ConfigError, loadConfig, secretNames } from './config/load.ts'
 import type { Config } from './config/load.ts'
 import type { App } from './app.ts'
@@ -7,6 +9,12 @@ import { readSmallFile } from './lib/small-file.ts'
 
 /** EX_CONFIG of sysexits.h: invalid configuration. */
 const EXIT_CONFIG = 78
+/** EX_USAGE of sysexits.h: unknown command-line option. */
+const EXIT_USAGE = 64
+const USAGE = `usage: node dist/main.js [--check | --version]
+  --check    validate the settings, print them with secrets masked, and exit: 0 if they are valid, else 78
+  --version  print the version and exit
+`
 /** DRAIN_TIMEOUT ends a drain; so much later the process ends, whatever has not come to its end. */
 const STOP_MARGIN_MS = 100
 /** For the last log lines. A destination that takes none does not delay the exit any longer. */
@@ -62,6 +70,30 @@ function configOrExit(): Config {
   }
 }
 
+/** Ends the process for every command line but an empty one. */
+function handleOption([option, ...others]: readonly string[], version: string): void {
+  if (option === undefined) return
+  if (others.length > 0 || (option !== '--check' && option !== '--version')) {
+    process.stderr.write(USAGE)
+    process.exit(EXIT_USAGE)
+  }
+  if (option === '--version') process.stdout.write(`${version}\n`)
+  else printSettings(configOrExit())
+  process.exit(0)
+}
+
+function printSettings(config: Config): void {
+  for (const [name, text] of Object.entries(config.effective)) process.stdout.write(`${name}=${text}\n`)
+  for (const warning of [...config.warnings, ...heapWarnings(config)]) {
+    process.stderr.write(`warning: ${warning}\n`)
+  }
+}
+
+function heapWarnings(config: Config): string[] {
+  const warning = heapWarning(config, getHeapStatistics().heap_size_limit)
+  return warning === null ? [] : [warning]
+}
+
 const delay = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms).unref())
 
 /** Drains at the first signal or error and ends the process in time; ends it at once at the second. */
@@ -98,6 +130,7 @@ const exitAtOnce = () => exit(0)
 const ignore = () => {}
 for (const signal of STOP_SIGNALS) process.once(signal, exitAtOnce)
 for (const signal of IGNORED_SIGNALS) process.on(signal, ignore)
+handleOption(process.argv.slice(2), version)
 const config = configOrExit()
 // The rest of the process, diagnostic reports included, has no use for them.
 for (const name of secretNames()) delete process.env[name]
@@ -112,6 +145,7 @@ const app = await createApp(config, {
 })
 for (const warning of config.warnings) app.log.warn({ setting: warning }, 'unknown setting')
 if (isTracedUnsafely()) app.log.warn('OpenTelemetry is loaded without otel.js and exports keys')
+for (const warning of heapWarnings(config)) app.log.warn({ setting: warning }, 'unsuitable setting')
 stopOnSignals(app, config)
 for (const signal of STOP_SIGNALS) process.off(signal, exitAtOnce)
 for (const signal of IGNORED_SIGNALS) process.off(signal, ignore)

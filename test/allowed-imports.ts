@@ -34,7 +34,7 @@ export const ALLOWED_IMPORTS: Readonly<Record<string, Allowed>> = {
   errors: { values: [] },
   lib: { values: [] },
   simulator: { values: [] },
-  verify: { values: ['config', 'availability', 'lib', 'errors'] },
+  verify: { values: ['config', 'availability', 'upstream', 'lib', 'errors'] },
 }
 
 /** The only package that the pure core (availability) imports: a JSON parser that rejects prototype members. */

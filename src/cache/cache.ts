@@ -20,6 +20,7 @@ import type { FreshnessOptions } from './freshness.ts'
 import { Freshness, ttlFactor } from './freshness.ts'
 import type { LookupResult } from './lookup-result.ts'
 import { NegativeCache } from './negative-cache.ts'
+import { Purge } from './purge.ts'
 import type { SharedLoaderDeps } from './shared-loader.ts'
 import { SharedLoader } from './shared-loader.ts'
 import type { InFlightCall } from './single-flight.ts'
@@ -61,6 +62,7 @@ type FoundDetails = Partial<Pick<LookupResult, 'wasExpired' | 'staleReason'>>
  * (negative, or stale with a refresh) → `#wait` (joins or starts a call) → `#staleOr` (the error, or a stale answer).
  */
 export class Cache {
+  readonly purge: Purge
   readonly #options: CacheOptions
   readonly #deps: CacheDeps
   readonly #store: EntryStore
@@ -82,11 +84,17 @@ export class Cache {
       waiting: deps.waiting,
       overloadError: () => TOO_MUCH_WAITS,
     })
-    const negativeTtlMs = options.ttlMs === 0 ? 0 : options.emptyTtlMs
-    this.#negative = new NegativeCache({ negativeTtlMs, clock: deps.clock })
-    this.#freshness = new Freshness(options, deps.clock, deps.pacing)
-    this.#doubt = new EmptyDoubt({ ...deps, freshness: this.#freshness, askAgainMs: options.ttlMs })
+    this.#negative = new NegativeCache({
+      get negativeTtlMs() {
+        return options.ttlMs === 0 ? 0 : options.emptyTtlMs
+      },
+      clock: deps.clock,
+    })
+    this.#freshness = new Freshness(options, deps.clock, deps)
+    this.#doubt = new EmptyDoubt({ ...deps, freshness: this.#freshness, askAgainMs: () => options.ttlMs })
     this.#shared = this.#createSharedLoader()
+    const [calls, store, negative] = [this.#calls, this.#store, this.#negative]
+    this.purge = new Purge({ calls, store, negative, shared: deps.shared?.store })
   }
 
   get entries(): number {
@@ -186,10 +194,15 @@ export class Cache {
     const isKnown = entry !== null && !entry.answer.isEmpty
     const options = { lowPriority, hasStale: entry !== null, isKnown, ...(client !== '' && { client }) }
     const load = (version: string) => this.#load(id, options, version)
-    const fetch = async () =>
-      this.#keep(await (this.#shared?.load({ id, entry, lowPriority, load }) ?? load('')))
+    const run = { id, isPurged: false }
+    const shared = this.#options.ttlMs === 0 ? null : this.#shared // replicas have nothing to share with a TTL of 0
+    const request = { id, entry, lowPriority, load, isPurged: () => run.isPurged }
+    const fetch = async () => {
+      const loaded = await this.purge.track(run, async () => shared?.load(request) ?? load(''))
+      return run.isPurged ? loaded : this.#keep(loaded)
+    }
     const call = this.#calls.start(copyString(id), fetch, (error) => {
-      this.#negative.record(id, asServiceError(error))
+      if (!run.isPurged) this.#negative.record(id, asServiceError(error))
     })
     // Not in `fetch`: a call that outlived its deadline must not end the back-off of a later call.
     call.result.then(() => this.#negative.clear(id)).catch(() => {})
@@ -243,11 +256,10 @@ export class Cache {
     return { answer, result, ageMs, ttlMs, wasExpired, isStored, staleReason, isEmptyUnconfirmed }
   }
 
-  /** Null with a TTL of 0: nothing may be stored, so replicas have nothing to share. */
   #createSharedLoader(): SharedLoader | null {
     const { shared, clock, random } = this.#deps
-    const { ttlMs, powerFilter, flightTimeoutMs: deadlineMs } = this.#options
-    if (!shared || ttlMs === 0) return null
+    const { powerFilter, flightTimeoutMs: deadlineMs } = this.#options
+    if (!shared) return null
     const parts = { freshness: this.#freshness, negativeCache: this.#negative, doubt: this.#doubt }
     return new SharedLoader({ ...shared, ...parts, clock, random, deadlineMs, powerFilter })
   }

@@ -15,7 +15,7 @@ export interface EmptyDoubtDeps {
   readonly clock: Pick<Clock, 'now'>
   readonly observer: Pick<Observer, 'emptyDoubted'>
   /** How long after an empty answer the station is asked again, in ms. */
-  readonly askAgainMs: number
+  readonly askAgainMs: () => number
 }
 
 /** Decides whether an empty answer replaces a full one. */
@@ -30,7 +30,7 @@ export class EmptyDoubt {
   isInForce(entry: CacheEntry): boolean {
     const { freshness, clock, askAgainMs } = this.#deps
     if (entry.doubt === null || !freshness.mayReplaceEmpty(entry)) return false
-    return clock.now() - entry.doubt.at < askAgainMs * entry.jitter
+    return clock.now() - entry.doubt.at < askAgainMs() * entry.jitter
   }
 
   /**

@@ -113,6 +113,16 @@ export class EntryStore {
     this.#set(list, entry)
   }
 
+  delete(id: string): void {
+    this.#stations.delete(id)
+    this.#empties.delete(id)
+  }
+
+  clear(): void {
+    this.#stations.clear()
+    this.#empties.clear()
+  }
+
   /** lru-cache measures a size only when a new value is set, so the entry of a grown answer is set again as a copy. */
   readonly #resize = (answer: Answer): void => {
     const list = answer.isEmpty ? this.#empties : this.#stations

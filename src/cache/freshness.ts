@@ -21,12 +21,17 @@ export interface FreshnessOptions {
 export class Freshness {
   readonly #options: FreshnessOptions
   readonly #clock: Pick<Clock, 'now'>
-  readonly #pacing: StationPacing | null
+  readonly #deps: { readonly pacing: StationPacing | null }
 
-  constructor(options: FreshnessOptions, clock: Pick<Clock, 'now'>, pacing: StationPacing | null) {
+  /** `deps.pacing` may change at run time, as the options may. */
+  constructor(
+    options: FreshnessOptions,
+    clock: Pick<Clock, 'now'>,
+    deps: { readonly pacing: StationPacing | null },
+  ) {
     this.#options = options
     this.#clock = clock
-    this.#pacing = pacing
+    this.#deps = deps
   }
 
   /** Time since upstream answered. */
@@ -38,7 +43,8 @@ export class Freshness {
   ttlMs(entry: CacheEntry): number {
     const { ttlMs, emptyTtlMs } = this.#options
     if (entry.answer.isEmpty) return emptyTtlMs * entry.jitter
-    return (this.#pacing === null ? ttlMs : this.#pacing.ttlMs(entry)) * entry.jitter
+    const { pacing } = this.#deps
+    return (pacing === null ? ttlMs : pacing.ttlMs(entry)) * entry.jitter
   }
 
   /** The age, and the rest of the TTL; negative when stale. */
@@ -53,7 +59,7 @@ export class Freshness {
   }
 
   mayServeWhileRevalidating(entry: CacheEntry): boolean {
-    if (this.#pacing !== null && entry.served < MIN_SERVED_FOR_STALE) return false
+    if (this.#deps.pacing !== null && entry.served < MIN_SERVED_FOR_STALE) return false
     return this.staleForMs(entry) <= this.#options.staleWhileRevalidateMs
   }
 
@@ -69,7 +75,7 @@ export class Freshness {
   mayReplace(error: ServiceError, entry: CacheEntry): boolean {
     if (this.mayServeStale(entry)) return true
     const { maxTtlMs, staleIfErrorMs } = this.#options
-    const isForQuota = error.code === 'QuotaExhausted' && this.#pacing !== null
+    const isForQuota = error.code === 'QuotaExhausted' && this.#deps.pacing !== null
     return isForQuota && this.ageMs(entry) <= maxTtlMs + staleIfErrorMs
   }
 
@@ -80,7 +86,7 @@ export class Freshness {
 
   /** The age from which on the entry is expired: past every window. */
   maxAgeMs(entry: CacheEntry): number {
-    const isPaced = this.#pacing !== null && !entry.answer.isEmpty
+    const isPaced = this.#deps.pacing !== null && !entry.answer.isEmpty
     return Math.max(this.ttlMs(entry), isPaced ? this.#options.maxTtlMs : 0) + this.#maxStaleMs()
   }
 

@@ -89,6 +89,10 @@ export class NegativeCache {
     this.#errors.delete(id)
   }
 
+  clearAll(): void {
+    this.#errors.clear()
+  }
+
   #failures(id: string): number {
     return this.#errors.peek(id)?.failures ?? 0
   }

@@ -66,6 +66,8 @@ export interface LoadRequest {
   readonly lowPriority: boolean
   /** Calls upstream; `version` becomes the version of the entry. */
   readonly load: (version: string) => Promise<CacheEntry>
+  /** The station was purged since the request: its answer is not shared. */
+  readonly isPurged: () => boolean
 }
 
 /**
@@ -144,12 +146,12 @@ export class SharedLoader {
   }
 
   /** Calls upstream and shares the answer, or the error and its back-off. */
-  async #call({ id, load }: LoadRequest, token: string): Promise<CacheEntry> {
+  async #call({ id, load, isPurged }: LoadRequest, token: string): Promise<CacheEntry> {
     const { store, negativeCache } = this.#deps
     const stopRenewing = this.#keepLease(id, token)
     try {
       const entry = await load(token)
-      this.#publish(id, entry)
+      if (!isPurged()) this.#publish(id, entry)
       // A version with a count of empty answers is not the lease's token, so publishing did not end the lease.
       if (entry.version !== token) store.release(id, token, { code: 'UpstreamFailed', ms: 0 })
       return entry

@@ -53,4 +53,11 @@ export interface SharedAnswerStore {
   publish(id: string, answer: SharedAnswer, lifeMs: number): void
   /** Ends the lease after a failed call; other replicas get the error for `ms`, which may be 0. */
   release(id: string, token: string, error: { readonly code: ErrorCode; readonly ms: number }): void
+  /**
+   * Drops a station's answer and lease. An answer of a call that began before, on any replica, is not stored afterwards.
+   * Absent in a store that cannot delete.
+   */
+  purge?(id: string): Promise<void>
+  /** Like `purge`, for all stations. */
+  purgeAll?(): Promise<void>
 }

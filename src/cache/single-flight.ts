@@ -88,6 +88,11 @@ export class SingleFlight<T> {
     return call
   }
 
+  /** The next caller starts a new call; the present one goes on for its waiters. */
+  forget(key: string): void {
+    this.#calls.delete(key)
+  }
+
   /** The result of the call; rejects with the signal's reason as soon as the signal aborts. */
   wait(call: InFlightCall<T>, signal?: AbortSignal): Promise<T> {
     const release = this.#take(WAITER_BYTES)

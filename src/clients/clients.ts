@@ -47,7 +47,7 @@ export function createClients(source: SecretSource<readonly ClientKey[]>, deps: 
       deps.observer.clientsReloadFailed(reason)
       deps.observer.keyFileChecked('client_keys', false)
     },
-    onRecovered: () => deps.observer.keyFileChecked('client_keys', true),
+    onRecovery: () => deps.observer.keyFileChecked('client_keys', true),
     clock: deps.clock,
   })
   index.replace(current())

@@ -1,17 +1,18 @@
-import { quote, resolveSecret } from './secrets.ts'
+import type { Config, Values } from './config.ts'
+import { contradictions } from './contradictions.ts'
+import { chooseOutboundProxy } from './outbound-proxy.ts'
+import type { RedisConfig } from './redis-url.ts'
+import { parseRedisUrlFile } from './redis-url.ts'
+import { readSetting, textOf } from './read-setting.ts'
+import { overridableTexts, parseOverrides } from './runtime-settings.ts'
+import { resolveSecret } from './secrets.ts'
 import type { SecretDeps } from './secrets.ts'
-import type { Infer, Setting, SettingTree } from './schema.ts'
+import type { Environment, SettingTree } from './schema.ts'
 import { isSetting, isValueOrFile, settingsIn } from './schema.ts'
 import { SETTINGS } from './settings.ts'
 
-export type Environment = Readonly<Record<string, string | undefined>>
-
-export type Config = Infer<typeof SETTINGS> & {
-  /** Every setting in force as text, secrets masked: for the start line of the log. */
-  readonly effective: Readonly<Record<string, string>>
-  /** Probable mistakes that do not prevent the start. */
-  readonly warnings: readonly string[]
-}
+export type { Config } from './config.ts'
+export type { Environment } from './schema.ts'
 
 /** All problems of an environment in one message. */
 export class ConfigError extends Error {
@@ -33,23 +34,32 @@ const KUBERNETES_SERVICE = /_SERVICE_(HOST|PORT)[_=]|_PORT_\d+_(TCP|UDP|SCTP)[_=
  * The frozen configuration of an environment. `readFile` reads the file of a secret.
  * @throws ConfigError with every problem
  */
-export function loadConfig(environment: Environment, readFile: (path: string) => string): Config {
+export function loadConfig(original: Environment, readFile: (path: string) => string): Config {
   const problems: string[] = []
+  const environment = { ...original, ...readOverrides(original, readFile, problems) }
   const values = readTree(SETTINGS, {
     isSet: (setting) => textOf(environment, setting) !== null,
     read: (setting) => readSetting(environment, setting, problems),
     readFile,
     problems,
-  })
+  }) as Values
   if (environment['NODE_TLS_REJECT_UNAUTHORIZED'] === '0') {
     problems.push(
       'NODE_TLS_REJECT_UNAUTHORIZED: expected to be unset, got 0, which sends the API key to anyone; use NODE_EXTRA_CA_CERTS',
     )
   }
-  if (problems.length > 0) throw new ConfigError(problems)
+  // The rules between settings need the values of all of them.
+  if (problems.length === 0)
+    problems.push(...contradictions(values, (name) => (environment[name] ?? '') !== ''))
+  const outbound = values.upstream.baseUrl && chooseOutboundProxy(environment, values.upstream.baseUrl)
+  if (outbound) problems.push(...outbound.problems)
+  if (problems.length > 0 || !outbound) throw new ConfigError(problems)
   return deepFreeze({
-    ...(values as Infer<typeof SETTINGS>),
-    effective: effective(environment),
+    ...values,
+    redis: redisConfig(values.redis, readFile),
+    overridable: overridableTexts(original),
+    outboundProxy: outbound.proxy,
+    effective: { ...effective(environment), ...outbound.effective },
     warnings: unknownSettings(environment),
   })
 }
@@ -59,28 +69,37 @@ export function secretNames(): string[] {
   return settingsIn(SETTINGS).flatMap(({ name, mask }) => (mask === undefined ? [] : [name]))
 }
 
+/** What SETTINGS_FILE sets. */
+function readOverrides(
+  environment: Environment,
+  readFile: (path: string) => string,
+  problems: string[],
+): Readonly<Record<string, string>> {
+  const { name } = SETTINGS.settingsFile
+  const path = textOf(environment, SETTINGS.settingsFile)
+  if (path === null) return {}
+  try {
+    const { values, problems: found } = parseOverrides(readFile(path))
+    problems.push(...found.map((problem) => `${name}: ${problem}`))
+    return values
+  } catch (error) {
+    problems.push(
+      `${name}: expected ${SETTINGS.settingsFile.expected}, got ${(error as NodeJS.ErrnoException).code}`,
+    )
+    return {}
+  }
+}
+
+/** A file has been validated already. It is read once: a connection is not moved to another server at run time. */
+function redisConfig(source: Values['redis'], readFile: (path: string) => string): RedisConfig | null {
+  if (source === null) return null
+  return 'value' in source ? source.value : (parseRedisUrlFile(readFile(source.file)) ?? null)
+}
+
 function readTree(tree: SettingTree, deps: SecretDeps): unknown {
   if (isSetting(tree)) return deps.read(tree)
   if (isValueOrFile(tree)) return resolveSecret(tree, deps)
   return Object.fromEntries(Object.entries(tree).map(([member, child]) => [member, readTree(child, deps)]))
-}
-
-/** The value of a setting; null if it is unset without a default, or invalid. */
-function readSetting<T>(environment: Environment, setting: Setting<T>, problems: string[]): T | null {
-  const { name, parse, expected, mask, explain } = setting
-  const text = textOf(environment, setting)
-  if (text === null) return null
-  const value = parse(text)
-  if (value !== undefined) return value
-  const received = mask === undefined ? quote(text) : 'something else'
-  problems.push(`${name}: expected ${expected}, got ${received}${explain ? `; ${explain(text)}` : ''}`)
-  return null
-}
-
-/** An empty variable counts as unset: compose files pass `${X:-}` on. */
-function textOf(environment: Environment, setting: Setting<unknown>): string | null {
-  const text = environment[setting.name]
-  return text === undefined || text === '' ? setting.default : text
 }
 
 function effective(environment: Environment): Record<string, string> {

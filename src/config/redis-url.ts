@@ -35,6 +35,15 @@ export const redisUrl: SettingType<RedisConfig> = {
   mask: (text) => URL_FORM.exec(text)?.[5] ?? '********',
 }
 
+/** The problem of a file that should contain the URL; null if it is valid. One trailing newline is ignored. */
+export function validateRedisUrl(content: string): string | null {
+  return parseRedisUrlFile(content) === undefined ? `expected ${redisUrl.expected} in the file` : null
+}
+
+export function parseRedisUrlFile(content: string): RedisConfig | undefined {
+  return parseRedisUrl(content.replace(/\r?\n$/, ''))
+}
+
 function parseRedisUrl(text: string): RedisConfig | undefined {
   const [matched, s, form = 'single', user, pass, hostList = '', path = ''] = URL_FORM.exec(text) ?? []
   const hosts = parseHosts(hostList, form === 'sentinel' ? SENTINEL_PORT : REDIS_PORT)

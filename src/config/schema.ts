@@ -1,6 +1,8 @@
 import type { SecretSource } from '../lib/secret.ts'
 import type { SettingType } from './types.ts'
 
+export type Environment = Readonly<Record<string, string | undefined>>
+
 /** One environment variable. */
 export interface Setting<T> extends SettingType<T> {
   readonly name: string

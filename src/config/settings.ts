@@ -1,5 +1,5 @@
 import { clientKeys, validateClients } from './client-keys.ts'
-import { redisUrl } from './redis-url.ts'
+import { redisUrl, validateRedisUrl } from './redis-url.ts'
 import { secret, validateKey } from './secrets.ts'
 import { optional, setting, valueOrFile } from './schema.ts'
 import * as types from './types.ts'
@@ -24,8 +24,10 @@ export const SETTINGS = {
     isRequired: true,
   }),
   upstream: {
-    origin: setting('TOMTOM_BASE_URL', types.origin, 'https://api.tomtom.com',
-      'Origin of the upstream API.'),
+    baseUrl: setting('TOMTOM_BASE_URL', types.baseUrl, 'https://api.tomtom.com',
+      'Base URL of the upstream API; with a path if an API gateway in front of TomTom needs one.'),
+    referer: optional('UPSTREAM_REFERER', types.referer, 'https://www.example.com/',
+      'Value of the `Referer` header of every call, for an API key that is restricted to a domain.'),
     timeoutMs: setting('UPSTREAM_TIMEOUT', duration(10, 5 * MINUTE), '3s',
       'Total timeout of a call, its retry included.'),
     softTimeoutMs: setting('UPSTREAM_SOFT_TIMEOUT', duration(0, 5 * MINUTE), '800ms',
@@ -41,6 +43,10 @@ export const SETTINGS = {
     limitShare: setting('UPSTREAM_LIMIT_SHARE', types.share, '1/1',
       "This replica's share of UPSTREAM_MAX_QPS and UPSTREAM_QUOTA while Redis is not configured or not reachable; `1/3` for one of three replicas."),
   },
+  checkKeyAtStart: setting('CHECK_KEY_AT_START', flag, 'false',
+    'Whether one call is made before the process becomes ready: a key that upstream rejects keeps it unready, so that a deployment does not replace its last good process. A timeout, an error of upstream or an exceeded quota does not.'),
+  settingsFile: optional('SETTINGS_FILE', types.path, '/etc/ev-availability-proxy/settings',
+    'Path of a file of `NAME=value` lines that override CACHE_TTL, CACHE_MAX_TTL, CACHE_STALE_IF_ERROR, UPSTREAM_MAX_QPS, UPSTREAM_QUOTA and LOG_LEVEL; reloaded when it changes.'),
   cache: {
     ttlMs: setting('CACHE_TTL', duration(0, DAY), '30s',
       'How long an answer is fresh; `0` disables caching but still coalesces concurrent requests.'),
@@ -59,13 +65,21 @@ export const SETTINGS = {
     powerFilter: setting('POWER_FILTER', oneOf('recount', 'levels', 'connectors'), 'recount',
       'How a power bound filters: `recount` keeps the rows within the range and recomputes `current` and `total`; `levels` keeps these rows and the counts as they are; `connectors` keeps a connector with such a row as it is.'),
   },
-  redis: optional('REDIS_URL', redisUrl, 'redis://127.0.0.1:6379',
-    'Redis or Valkey through which replicas share answers, in-flight calls, limits and quota. While it is not reachable, each replica works on its own.'),
+  redis: valueOrFile({
+    value: optional('REDIS_URL', redisUrl, 'redis://127.0.0.1:6379',
+      'Redis or Valkey through which replicas share answers, in-flight calls, limits and quota. While it is not reachable, each replica works on its own.'),
+    file: optional('REDIS_URL_FILE', types.path, '/run/secrets/redis_url',
+      'Path of a file that contains the value of REDIS_URL; read once, at the start.'),
+    validate: validateRedisUrl,
+    isRequired: false,
+  }),
   public: {
     host: setting('HOST', types.host, '::',
       'Address of the public listener; `::` is every IPv6 and IPv4 address, or every IPv4 address if the machine has no IPv6.'),
     port: setting('PORT', types.port, '8080',
       'Port of the public listener.'),
+    basePath: optional('BASE_PATH', types.basePath, '/ev',
+      'Prefix of all routes of the public listener, for an ingress that does not strip it. `/healthz` answers with and without it.'),
     corsOrigins: setting('CORS_ORIGINS', types.origins, '*',
       'Origins whose pages may use the API: `*`, or a comma-separated list; listed origins may send credentials.'),
     docs: setting('DOCS', flag, 'true',
@@ -115,6 +129,8 @@ export const SETTINGS = {
 export const GROUP_TITLES: Record<keyof typeof SETTINGS, string> = {
   apiKey: 'API key',
   upstream: 'Upstream',
+  checkKeyAtStart: 'Start',
+  settingsFile: 'Changes at run time',
   cache: 'Cache',
   redis: 'Redis',
   public: 'Public listener',

@@ -95,11 +95,29 @@ export function oneOf<T extends string>(...choices: readonly T[]): SettingType<T
   }
 }
 
-/** An origin only: a path, query or credentials would be ignored or leaked. */
-export const origin: SettingType<string> = {
+/** Without a trailing slash. A query or credentials would be ignored or leaked. */
+export const baseUrl: SettingType<string> = {
   expected:
-    'an http or https origin without credentials, path, query or fragment, such as https://api.tomtom.com',
-  parse: parseOrigin,
+    'an http or https URL without credentials, query or fragment, such as https://api.tomtom.com or https://gateway.example/tomtom',
+  parse: (text) => {
+    const url = parseHttpUrl(text)
+    return url && url.href.replace(/\/$/, '')
+  },
+}
+
+/** The `Referer` header of calls. */
+export const referer: SettingType<string> = {
+  expected: 'an http or https URL without credentials, query or fragment, such as https://www.example.com/',
+  parse: (text) => parseHttpUrl(text) && text,
+}
+
+/** A path that needs no encoding, so that a request target is compared byte by byte. */
+export const basePath: SettingType<string> = {
+  expected: 'a path of segments of A-Z, a-z, 0-9, - . _ and ~ without a trailing slash, such as /ev',
+  parse: (text) =>
+    text.length <= 200 && /^(?:\/[A-Za-z0-9._~-]+)+$/.test(text) && !/\/\.{1,2}(?:\/|$)/.test(text)
+      ? text
+      : undefined,
 }
 
 /** `*`, or origins separated by commas. */
@@ -136,10 +154,14 @@ export const path: SettingType<string> = {
 }
 
 function parseOrigin(text: string): string | undefined {
-  if (!/^https?:\/\//i.test(text) || !URL.canParse(text)) return undefined
-  const url = new URL(text)
-  const bare = url.pathname === '/' && url.search === '' && url.hash === '' && !/[@?#*]/.test(text)
-  return bare ? url.origin : undefined
+  const url = parseHttpUrl(text)
+  return url?.pathname === '/' ? url.origin : undefined
+}
+
+/** An http or https URL of visible ASCII without credentials, query and fragment. */
+function parseHttpUrl(text: string): URL | undefined {
+  if (!/^https?:\/\/[\x21-\x7e]+$/i.test(text) || /[@?#*\\]/.test(text)) return undefined
+  return URL.canParse(text) ? new URL(text) : undefined
 }
 
 function isNetwork(text: string): boolean {

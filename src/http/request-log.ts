@@ -3,7 +3,7 @@ import type { Access, Observer } from '../events.ts'
 import type { AddressDetail } from './client-address.ts'
 import { clientAddress } from './client-address.ts'
 import { traceIdOf } from './request-context.ts'
-import { loggedPath } from './request-target.ts'
+import { loggedPath, originForm } from './request-target.ts'
 
 /** Reports a response to the observer, when its headers have been sent; or the status in place of one. */
 export type LogRequest = (request: FastifyRequest, reply: FastifyReply, status?: number) => void
@@ -17,11 +17,11 @@ export function createRequestLogger(
     const ms = performance.now() - request.startedAt
     observer.requestAnswered(format, status, result, ms / 1000)
     if (!accessLog) return
-    const { method, url } = request
+    const { method, originalUrl } = request
     observer.accessLogged({
       ...correlationFields(request, addressDetail),
       method,
-      path: loggedPath(url),
+      path: loggedPath(originForm(originalUrl)),
       status,
       result,
       ms,

@@ -19,3 +19,20 @@ export function pathOf(target: string): string {
 export function loggedPath(target: string): string {
   return target.startsWith('/') ? (target.split(/[?#&;=]/, 1)[0] ?? '') : ''
 }
+
+/** No route begins with it: the path of requests outside of the base path. */
+const OUTSIDE = '/.outside'
+/** Answered with and without the base path, because probes of an ingress or a platform do not know it. */
+const HEALTH = /^\/healthz(?=[?#]|$)/
+
+/**
+ * A function that removes the base path from a target in origin form, so that routes do not depend on it. A target
+ * outside of it becomes one that no route matches; its extension, which determines the format of errors, stays.
+ */
+export function withoutBasePath(basePath: string): (target: string) => string {
+  if (basePath === '') return (target) => target
+  return (target) => {
+    if (target.startsWith(`${basePath}/`)) return target.slice(basePath.length)
+    return HEALTH.test(target) ? target : `${OUTSIDE}${target}`
+  }
+}

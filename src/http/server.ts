@@ -26,7 +26,7 @@ import { createProtocolErrorHandlers } from './protocol-errors.ts'
 import { decorateRequests, initRequest } from './request-context.ts'
 import type { LogRequest } from './request-log.ts'
 import { createRequestLogger } from './request-log.ts'
-import { originForm } from './request-target.ts'
+import { originForm, withoutBasePath } from './request-target.ts'
 import type { ServiceRoutesOptions } from './service-routes.ts'
 import { isServicePath, serviceRoutes } from './service-routes.ts'
 import { validateRequest } from './validate-request.ts'
@@ -39,6 +39,8 @@ export interface PublicServerOptions extends AdmissionOptions, ServiceRoutesOpti
   readonly isDraining: () => boolean
   /** Addresses and networks (CIDR) whose X-Forwarded-For is trusted. */
   readonly trustedProxies: readonly string[]
+  /** Prefix of all paths without a trailing slash; empty for none. */
+  readonly basePath: string
 }
 
 export interface PublicServerDeps extends AdmissionDeps {
@@ -75,10 +77,11 @@ export async function createPublicServer(
 }
 
 function createFastify(
-  { trustedProxies }: PublicServerOptions,
+  { trustedProxies, basePath }: PublicServerOptions,
   { onClientError, onConnect, onUndecodableUrl, onOverload }: ProtocolErrorHandlers,
   waiting: ByteBudget | null,
 ): FastifyInstance {
+  const routed = withoutBasePath(basePath)
   const app = fastify({
     ...NO_SCHEMA_COMPILERS,
     logger: false,
@@ -89,7 +92,7 @@ function createFastify(
     serverFactory: httpServer({ waiting, onOverload }),
     // A format of any length that the parser accepts is an unknown format (400), not an unknown route (404).
     routerOptions: { maxParamLength: 65_536, querystringParser: (raw) => ({ raw }) },
-    rewriteUrl: ({ url = '/' }) => originForm(url),
+    rewriteUrl: ({ url = '/' }) => routed(originForm(url)),
     clientErrorHandler: onClientError,
     frameworkErrors: (_error, request, reply) => {
       onUndecodableUrl(request.raw, reply.raw)

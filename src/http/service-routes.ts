@@ -6,8 +6,10 @@ import { pathOf } from './request-target.ts'
 import { matchesEtag, wantsGzip } from './response-headers.ts'
 
 export interface ServiceRoutesOptions {
-  /** The text of openapi.yaml, served unchanged. */
+  /** The text of openapi.yaml, served with the base path as its server. */
   readonly openapi: string
+  /** Empty for none. */
+  readonly basePath: string
   /** Whether the API reference is served at /docs. */
   readonly docs: boolean
 }
@@ -22,18 +24,28 @@ export function isServicePath(target: string, { docs }: Pick<ServiceRoutesOption
 }
 
 /** The routes of the public listener other than the proxied one. */
-export function serviceRoutes(app: FastifyInstance, { openapi, docs }: ServiceRoutesOptions): void {
+export function serviceRoutes(app: FastifyInstance, { openapi, docs, basePath }: ServiceRoutesOptions): void {
+  const text = withServer(openapi, basePath)
   app.get('/healthz', { exposeHeadRoute: true }, async () => ({ status: 'ok' }))
 
-  const document = sharedFile('application/yaml; charset=utf-8', async () => Buffer.from(openapi))
+  const document = sharedFile('application/yaml; charset=utf-8', async () => Buffer.from(text))
   app.get('/openapi.yaml', { exposeHeadRoute: true }, async (request, reply) =>
     sendFile(request, reply, document, { 'cache-control': 'no-cache' }),
   )
 
   if (!docs) return
   for (const file of DOCS_FILES) {
-    app.get(file.path, async (request, reply) => sendFile(request, reply, file, DOCS_HEADERS))
+    app.get(file.path, { exposeHeadRoute: true }, async (request, reply) =>
+      sendFile(request, reply, file, DOCS_HEADERS),
+    )
   }
+}
+
+/** The entry of `servers`: `.` is relative to the document, so it is right behind an ingress that strips a prefix. */
+const SERVER = /^( {2}- url:) \.$/m
+
+function withServer(openapi: string, basePath: string): string {
+  return basePath === '' ? openapi : openapi.replace(SERVER, `$1 ${basePath}`)
 }
 
 const DOCS_HEADERS = {

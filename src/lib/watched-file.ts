@@ -13,7 +13,7 @@ export interface WatchOptions<T> {
   /** The file cannot be read or parsed; the last value stays in force. Called once per reason until the file is valid. */
   readonly onError: (reason: string) => void
   /** The file is valid again after an error; called before `onChange`. */
-  readonly onRecovered?: () => void
+  readonly onRecovery?: () => void
   readonly clock: Pick<Clock, 'after'>
 }
 
@@ -28,7 +28,7 @@ export interface WatchedFile<T> {
  */
 export function watchFile<T>(
   file: string,
-  { parse, isSame, onChange, onError, onRecovered, clock }: WatchOptions<T>,
+  { parse, isSame, onChange, onError, onRecovery, clock }: WatchOptions<T>,
 ): WatchedFile<T> {
   let value = parse(readSmallFile(file))
   let lastError: string | null = null
@@ -38,7 +38,7 @@ export function watchFile<T>(
   const reload = () => {
     try {
       const next = parse(readSmallFile(file))
-      if (lastError !== null) onRecovered?.()
+      if (lastError !== null) onRecovery?.()
       lastError = null
       if (!isSame(next, value)) {
         value = next

@@ -2,13 +2,16 @@ import type { Lease, LeaseResult, SharedAnswer, SharedAnswerStore } from '../cac
 import type { ErrorCode } from '../errors.ts'
 import { STATUS_OF } from '../errors.ts'
 import type { Commands } from './commands.ts'
-import { answerKey, leaseKey } from './keys.ts'
+import { answerKey, leaseKey, purgedKey, STATION_PATTERNS, stationOf } from './keys.ts'
+import { PURGE } from './purge-script.ts'
 import { LEASE_GET, PUBLISH, RELEASE, RENEW } from './scripts.ts'
 
 const HEADER = /^(\d{1,15}) (\d{1,15}) (\d{1,4}) (\S{1,64}) /
 /** Replaces a lease after a call that failed. No version begins so. */
 const ERROR = /^!(\w+)$/
 const THOUSANDTHS = 1_000
+/** Longer than any call takes. */
+const PURGE_MARK_MS = 600_000
 
 /** The shared cache: answers, and leases, each the right to call for one station. */
 export class RedisAnswerStore implements SharedAnswerStore {
@@ -34,12 +37,26 @@ export class RedisAnswerStore implements SharedAnswerStore {
   publish(id: string, answer: SharedAnswer, lifeMs: number): void {
     const { version, ageMs, startedAgoMs, jitter, json } = answer
     const header = [Math.round(ageMs), Math.round(startedAgoMs), Math.round(jitter * THOUSANDTHS)]
-    const keys = [answerKey(id), leaseKey(id)]
+    const keys = [answerKey(id), leaseKey(id), purgedKey(id)]
     void this.#commands.script(PUBLISH, keys, [version, ...header, json, Math.ceil(lifeMs)])
   }
 
   release(id: string, token: string, error: { readonly code: ErrorCode; readonly ms: number }): void {
     void this.#commands.script(RELEASE, [leaseKey(id)], [token, `!${error.code}`, Math.ceil(error.ms)])
+  }
+
+  async purge(id: string): Promise<void> {
+    const keys = [answerKey(id), leaseKey(id), purgedKey(id)]
+    await this.#commands.script(PURGE, keys, [PURGE_MARK_MS])
+  }
+
+  /** A call in flight has a lease, so that its station is found even if it has no answer yet. */
+  async purgeAll(): Promise<void> {
+    for (const pattern of STATION_PATTERNS) {
+      for await (const keys of this.#commands.scan(pattern)) {
+        await Promise.all(keys.map((key) => this.purge(stationOf(key))))
+      }
+    }
   }
 }
 

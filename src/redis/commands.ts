@@ -1,3 +1,4 @@
+import type { Cluster, Redis } from 'ioredis'
 import type { Clock } from '../lib/clock.ts'
 import type { Observer } from '../events.ts'
 import type { RedisConfig } from '../config/redis-url.ts'
@@ -5,18 +6,21 @@ import { RedisBreaker } from './breaker.ts'
 import type { Client } from './client.ts'
 import { createClient } from './client.ts'
 import { TIMED_OUT } from './errors.ts'
-import { PROBE_KEY } from './keys.ts'
+import { PREFIX, PROBE_KEY } from './keys.ts'
+import { PURGE } from './purge-script.ts'
 import type { Script } from './scripts.ts'
 import { QUOTA_UPDATE } from './quota-script.ts'
 import { LEASE_GET, PUBLISH, RELEASE, RENEW, TAKE_TOKEN } from './scripts.ts'
 
 export type Argument = string | number
 
-const SCRIPTS: readonly Script[] = [LEASE_GET, PUBLISH, RENEW, RELEASE, TAKE_TOKEN, QUOTA_UPDATE]
+const SCRIPTS: readonly Script[] = [LEASE_GET, PUBLISH, RENEW, RELEASE, PURGE, TAKE_TOKEN, QUOTA_UPDATE]
 
 /** The start of the service waits no longer than this for the first attempt to connect. */
 const MAX_CONNECT_WAIT_MS = 1_500
 const PROBE_VALUE_MS = 1_000
+/** Keys that one SCAN command looks at. */
+const SCAN_COUNT = 500
 
 export interface CommandsDeps {
   readonly clock: Pick<Clock, 'after'>
@@ -40,7 +44,8 @@ export class Commands {
       clock,
       observer,
     })
-    for (const { name, keys, lua } of SCRIPTS) client.defineCommand(name, { numberOfKeys: keys, lua })
+    for (const { name, keys, lua } of [...SCRIPTS, PURGE])
+      client.defineCommand(name, { numberOfKeys: keys, lua })
     client.on('ready', () => void this.#breaker.probe())
     client.on('error', (error: unknown) => {
       this.#breaker.reportFailure(error)
@@ -82,6 +87,23 @@ export class Commands {
   /** The command's reply; undefined if it failed or was not sent. */
   command(name: string, key: string, ...args: readonly Argument[]): Promise<unknown> {
     return this.#breaker.run(() => this.#client.call(name, key, ...args))
+  }
+
+  /** The keys that match a pattern, prefix included, in parts; ends early if a command fails. */
+  async *scan(pattern: string): AsyncIterable<readonly string[]> {
+    const client = this.#client
+    for (const node of client.isCluster ? (client as Cluster).nodes('master') : [client as Redis]) {
+      let cursor = '0'
+      do {
+        const reply = await this.#breaker.run(() =>
+          node.scan(cursor, 'MATCH', PREFIX + pattern, 'COUNT', SCAN_COUNT),
+        )
+        if (!Array.isArray(reply)) return
+        const [next, keys] = reply
+        cursor = next
+        yield keys
+      } while (cursor !== '0')
+    }
   }
 
   close(): void {

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 /**
  * Every key but the quota's begins so. The number is raised when the form of a value changes, so that versions can run side by side.
  */
-const PREFIX = 'evproxy:1:'
+export const PREFIX = 'evproxy:1:'
 /** The quota has a version of its own: another form of the answers must not begin another account. */
 const QUOTA_PREFIX = 'evproxy:quota:1:'
 
@@ -23,7 +23,7 @@ export function quotaClientsKey(per: 'day' | 'month'): string {
 }
 
 /** The latest price of a call under the quota, in s. */
-export const PRICE_KEY = 'price'
+export const PRICE_KEY = `${PREFIX}price`
 
 /** A station's answer. */
 export function answerKey(id: string): string {
@@ -33,6 +33,19 @@ export function answerKey(id: string): string {
 /** Who may call for a station, or the error that the last call ended in. */
 export function leaseKey(id: string): string {
   return `${PREFIX}lease:${hashTag(id)}`
+}
+
+/** When a station was purged. */
+export function purgedKey(id: string): string {
+  return `${PREFIX}purged:${hashTag(id)}`
+}
+
+/** The keys of every answer and every lease, for SCAN. */
+export const STATION_PATTERNS = ['answer:{*}', 'lease:{*}'] as const
+
+/** The station of an answer's or a lease's key, with its prefix. */
+export function stationOf(key: string): string {
+  return decodeURIComponent(key.slice(key.indexOf('{') + 1, -1))
 }
 
 /** The cool-down of an API key. */

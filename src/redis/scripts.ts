@@ -47,15 +47,16 @@ return {'taken', redis.call('GET', lease_key), redis.call('PTTL', lease_key)}
 }
 
 /**
- * Ends the lease of the same version, and keeps the answer unless that of a later call is there.
+ * Ends the lease of the same version, and keeps the answer unless that of a later call is there, or the station was purged
+ * since the call began.
  *
  * | KEYS | ARGV | reply |
  * | --- | --- | --- |
- * | 1 answer, 2 lease | 1 version, 2 ms since the answer, 3 ms since its call began, 4 jitter, 5 json, 6 its lifetime in ms | 1 if it was kept |
+ * | 1 answer, 2 lease, 3 purged | 1 version, 2 ms since the answer, 3 ms since its call began, 4 jitter, 5 json, 6 its lifetime in ms | 1 if it was kept |
  */
 export const PUBLISH: Script = {
   name: 'evproxyPublish',
-  keys: 2,
+  keys: 3,
   lua: `${NOW}
 local answer_key, lease_key = KEYS[1], KEYS[2]
 local version, age_ms, started_ago_ms, jitter = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -65,6 +66,8 @@ if redis.call('GET', lease_key) == version then redis.call('DEL', lease_key) end
 local present = redis.pcall('GETRANGE', answer_key, 0, 99)
 local _, other_started = string.match(type(present) == 'string' and present or '', '${HEADER}')
 local started = now - started_ago_ms
+local purged = redis.pcall('GET', KEYS[3])
+if type(purged) == 'string' and tonumber(purged) and started <= tonumber(purged) then return 0 end
 if other_started and tonumber(other_started) > started and tonumber(other_started) <= now then return 0 end
 local header = string.format('%.0f %.0f %s %s ', now - age_ms, started, jitter, version)
 redis.call('SET', answer_key, header .. json, 'PX', life_ms)

@@ -7,6 +7,7 @@ import { CoolDown } from './policies/cool-down.ts'
 import { QuotaPolicy } from './policies/quota.ts'
 import { RateLimit } from './policies/rate-limit.ts'
 import { Retry } from './policies/retry.ts'
+import { passThrough, SwitchablePolicy } from './policies/switchable.ts'
 import { UnknownIdPolicy } from './policies/unknown-ids.ts'
 import type { CoolDownState } from './state/cool-down-state.ts'
 import { LocalCoolDown } from './state/cool-down-state.ts'
@@ -52,9 +53,15 @@ export interface UpstreamStackDeps {
 
 export interface UpstreamStack {
   readonly source: Source
+  /** The source with the limits alone: for a call that no open circuit and no cool-down may prevent. */
+  readonly limitedSource: Source
   /** Calls that wait for a token. */
   readonly queued: () => number
   readonly circuit: () => CircuitState
+  /** Replaces the limit of calls per second; 0 is no limit. */
+  readonly setRate: (perSecond: number) => void
+  /** Replaces the quota; null is no quota. */
+  readonly setQuota: (quota: UpstreamStackDeps['quota']) => void
 }
 
 /**
@@ -68,21 +75,32 @@ export function withPolicies(options: UpstreamStackOptions, deps: UpstreamStackD
   const breaker = new CircuitBreaker(deps)
   const coolDown = new CoolDown({ ...deps, state: createCoolDownState(deps) })
   const retry = new Retry(options, deps)
-  const rateLimit = new RateLimit(options, { ...deps, limit: createLimit(options, deps) })
-  const quota = deps.quota && new QuotaPolicy({ ...deps.quota, ...options, observer: deps.observer })
-  const { allowance } = deps.quota ?? {}
-  const unknownIds = allowance && new UnknownIdPolicy({ allowance, observer: deps.observer })
+  let rateLimit = createRateLimit(options, deps)
+  const [rate, send] = [new SwitchablePolicy(rateLimit.policy), new SwitchablePolicy(rateLimit.send)]
+  const first = quotaPolicies(options, deps, deps.quota)
+  const [ids, check, charge] = first.map((policy) => new SwitchablePolicy(policy))
 
-  const ids = unknownIds ? [unknownIds.policy] : []
-  const [check, charge] = quota ? [[quota.check], [quota.policy]] : [[], []]
-  const innermost =
-    options.hasNamedClients === true ? [rateLimit.send, countByClient(deps.observer)] : [rateLimit.send]
-  const outer = [breaker.policy, coolDown.policy, ...ids, retry.policy, ...check, rateLimit.policy]
-  const policies = [...outer, ...charge, ...innermost]
+  const count = options.hasNamedClients === true ? countByClient(deps.observer) : passThrough
+  const limits = [check, rate, charge, send].map((one) => (one as SwitchablePolicy).policy)
+  const limitedSource = compose([...limits, count])(deps.source)
+  const outer = [breaker.policy, coolDown.policy, (ids as SwitchablePolicy).policy, retry.policy]
   return {
-    source: compose(policies)(deps.source),
+    source: compose(outer)(limitedSource),
+    limitedSource,
     queued: () => rateLimit.queued,
     circuit: () => breaker.state,
+    setRate: (perSecond) => {
+      // Calls that are queued under the old limit are sent within this time.
+      const pauseMs = rateLimit.queued > 0 ? options.queueTimeoutMs : 0
+      rateLimit = createRateLimit({ ...options, perSecond, pauseMs }, deps)
+      rate.replace(rateLimit.policy)
+      send.replace(rateLimit.send)
+    },
+    setQuota: (changed) => {
+      for (const [i, policy] of quotaPolicies(options, deps, changed).entries()) {
+        ;([ids, check, charge][i] as SwitchablePolicy).replace(policy)
+      }
+    },
   }
 }
 
@@ -91,6 +109,28 @@ function countByClient({ clientCalled }: Pick<Observer, 'clientCalled'>): Policy
     if (options.client !== undefined) clientCalled(options.client)
     return next(id, options)
   }
+}
+
+/** Of unknown ids, the check before the rate limit, and the charge. */
+function quotaPolicies(
+  options: UpstreamStackOptions,
+  { observer }: UpstreamStackDeps,
+  parts: UpstreamStackDeps['quota'],
+): readonly [Policy, Policy, Policy] {
+  if (parts === null) return [passThrough, passThrough, passThrough]
+  const quota = new QuotaPolicy({ ...parts, ...options, observer })
+  const { allowance } = parts
+  const ids = allowance === undefined ? passThrough : new UnknownIdPolicy({ allowance, observer }).policy
+  return [ids, quota.check, quota.policy]
+}
+
+interface RateLimitSetup extends UpstreamStackOptions {
+  /** Replaces another limit: calls are sent so many ms, and the time of a token, after the replacement. */
+  readonly pauseMs?: number
+}
+
+function createRateLimit(options: RateLimitSetup, deps: UpstreamStackDeps): RateLimit {
+  return new RateLimit(options, { ...deps, limit: createLimit(options, deps) })
 }
 
 /** One policy of many, the outermost first. */
@@ -105,12 +145,14 @@ function createCoolDownState({ stores, clock, observer }: UpstreamStackDeps): Co
 
 /** Null without a limit. */
 function createLimit(
-  { perSecond, share = 1 }: UpstreamStackOptions,
+  { perSecond, share = 1, pauseMs }: RateLimitSetup,
   { stores, clock, random }: UpstreamStackDeps,
 ) {
   if (perSecond === 0) return null
-  const all = bucketFor(perSecond)
-  const local = new LocalTokenBucket(bucketForShare(perSecond, share, random), clock)
+  const [all, own] = [bucketFor(perSecond), bucketForShare(perSecond, share, random)]
+  const local = new LocalTokenBucket(own, clock)
+  // All tokens are in use at first: together with the calls of the last second they could exceed the limit.
+  if (pauseMs !== undefined) for (let i = 0; i < own.count; i++) local.takeIn(pauseMs)
   const tokens = stores === null ? local : new SharedTokenBucket(stores.tokens, all, local, clock)
   return { tokens, gate: new SendGate(all.count, clock) }
 }

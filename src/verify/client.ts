@@ -37,6 +37,8 @@ export interface Exchange {
 export interface ClientOptions {
   /** Base URL of upstream. */
   readonly baseUrl: string
+  /** A fixed Referer, for a key that is restricted to a domain. */
+  readonly referer?: string | null
   readonly key: string
   readonly timeoutMs: number
   readonly maxCalls: number
@@ -125,6 +127,7 @@ export class UpstreamClient {
     const requestHeaders = {
       'accept-encoding': 'gzip',
       'user-agent': 'ev-availability-proxy verify',
+      ...(this.#options.referer && { referer: this.#options.referer }),
       ...headers,
     }
     const reply = await this.#send(method, path, requestHeaders)

@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Agent } from 'undici'
 import type { Config } from '../config/load.ts'
 import { ConfigError, loadConfig } from '../config/load.ts'
 import { parseSecret } from '../lib/secret.ts'
-import { MAX_BODY_BYTES, UpstreamClient } from './client.ts'
+import { createPool } from '../upstream/tomtom/pool.ts'
+import { UpstreamClient } from './client.ts'
 import { createMask } from './mask.ts'
 import type { Options } from './options.ts'
 import { parseOptions, USAGE, UsageError } from './options.ts'
@@ -43,12 +43,17 @@ async function run({
   config: Config
   key: string
 }): Promise<void> {
-  const { origin: baseUrl, timeoutMs } = config.upstream
-  const dispatcher = new Agent({ connections: 1, maxResponseSize: MAX_BODY_BYTES })
+  const { baseUrl, timeoutMs, referer } = config.upstream
+  const { pool: dispatcher } = createPool({
+    baseUrl,
+    timeoutMs,
+    maxConnections: 1,
+    proxy: config.outboundProxy,
+  })
   const mask = createMask(key)
   const record = recordOrExit(options.record, mask)
   const deps = { dispatcher, record, now: () => performance.now(), sleep }
-  const client = new UpstreamClient({ ...options, baseUrl, key, timeoutMs }, deps)
+  const client = new UpstreamClient({ ...options, baseUrl, key, timeoutMs, referer }, deps)
   const result = await verify(client, { ...options, powerFilter: config.cache.powerFilter })
   await dispatcher.destroy()
   if (result.failure !== null) process.stderr.write(`It could not be run: ${clean(result.failure, mask)}\n`)

@@ -24,7 +24,7 @@ function setupReplica(options: Partial<CacheOptions> = {}, random = () => 0) {
       if (name === 'isUp') return target.isUp
       return (...args: never[]) => {
         commands.push({ name, at: clock.now() })
-        return (target[name] as Function).apply(target, args)
+        return (Reflect.get(target, name) as Function).apply(target, args)
       }
     },
   })

@@ -4,12 +4,13 @@ import { ALL_SETTINGS, files, KEY, load, NAMES, problem, problems } from './supp
 
 await t.test('defaults', async (t) => {
   await t.test('the defaults have these values', async (t) => {
-    const { effective, ...config } = load()
-    t.ok(effective)
+    const { effective, overridable, ...config } = load()
+    t.ok(effective && overridable)
     t.strictSame(config, {
       apiKey: { value: KEY },
       upstream: {
-        origin: 'https://api.tomtom.com',
+        baseUrl: 'https://api.tomtom.com',
+        referer: null,
         timeoutMs: 3_000,
         softTimeoutMs: 800,
         maxConnections: 16,
@@ -28,12 +29,15 @@ await t.test('defaults', async (t) => {
         maxBytes: 256 * 1024 * 1024,
         powerFilter: 'recount',
       },
+      checkKeyAtStart: false,
+      settingsFile: null,
       redis: null,
-      public: { host: '::', port: 8080, corsOrigins: '*', docs: true },
+      public: { host: '::', port: 8080, basePath: null, corsOrigins: '*', docs: true },
       clients: { keys: null, perSecond: 0, maxInFlight: 0, trustedProxies: null },
       admin: { host: '127.0.0.1', port: 8081 },
       drain: { delayMs: 0, timeoutMs: 10_000 },
       log: { level: 'info', access: false, clientAddress: 'off' },
+      outboundProxy: null,
       warnings: [],
     })
   })
@@ -73,7 +77,7 @@ await t.test('problems', async (t) => {
     }
     t.strictSame(problems(environment), [
       'TOMTOM_API_KEY or TOMTOM_API_KEY_FILE: expected one of them, got neither',
-      'TOMTOM_BASE_URL: expected an http or https origin without credentials, path, query or fragment, such as https://api.tomtom.com, got "ftp://x"',
+      'TOMTOM_BASE_URL: expected an http or https URL without credentials, query or fragment, such as https://api.tomtom.com or https://gateway.example/tomtom, got "ftp://x"',
       'CACHE_TTL: expected a duration from 0 to 24h, such as 500ms, 30s, 5m or 1h, got "30"',
       'CACHE_MAX_BYTES: expected a size from 1024 bytes to 64GB, such as 512KB, 256MB or 1GB, got "much"',
       'PORT: expected a port from 0 (chosen by the system) to 65535, got "70000"',
@@ -88,7 +92,9 @@ await t.test('problems', async (t) => {
   })
 
   await t.test('every invalid setting is reported once', async (t) => {
-    const found = problems(Object.fromEntries(NAMES.map((name) => [name, '\u00e9 \u00e9'])))
+    // A SETTINGS_FILE that cannot be read is reported before all others.
+    const names = NAMES.filter((name) => name !== 'SETTINGS_FILE')
+    const found = problems(Object.fromEntries(names.map((name) => [name, '\u00e9 \u00e9'])))
     const values = NAMES.filter((name) => !name.endsWith('_FILE'))
     t.strictSame(
       found.map((line) => line.replace(/: .*/s, '')),

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { redisUrl } from '../../src/config/redis-url.ts'
-import { accepted, load, problem } from './support.ts'
+import { loadConfig } from '../../src/config/load.ts'
+import { accepted, files, KEY, load, problem, problems } from './support.ts'
 
 const endpoint = (...hosts: [host: string, port: number][]) => ({
   hosts: hosts.map(([host, port]) => ({ host, port })),
@@ -87,5 +88,18 @@ await t.test('only the hosts are shown, and nothing of an invalid URL', async (t
   t.equal(load({ REDIS_URL: url }).effective['REDIS_URL'], 'a,b:7000')
   t.strictSame(problem('REDIS_URL', 'redis://user:c@nArY@a'), [
     `REDIS_URL: expected ${redisUrl.expected}, got something else`,
+  ])
+})
+
+await t.test('the URL can be in a file, whose content is never repeated', async (t) => {
+  const environment = { TOMTOM_API_KEY: KEY, REDIS_URL_FILE: '/run/secrets/redis' }
+  const read = (content: string) => ({ '/run/secrets/redis': content })
+  const config = loadConfig(environment, files(read('redis://:hidden@redis.example/2\n')))
+  t.match(config.redis, { kind: 'single', db: 2, password: 'hidden' })
+  t.notMatch(JSON.stringify(config.effective), 'hidden')
+  t.match(problems(environment, read('http://hidden')), [/^REDIS_URL_FILE: expected redis:.* in the file$/])
+  t.match(problems(environment, {}), [/^REDIS_URL_FILE: expected .*got ENOENT/])
+  t.match(problems({ ...environment, REDIS_URL: 'redis://a' }, read('redis://a')), [
+    'REDIS_URL and REDIS_URL_FILE: expected one, got both',
   ])
 })

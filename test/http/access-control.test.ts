@@ -184,6 +184,7 @@ async function startServer(
       addressDetail: 'off',
       openapi: '',
       docs: false,
+      basePath: '',
       isDraining: () => false,
       ...options,
     },
@@ -428,7 +429,12 @@ await t.test('concurrency limit of a client', async (t) => {
   })
 
   await t.test('a stale answer is served instead of a 429', async (t) => {
-    const STALE = { CACHE_TTL: '1ms', CACHE_STALE_WHILE_REVALIDATE: '0', UPSTREAM_SOFT_TIMEOUT: '5m' }
+    const STALE = {
+      CACHE_TTL: '1ms',
+      CACHE_STALE_WHILE_REVALIDATE: '0',
+      UPSTREAM_TIMEOUT: '299s',
+      UPSTREAM_SOFT_TIMEOUT: '298s',
+    }
     const { get, upstream } = await startService(t, { env: { CLIENT_MAX_IN_FLIGHT: '1', ...STALE } })
     await get('chargingAvailability=cached')
     upstream.script = hang

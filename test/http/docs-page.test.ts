@@ -1,8 +1,11 @@
+import type { AddressInfo } from 'node:net'
+import { createServer } from 'node:http'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import type { Test } from 'tap'
 import t from 'tap'
 import { ARTEFACTS, NO_BROWSER, startBrowser } from '../support/browser.ts'
 import type { Service } from '../support/service.ts'
+import { request } from '../support/request.ts'
 import { startService } from '../support/service.ts'
 
 const MAX_BYTES = 2_000_000
@@ -15,7 +18,11 @@ t.before(async () => {
 t.teardown(() => browser?.close())
 
 /** The opened page, with its console messages and the responses that it received. */
-async function open(t: Test, { proxy }: Service, options: BrowserContextOptions = {}) {
+async function open(
+  t: Test,
+  { proxy }: { readonly proxy: Pick<Service['proxy'], 'url'> },
+  options: BrowserContextOptions = {},
+) {
   const context = await (browser as Browser).newContext(options)
   t.teardown(() => context.close())
   const page = await context.newPage()
@@ -101,3 +108,39 @@ await t.test('the API reference in a browser', { skip }, async (t) => {
     })
   }
 })
+
+/** An ingress that removes `/outer` from the path of every request. */
+async function startIngress(t: Test, target: string): Promise<string> {
+  const server = createServer((incoming, response) => {
+    const path = incoming.url ?? '/'
+    const forwarded = path.startsWith('/outer/') ? request(target, path.slice('/outer'.length)) : null
+    if (forwarded === null) response.writeHead(404).end('not the proxy')
+    else void forwarded.then(({ status, headers, body }) => response.writeHead(status, headers).end(body))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => void server.close())
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+await t.test(
+  'behind an ingress the request that is tried out goes to the same prefix',
+  { skip },
+  async (t) => {
+    for (const [name, env, prefix] of [
+      ['stripped', {}, '/outer'],
+      ['kept', { BASE_PATH: '/ev' }, '/ev'],
+    ] as const) {
+      await t.test(`the prefix is ${name}`, async (t) => {
+        const { proxy, upstream } = await startService(t, { env })
+        const origin = prefix === '/ev' ? proxy.url : await startIngress(t, proxy.url)
+        const { page, messages } = await open(t, { proxy: { url: `${origin}${prefix}` } })
+        t.match(await tryIt(page, 'getChargingAvailability', { chargingAvailability: name }), /200/)
+        t.strictSame(
+          upstream.calls.map(({ id }) => id),
+          [name],
+        )
+        t.strictSame(messages, [])
+      })
+    }
+  },
+)

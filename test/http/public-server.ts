@@ -37,6 +37,7 @@ export async function createTestServer(
       addressDetail: 'off',
       openapi: '',
       docs: false,
+      basePath: '',
       isDraining: () => false,
       ...options,
     },

@@ -466,5 +466,48 @@ for (const [name, open] of [
       const other = await replica(place)
       for (const [i, id] of ids.entries()) t.match(await other.get(id), { result: 'hit', call: i + 1 }, id)
     })
+
+    await t.test('a purge drops the shared answer, whatever characters the id has', async (t) => {
+      for (const id of ['purged', '{ä}', 'a b:*']) {
+        const { cache, get, source } = await replica(place)
+        source.answerAll()
+        await get(id)
+        await until('it is shared', async () => (await place.stations()).includes(id))
+        await cache.purge.one(id)
+        t.notOk((await place.stations()).includes(id), id)
+        t.match(await get(id), { result: 'miss', call: 2 })
+      }
+    })
+
+    await t.test('a call in flight on another replica does not bring a purged answer back', async (t) => {
+      for (const purge of ['one', 'all'] as const) {
+        const id = `in flight ${purge}`
+        const [calling, purging] = [await replica(place), await replica(place)]
+        const before = calling.get(id)
+        await until('the call is made', () => calling.source.calls.length > 0)
+        await (purge === 'one' ? purging.cache.purge.one(id) : purging.cache.purge.all())
+        calling.source.last.answer()
+        t.match(await before, { call: 1 })
+        purging.source.answerAll()
+        t.match(await purging.get(id), { result: 'miss', call: 1 })
+        t.equal(purging.source.calls.length, 1)
+      }
+    })
+
+    await t.test(
+      'a purge of everything drops all shared answers, and later answers are shared again',
+      async (t) => {
+        const { cache, get, source } = await replica(place)
+        source.answerAll()
+        const ids = Array.from({ length: 1_200 }, (_, i) => `of many ${i}`)
+        await Promise.all(ids.map((id) => get(id)))
+        await until('all are shared', async () => (await place.stations()).length >= ids.length)
+        await cache.purge.all()
+        t.strictSame(await place.stations(), [])
+        await get('of many 0')
+        await until('it is shared again', async () => (await place.stations()).length === 1)
+        t.pass()
+      },
+    )
   })
 }

@@ -36,7 +36,7 @@ const ENV = {
 }
 
 /** For faults that are not slow: no timeout of the service may fire first on a loaded machine. */
-const LONG_TIMEOUTS = { ...ENV, UPSTREAM_TIMEOUT: '10s', UPSTREAM_SOFT_TIMEOUT: '10s' }
+const LONG_TIMEOUTS = { ...ENV, UPSTREAM_TIMEOUT: '10s', UPSTREAM_SOFT_TIMEOUT: '9900ms' }
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 

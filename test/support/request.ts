@@ -21,7 +21,8 @@ export interface WireResponse {
 
 /** Sends one request on a new connection; `path` is sent exactly as written. */
 export function request(base: string, path: string, options: RequestOptions = {}): Promise<WireResponse> {
-  const { hostname: host, port } = new URL(base)
+  const { hostname, port } = new URL(base)
+  const host = hostname.replace(/^\[|\]$/g, '') // an IPv6 address
   const { method = 'GET', headers = {}, body, signal } = options
   return new Promise((resolve, reject) => {
     const outgoing = httpRequest({
@@ -44,7 +45,7 @@ export function request(base: string, path: string, options: RequestOptions = {}
       incoming.on('error', reject)
       incoming.on('end', () => {
         const bytes = Buffer.concat(chunks)
-        const gzipped = incoming.headers['content-encoding'] === 'gzip'
+        const gzipped = incoming.headers['content-encoding'] === 'gzip' && bytes.length > 0
         resolve({
           status: incoming.statusCode ?? 0,
           headers: incoming.headers,

@@ -14,6 +14,7 @@ export class SharedDouble implements SharedAnswerStore {
   isUp = true
   readonly #clock: Pick<Clock, 'now'>
   readonly #answers = new Map<string, Kept | 'corrupt'>()
+  readonly #purgedAt = new Map<string, number>()
   readonly #leases = new Map<string, { readonly holder: string; readonly until: number }>()
 
   constructor(clock: Pick<Clock, 'now'>) {
@@ -46,6 +47,7 @@ export class SharedDouble implements SharedAnswerStore {
     const now = this.#clock.now()
     if (this.#holds(id, answer.version)) this.#leases.delete(id)
     const [receivedAt, startedAt] = [now - answer.ageMs, now - answer.startedAgoMs]
+    if (startedAt <= (this.#purgedAt.get(id) ?? Number.NEGATIVE_INFINITY)) return
     const present = this.#answers.get(id)
     if (present !== undefined && present !== 'corrupt' && present.startedAt > startedAt) return
     this.#answers.set(id, { answer, receivedAt, startedAt, until: now + lifeMs })
@@ -55,6 +57,16 @@ export class SharedDouble implements SharedAnswerStore {
     if (!this.#holds(id, token)) return
     this.#leases.delete(id)
     if (ms > 0) this.#leases.set(id, { holder: `!${code}`, until: this.#clock.now() + ms })
+  }
+
+  async purge(id: string): Promise<void> {
+    this.#answers.delete(id)
+    this.#leases.delete(id)
+    this.#purgedAt.set(id, this.#clock.now())
+  }
+
+  async purgeAll(): Promise<void> {
+    for (const id of [...this.#answers.keys(), ...this.#leases.keys()]) await this.purge(id)
   }
 
   /** Puts an answer there, as a replica would have, or what is none. */

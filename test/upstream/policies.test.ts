@@ -187,3 +187,42 @@ await t.test('a call that the rate limit rejects leaves the quota to the next', 
   t.equal((await ended(source('a', CALLER))).state, 'ok')
   t.equal((await ended(source('a', CALLER))).state, 'QuotaExhausted')
 })
+
+await t.test('around a changed limit no second has more calls than the limits allow', async (t) => {
+  const { source, setRate, inner, clock } = setup({ perSecond: 4, queueTimeoutMs: 1_000 })
+  inner.always = answering
+  const load = async (forMs: number) => {
+    for (let i = 0; i < forMs / 50; i++) {
+      watch(source(`of ${clock.now()}`, CALLER))
+      await clock.advance(50)
+    }
+  }
+  const most = (from: number, to: number) => {
+    const sent = inner.sent.map(({ at }) => at).filter((at) => at >= from && at < to)
+    return Math.max(...sent.map((start) => sent.filter((at) => at >= start && at < start + 1_000).length))
+  }
+  await load(3_000)
+  const lowered = clock.now()
+  setRate(3)
+  await load(5_000)
+  const raised = clock.now()
+  setRate(8)
+  await load(5_000)
+  t.strictSame(
+    [most(0, lowered + 1_100), most(lowered + 1_100, raised + 1_100), most(raised + 1_100, clock.now())],
+    [4, 3, 8],
+  )
+  t.ok(most(lowered - 1_000, raised) <= 4 && most(raised - 1_000, clock.now()) <= 8)
+})
+
+await t.test('a removed limit sends at once, and a removed quota charges nothing', async (t) => {
+  const { source, setRate, setQuota, inner, ledger } = setup({ perSecond: 1, limit: 1 })
+  inner.always = answering
+  t.equal((await ended(source('a', CALLER))).state, 'ok')
+  t.equal((await ended(source('b', CALLER))).state, 'TooManyRequests')
+  setRate(0)
+  t.equal((await ended(source('b', CALLER))).state, 'QuotaExhausted')
+  setQuota(null)
+  t.equal((await ended(source('b', CALLER))).state, 'ok')
+  t.equal(ledger.spent, 1)
+})

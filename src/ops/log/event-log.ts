@@ -64,6 +64,10 @@ function keyLog(log: Logger): Partial<Observer> {
     clientsChanged: (clients) => log.info({ clients }, 'client keys reloaded'),
     clientsReloadFailed: (reason) =>
       log.warn({ reason }, 'client keys not reloaded, the current keys stay in effect'),
+    settingsChanged: (settings) => log.info({ settings }, 'settings reloaded'),
+    settingsReloadFailed: (reason) =>
+      log.warn({ reason }, 'settings not reloaded, the current settings stay in effect'),
+    keyRejectedAtStart: () => log.error('not ready: upstream rejected the API key at the start'),
     keyRotated: () => log.info('upstream API key reloaded'),
     keyReloadFailed: (reason) =>
       log.warn({ reason }, 'upstream API key not reloaded, the current key stays in effect'),

@@ -24,6 +24,9 @@ export interface StationInspector {
    * @throws ServiceError, as a rejection
    */
   ask(id: string): Promise<InspectedStation>
+  /** Drops what is cached for a station, in the shared cache as well. */
+  purge(id: string): Promise<void>
+  purgeAll(): Promise<void>
 }
 
 export interface StatusRouteDeps {
@@ -77,6 +80,26 @@ export function statusRoutes(app: FastifyInstance, { status, inspector, redact }
     const id = parameter(request.body, 'id')
     if (id === undefined) return reply.code(400).send({ status: 'expected a JSON body with the string id' })
     return send(reply, await answerOrError(inspector, id))
+  })
+
+  purgeRoutes(app, inspector)
+}
+
+/** A browser sends DELETE across origins only after a preflight, which fails; the header is a second line of defence. */
+function purgeRoutes(app: FastifyInstance, inspector: StationInspector): void {
+  const purge = (path: string, run: (query: unknown) => Promise<void> | null) =>
+    app.delete(path, async ({ headers, query }, reply) => {
+      if (headers['sec-fetch-site'] === 'cross-site') return reply.code(403).send({ status: 'forbidden' })
+      const purged = run(query)
+      if (purged === null) return reply.code(400).send({ status: 'expected the parameter id' })
+      await purged
+      return reply.code(204).send()
+    })
+
+  purge('/status/stations', () => inspector.purgeAll())
+  purge('/status/station', (query) => {
+    const id = parameter(query, 'id')
+    return id === undefined || id === '' ? null : inspector.purge(id)
   })
 }
 

@@ -6,13 +6,14 @@ import type { Health } from '../health.ts'
 import type { MetricsRecorder } from '../metrics/metrics-recorder.ts'
 import { BurnDown } from './burn-down.ts'
 import type { Cursor } from './cursor.ts'
-import { START, writeCursor } from './cursor.ts'
+import { writeCursor } from './cursor.ts'
 import type { RecentError } from './recent-errors.ts'
 import { RecentErrors } from './recent-errors.ts'
 import { ErrorSummary } from './error-summary.ts'
 import { OutageState } from './outage.ts'
 import { MAX_CHANGES, StateChanges } from './state-changes.ts'
 import { COLUMNS, RequestHistory } from './request-history.ts'
+import { SettingsState } from './settings-state.ts'
 import { RejectionState } from './upstream-rejection.ts'
 
 /** The configured limits that the report shows beside the measured values. */
@@ -62,11 +63,11 @@ export class Status {
   readonly #changes: StateChanges
   readonly #outage: OutageState
   readonly #rejection: RejectionState
-  readonly #burnDown: BurnDown | null
+  readonly #settings: SettingsState
+  #burnDown: { readonly per: 'day' | 'month'; readonly plot: BurnDown } | null = null
 
   constructor(options: StatusOptions, deps: StatusDeps) {
-    const { clock, gauges } = deps
-    const { quota } = options.upstream
+    const { clock } = deps
     this.#options = options
     this.#deps = deps
     this.#startedAt = clock.wall()
@@ -76,7 +77,7 @@ export class Status {
     this.#changes = new StateChanges(clock)
     this.#outage = new OutageState(clock)
     this.#rejection = new RejectionState(clock)
-    this.#burnDown = quota === null ? null : new BurnDown(() => gauges.quota(), quota.per, clock)
+    this.#settings = new SettingsState(options.settings, clock)
     this.observer = broadcast([
       this.#history.observer,
       this.#errors.observer,
@@ -84,7 +85,8 @@ export class Status {
       this.#changes.observer,
       this.#outage.observer,
       this.#rejection.observer,
-      { upstreamAnswered: () => this.#burnDown?.sample() },
+      this.#settings.observer,
+      { upstreamAnswered: () => this.#currentBurnDown()?.sample() },
     ])
   }
 
@@ -97,8 +99,6 @@ export class Status {
       version: this.#options.version,
       nodeVersion: this.#options.nodeVersion,
       instance: this.#options.instance,
-      /** Null in a report of changes: settings do not change. */
-      settings: since.second === START.second ? this.#options.settings : null,
       startedAt: this.#startedAt,
       now: clock.wall(),
       phase: health.phase,
@@ -110,6 +110,7 @@ export class Status {
       cache: this.#cache(),
       memory: this.#memory(),
       quota: this.#quota(since),
+      settings: this.#settings.current,
       history: {
         columns: COLUMNS,
         seconds: this.#history.secondsSince(since.second),
@@ -166,9 +167,20 @@ export class Status {
     return { heapUsedBytes, heapLimitBytes, residentBytes: this.#deps.residentBytes?.() ?? null }
   }
 
+  /** Another one if the period of the quota has changed; null without a quota. */
+  #currentBurnDown(): BurnDown | null {
+    const { quota } = this.#options.upstream
+    const { gauges, clock } = this.#deps
+    if (quota === null) this.#burnDown = null
+    else if (this.#burnDown?.per !== quota.per) {
+      this.#burnDown = { per: quota.per, plot: new BurnDown(() => gauges.quota(), quota.per, clock) }
+    }
+    return this.#burnDown?.plot ?? null
+  }
+
   #quota(since: Cursor) {
     const quota = this.#deps.gauges.quota()
-    const burnDown = this.#burnDown
+    const burnDown = this.#currentBurnDown()
     if (quota === null || burnDown === null) return null
     burnDown.sample()
     const { limit, remaining, resetAtMs } = quota

@@ -85,7 +85,8 @@ export class RateLimit {
     const { limit } = this.#deps
     if (limit === null) return next
     return async (id, options) => {
-      const { [TOKEN]: token } = options as OptionsWithToken
+      const { [TOKEN]: token } = options as Partial<OptionsWithToken>
+      if (token === undefined) return next(id, options) // taken while there was no limit
       const passing = limit.gate.pass(token.bucket)
       const sent = passing instanceof Promise ? await this.#queue(passing) : passing
       token.onSend()

@@ -38,7 +38,7 @@ export function openApiKey(
       deps.observer.keyReloadFailed(reason)
       deps.observer.keyFileChecked('api_key', false)
     },
-    onRecovered: () => deps.observer.keyFileChecked('api_key', true),
+    onRecovery: () => deps.observer.keyFileChecked('api_key', true),
     clock: deps.clock,
   })
   const secrets = [current()]

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto'
 import type { Dispatcher } from 'undici'
-import { Pool } from 'undici'
 import { decodeAvailability } from '../../availability/decode.ts'
 import type { Availability } from '../../availability/model.ts'
 import type { Source } from '../../source.ts'
@@ -12,14 +11,14 @@ import { sendRequest, trackSent } from './send.ts'
 import { isDefect, outcomeOfStatus, rejectionKind, upstreamErrorOf } from './error.ts'
 import { parseRetryAfter } from './retry-after.ts'
 import { OUTCOMES, UpstreamError } from '../outcomes.ts'
+import type { ProxyTunnel } from './proxy-tunnel.ts'
+import type { PoolOptions } from './pool.ts'
+import { createPool } from './pool.ts'
 
-export interface TomTomOptions {
-  /** Upstream's origin: scheme, host and port. */
-  readonly origin: string
-  /** Total time for one attempt in ms, from its start to the last byte. */
-  readonly timeoutMs: number
-  readonly maxConnections: number
+export interface TomTomOptions extends PoolOptions {
   readonly userAgent: string
+  /** Value of the `Referer` header; null or absent for none. */
+  readonly referer?: string | null
 }
 
 export interface TomTomDeps {
@@ -39,10 +38,6 @@ export interface TomTom {
 
 /** The endpoint's path. No part of a client's request becomes part of it. */
 const PATH = '/search/2/chargingAvailability.json'
-/** Longest handshake. */
-const CONNECT_TIMEOUT_MS = 2_000
-/** Connections are replaced after this, so that changes in DNS take effect. */
-const CONNECTION_TTL_MS = 300_000
 /** Longest wait for the body of a rejection. Calls for other stations continue until then, so it is short. */
 const ERROR_BODY_TIMEOUT_MS = 250
 /** A shorter key could be part of a normal answer. */
@@ -54,14 +49,7 @@ const MIN_KEY_LENGTH_TO_DETECT = 8
  */
 export function createTomTom(options: TomTomOptions, deps: TomTomDeps): TomTom {
   const { observer, clock } = deps
-  const pool = new Pool(options.origin, {
-    connections: options.maxConnections,
-    connect: { timeout: Math.min(options.timeoutMs, CONNECT_TIMEOUT_MS) },
-    headersTimeout: options.timeoutMs,
-    bodyTimeout: options.timeoutMs,
-    maxResponseSize: MAX_BODY_BYTES,
-    clientTtl: CONNECTION_TTL_MS,
-  })
+  const { pool, tunnel } = createPool(options)
   const dispatcher = trackSent(pool)
   let inFlight = 0
 
@@ -75,31 +63,47 @@ export function createTomTom(options: TomTomOptions, deps: TomTomDeps): TomTom {
       return availability
     } catch (thrown) {
       if (isDefect(thrown)) throw thrown
-      const error = upstreamErrorOf(thrown)
+      const error = upstreamErrorOf(proxyTimeout(thrown, tunnel) ?? thrown)
       observer.upstreamAnswered(error.outcome, seconds())
       throw error
     } finally {
       inFlight--
     }
   }
-  return { source, inFlight: () => inFlight, close: () => pool.destroy() }
+  const close = () => {
+    tunnel?.close()
+    return pool.destroy()
+  }
+  return { source, inFlight: () => inFlight, close }
+}
+
+/** The deadline of a call may end before that of its tunnel: the error is the proxy's all the same. */
+function proxyTimeout(thrown: unknown, tunnel: ProxyTunnel | null): unknown {
+  const isUnsent = thrown instanceof UpstreamError && thrown.outcome === 'timeout' && !thrown.sent
+  return isUnsent ? tunnel?.pendingError() : null
+}
+
+/** The path of the base URL; empty without one. */
+function pathOf(baseUrl: string): string {
+  return new URL(baseUrl).pathname.replace(/\/$/, '')
 }
 
 async function requestAvailability(
   dispatcher: Dispatcher,
   id: string,
-  { timeoutMs, userAgent }: Pick<TomTomOptions, 'timeoutMs' | 'userAgent'>,
+  { baseUrl, timeoutMs, userAgent, referer }: TomTomOptions,
   deps: TomTomDeps,
 ): Promise<Availability> {
   const key = deps.apiKey()
   const request = {
     method: 'GET' as const,
-    path: `${PATH}?key=${encodeURIComponent(key)}&chargingAvailability=${encodeURIComponent(id)}`,
+    path: `${pathOf(baseUrl)}${PATH}?key=${encodeURIComponent(key)}&chargingAvailability=${encodeURIComponent(id)}`,
     headers: {
       accept: 'application/json',
       'accept-encoding': 'gzip',
       'user-agent': userAgent,
       'tracking-id': randomUUID(),
+      ...(referer && { referer }),
     },
   }
   const response = await sendRequest(dispatcher, request, timeoutMs)

@@ -11,7 +11,7 @@ export function diagnose({ rejection, upstreamStatus }: UpstreamError, wasAccept
     case 'throttled':
       return 'more calls per second than the key allows: lower UPSTREAM_MAX_QPS'
     case 'referer':
-      return 'the key only accepts calls from web pages of listed domains: use a key without a domain whitelist'
+      return 'the key is restricted to domains: set UPSTREAM_REFERER to one of them, or use a key without that restriction'
     case 'bad_key':
       return 'the key is not active or not valid for this product: check TOMTOM_API_KEY'
     case 'unclear':

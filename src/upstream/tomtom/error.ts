@@ -3,6 +3,7 @@ import { AnotherStationError } from '../../availability/decode.ts'
 import { ServiceError } from '../../errors.ts'
 import type { RejectionKind } from '../outcomes.ts'
 import { UpstreamError } from '../outcomes.ts'
+import { ProxyError } from './proxy-tunnel.ts'
 
 /** The outcome of a status other than 200; one that is not listed is not a valid answer. */
 export function outcomeOfStatus(status: number): UpstreamError['outcome'] {
@@ -43,6 +44,9 @@ export function upstreamErrorOf(thrown: unknown, sent = true): UpstreamError {
       upstreamHealthy: thrown instanceof AnotherStationError,
     })
   }
+  if (thrown instanceof ProxyError) {
+    return new UpstreamError('network', { reason: thrown.message, cause: thrown.cause, sent: false })
+  }
   if (thrown instanceof errors.ConnectTimeoutError) {
     return new UpstreamError('timeout', { reason: 'upstream could not be connected to in time', sent: false })
   }
@@ -82,8 +86,17 @@ function networkError(cause: unknown, sent: boolean): UpstreamError {
   const broken = BROKEN.has(code)
   // A call that was sent is cut off when the service stops.
   const what = sent ? 'the call to upstream was cut off' : 'no connection to upstream'
-  const reason = `${broken ? 'the connection to upstream broke' : what} (${code})`
+  const reason = `${broken ? 'the connection to upstream broke' : what} (${code}${addressesOf(cause)})`
   return new UpstreamError('network', { reason, cause, connectionBroke: broken, sent })
+}
+
+/** The addresses that were tried, if there were several: the message of an AggregateError is empty. */
+function addressesOf(cause: unknown): string {
+  if (!(cause instanceof AggregateError)) return ''
+  const tried = (cause.errors as (NodeJS.ErrnoException & { address?: string; port?: number })[]).map(
+    ({ address, port, code }) => `${address} port ${port}: ${code}`,
+  )
+  return `; tried ${tried.join(', ')}`
 }
 
 function isTimeout(thrown: unknown): boolean {

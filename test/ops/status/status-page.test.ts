@@ -81,7 +81,7 @@ async function shows(page: Page, selector: string, pattern: RegExp): Promise<voi
 async function lookup(page: Page, id: string, mayCall = false): Promise<void> {
   await page.fill('#station-id', id)
   await page.locator('#station-ask').setChecked(mayCall)
-  await page.click('#station-form button')
+  await page.click('#station-form button[type=submit]')
 }
 
 await t.test('the status page in a browser', { skip }, async (t) => {
@@ -264,4 +264,25 @@ await t.test('the headline of the status page', { skip }, async (t) => {
     await shows(page, '#headline', /Draining/)
     await shows(page, '#states', /draining/)
   })
+})
+
+await t.test('the station form purges one station, or all after a confirmation', { skip }, async (t) => {
+  const { page } = await open(t, await startService(t, { script }))
+  await lookup(page, 'purge-me', true)
+  await page.click('#station-purge')
+  await shows(page, '#station', /This station is purged/)
+  await lookup(page, 'purge-me', false)
+  await shows(page, '#station', /not cached/)
+  await lookup(page, 'purge-me', true)
+  await shows(page, '#station', /fresh for another/)
+  page.once('dialog', (dialog) => void dialog.dismiss())
+  await page.click('#purge-all')
+  await lookup(page, 'purge-me', false)
+  await shows(page, '#station', /fresh for another/)
+  page.once('dialog', (dialog) => void dialog.accept())
+  await page.click('#purge-all')
+  await shows(page, '#station', /All stations are purged/)
+  await lookup(page, 'purge-me', false)
+  await shows(page, '#station', /not cached/)
+  t.pass()
 })

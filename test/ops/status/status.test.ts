@@ -159,11 +159,12 @@ await t.test('a report keeps at most 100 senders, those with the latest errors',
   )
 })
 
-await t.test('the settings are in a full report alone', async (t) => {
+await t.test('every report has the settings in force', async (t) => {
   const { status } = setup()
   const { settings, instance, cursor } = status.report(START)
-  t.strictSame([settings, instance], [{ CACHE_TTL: '30s' }, 'pod-1'])
-  t.equal(status.report(readCursor(cursor)).settings, null)
+  const inForce = { inForce: { CACHE_TTL: '30s' }, changedAt: null, problem: null }
+  t.strictSame([settings, instance], [inForce, 'pod-1'])
+  t.strictSame(status.report(readCursor(cursor)).settings, inForce)
 })
 
 /** Fills the history, the histogram and both lists of errors. */

@@ -311,7 +311,7 @@ for (const [kind, status, before, diagnosis] of [
   ['over_quota', 403, ok, /credit of the key is used up: set UPSTREAM_QUOTA/],
   ['throttled', 429, null, /lower UPSTREAM_MAX_QPS/],
   ['throttled', 403, ok, /lower UPSTREAM_MAX_QPS/],
-  ['referer', 403, null, /without a domain whitelist/],
+  ['referer', 403, null, /UPSTREAM_REFERER/],
   ['bad_key', 403, null, /not active or not valid.*TOMTOM_API_KEY/],
   ['bad_key', 403, ok, /not active or not valid.*TOMTOM_API_KEY/],
   ['unclear', 401, null, /most likely wrong.*TOMTOM_API_KEY/],

@@ -31,7 +31,7 @@ interface Asking {
 function asking(t: Test, origin: string, { timeoutMs = 5_000, maxConnections = 16, apiKey }: Asking = {}) {
   const events: { readonly outcome: UpstreamOutcome; readonly seconds: number }[] = []
   const upstream = createTomTom(
-    { origin, timeoutMs, maxConnections, userAgent: 'ev-availability-proxy/0.0.0-test' },
+    { baseUrl: origin, timeoutMs, maxConnections, userAgent: 'ev-availability-proxy/0.0.0-test' },
     {
       apiKey: apiKey ?? (() => KEY),
       clock: systemClock,

@@ -3,7 +3,7 @@ import { count, moment } from './format.js'
 
 const MAX_CHANGES = 50
 
-/** The tables about errors by code, senders of client errors, changes of states, and the settings. */
+/** The tables about errors by code, senders of client errors, and changes of states. */
 export class Details {
   #changes = []
 
@@ -12,12 +12,11 @@ export class Details {
     this.#changes = []
   }
 
-  show({ errorGroups, errorSenders, changes, settings, abandoned }) {
+  show({ errorGroups, errorSenders, changes, abandoned }) {
     table('groups', ['Code', 'Status', 'Count', 'Last', 'Last reason'], errorGroups.map(groupRow))
     table('senders', ['Client', 'User-Agent', 'Count', 'Last', 'Last code'], errorSenders.map(senderRow))
     if (changes.length > 0) this.#changes = [...changes, ...this.#changes].slice(0, MAX_CHANGES)
     table('changes', ['Time', 'Change', 'Detail'], this.#changes.map(changeRow))
-    if (settings !== null) table('settings', ['Setting', 'Value'], Object.entries(settings))
     const text = `${count(abandoned)} abandoned: the client disconnected before its response`
     setText(byId('abandoned'), abandoned === 0 ? '' : text)
   }

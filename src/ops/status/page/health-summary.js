@@ -15,6 +15,7 @@ export function healthSummary(report, lastMinute) {
     ...upstream(report),
     ...sharedCache(report),
     ...quota(report),
+    ...settings(report),
     ...requests(lastMinute),
     ...clientErrors(lastMinute),
   ]
@@ -24,7 +25,7 @@ export function healthSummary(report, lastMinute) {
 
 function phase({ phase }) {
   if (phase === 'draining') return [warn('Draining: this instance finishes its requests and then stops')]
-  if (phase === 'starting') return [warn('Starting: not all listeners are open yet')]
+  if (phase === 'starting') return [warn('Starting: not ready yet')]
   return []
 }
 
@@ -83,6 +84,11 @@ function quota({ quota, cache }) {
   return [
     note(`Quota pacing extends the TTL from ${duration(cache.ttlMs)} to ${duration(cache.effectiveTtlMs)}`),
   ]
+}
+
+function settings({ settings: { problem } }) {
+  if (problem === null) return []
+  return [warn(`SETTINGS_FILE is not applied, the last valid settings stay in force: ${problem}`)]
 }
 
 function requests({ all, error, stale_error: stale }) {

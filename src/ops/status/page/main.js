@@ -85,6 +85,22 @@ function draw(report) {
   charts.show(report, aggregates)
   showCounts('results', totals.results)
   showCounts('outcomes', totals.outcomes)
+  showSettings(report.settings)
+}
+
+/** Replaced only after a change: a selection of text would be lost with every report. */
+function showSettings({ inForce, changedAt }) {
+  setText(
+    byId('settings-changed'),
+    changedAt === null ? '' : `changed by SETTINGS_FILE, ${moment(changedAt)}`,
+  )
+  const shown = JSON.stringify(inForce)
+  if (byId('settings').dataset.shown === shown) return
+  byId('settings').dataset.shown = shown
+  const rows = Object.entries(inForce).map(([name, text]) =>
+    element('div', {}, element('dt', {}, name), element('dd', { className: 'mono' }, text)),
+  )
+  byId('settings').replaceChildren(...rows)
 }
 
 /** The states that are always shown, whether or not they are a problem. */

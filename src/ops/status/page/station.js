@@ -19,6 +19,25 @@ export class StationForm {
       event.preventDefault()
       void this.#lookup(byId('station-id').value.trim(), byId('station-ask').checked)
     })
+    byId('station-purge').addEventListener('click', () => {
+      const id = byId('station-id').value.trim()
+      if (id !== '') void this.#purge(`status/station?id=${encodeURIComponent(id)}`, 'This station is')
+    })
+    byId('purge-all').addEventListener('click', () => {
+      if (confirm('Drop all cached answers? Each station then costs one call.')) {
+        void this.#purge('status/stations', 'All stations are')
+      }
+    })
+  }
+
+  /** Drops what is cached under a path of the admin listener. */
+  async #purge(path, what) {
+    this.#lookups++
+    const isPurged = await fetch(path, { method: 'DELETE' }).then(
+      ({ ok }) => ok,
+      () => false,
+    )
+    byId('station').replaceChildren(sentence(isPurged ? `${what} purged.` : 'The service did not respond.'))
   }
 
   /** Fills in the id and looks up the cached answer. */

@@ -1,0 +1,58 @@
+import type { EntryStore } from './entry-store.ts'
+import type { NegativeCache } from './negative-cache.ts'
+import type { SharedAnswerStore } from './shared-store.ts'
+import type { SingleFlight } from './single-flight.ts'
+
+export interface PurgeDeps {
+  readonly calls: Pick<SingleFlight<unknown>, 'forget'>
+  readonly store: Pick<EntryStore, 'delete' | 'clear'>
+  readonly negative: Pick<NegativeCache, 'clear' | 'clearAll'>
+  /** Absent without a shared cache. */
+  readonly shared: Pick<SharedAnswerStore, 'purge' | 'purgeAll'> | undefined
+}
+
+/** A call, from its start until it has ended, be it after its deadline. */
+export interface CallRun {
+  readonly id: string
+  /** The answer or the error of the call is not kept. */
+  isPurged: boolean
+}
+
+/**
+ * Drops what is cached, in the shared cache as well. Lookups from then on start a new call; a call in flight goes on for
+ * its waiters, and cannot bring the purged answer back.
+ */
+export class Purge {
+  readonly #deps: PurgeDeps
+  readonly #runs = new Set<CallRun>()
+
+  constructor(deps: PurgeDeps) {
+    this.#deps = deps
+  }
+
+  /** Runs a call until it ends; `CallRun.isPurged` becomes true if its station is purged meanwhile. */
+  track<T>(run: CallRun, call: () => Promise<T>): Promise<T> {
+    this.#runs.add(run)
+    return call().finally(() => this.#runs.delete(run))
+  }
+
+  async one(id: string): Promise<void> {
+    const { calls, store, negative, shared } = this.#deps
+    for (const run of this.#runs) if (run.id === id) run.isPurged = true
+    calls.forget(id)
+    store.delete(id)
+    negative.clear(id)
+    await shared?.purge?.(id)
+  }
+
+  async all(): Promise<void> {
+    const { calls, store, negative, shared } = this.#deps
+    for (const run of this.#runs) {
+      run.isPurged = true
+      calls.forget(run.id)
+    }
+    store.clear()
+    negative.clearAll()
+    await shared?.purgeAll?.()
+  }
+}

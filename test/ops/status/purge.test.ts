@@ -1,0 +1,62 @@
+import t from 'tap'
+import { startService } from '../../support/service.ts'
+
+const purge = { method: 'DELETE' }
+
+await t.test('DELETE on the admin listener purges', async (t) => {
+  const service = await startService(t)
+  const { get, requestAdmin } = service
+  const statusOf = async (path: string, options = {}) =>
+    (await requestAdmin(path, { ...purge, ...options })).status
+  const isHit = async (id: string) =>
+    /; hit;/.test((await get(`chargingAvailability=${id}`)).headers['cache-status'] as string)
+
+  await t.test('one station is purged, with 204 whether it was cached or not', async (t) => {
+    await get('chargingAvailability=a%2Cb')
+    await get('chargingAvailability=c')
+    const response = await requestAdmin('/status/station?id=a%2Cb', purge)
+    t.strictSame([response.status, response.body.length], [204, 0])
+    t.strictSame([await isHit('a%2Cb'), await isHit('c')], [false, true])
+    t.equal(await statusOf('/status/station?id=never'), 204)
+  })
+
+  await t.test('all stations are purged', async (t) => {
+    await get('chargingAvailability=c')
+    t.equal(await statusOf('/status/stations'), 204)
+    t.equal(await isHit('c'), false)
+  })
+
+  await t.test('a purge without one id is a 400', async (t) => {
+    const paths = [
+      '/status/station',
+      '/status/station?id=',
+      '/status/station?id=a&id=b',
+      '/status/station?ids=a',
+    ]
+    t.strictSame(await Promise.all(paths.map((path) => statusOf(path))), [400, 400, 400, 400])
+  })
+
+  await t.test('a purge by a page of another site is a 403, and no origin is allowed', async (t) => {
+    await get('chargingAvailability=c')
+    const headers = { 'sec-fetch-site': 'cross-site', origin: 'https://evil.example' }
+    t.strictSame(
+      [await statusOf('/status/station?id=c', { headers }), await statusOf('/status/stations', { headers })],
+      [403, 403],
+    )
+    t.equal(await isHit('c'), true)
+    const sameOrigin = await requestAdmin('/status/stations', {
+      ...purge,
+      headers: { 'sec-fetch-site': 'same-origin' },
+    })
+    t.equal(sameOrigin.status, 204)
+    t.equal(sameOrigin.headers['access-control-allow-origin'], undefined)
+    t.equal((await requestAdmin('/status/stations', { method: 'OPTIONS', headers })).status, 404)
+  })
+
+  await t.test('the public listener purges nothing', async (t) => {
+    await get('chargingAvailability=c')
+    const response = await service.request('/status/stations', purge)
+    t.equal(response.status, 404)
+    t.equal(await isHit('c'), true)
+  })
+})
