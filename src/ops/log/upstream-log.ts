@@ -75,7 +75,7 @@ function rejectionLog(log: Logger, clock: Pick<Clock, 'now' | 'after'>, effects:
   let diagnoses = new Set<string>()
   const logRejection = ({ status, diagnosis, waitMs }: UpstreamRejection) => {
     diagnoses.add(diagnosis)
-    const line = { status, diagnosis, 'cool_down.duration': waitMs / 1_000 }
+    const line = { status, diagnosis, waitMs }
     log.error(line, 'upstream rejected the API key or throttled it')
   }
   return {
