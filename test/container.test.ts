@@ -132,7 +132,7 @@ await t.test('the image', async (t) => {
 
   await t.test('the image exposes the public port and not the admin port', async (t) => {
     t.strictSame(all('EXPOSE'), ['8080'])
-    t.match(all('ENV', final).join(' '), 'ADMIN_HOST=0.0.0.0')
+    t.match(all('ENV', final).join(' '), 'ADMIN_HOST=::')
   })
 
   await t.test('the image is built from one Node line, which a build argument can change', async (t) => {
@@ -204,7 +204,7 @@ await t.test('docker compose up', async (t) => {
   })
 
   await t.test('the proxies listen on the mapped ports, whatever .env contains', async (t) => {
-    const listeners = { HOST: '0.0.0.0', PORT: 8080, ADMIN_HOST: '0.0.0.0', ADMIN_PORT: 8081 }
+    const listeners = { HOST: '::', PORT: 8080, ADMIN_HOST: '::', ADMIN_PORT: 8081 }
     t.match([proxy.environment, demo.environment], [listeners, listeners])
   })
 
