@@ -1,12 +1,15 @@
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import t from 'tap'
 import { build, Process } from '../support/process.ts'
 import { pathFor, request } from '../support/request.ts'
-import { ScriptedUpstream } from '../support/scripted-upstream.ts'
+import type { Script } from '../support/scripted-upstream.ts'
+import { answerStation, Barrier, ScriptedUpstream } from '../support/scripted-upstream.ts'
+import { waitFor } from '../support/scripts.ts'
 import { until } from '../support/until.ts'
 
 const dir = await build()
@@ -24,8 +27,8 @@ function blockedThread(): string {
   return `--import=${file}`
 }
 
-async function start(t: Test, environment: Record<string, string> = {}) {
-  const upstream = await ScriptedUpstream.start()
+async function start(t: Test, environment: Record<string, string> = {}, script: Script = answerStation) {
+  const upstream = await ScriptedUpstream.start(script)
   t.teardown(() => upstream.stop())
   const service = new Process(dir, {
     TOMTOM_API_KEY: 'test-key-0123456789abcdef',
@@ -36,7 +39,7 @@ async function start(t: Test, environment: Record<string, string> = {}) {
     ...environment,
   })
   t.teardown(() => service.child.kill('SIGKILL'))
-  return { service, ...(await service.urls()) }
+  return { service, upstream, ...(await service.urls()) }
 }
 
 async function msUntilExit(service: Process): Promise<number> {
@@ -66,6 +69,31 @@ await t.test('a blocked thread does not hold the exit after a second signal', as
   const ms = await msUntilExit(service)
   t.ok(ms < 1_500, `${ms} ms`)
 })
+
+await t.test(
+  'five pipelined misses in flight at SIGTERM are all answered, and the last closes',
+  async (t) => {
+    const barrier = new Barrier()
+    const { service, upstream, url } = await start(t, {}, waitFor(barrier))
+    const socket = connect(Number(new URL(url).port), '127.0.0.1')
+    let text = ''
+    socket.setEncoding('latin1').on('data', (chunk: string) => (text += chunk))
+    const ended = new Promise((resolve) => socket.once('end', resolve))
+    const paths = [1, 2, 3, 4, 5].map((id) => pathFor(`chargingAvailability=${id}`))
+    socket.write(paths.map((path) => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`).join(''))
+    await upstream.arrived(5)
+    service.child.kill('SIGTERM')
+    await service.logged('stopping')
+    barrier.open()
+    await ended
+    const heads = text.split('HTTP/1.1 ').slice(1)
+    t.strictSame(
+      heads.map((head) => [head.slice(0, 3), /connection: close/i.test(head)]),
+      [1, 2, 3, 4, 5].map((id) => ['200', id === 5]),
+    )
+    t.equal(await service.exited, 0)
+  },
+)
 
 await t.test('SIGHUP and SIGUSR1 are ignored with a log line', async (t) => {
   const { service, url } = await start(t)
