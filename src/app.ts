@@ -128,6 +128,7 @@ function createPublic(
       openapi: runtime.openapi,
       docs: config.public.docs,
       isDraining: () => health.phase === 'draining',
+      batchDeadlineMs: config.upstream.queueTimeoutMs + config.upstream.timeoutMs,
     },
     { cache, clients, clock, observer },
   )

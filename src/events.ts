@@ -7,7 +7,9 @@ export const FORMATS = ['json', 'xml', 'none'] as const
 export type FormatLabel = (typeof FORMATS)[number]
 
 /** Every status that the public listener sends. */
-export const STATUSES = [200, 204, 304, 400, 403, 404, 405, 408, 429, 431, 500, 502, 503, 504] as const
+export const STATUSES = [
+  200, 204, 304, 400, 403, 404, 405, 408, 413, 415, 429, 431, 500, 502, 503, 504,
+] as const
 
 /** How a cache lookup ended. Each lookup has exactly one result. */
 export const CACHE_RESULTS = ['hit', 'stale', 'stale_error', 'coalesced', 'miss', 'error'] as const

@@ -38,6 +38,8 @@ interface Request {
   readonly path: string
   readonly format: 'json' | 'xml'
   readonly headers: Record<string, string>
+  /** Absent for a GET. */
+  readonly body?: string
 }
 
 /** How a documented response is produced. */
@@ -55,7 +57,9 @@ const sends =
   ({ request }: Service, documented: Request) => {
     const { path = documented.path, ...options } = change(documented)
     const headers = { ...documented.headers, ...options.headers }
-    return request(path, { method: documented.method, ...options, headers })
+    const { method = documented.method, ...more } = options
+    const body = method === documented.method ? documented.body : undefined
+    return request(path, { ...(body !== undefined && { body }), method, ...more, headers })
   }
 
 /** A request of the proxied route with another query, after other requests in sequence. */
@@ -67,9 +71,15 @@ const queries =
   }
 
 /** A request, and another one with the entity tag of the first response. */
-async function revalidates({ request }: Service, { path, headers }: Request): Promise<Received> {
-  const { headers: first } = await request(path, { headers })
-  return request(path, { headers: { ...headers, 'if-none-match': String(first.etag) } })
+async function revalidates({ request }: Service, { path, headers, ...options }: Request): Promise<Received> {
+  const { headers: first } = await request(path, { ...options, headers })
+  return request(path, { ...options, headers: { ...headers, 'if-none-match': String(first.etag) } })
+}
+
+/** The second of two requests. */
+const repeats: Scenario['act'] = async (service, request) => {
+  await sends()(service, request)
+  return sends()(service, request)
 }
 
 /** Raw bytes after the request line and Host; their response is checked against the document here. */
@@ -83,17 +93,31 @@ const writes =
     return { status, headers, text: body }
   }
 
-/** A defect of the proxy: rendering throws. */
+/** Read before the first interception, which replaces the property. */
+const render = Object.getOwnPropertyDescriptor(Answer.prototype, 'render')?.value as Answer['render']
+
+/** A defect of the proxy: rendering this station throws. */
 async function withDefect(service: Service, request: Request, t: Test): Promise<Received> {
   t.intercept(Answer.prototype, 'render', {
-    value() {
-      throw new TypeError('a defect')
+    value(this: Answer, ...args: Parameters<Answer['render']>) {
+      if (this.id === 'defect') throw new TypeError('a defect')
+      return render.apply(this, args)
     },
   })
-  return sends()(service, request)
+  const { path, body } = request
+  const renamed = { path: path.replace(ID, 'defect'), body: (body ?? '').replaceAll(ID, 'defect') }
+  return sends(() => (body === undefined ? { path: renamed.path } : renamed))(service, request)
 }
 
 const failing = answerStatus(500)
+/** The batch of the document's example. */
+const BATCH = JSON.stringify({
+  batchItems: [
+    { query: `/chargingAvailability.json?chargingAvailability=${ID}` },
+    { query: `/chargingAvailability.json?chargingAvailability=${ID}&connectorSet=Tesla` },
+    { query: '/chargingAvailability.json?connectorSet=Tesla' },
+  ],
+})
 const ten = Array.from({ length: 10 }, (_, i) => `chargingAvailability=${i}`)
 
 /** Every documented response: operation (`*` is any), status, and the name of its example, if any. */
@@ -134,6 +158,22 @@ const SCENARIOS: Record<string, Scenario> = {
   'preflightChargingAvailability 204': {
     act: sends(() => ({
       headers: { 'access-control-request-method': 'GET', 'access-control-request-headers': 'Tracking-ID' },
+    })),
+  },
+  'postBatch 200 batch': { act: sends() },
+  'postBatch 304': { act: revalidates },
+  'postBatch 400 InvalidParameter': {
+    act: sends(() => ({ body: JSON.stringify({ batchItems: Array.from({ length: 101 }, () => 1) }) })),
+  },
+  'postBatch 403 Forbidden': { env: { CLIENT_KEYS: 'web=a-key-of-a-client-0123456789' }, act: sends() },
+  'postBatch 405 MethodNotAllowed': { act: sends(() => ({ method: 'GET' })) },
+  'postBatch 413 PayloadTooLarge': { act: sends(() => ({ body: ' '.repeat(65_537) })) },
+  'postBatch 415 UnsupportedMediaType': { act: sends(() => ({ headers: { 'content-type': 'text/plain' } })) },
+  'postBatch 429 TooManyRequests': { env: { CLIENT_RATE_LIMIT: '1' }, act: repeats },
+  'postBatch 500 InternalError': { act: withDefect },
+  'preflightBatch 204': {
+    act: sends(() => ({
+      headers: { 'access-control-request-method': 'POST', 'access-control-request-headers': 'Content-Type' },
     })),
   },
   'getHealth 200 example': { act: sends() },
@@ -187,7 +227,9 @@ function requestFor({ operation, mediaType }: Case, headers: Record<string, stri
   const format = mediaType === 'application/xml' ? 'xml' : 'json'
   const path = operation.path.replace('{ext}', format)
   const query = operation.operationId === 'getChargingAvailability' ? `?chargingAvailability=${ID}` : ''
-  return { method: operation.method, path: path + query, format, headers }
+  const request = { method: operation.method, path: path + query, format, headers } as const
+  if (operation.method !== 'POST') return request
+  return { ...request, headers: { 'content-type': 'application/json', ...headers }, body: BATCH }
 }
 
 /** Whether a body differs from its example. */
@@ -267,6 +309,7 @@ await t.test('everything that openapi.yaml documents is produced', async (t) => 
     const { get } = await startService(t, { script: ({ id }, response) => sendJson(response, large(id)) })
     const { headers } = await get('chargingAvailability=large', { headers: { 'accept-encoding': 'gzip' } })
     for (const name of Object.keys(headers)) headersSeen.get('getChargingAvailability 200')?.add(name)
+    for (const name of Object.keys(headers)) headersSeen.get('postBatch 200')?.add(name)
 
     const unseen = operations().flatMap(({ operationId, responses }) =>
       Object.entries(responses).flatMap(([status, { headers = {} }]) => {
@@ -285,7 +328,14 @@ function requestWith(operation: Operated, { in: place, name }: Parameter, value:
   const query = new URLSearchParams({ chargingAvailability: ID, ...(place === 'query' && { [name]: text }) })
   const path = operation.path.replace('{ext}', place === 'path' ? text : 'json')
   const { method } = operation
-  return { path: `${path}?${query.toString()}`, method, headers: place === 'header' ? { [name]: text } : {} }
+  const body = method === 'POST' ? { body: '{"batchItems":[]}' } : {}
+  const type = method === 'POST' ? { 'content-type': 'application/json' } : {}
+  return {
+    ...body,
+    path: `${path}?${query.toString()}`,
+    method,
+    headers: { ...type, ...(place === 'header' && { [name]: text }) },
+  }
 }
 
 await t.test('every example of a parameter is accepted', async (t) => {

@@ -1,6 +1,7 @@
 import type { LoadOptions, Source } from '../source.ts'
+import type { LookupResult } from './lookup-result.ts'
 import { allowsStaleFallback, asServiceError, ServiceError } from '../errors.ts'
-import type { CacheResult, Observer } from '../events.ts'
+import type { Observer } from '../events.ts'
 import type { Clock } from '../lib/clock.ts'
 import { Answer } from './answer.ts'
 import type { CacheEntry } from './entry-store.ts'
@@ -12,6 +13,8 @@ import type { SharedLoaderDeps } from './shared-loader.ts'
 import { SharedLoader } from './shared-loader.ts'
 import type { InFlightCall } from './single-flight.ts'
 import { SingleFlight } from './single-flight.ts'
+
+export type { LookupResult } from './lookup-result.ts'
 
 export interface CacheOptions extends FreshnessOptions {
   /** Time in ms for which an answer is fresh; 0 stores nothing but still coalesces. */
@@ -36,24 +39,11 @@ export interface CacheDeps {
   readonly shared?: Pick<SharedLoaderDeps, 'store' | 'observer'> | null
 }
 
-/** The answer that a lookup returned, and where it came from. */
-export interface LookupResult {
-  readonly answer: Answer
-  readonly result: Exclude<CacheResult, 'error'>
-  /** Milliseconds since upstream answered. */
-  readonly ageMs: number
-  /** Milliseconds left of the TTL; negative for a stale answer. */
-  readonly ttlMs: number
-  /** There was an entry, but the lookup needed a call because it was too stale. */
-  readonly wasExpired: boolean
-  /** Whether the cache stores the answer. */
-  readonly isStored: boolean
-  /** The error that the stale answer replaces, else null. */
-  readonly staleReason: ServiceError | null
-}
-
 type FoundDetails = Partial<Pick<LookupResult, 'wasExpired' | 'staleReason'>>
-/** Called when a lookup has to wait; the signal detaches this waiter alone. */
+/**
+ * Called when a lookup has to wait; the signal detaches this waiter alone. A ServiceError as its reason is handled like
+ * an error of the call: a stale answer may replace it.
+ */
 type OnWait = () => AbortSignal
 
 /** Maximum waiters per station: far above any real load, so that only a flood for one cold station is limited. */
@@ -161,7 +151,9 @@ export class Cache {
       if (call.waiters >= MAX_WAITERS) throw TOO_MANY_WAITERS
       loaded = await this.#fetchOrSoftTimeout(call, entry, signal)
     } catch (error) {
-      if (signal?.aborted !== true) return this.#staleOr(asServiceError(error), entry)
+      if (signal?.aborted !== true || error instanceof ServiceError) {
+        return this.#staleOr(asServiceError(error), entry)
+      }
       this.#deps.observer.lookedUp(joined === undefined ? 'miss' : 'coalesced', null)
       throw error
     }

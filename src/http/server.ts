@@ -6,16 +6,20 @@ import fastify from 'fastify'
 import type { Cache } from '../cache/cache.ts'
 import { ServiceError } from '../errors.ts'
 import type { Observer } from '../events.ts'
+import type { Clock } from '../lib/clock.ts'
 import { NO_SCHEMA_COMPILERS } from '../lib/fastify-options.ts'
 import type { AdmissionDeps, AdmissionOptions } from './admission.ts'
 import { createAdmission } from './admission.ts'
 import { availabilityRoute, isAvailabilityPath } from './availability-route.ts'
+import type { BatchDeps, BatchOptions } from './batch-route.ts'
+import { batchRoute } from './batch-route.ts'
 import { ClientDisconnectedError } from './client-disconnect.ts'
 import { limitConcurrency } from './concurrency-limit.ts'
 import type { CorsOrigins } from './cors.ts'
 import { corsOptions } from './cors.ts'
 import type { SendError } from './error-handler.ts'
 import { createErrorHandler } from './error-handler.ts'
+import { allowedMethods, isBatchPath } from './paths.ts'
 import type { ProtocolErrorHandlers } from './protocol-errors.ts'
 import { createProtocolErrorHandlers } from './protocol-errors.ts'
 import { decorateRequests, initRequest } from './request-context.ts'
@@ -26,7 +30,7 @@ import type { ServiceRoutesOptions } from './service-routes.ts'
 import { isServicePath, serviceRoutes } from './service-routes.ts'
 import { validateRequest } from './validate-request.ts'
 
-export interface PublicServerOptions extends AdmissionOptions, ServiceRoutesOptions {
+export interface PublicServerOptions extends AdmissionOptions, ServiceRoutesOptions, BatchOptions {
   readonly corsOrigins: CorsOrigins
   readonly accessLog: boolean
   /** While true, every response closes its connection, so that clients move to another replica. */
@@ -37,6 +41,7 @@ export interface PublicServerOptions extends AdmissionOptions, ServiceRoutesOpti
 
 export interface PublicServerDeps extends AdmissionDeps {
   readonly cache: Pick<Cache, 'get' | 'inFlight'>
+  readonly clock: Pick<Clock, 'now' | 'after'>
   readonly observer: Observer
 }
 
@@ -60,7 +65,9 @@ export async function createPublicServer(
       if (!(thrown instanceof ClientDisconnectedError)) logRequest(request, reply)
     })
   })
-  await app.register(async (scope) => registerOtherRoutes(scope, options, { sendError, logRequest }))
+  await app.register(async (scope) =>
+    registerOtherRoutes(scope, options, { ...deps, admit, cacheGet, sendError, logRequest }),
+  )
   return app
 }
 
@@ -101,10 +108,12 @@ function createFastify(
   return app
 }
 
+const ALLOW_METHODS = 'access-control-allow-methods'
+
 /** @fastify/compress does not compress YAML by default. */
 const COMPRESSIBLE = /^(text\/|application\/(json|xml|yaml))/
 
-interface OtherRoutesDeps {
+interface OtherRoutesDeps extends BatchDeps {
   readonly sendError: SendError
   readonly logRequest: LogRequest
 }
@@ -113,9 +122,10 @@ interface OtherRoutesDeps {
 async function registerOtherRoutes(
   scope: FastifyInstance,
   options: PublicServerOptions,
-  { sendError, logRequest }: OtherRoutesDeps,
+  { sendError, logRequest, ...deps }: OtherRoutesDeps,
 ): Promise<void> {
-  const isKnownPath = (target: string) => isAvailabilityPath(target) || isServicePath(target, options)
+  const isKnownPath = (target: string) =>
+    isAvailabilityPath(target) || isBatchPath(target) || isServicePath(target, options)
   scope.setErrorHandler(sendError)
   scope.addHook('onRequest', (request, reply, done) => {
     initRequest(request)
@@ -128,6 +138,11 @@ async function registerOtherRoutes(
     done()
   })
   await scope.register(cors, corsOptions(options.corsOrigins))
+  scope.addHook('onSend', ({ method, url }, reply, _payload, done) => {
+    // The plugin has one list of methods for all paths; options per request would add Origin to every Vary.
+    if (method === 'OPTIONS' && isBatchPath(url)) reply.header(ALLOW_METHODS, allowedMethods(url))
+    done()
+  })
   await scope.register(compress, { encodings: ['gzip'], customTypes: COMPRESSIBLE })
   scope.addHook('onRequest', (request, reply, done) => {
     validateRequest(request.raw, reply.raw)
@@ -140,6 +155,7 @@ async function registerOtherRoutes(
     done()
   })
   serviceRoutes(scope, options)
+  await scope.register(async (nested) => batchRoute(nested, options, deps))
   scope.setNotFoundHandler(() => {
     throw new ServiceError('NotFound')
   })

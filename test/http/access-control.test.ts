@@ -182,6 +182,7 @@ async function startServer(
       openapi: '',
       docs: false,
       isDraining: () => false,
+      batchDeadlineMs: 4_000,
       ...options,
     },
     {

@@ -37,6 +37,7 @@ export async function createTestServer(
       openapi: '',
       docs: false,
       isDraining: () => false,
+      batchDeadlineMs: 4_000,
       ...options,
     },
     {

@@ -1,0 +1,19 @@
+import type { ServiceError } from '../errors.ts'
+import type { CacheResult } from '../events.ts'
+import type { Answer } from './answer.ts'
+
+/** The answer that a lookup returned, and where it came from. */
+export interface LookupResult {
+  readonly answer: Answer
+  readonly result: Exclude<CacheResult, 'error'>
+  /** Milliseconds since upstream answered. */
+  readonly ageMs: number
+  /** Milliseconds left of the TTL; negative for a stale answer. */
+  readonly ttlMs: number
+  /** There was an entry, but the lookup needed a call because it was too stale. */
+  readonly wasExpired: boolean
+  /** Whether the cache stores the answer. */
+  readonly isStored: boolean
+  /** The error that the stale answer replaces, else null. */
+  readonly staleReason: ServiceError | null
+}
