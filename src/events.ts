@@ -33,6 +33,20 @@ export const UPSTREAM_OUTCOMES = [
 ] as const
 export type UpstreamOutcome = (typeof UPSTREAM_OUTCOMES)[number]
 
+/** How a good answer compares with the one before it of the same station. */
+export const ANSWER_CHANGES = ['first', 'same', 'different'] as const
+export type AnswerChange = (typeof ANSWER_CHANGES)[number]
+
+/** An answer that the cache has stored. */
+export interface StoredAnswer {
+  readonly id: string
+  readonly change: AnswerChange
+  /** Another replica made the call. */
+  readonly fromPeer: boolean
+  /** Time between the receipts of this answer and the one before it, in ms; 0 for the first. */
+  readonly sinceMs: number
+}
+
 /** How a lookup in the shared cache ended. `error`: the command failed, or the value cannot be decoded. */
 export const SHARED_RESULTS = ['hit', 'miss', 'error'] as const
 export type SharedResult = (typeof SHARED_RESULTS)[number]
@@ -106,6 +120,8 @@ const EVENTS = {
   clientsReloadFailed: event as Event<[reason: string]>,
   /** A cache lookup ended; `ageSeconds` of the answer that was served, null without one. */
   lookedUp: event as Event<[result: CacheResult, ageSeconds: number | null]>,
+  /** An answer was stored; `id` is for components, never a label. */
+  answerStored: event as Event<[stored: StoredAnswer]>,
   /** An entry was evicted because the cache was full. */
   evicted: event as Event<[]>,
   /** A lookup in the shared cache ended. */

@@ -310,6 +310,9 @@ await t.test('everything that openapi.yaml documents is produced', async (t) => 
     const { headers } = await get('chargingAvailability=large', { headers: { 'accept-encoding': 'gzip' } })
     for (const name of Object.keys(headers)) headersSeen.get('getChargingAvailability 200')?.add(name)
     for (const name of Object.keys(headers)) headersSeen.get('postBatch 200')?.add(name)
+    // A changed answer is the subject of test/http/last-modified.test.ts.
+    for (const status of [200, 304])
+      headersSeen.get(`getChargingAvailability ${status}`)?.add('last-modified')
 
     const unseen = operations().flatMap(({ operationId, responses }) =>
       Object.entries(responses).flatMap(([status, { headers = {} }]) => {

@@ -4,6 +4,7 @@ import { allowsStaleFallback, asServiceError, ServiceError } from '../errors.ts'
 import type { Observer } from '../events.ts'
 import type { Clock } from '../lib/clock.ts'
 import { Answer } from './answer.ts'
+import { EntryKeeper } from './entry-keeper.ts'
 import type { CacheEntry } from './entry-store.ts'
 import { EntryStore, floorMs } from './entry-store.ts'
 import type { FreshnessOptions } from './freshness.ts'
@@ -29,7 +30,7 @@ export interface CacheOptions extends FreshnessOptions {
 
 export interface CacheDeps {
   readonly load: Source
-  readonly observer: Pick<Observer, 'lookedUp' | 'evicted'>
+  readonly observer: Pick<Observer, 'lookedUp' | 'evicted' | 'answerStored'>
   readonly clock: Clock
   /** From 0 up to, not including, 1. */
   readonly random: () => number
@@ -64,6 +65,7 @@ export class Cache {
   readonly #calls: SingleFlight<CacheEntry>
   readonly #negative: NegativeCache
   readonly #freshness: Freshness
+  readonly #keeper: EntryKeeper
   readonly #shared: SharedLoader | null
   #lookups = 0
 
@@ -78,6 +80,8 @@ export class Cache {
     })
     const negativeTtlMs = options.ttlMs === 0 ? 0 : options.emptyTtlMs
     this.#negative = new NegativeCache({ negativeTtlMs, clock: deps.clock })
+    const stores = { store: this.#store, negative: this.#negative }
+    this.#keeper = new EntryKeeper({ ...deps, ...stores, isStoring: options.ttlMs > 0 })
     this.#freshness = new Freshness(options, deps.clock, deps.effectiveTtlMs)
     this.#shared = this.#createSharedLoader()
   }
@@ -186,7 +190,7 @@ export class Cache {
   #startCall(id: string, entry: CacheEntry | null, lowPriority: boolean): InFlightCall<CacheEntry> {
     const load = (version: string) => this.#load(id, { lowPriority, hasStale: entry !== null }, version)
     const fetch = async () =>
-      this.#keep(await (this.#shared?.load({ id, entry, lowPriority, load }) ?? load('')))
+      this.#keeper.keep(await (this.#shared?.load({ id, entry, lowPriority, load }) ?? load('')))
     const call = this.#calls.start(id, fetch, (error) => {
       this.#negative.record(id, asServiceError(error))
     })
@@ -201,14 +205,9 @@ export class Cache {
     const answer = new Answer(await load(id, options))
     const receivedAt = floorMs(clock.now())
     const jitter = ttlFactor(random())
-    return { answer, receivedAt, startedAt, jitter, version, fromPeer: false, lastUsedAt: receivedAt }
-  }
-
-  /** Stores a loaded entry: the only way into the store. */
-  #keep(entry: CacheEntry): CacheEntry {
-    // A negative entry in force is from a later call: this call outlived its deadline.
-    if (this.#options.ttlMs > 0 && !this.#negative.hasNegative(entry.answer.id)) this.#store.put(entry)
-    return entry
+    const moments = { receivedAt, startedAt, lastUsedAt: receivedAt }
+    const entry = { answer, ...moments, jitter, version, fromPeer: false, changedAt: 0 }
+    return this.#keeper.compared(entry)
   }
 
   /** The stale entry, if there is one that may replace the error; else throws the error. */
@@ -228,7 +227,8 @@ export class Cache {
     const { ageMs, ttlMs } = this.#freshness.of(entry)
     this.#deps.observer.lookedUp(result, ageMs / 1000)
     const isStored = this.#options.ttlMs > 0
-    return { answer: entry.answer, result, ageMs, ttlMs, wasExpired, isStored, staleReason }
+    const { answer, changedAt } = entry
+    return { answer, result, ageMs, ttlMs, wasExpired, isStored, changedAt, staleReason }
   }
 
   /** Null with a TTL of 0: nothing may be stored, so replicas have nothing to share. */
@@ -237,6 +237,7 @@ export class Cache {
     if (!shared || this.#options.ttlMs === 0) return null
     const deadlineMs = this.#options.flightTimeoutMs
     const [freshness, negativeCache] = [this.#freshness, this.#negative]
-    return new SharedLoader({ ...shared, clock, random, deadlineMs, freshness, negativeCache })
+    const onStale = (entry: CacheEntry) => void this.#keeper.keep(entry)
+    return new SharedLoader({ ...shared, clock, random, deadlineMs, freshness, negativeCache, onStale })
   }
 }

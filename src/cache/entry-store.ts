@@ -14,6 +14,8 @@ export interface CacheEntry {
   readonly version: string
   /** Another replica made the call. */
   readonly fromPeer: boolean
+  /** When the answer was first seen to differ from the one before it, in whole seconds since the epoch; 0 if never. */
+  readonly changedAt: number
   /** When the last lookup was. */
   lastUsedAt: number
 }
@@ -78,15 +80,16 @@ export class EntryStore {
     return this.#stations.peek(id) ?? this.#empties.peek(id) ?? null
   }
 
-  /** Stores the entry, unless the present one is from a later call. */
-  put(entry: CacheEntry): void {
+  /** Stores the entry, unless the present one is from a later call; whether it did. */
+  put(entry: CacheEntry): boolean {
     const { id, isEmpty } = entry.answer
     const present = this.peek(id)
-    if (present !== null && present.startedAt > entry.startedAt) return
+    if (present !== null && present.startedAt > entry.startedAt) return false
     const [list, other] = isEmpty ? [this.#empties, this.#stations] : [this.#stations, this.#empties]
     other.delete(id)
     entry.answer.onGrowth = this.#resize
     this.#set(list, entry)
+    return true
   }
 
   /** lru-cache measures a size only when a new value is set, so the entry of a grown answer is set again as a copy. */

@@ -14,6 +14,8 @@ export interface LookupResult {
   readonly wasExpired: boolean
   /** Whether the cache stores the answer. */
   readonly isStored: boolean
+  /** When the station's answer was first seen to differ from the one before, in seconds since the epoch; 0 if never. */
+  readonly changedAt: number
   /** The error that the stale answer replaces, else null. */
   readonly staleReason: ServiceError | null
 }

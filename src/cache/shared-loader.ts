@@ -51,6 +51,8 @@ export interface SharedLoaderDeps {
   readonly deadlineMs: number
   readonly freshness: Pick<Freshness, 'maxAgeMs' | 'staleForMs'>
   readonly negativeCache: Pick<NegativeCache, 'ttlMsFor'>
+  /** A peer's answer is newer than the present entry but too old to be served. */
+  readonly onStale: (entry: CacheEntry) => void
 }
 
 export interface LoadRequest {
@@ -115,10 +117,11 @@ export class SharedLoader {
       switch (reply.kind) {
         case 'answer': {
           const decoded = this.#decode(id, reply.answer)
-          if (decoded !== null && isNewer(decoded, entry) && this.#isUsable(decoded, lowPriority)) {
-            return { answer: decoded, result: 'hit', token }
-          }
           if (decoded === null) result = 'error'
+          else if (isNewer(decoded, entry)) {
+            if (this.#isUsable(decoded, lowPriority)) return { answer: decoded, result: 'hit', token }
+            this.#deps.onStale(decoded) // what the next answer is compared with
+          }
           known = reply.answer.version
           break
         }
@@ -161,12 +164,16 @@ export class SharedLoader {
   }
 
   /** Null if the value is not an answer for this station. */
-  #decode(id: string, { json, ageMs, startedAgoMs, jitter, version }: SharedAnswer): CacheEntry | null {
+  #decode(
+    id: string,
+    { json, ageMs, startedAgoMs, jitter, version, changedAt }: SharedAnswer,
+  ): CacheEntry | null {
     try {
       const answer = new Answer(decodeAvailability(json, id))
       const now = this.#deps.clock.now()
       const [receivedAt, startedAt] = [floorMs(now - ageMs), floorMs(now - startedAgoMs)]
-      return { answer, receivedAt, startedAt, jitter, version, fromPeer: true, lastUsedAt: floorMs(now) }
+      const moments = { receivedAt, startedAt, lastUsedAt: floorMs(now) }
+      return { answer, ...moments, jitter, version, fromPeer: true, changedAt }
     } catch {
       return null
     }
@@ -174,10 +181,11 @@ export class SharedLoader {
 
   #publish(id: string, entry: CacheEntry): void {
     const { clock, store, freshness } = this.#deps
-    const { answer, receivedAt, startedAt, jitter, version } = entry
+    const { answer, receivedAt, startedAt, jitter, version, changedAt } = entry
     const now = clock.now()
     const [ageMs, startedAgoMs] = [now - receivedAt, now - startedAt]
-    store.publish(id, { json: answer.json, ageMs, startedAgoMs, jitter, version }, freshness.maxAgeMs(entry))
+    const shared = { json: answer.json, ageMs, startedAgoMs, jitter, version, changedAt }
+    store.publish(id, shared, freshness.maxAgeMs(entry))
   }
 
   /** Renews the lease until the returned function is called. */

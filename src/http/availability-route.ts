@@ -14,7 +14,14 @@ import { QueryCache } from './query-cache.ts'
 import type { RawQuery } from './request-context.ts'
 import { initRequest } from './request-context.ts'
 import type { LogRequest } from './request-log.ts'
-import { cacheStatus, CONTENT_TYPE, matchesEtag, wantsGzip } from './response-headers.ts'
+import {
+  cacheStatus,
+  CONTENT_TYPE,
+  httpDate,
+  isUnmodifiedSince,
+  matchesEtag,
+  wantsGzip,
+} from './response-headers.ts'
 import { validateRequest } from './validate-request.ts'
 
 /** The proxied route; the format is a parameter, so that an unknown one is a 400 and not a 404. */
@@ -92,7 +99,7 @@ function createResponder({ corsOrigins, isDraining }: RouteOptions, logRequest: 
     const fields = commonFields(result, request.trackingId, corsFor(headers.origin))
     if (isDraining()) fields.push('connection', 'close')
     const rendering = renderingFor(headers, found) // before hijack, so that an error of it gets a response
-    writeRendering(headers, reply.hijack().raw, { rendering, format, fields })
+    writeRendering(headers, reply.hijack().raw, { rendering, format, fields, changedAt: result.changedAt })
     logRequest(request, reply)
   }
 }
@@ -112,6 +119,20 @@ function renderingFor(headers: IncomingMessage['headers'], { result, query, form
     : plain
 }
 
+interface Written {
+  readonly rendering: Rendering
+  readonly format: Format
+  readonly fields: string[]
+  /** Seconds since the epoch; 0 if no change has been seen. */
+  readonly changedAt: number
+}
+
+/** If-Modified-Since counts only without If-None-Match (RFC 9110, 13.1.3). */
+function isNotModified(headers: IncomingMessage['headers'], etag: string, changedAt: number): boolean {
+  const { 'if-none-match': tags, 'if-modified-since': date } = headers
+  return tags === undefined ? isUnmodifiedSince(date, changedAt) : matchesEtag(tags, etag)
+}
+
 /**
  * 200 with the rendering, or 304 if the client has it (RFC 9110, 15.4.5). Written past the framework, because the body
  * is already serialised.
@@ -119,11 +140,12 @@ function renderingFor(headers: IncomingMessage['headers'], { result, query, form
 function writeRendering(
   headers: IncomingMessage['headers'],
   response: ServerResponse,
-  { rendering, format, fields }: { rendering: Rendering; format: Format; fields: string[] },
+  { rendering, format, fields, changedAt }: Written,
 ): void {
   const { body, encoding, length, etag, gzipped } = rendering
   fields.push('etag', etag)
-  if (matchesEtag(headers['if-none-match'], etag)) {
+  if (changedAt > 0) fields.push('last-modified', httpDate(changedAt))
+  if (isNotModified(headers, etag, changedAt)) {
     response.writeHead(304, fields).end()
     return
   }

@@ -5,7 +5,7 @@ import type { Commands } from './commands.ts'
 import { answerKey, leaseKey } from './keys.ts'
 import { LEASE_GET, PUBLISH, RELEASE, RENEW } from './scripts.ts'
 
-const HEADER = /^(\d{1,15}) (\d{1,15}) (\d{1,4}) (\S{1,64}) /
+const HEADER = /^(\d{1,15}) (\d{1,15}) (\d{1,4}) (\S{1,64}) (?:(\d{1,10}) )?/
 /** Replaces a lease after a call that failed. No version begins so. */
 const ERROR = /^!(\w+)$/
 const THOUSANDTHS = 1_000
@@ -32,10 +32,11 @@ export class RedisAnswerStore implements SharedAnswerStore {
   }
 
   publish(id: string, answer: SharedAnswer, lifeMs: number): void {
-    const { version, ageMs, startedAgoMs, jitter, json } = answer
+    const { version, ageMs, startedAgoMs, jitter, changedAt, json } = answer
     const header = [Math.round(ageMs), Math.round(startedAgoMs), Math.round(jitter * THOUSANDTHS)]
+    const body = changedAt === 0 ? json : `${changedAt} ${json}` // JSON begins with a brace
     const keys = [answerKey(id), leaseKey(id)]
-    void this.#commands.script(PUBLISH, keys, [version, ...header, json, Math.ceil(lifeMs)])
+    void this.#commands.script(PUBLISH, keys, [version, ...header, body, Math.ceil(lifeMs)])
   }
 
   release(id: string, token: string, error: { readonly code: ErrorCode; readonly ms: number }): void {
@@ -60,7 +61,7 @@ function parseHolder(holder: string, ms: number): LeaseResult {
 
 /** Null for a value that this service did not write. A time in the future, after a change of servers, is now. */
 function parseAnswer(value: string, now: number): SharedAnswer | null {
-  const [header, received, started, jitter, version = ''] = HEADER.exec(value) ?? []
+  const [header, received, started, jitter, version = '', changedAt = '0'] = HEADER.exec(value) ?? []
   if (header === undefined) return null
   return {
     version,
@@ -68,5 +69,6 @@ function parseAnswer(value: string, now: number): SharedAnswer | null {
     ageMs: Math.max(0, now - Number(received)),
     startedAgoMs: Math.max(0, now - Number(started)),
     jitter: Math.min(1, Number(jitter) / THOUSANDTHS),
+    changedAt: Number(changedAt),
   }
 }

@@ -23,6 +23,7 @@ function entryOf(answer: Answer, startedAt = 0): CacheEntry {
     jitter: 1,
     version: '',
     fromPeer: false,
+    changedAt: 0,
     lastUsedAt: startedAt,
   }
 }

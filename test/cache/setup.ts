@@ -2,7 +2,7 @@ import type { CacheDeps, CacheOptions, LookupResult } from '../../src/cache/cach
 import { Cache, MAX_WAITERS } from '../../src/cache/cache.ts'
 import type { ErrorCode } from '../../src/errors.ts'
 import { ServiceError } from '../../src/errors.ts'
-import type { CacheResult } from '../../src/events.ts'
+import type { CacheResult, StoredAnswer } from '../../src/events.ts'
 import { settled, TestClock } from '../support/clock.ts'
 import { ScriptedSource } from '../support/scripted-source.ts'
 
@@ -31,6 +31,8 @@ export interface Context {
   readonly events: { readonly result: CacheResult; readonly ageSeconds: number | null }[]
   /** The number of `evicted` events. */
   readonly evictions: () => number
+  /** The `answerStored` events, in order. */
+  readonly stored: readonly StoredAnswer[]
   /** Sets the TTL in force, as pacing does; null for the configured one. */
   readonly extendTtlTo: (ttlMs: number | null) => void
 }
@@ -46,6 +48,7 @@ export function setup(options: Partial<CacheOptions> = {}, deps: SetupDeps = {})
   const { clock = new TestClock(), random = () => 0, shared = null } = deps
   const source = deps.source ?? new ScriptedSource(clock.now)
   const events: Context['events'] = []
+  const changes: StoredAnswer[] = []
   let evictions = 0
   let extendedTtlMs: number | null = null
   const cache = new Cache(settings, {
@@ -57,6 +60,7 @@ export function setup(options: Partial<CacheOptions> = {}, deps: SetupDeps = {})
     observer: {
       lookedUp: (result, ageSeconds) => void events.push({ result, ageSeconds }),
       evicted: () => void evictions++,
+      answerStored: (stored) => void changes.push(stored),
     },
   })
   return {
@@ -65,6 +69,7 @@ export function setup(options: Partial<CacheOptions> = {}, deps: SetupDeps = {})
     source,
     events,
     evictions: () => evictions,
+    stored: changes,
     extendTtlTo: (ttlMs) => {
       extendedTtlMs = ttlMs
     },

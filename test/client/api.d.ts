@@ -697,6 +697,8 @@ export interface components {
         TrackingID: string;
         /** @description Entity tags of the client's copies, or `*`. If one matches, the response is 304. */
         IfNoneMatch: string;
+        /** @description The `Last-Modified` of the client's copy; only used without `If-None-Match`. */
+        IfModifiedSince: string;
         /** @description Bodies of 1,000 bytes or more are compressed if it names `gzip`, with a `q` above 0. */
         AcceptEncoding: string;
     };
@@ -708,6 +710,11 @@ export interface components {
         NoStore: "no-store";
         /** @description A strong entity tag. It differs between formats, filters and content codings. */
         ETag: string;
+        /**
+         * @description When the station's answer was first seen to differ from the one before it; the same for all filters. Absent
+         *     until a difference has been seen.
+         */
+        LastModified: string;
         /** @description Whole seconds since upstream answered. */
         Age: number;
         /** @description Whole seconds since upstream gave the oldest of the answers. Absent without an answer. */
@@ -786,6 +793,8 @@ export interface operations {
                 "Tracking-ID"?: components["parameters"]["TrackingID"];
                 /** @description Entity tags of the client's copies, or `*`. If one matches, the response is 304. */
                 "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                /** @description The `Last-Modified` of the client's copy; only used without `If-None-Match`. */
+                "If-Modified-Since"?: components["parameters"]["IfModifiedSince"];
                 /** @description Bodies of 1,000 bytes or more are compressed if it names `gzip`, with a `q` above 0. */
                 "Accept-Encoding"?: components["parameters"]["AcceptEncoding"];
             };
@@ -805,6 +814,7 @@ export interface operations {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
                     ETag: components["headers"]["ETag"];
+                    "Last-Modified": components["headers"]["LastModified"];
                     Age: components["headers"]["Age"];
                     "Cache-Status": components["headers"]["CacheStatus"];
                     "Content-Encoding": components["headers"]["ContentEncoding"];
@@ -826,6 +836,7 @@ export interface operations {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
                     ETag: components["headers"]["ETag"];
+                    "Last-Modified": components["headers"]["LastModified"];
                     Age: components["headers"]["Age"];
                     "Cache-Status": components["headers"]["CacheStatus"];
                     "Tracking-ID": components["headers"]["TrackingID"];

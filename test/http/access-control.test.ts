@@ -194,6 +194,7 @@ async function startServer(
           ttlMs: 1,
           wasExpired: false,
           isStored: true,
+          changedAt: 0,
           staleReason: null,
         }),
         inFlight: () => undefined,

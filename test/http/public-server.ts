@@ -16,6 +16,7 @@ export function hitFor(id: string): LookupResult {
     ttlMs: 1,
     wasExpired: false,
     isStored: true,
+    changedAt: 0,
     staleReason: null,
   }
 }

@@ -101,10 +101,15 @@ function sharedCacheFamilies({ sharedLookups }: MetricsRecorder, gauges: Gauges)
   ]
 }
 
-function upstreamFamilies({ attempts, attemptSeconds }: MetricsRecorder, gauges: Gauges): Family[] {
+function upstreamFamilies({ attempts, answers, attemptSeconds }: MetricsRecorder, gauges: Gauges): Family[] {
   return [
     counter('evproxy_upstream_requests_total', 'Attempts to call upstream by outcome.', () =>
       seriesOf(attempts, 'outcome'),
+    ),
+    counter(
+      'evproxy_upstream_answers_total',
+      'Good answers of upstream by whether they differ from the one before; first if there was none.',
+      () => seriesOf(answers, 'change'),
     ),
     histogram(
       'evproxy_upstream_request_duration_seconds',

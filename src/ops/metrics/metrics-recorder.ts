@@ -1,5 +1,6 @@
 import type { FormatLabel, Observer, RequestResult } from '../../events.ts'
 import {
+  ANSWER_CHANGES,
   CACHE_RESULTS,
   CLIENT_LIMITS,
   FORMATS,
@@ -34,6 +35,7 @@ export class MetricsRecorder {
   readonly lookups = new LabelledCounter(CACHE_RESULTS)
   readonly ageSeconds = new Histogram(AGE_BUCKETS)
   readonly sharedLookups = new LabelledCounter(SHARED_RESULTS)
+  readonly answers = new LabelledCounter(ANSWER_CHANGES)
   readonly attempts = new LabelledCounter(UPSTREAM_OUTCOMES)
   readonly attemptSeconds = new Histogram(UPSTREAM_BUCKETS)
   evictions = 0
@@ -49,6 +51,9 @@ export class MetricsRecorder {
     lookedUp: (result, ageSeconds) => {
       this.lookups.add(result)
       if (ageSeconds !== null) this.ageSeconds.observe(ageSeconds)
+    },
+    answerStored: ({ change, fromPeer }) => {
+      if (!fromPeer) this.answers.add(change)
     },
     evicted: () => {
       this.evictions++

@@ -44,6 +44,7 @@ const ALWAYS: Readonly<Record<string, MetricContract>> = {
   evproxy_cache_evictions_total: { type: 'counter' },
   evproxy_cache_age_seconds: { type: 'histogram' },
   evproxy_upstream_requests_total: { type: 'counter', labels: { outcome: OUTCOMES } },
+  evproxy_upstream_answers_total: { type: 'counter', labels: { change: ['first', 'same', 'different'] } },
   evproxy_upstream_request_duration_seconds: { type: 'histogram' },
   evproxy_upstream_in_flight: { type: 'gauge' },
   evproxy_upstream_queue_length: { type: 'gauge' },
