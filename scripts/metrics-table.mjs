@@ -8,6 +8,7 @@ const GAUGES = {
   cache: () => ({ entries: 0, bytes: 0 }),
   upstream: () => ({ inFlight: 0, queued: 0, circuit: 'closed', callsPerSecond: 1 }),
   quota: () => ({ limit: 1, remaining: 1, resetAtMs: 0 }),
+  live: () => ({ stream: 0, long_poll: 0, stations: 0 }),
   effectiveTtlMs: () => 0,
   sharedCacheUp: () => true,
 }

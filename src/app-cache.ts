@@ -47,7 +47,7 @@ export async function createCacheStack(deps: CacheStackDeps) {
       shared: stores && { store: stores.answers, observer },
     },
   )
-  const gauges: Omit<Gauges, 'access'> = {
+  const gauges: Omit<Gauges, 'access' | 'live'> = {
     cache: () => ({ entries: cache.entries, bytes: cache.bytes }),
     upstream: () => ({
       inFlight: tomtom.inFlight(),
@@ -62,6 +62,8 @@ export async function createCacheStack(deps: CacheStackDeps) {
   return {
     cache,
     gauges,
+    /** Whether calls are held back: the circuit is open, or the quota is rationed. */
+    isSparing: () => upstream.circuit() === 'open' || quota?.pacing.isRationing() === true,
     async close() {
       await tomtom.close()
       quota?.close()

@@ -2,6 +2,8 @@ import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import type { DestinationStream, Logger } from 'pino'
 import { createCacheStack } from './app-cache.ts'
+import type { LiveStack } from './app-live.ts'
+import { createLive } from './app-live.ts'
 import { parseQuery } from './availability/query.ts'
 import type { Cache, LookupResult } from './cache/cache.ts'
 import { createClients } from './clients/clients.ts'
@@ -68,9 +70,10 @@ export async function createApp(config: Config, runtime: RuntimeInfo): Promise<A
   const log = createLog(deps, secrets)
   const userAgent = `ev-availability-proxy/${runtime.version}`
   const stack = await createCacheStack({ ...deps, apiKey, userAgent })
-  const publicServer = await createPublic(deps, stack.cache, clients)
+  const live = createLive({ ...deps, stack })
+  const publicServer = await createPublic(deps, { cache: stack.cache, clients, live })
   const adminServer = createAdmin(deps, {
-    gauges: { ...stack.gauges, access: accessGauge(config, clients) },
+    gauges: { ...stack.gauges, live: live.gauge, access: accessGauge(config, clients) },
     inspector: stationInspector(stack.cache),
     redact: (text) => redact(text, secrets()),
   })
@@ -85,6 +88,8 @@ export async function createApp(config: Config, runtime: RuntimeInfo): Promise<A
     },
     stop: once(async () => {
       health.markDraining()
+      live.streams.drain()
+      live.stop()
       await drainPublic(config.drain, clock)
       apiKey.stop()
       clients?.stop()
@@ -115,8 +120,7 @@ function createLog({ config, runtime, subscribe }: SharedDeps, secrets: () => re
 
 function createPublic(
   { config, runtime, clock, health, observer }: SharedDeps,
-  cache: Cache,
-  clients: Clients | null,
+  parts: { readonly cache: Cache; readonly clients: Clients | null; readonly live: LiveStack },
 ): Promise<FastifyInstance> {
   return createPublicServer(
     {
@@ -130,7 +134,7 @@ function createPublic(
       isDraining: () => health.phase === 'draining',
       batchDeadlineMs: config.upstream.queueTimeoutMs + config.upstream.timeoutMs,
     },
-    { cache, clients, clock, observer },
+    { ...parts, clock, observer },
   )
 }
 

@@ -18,6 +18,7 @@ export const STATUS_OF = {
   UpstreamFailed: 502,
   UpstreamUnavailable: 503,
   QuotaExhausted: 503,
+  TooManyStreams: 503,
   UpstreamTimeout: 504,
 } as const
 
@@ -38,6 +39,7 @@ const PUBLIC_MESSAGE: Record<Exclude<ErrorCode, 'MissingParameter' | 'InvalidPar
   UpstreamFailed: 'The availability service failed to give an answer.',
   UpstreamUnavailable: 'The availability service is not available at the moment.',
   QuotaExhausted: 'No call to the availability service can be afforded at the moment.',
+  TooManyStreams: 'Too many streams are open. Try again later.',
   UpstreamTimeout: 'The availability service did not answer in time.',
 }
 
@@ -74,6 +76,7 @@ export const CACHE_RULES: Readonly<Record<ErrorCode, CacheRule>> = {
   UpstreamFailed: BACK_OFF,
   UpstreamUnavailable: STALE_ONLY,
   QuotaExhausted: STALE_ONLY,
+  TooManyStreams: NO_RULE,
   UpstreamTimeout: BACK_OFF,
 }
 

@@ -47,6 +47,17 @@ export interface StoredAnswer {
   readonly sinceMs: number
 }
 
+/** What holds a connection open: an event stream, or a request with `Prefer: wait`. */
+export const STREAM_KINDS = ['stream', 'long_poll'] as const
+export type StreamKind = (typeof STREAM_KINDS)[number]
+
+/** The events that streams send. */
+export const STREAM_EVENTS = ['availability', 'problem'] as const
+export type StreamEvent = (typeof STREAM_EVENTS)[number]
+
+/** Why a stream ended: the client left, ten minutes were over, the service drains, the client did not read, its key was removed. */
+export type StreamEnd = 'client' | 'lifetime' | 'draining' | 'slow' | 'key'
+
 /** How a lookup in the shared cache ended. `error`: the command failed, or the value cannot be decoded. */
 export const SHARED_RESULTS = ['hit', 'miss', 'error'] as const
 export type SharedResult = (typeof SHARED_RESULTS)[number]
@@ -124,6 +135,18 @@ const EVENTS = {
   answerStored: event as Event<[stored: StoredAnswer]>,
   /** An entry was evicted because the cache was full. */
   evicted: event as Event<[]>,
+  /** An event stream was opened. */
+  streamOpened: event as Event<[trackingId: string, stations: number]>,
+  /** An event stream ended after so many events. */
+  streamClosed: event as Event<[trackingId: string, reason: StreamEnd, seconds: number, events: number]>,
+  /** An event was sent to a stream. */
+  eventSent: event as Event<[event: StreamEvent]>,
+  /** WATCH_FILE was read; `stations` are watched. */
+  watchFileLoaded: event as Event<[stations: number]>,
+  /** A line of WATCH_FILE is not used. */
+  watchFileLineSkipped: event as Event<[line: number, reason: string]>,
+  /** WATCH_FILE cannot be read; the present stations stay. */
+  watchFileFailed: event as Event<[reason: string]>,
   /** A lookup in the shared cache ended. */
   sharedCacheLookedUp: event as Event<[result: SharedResult]>,
   /** The connection to Redis was established or lost. The reason contains no secret. */
@@ -162,6 +185,8 @@ export interface Gauges {
   quota(): { readonly limit: number; readonly remaining: number; readonly resetAtMs: number } | null
   /** The current TTL, in ms. */
   effectiveTtlMs(): number
+  /** Open streams and long polls, and the stations that are watched. */
+  live(): Readonly<Record<StreamKind, number>> & { readonly stations: number }
   /** Whether Redis is connected; null if it is not configured. */
   sharedCacheUp(): boolean | null
 }

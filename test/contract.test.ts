@@ -11,6 +11,7 @@ import { request, pathFor } from './support/request.ts'
 import type { Media, Operation, Parameter } from './support/contract.ts'
 import { examplesOf, operations, violations } from './support/contract.ts'
 import { TSC } from './support/process.ts'
+import { openStream } from './support/event-source.ts'
 import { sendBytes } from './support/raw-http.ts'
 import { answerStation, answerStatus, sendJson } from './support/scripted-upstream.ts'
 import { hang } from './support/scripts.ts'
@@ -96,6 +97,23 @@ const writes =
 /** Read before the first interception, which replaces the property. */
 const render = Object.getOwnPropertyDescriptor(Answer.prototype, 'render')?.value as Answer['render']
 
+/** The beginning of a stream, which is checked against the document here. */
+async function opens({ proxy }: Service, { method, path, headers }: Request, t: Test): Promise<Received> {
+  const stream = await openStream(t, proxy.url, `chargingAvailability=${ID}`, headers)
+  await stream.received(1)
+  stream.close()
+  const received = { status: stream.status, headers: stream.headers, text: stream.raw() }
+  const faults = violations({ method, path, ...received, body: received.text })
+  if (faults.length > 0) throw new Error(faults.join('; '))
+  return received
+}
+
+/** A request while a stream is open. */
+const afterStream: Scenario['act'] = async (service, request, t) => {
+  await openStream(t, service.proxy.url, `chargingAvailability=${ID}`)
+  return sends()(service, request)
+}
+
 /** A defect of the proxy: rendering this station throws. */
 async function withDefect(service: Service, request: Request, t: Test): Promise<Received> {
   t.intercept(Answer.prototype, 'render', {
@@ -176,6 +194,16 @@ const SCENARIOS: Record<string, Scenario> = {
       headers: { 'access-control-request-method': 'POST', 'access-control-request-headers': 'Content-Type' },
     })),
   },
+  'getEvents 200 example': { act: opens },
+  'getEvents 400 MissingParameter': { act: sends(() => ({ path: '/events' })) },
+  'getEvents 400 InvalidParameter': {
+    act: sends(() => ({ path: `/events?chargingAvailability=${ID}&minPowerKW=43.2&maxPowerKW=22.2` })),
+  },
+  'getEvents 403 Forbidden': { env: { CLIENT_KEYS: 'web=a-key-of-a-client-0123456789' }, act: sends() },
+  'getEvents 404 NotFound': { env: { EVENTS_MAX_STREAMS: '0' }, act: sends() },
+  'getEvents 405 MethodNotAllowed': { act: sends(() => ({ method: 'POST' })) },
+  'getEvents 429 TooManyRequests': { env: { CLIENT_RATE_LIMIT: '1' }, act: afterStream },
+  'getEvents 503 TooManyStreams': { env: { EVENTS_MAX_STREAMS: '1' }, act: afterStream },
   'getHealth 200 example': { act: sends() },
   'getOpenApi 200 example': { act: sends() },
   'getDocs 200 example': { act: sends() },
@@ -226,7 +254,8 @@ function scenarioOf(
 function requestFor({ operation, mediaType }: Case, headers: Record<string, string>): Request {
   const format = mediaType === 'application/xml' ? 'xml' : 'json'
   const path = operation.path.replace('{ext}', format)
-  const query = operation.operationId === 'getChargingAvailability' ? `?chargingAvailability=${ID}` : ''
+  const isLookup = ['getChargingAvailability', 'getEvents'].includes(operation.operationId)
+  const query = isLookup ? `?chargingAvailability=${ID}` : ''
   const request = { method: operation.method, path: path + query, format, headers } as const
   if (operation.method !== 'POST') return request
   return { ...request, headers: { 'content-type': 'application/json', ...headers }, body: BATCH }
@@ -311,8 +340,11 @@ await t.test('everything that openapi.yaml documents is produced', async (t) => 
     for (const name of Object.keys(headers)) headersSeen.get('getChargingAvailability 200')?.add(name)
     for (const name of Object.keys(headers)) headersSeen.get('postBatch 200')?.add(name)
     // A changed answer is the subject of test/http/last-modified.test.ts.
-    for (const status of [200, 304])
-      headersSeen.get(`getChargingAvailability ${status}`)?.add('last-modified')
+    // So is a wait of test/http/long-poll.test.ts.
+    for (const status of [200, 304]) {
+      const seen = headersSeen.get(`getChargingAvailability ${status}`)
+      for (const name of ['last-modified', 'preference-applied']) seen?.add(name)
+    }
 
     const unseen = operations().flatMap(({ operationId, responses }) =>
       Object.entries(responses).flatMap(([status, { headers = {} }]) => {
@@ -330,7 +362,8 @@ function requestWith(operation: Operated, { in: place, name }: Parameter, value:
   const text = Array.isArray(value) ? value.join(',') : String(value)
   const query = new URLSearchParams({ chargingAvailability: ID, ...(place === 'query' && { [name]: text }) })
   const path = operation.path.replace('{ext}', place === 'path' ? text : 'json')
-  const { method } = operation
+  const isStream = operation.operationId === 'getEvents'
+  const method = isStream ? 'HEAD' : operation.method
   const body = method === 'POST' ? { body: '{"batchItems":[]}' } : {}
   const type = method === 'POST' ? { 'content-type': 'application/json' } : {}
   return {

@@ -22,6 +22,7 @@ const STATUS_OF_CODE: Record<string, number> = {
   UpstreamFailed: 502,
   UpstreamUnavailable: 503,
   QuotaExhausted: 503,
+  TooManyStreams: 503,
   UpstreamTimeout: 504,
 }
 
@@ -213,8 +214,9 @@ await t.test('a response that keeps the contract has no violations', async (t) =
     },
   }
   const ofBatch = ['PayloadTooLarge', 'UnsupportedMediaType']
+  good['TooManyStreams'] = errorResponse('TooManyStreams', '/events')
   for (const code of ofBatch) good[code] = errorResponse(code, '/search/2/batch/sync.json', 'POST')
-  const codes = Object.keys(STATUS_OF_CODE).filter((code) => !ofBatch.includes(code))
+  const codes = Object.keys(STATUS_OF_CODE).filter((code) => ![...ofBatch, 'TooManyStreams'].includes(code))
   for (const code of codes) {
     good[`${code} in JSON`] = errorResponse(code)
     // These two are sent before the path is known, so never in XML.

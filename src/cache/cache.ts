@@ -1,14 +1,13 @@
-import type { LoadOptions, Source } from '../source.ts'
-import type { LookupResult } from './lookup-result.ts'
+import type { Source } from '../source.ts'
+import type { LookupResult, PeekedEntry } from './lookup-result.ts'
 import { allowsStaleFallback, asServiceError, ServiceError } from '../errors.ts'
 import type { Observer } from '../events.ts'
 import type { Clock } from '../lib/clock.ts'
-import { Answer } from './answer.ts'
 import { EntryKeeper } from './entry-keeper.ts'
 import type { CacheEntry } from './entry-store.ts'
 import { EntryStore, floorMs } from './entry-store.ts'
 import type { FreshnessOptions } from './freshness.ts'
-import { Freshness, ttlFactor } from './freshness.ts'
+import { Freshness } from './freshness.ts'
 import { NegativeCache } from './negative-cache.ts'
 import type { SharedLoaderDeps } from './shared-loader.ts'
 import { SharedLoader } from './shared-loader.ts'
@@ -90,7 +89,6 @@ export class Cache {
     return this.#store.entries
   }
 
-  /** Bytes of all entries, renderings included. */
   get bytes(): number {
     return this.#store.bytes
   }
@@ -115,9 +113,24 @@ export class Cache {
   }
 
   /** The entry of a station, whatever its age. Makes no call, counts no lookup and leaves the order of eviction. */
-  peek(id: string): Pick<LookupResult, 'answer' | 'ageMs' | 'ttlMs'> | null {
+  peek(id: string): PeekedEntry | null {
     const entry = this.#store.peek(id)
-    return entry && { answer: entry.answer, ...this.#freshness.of(entry) }
+    if (entry === null) return null
+    const mayBeServed = this.#freshness.mayServeStale(entry)
+    return { answer: entry.answer, changedAt: entry.changedAt, ...this.#freshness.of(entry), mayBeServed }
+  }
+
+  /**
+   * Loads a station for watchers with low priority, or waits for its call. A use of the entry, but no lookup in metrics.
+   * @throws ServiceError
+   */
+  async refresh(id: string): Promise<void> {
+    this.#lookups++
+    const entry = this.#store.get(id)
+    if (entry !== null) entry.lastUsedAt = floorMs(this.#deps.clock.now())
+    const error = this.#negative.get(id)
+    if (error !== null) throw error
+    await (this.#calls.inFlight(id) ?? this.#startCall(id, entry, true)).result
   }
 
   /**
@@ -188,7 +201,8 @@ export class Cache {
   }
 
   #startCall(id: string, entry: CacheEntry | null, lowPriority: boolean): InFlightCall<CacheEntry> {
-    const load = (version: string) => this.#load(id, { lowPriority, hasStale: entry !== null }, version)
+    const load = (version: string) =>
+      this.#keeper.load(id, { lowPriority, hasStale: entry !== null }, version)
     const fetch = async () =>
       this.#keeper.keep(await (this.#shared?.load({ id, entry, lowPriority, load }) ?? load('')))
     const call = this.#calls.start(id, fetch, (error) => {
@@ -197,17 +211,6 @@ export class Cache {
     // Not in `fetch`: a call that outlived its deadline must not end the back-off of a later call.
     call.result.then(() => this.#negative.clear(id)).catch(() => {})
     return call
-  }
-
-  async #load(id: string, options: LoadOptions, version: string): Promise<CacheEntry> {
-    const { load, clock, random } = this.#deps
-    const startedAt = floorMs(clock.now())
-    const answer = new Answer(await load(id, options))
-    const receivedAt = floorMs(clock.now())
-    const jitter = ttlFactor(random())
-    const moments = { receivedAt, startedAt, lastUsedAt: receivedAt }
-    const entry = { answer, ...moments, jitter, version, fromPeer: false, changedAt: 0 }
-    return this.#keeper.compared(entry)
   }
 
   /** The stale entry, if there is one that may replace the error; else throws the error. */

@@ -1,7 +1,11 @@
 import type { Observer } from '../events.ts'
 import type { Clock } from '../lib/clock.ts'
+import type { LoadOptions, Source } from '../source.ts'
+import { Answer } from './answer.ts'
 import { changeFrom, compareWith } from './change.ts'
 import type { CacheEntry, EntryStore } from './entry-store.ts'
+import { floorMs } from './entry-store.ts'
+import { ttlFactor } from './freshness.ts'
 import type { NegativeCache } from './negative-cache.ts'
 
 export interface EntryKeeperDeps {
@@ -11,14 +15,28 @@ export interface EntryKeeperDeps {
   readonly isStoring: boolean
   readonly clock: Pick<Clock, 'now' | 'wall'>
   readonly observer: Pick<Observer, 'answerStored'>
+  readonly load: Source
+  /** From 0 up to, not including, 1. */
+  readonly random: () => number
 }
 
-/** Compares loaded entries with the present ones and stores them: the only way into the store. */
+/** Loads entries from upstream, compares them with the present ones and stores them: the only way into the store. */
 export class EntryKeeper {
   readonly #deps: EntryKeeperDeps
 
   constructor(deps: EntryKeeperDeps) {
     this.#deps = deps
+  }
+
+  /** A call, as an entry that is not stored yet. */
+  async load(id: string, options: LoadOptions, version: string): Promise<CacheEntry> {
+    const { load, clock, random } = this.#deps
+    const startedAt = floorMs(clock.now())
+    const answer = new Answer(await load(id, options))
+    const receivedAt = floorMs(clock.now())
+    const jitter = ttlFactor(random())
+    const moments = { receivedAt, startedAt, lastUsedAt: receivedAt }
+    return this.compared({ answer, ...moments, jitter, version, fromPeer: false, changedAt: 0 })
   }
 
   /** The entry after a comparison with the present one of its station. */

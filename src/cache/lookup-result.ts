@@ -19,3 +19,9 @@ export interface LookupResult {
   /** The error that the stale answer replaces, else null. */
   readonly staleReason: ServiceError | null
 }
+
+/** An entry, whatever its age. */
+export interface PeekedEntry extends Pick<LookupResult, 'answer' | 'ageMs' | 'ttlMs' | 'changedAt'> {
+  /** Whether a lookup could return it while upstream fails. */
+  readonly mayBeServed: boolean
+}

@@ -114,7 +114,8 @@ function createKeyCheck(clients: ClientNames, observer: Pick<Observer, 'clientId
   }
 }
 
-type KeyOf = (request: FastifyRequest<RawQuery>) => string
+/** What a client's requests are counted by. */
+export type KeyOf = (request: FastifyRequest<RawQuery>) => string
 
 /**
  * The client that a raw query comes from, by its `key`, the parameter that every SDK sends. Clients get the same error
@@ -135,7 +136,7 @@ function forbidden(reason: string): ServiceError {
 }
 
 /** The client's IPv4 address or its IPv6 network of 64 bits: one client may use every address of the latter. */
-async function createAddressKey(): Promise<KeyOf> {
+export async function createAddressKey(): Promise<KeyOf> {
   const { Address6 } = await import('ip-address')
   const networkOf = (address: string) => {
     const parsed = new Address6(address)

@@ -10,6 +10,8 @@ import { abortOnDisconnect } from './client-disconnect.ts'
 import type { CacheGet } from './concurrency-limit.ts'
 import type { CorsOrigins } from './cors.ts'
 import { corsFields } from './cors.ts'
+import type { Hold } from './long-poll.ts'
+import { preferredWaitS } from './long-poll.ts'
 import { QueryCache } from './query-cache.ts'
 import type { RawQuery } from './request-context.ts'
 import { initRequest } from './request-context.ts'
@@ -44,6 +46,7 @@ export interface RouteDeps {
   readonly admit: Admit | null
   readonly cacheGet: CacheGet
   readonly logRequest: LogRequest
+  readonly hold: Hold
 }
 
 /** Distinct filters and keys whose parsed form is cached, for all stations together. */
@@ -55,7 +58,7 @@ const MAX_CACHED_FILTERS = 5_000
  * continuation of a promise only if the cache returned one.
  */
 export function availabilityRoute(app: FastifyInstance, options: RouteOptions, deps: RouteDeps): void {
-  const { admit, cacheGet } = deps
+  const { admit, cacheGet, hold } = deps
   const queries = new QueryCache(MAX_CACHED_FILTERS)
   const send = createResponder(options, deps.logRequest)
 
@@ -68,6 +71,11 @@ export function availabilityRoute(app: FastifyInstance, options: RouteOptions, d
     request.station = query.id
     request.result = 'error' // until the lookup has a result
     const found = cacheGet(query.id, () => abortOnDisconnect(reply), request.rateLimitKey)
+    if (request.raw.headers.prefer !== undefined) {
+      return holdBack(request, reply, { found, query, format, hold }).then((held) =>
+        send(request, reply, held),
+      )
+    }
     return found instanceof Promise
       ? found.then((result) => send(request, reply, { result, query, format }))
       : send(request, reply, { result: found, query, format })
@@ -88,6 +96,33 @@ interface Found {
   readonly result: LookupResult
   readonly query: Query
   readonly format: Format
+  /** The seconds of a wait that was applied. */
+  readonly waitS?: number
+}
+
+interface HoldBackParts extends Pick<Found, 'query' | 'format'> {
+  readonly found: LookupResult | Promise<LookupResult>
+  readonly hold: Hold
+}
+
+/** `Prefer: wait=N` with an entity tag that matches: the answer as soon as another tag belongs to it, or after N seconds. */
+async function holdBack(
+  request: FastifyRequest<RawQuery>,
+  reply: FastifyReply,
+  { found, query, format, hold }: HoldBackParts,
+): Promise<Found> {
+  const { headers } = request.raw
+  const result = await found
+  const first = { result, query, format }
+  const seconds = preferredWaitS(headers.prefer)
+  const { etag } = renderingFor(headers, first)
+  if (seconds === null || !matchesEtag(headers['if-none-match'], etag)) return first
+  const isKnown = ({ answer }: Pick<LookupResult, 'answer'>) =>
+    renderingFor(headers, { ...first, result: { ...result, answer } }).etag === etag
+  const current = await hold({ request, reply, station: query.id, seconds, isKnown })
+  if (current === undefined) return first
+  const now = { ...result, ...current, result: 'hit', staleReason: null } as const
+  return { ...first, result: current === null ? result : now, waitS: seconds }
 }
 
 function createResponder({ corsOrigins, isDraining }: RouteOptions, logRequest: LogRequest) {
@@ -97,6 +132,7 @@ function createResponder({ corsOrigins, isDraining }: RouteOptions, logRequest: 
     const { headers } = request.raw
     request.result = result.result
     const fields = commonFields(result, request.trackingId, corsFor(headers.origin))
+    if (found.waitS !== undefined) fields.push('preference-applied', `wait=${found.waitS}`)
     if (isDraining()) fields.push('connection', 'close')
     const rendering = renderingFor(headers, found) // before hijack, so that an error of it gets a response
     writeRendering(headers, reply.hijack().raw, { rendering, format, fields, changedAt: result.changedAt })

@@ -12,6 +12,13 @@ export function isBelowBatch(target: string): boolean {
   return target.startsWith(BATCH_ROOT)
 }
 
+/** Live updates. */
+export const EVENTS_PATH = '/events'
+
+export function isEventsPath(target: string): boolean {
+  return pathOf(target) === EVENTS_PATH
+}
+
 /** The methods of a path, as the value of `Allow` and of `Access-Control-Allow-Methods`. */
 export function allowedMethods(target: string): string {
   return isBatchPath(target) ? 'POST, OPTIONS' : 'GET, OPTIONS'

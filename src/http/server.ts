@@ -19,7 +19,10 @@ import type { CorsOrigins } from './cors.ts'
 import { corsOptions } from './cors.ts'
 import type { SendError } from './error-handler.ts'
 import { createErrorHandler } from './error-handler.ts'
-import { allowedMethods, isBatchPath } from './paths.ts'
+import type { Live } from './events-route.ts'
+import { eventsRoute } from './events-route.ts'
+import { createHold } from './long-poll.ts'
+import { allowedMethods, isBatchPath, isEventsPath } from './paths.ts'
 import type { ProtocolErrorHandlers } from './protocol-errors.ts'
 import { createProtocolErrorHandlers } from './protocol-errors.ts'
 import { decorateRequests, initRequest } from './request-context.ts'
@@ -43,6 +46,7 @@ export interface PublicServerDeps extends AdmissionDeps {
   readonly cache: Pick<Cache, 'get' | 'inFlight'>
   readonly clock: Pick<Clock, 'now' | 'after'>
   readonly observer: Observer
+  readonly live: Live
 }
 
 /** The public listener. Every response has the documented shape and the CORS headers. */
@@ -50,7 +54,7 @@ export async function createPublicServer(
   options: PublicServerOptions,
   deps: PublicServerDeps,
 ): Promise<FastifyInstance> {
-  const { observer } = deps
+  const { observer, live } = deps
   const app = createFastify(options, createProtocolErrorHandlers(options, observer))
   decorateRequests(app)
   const sendError = createErrorHandler(options, observer)
@@ -59,14 +63,23 @@ export async function createPublicServer(
   const cacheGet = limitConcurrency(options.maxInFlight, deps)
 
   await app.register(async (scope) => {
-    availabilityRoute(scope, options, { admit, cacheGet, logRequest })
+    const parts = { ...deps, ...live, admit, logRequest }
+    availabilityRoute(scope, options, { ...parts, cacheGet, hold: createHold(parts) })
+    if (live.streams.isEnabled) eventsRoute(scope, options, parts)
     scope.setErrorHandler((thrown, request, reply) => {
       sendError(thrown, request, reply)
       if (!(thrown instanceof ClientDisconnectedError)) logRequest(request, reply)
     })
   })
   await app.register(async (scope) =>
-    registerOtherRoutes(scope, options, { ...deps, admit, cacheGet, sendError, logRequest }),
+    registerOtherRoutes(scope, options, {
+      ...deps,
+      admit,
+      cacheGet,
+      sendError,
+      logRequest,
+      hasEvents: live.streams.isEnabled,
+    }),
   )
   return app
 }
@@ -115,6 +128,8 @@ const COMPRESSIBLE = /^(text\/|application\/(json|xml|yaml))/
 
 interface OtherRoutesDeps extends BatchDeps {
   readonly sendError: SendError
+  /** Whether /events exists. */
+  readonly hasEvents: boolean
   readonly logRequest: LogRequest
 }
 
@@ -122,10 +137,13 @@ interface OtherRoutesDeps extends BatchDeps {
 async function registerOtherRoutes(
   scope: FastifyInstance,
   options: PublicServerOptions,
-  { sendError, logRequest, ...deps }: OtherRoutesDeps,
+  { sendError, logRequest, hasEvents, ...deps }: OtherRoutesDeps,
 ): Promise<void> {
   const isKnownPath = (target: string) =>
-    isAvailabilityPath(target) || isBatchPath(target) || isServicePath(target, options)
+    isAvailabilityPath(target) ||
+    isBatchPath(target) ||
+    isServicePath(target, options) ||
+    (hasEvents && isEventsPath(target))
   scope.setErrorHandler(sendError)
   scope.addHook('onRequest', (request, reply, done) => {
     initRequest(request)

@@ -14,6 +14,8 @@ export interface WatchOptions<T> {
   /** The file cannot be read or parsed; the last value stays in force. Called once per reason until the file is valid. */
   readonly onError: (reason: string) => void
   readonly clock: Pick<Clock, 'after'>
+  /** The value while the file has never been valid; without it, an invalid file at the start is an Error. */
+  readonly initial?: T
 }
 
 export interface WatchedFile<T> {
@@ -25,12 +27,15 @@ export interface WatchedFile<T> {
  * The parsed content of a file that is read again every few seconds, so that a secret can be rotated at run time.
  * @throws Error when the first read or parse fails; the message does not repeat the content
  */
-export function watchFile<T>(
-  file: string,
-  { parse, isSame, onChange, onError, clock }: WatchOptions<T>,
-): WatchedFile<T> {
-  let value = parse(readFileSync(file, 'utf8'))
+export function watchFile<T>(file: string, options: WatchOptions<T>): WatchedFile<T> {
+  const { parse, isSame, onChange, onError, clock } = options
   let lastError: string | null = null
+  const fail = (error: unknown) => {
+    const reason = messageOf(error)
+    if (reason !== lastError) onError(reason)
+    lastError = reason
+  }
+  let value = readFirst(file, options, fail)
   let stopped = false
   let cancel: (() => void) | null = null
 
@@ -43,9 +48,7 @@ export function watchFile<T>(
         onChange(next)
       }
     } catch (error) {
-      const reason = messageOf(error)
-      if (reason !== lastError) onError(reason)
-      lastError = reason
+      fail(error)
     }
     schedule()
   }
@@ -59,6 +62,20 @@ export function watchFile<T>(
       stopped = true
       cancel?.()
     },
+  }
+}
+
+function readFirst<T>(
+  file: string,
+  { parse, initial }: WatchOptions<T>,
+  onError: (error: unknown) => void,
+): T {
+  try {
+    return parse(readFileSync(file, 'utf8'))
+  } catch (error) {
+    if (initial === undefined) throw error
+    onError(error)
+    return initial
   }
 }
 

@@ -64,6 +64,37 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Availability of charging stations, live
+         * @description Server-sent events. First an `availability` event for every station, then one whenever what the stream would
+         *     get for a station differs from what it was sent last. `data` is the JSON body of a single request, on one line.
+         *
+         *     A station that cannot be answered is a `problem` event, once until it can:
+         *     `{"chargingAvailability":"A","statusCode":503,"error":{…}}` with the documented error. It does not end the stream.
+         *
+         *     - `retry: 5000` comes first, a comment every 15 seconds. The stream ends after about 10 minutes, and when the
+         *       service stops; `EventSource` reconnects by itself.
+         *     - `id` identifies what the client has. With `Last-Event-ID` (or `last_event_id`), stations whose answer is
+         *       still the same are not sent again; the list and the filter may differ.
+         *     - A client that has not read for 30 seconds is disconnected.
+         *     - HEAD is answered with the headers alone. With `EVENTS_MAX_STREAMS=0` the path does not exist (404).
+         */
+        get: operations["getEvents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/healthz": {
         parameters: {
             query?: never;
@@ -268,7 +299,7 @@ export interface components {
          * @description Codes are never renamed or reused.
          * @enum {string}
          */
-        ErrorCode: "MissingParameter" | "InvalidParameter" | "Forbidden" | "NotFound" | "MethodNotAllowed" | "RequestTimeout" | "PayloadTooLarge" | "UnsupportedMediaType" | "TooManyRequests" | "HeadersTooLarge" | "InternalError" | "UpstreamRefused" | "UpstreamFailed" | "UpstreamUnavailable" | "QuotaExhausted" | "UpstreamTimeout";
+        ErrorCode: "MissingParameter" | "InvalidParameter" | "Forbidden" | "NotFound" | "MethodNotAllowed" | "RequestTimeout" | "PayloadTooLarge" | "UnsupportedMediaType" | "TooManyRequests" | "HeadersTooLarge" | "InternalError" | "UpstreamRefused" | "UpstreamFailed" | "UpstreamUnavailable" | "QuotaExhausted" | "TooManyStreams" | "UpstreamTimeout";
         /** @description For developers; not for end users, and not to be parsed. */
         ErrorMessage: string;
         /** @description The process is running. */
@@ -630,7 +661,7 @@ export interface components {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description The client exceeded its rate limit. */
+        /** @description The client exceeded its rate limit, or has 20 streams open. */
         ClientLimited: {
             headers: {
                 "Retry-After": components["headers"]["RetryAfter"];
@@ -663,6 +694,39 @@ export interface components {
                 "application/json": components["schemas"]["Error"];
             };
         };
+        /** @description A parameter is missing or invalid, or nothing can be watched because of `CACHE_TTL=0`. */
+        InvalidList: {
+            headers: {
+                "Cache-Control": components["headers"]["NoStore"];
+                "Tracking-ID": components["headers"]["TrackingID"];
+                Vary: components["headers"]["Vary"];
+                "X-Content-Type-Options": components["headers"]["NoSniff"];
+                "Access-Control-Allow-Origin": components["headers"]["AllowOrigin"];
+                "Access-Control-Allow-Credentials": components["headers"]["AllowCredentials"];
+                "Access-Control-Expose-Headers": components["headers"]["ExposeHeaders"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Error"];
+            };
+        };
+        /** @description As many streams as `EVENTS_MAX_STREAMS` are open. */
+        TooManyStreams: {
+            headers: {
+                "Retry-After": components["headers"]["RetryAfter"];
+                "Cache-Control": components["headers"]["NoStore"];
+                "Tracking-ID": components["headers"]["TrackingID"];
+                Vary: components["headers"]["Vary"];
+                "X-Content-Type-Options": components["headers"]["NoSniff"];
+                "Access-Control-Allow-Origin": components["headers"]["AllowOrigin"];
+                "Access-Control-Allow-Credentials": components["headers"]["AllowCredentials"];
+                "Access-Control-Expose-Headers": components["headers"]["ExposeHeaders"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Error"];
+            };
+        };
     };
     parameters: {
         /**
@@ -675,6 +739,18 @@ export interface components {
          *     The length is counted in UTF-16 code units.
          */
         chargingAvailability: string;
+        /** @description The stations' ids, the parameter repeated; at most 100 distinct ones. */
+        stations: string[];
+        /** @description As the header `Last-Event-ID`, for clients that cannot set headers. The header takes precedence. */
+        lastEventId: string;
+        /** @description The `id` of the last event that the client has; `EventSource` sends it. Others are ignored. */
+        LastEventID: string;
+        /**
+         * @description `wait=N` (RFC 7240) with an `If-None-Match` that matches: the response is held back until another entity tag
+         *     belongs to it, or N seconds (at most 60) are over. It has no effect with `EVENTS_MAX_STREAMS=0`, or while too
+         *     many streams are open.
+         */
+        Prefer: string;
         /**
          * @description Connector types to include, separated by commas and compared exactly. If the parameter is repeated, the union
          *     is used. A type that no connector has is not an error and matches nothing. Empty items are ignored.
@@ -715,6 +791,12 @@ export interface components {
          *     until a difference has been seen.
          */
         LastModified: string;
+        /** @description The wait that was applied, in seconds. */
+        PreferenceApplied: string;
+        /** @description Neither stored nor compressed on the way. */
+        NoTransform: "no-store, no-transform";
+        /** @description nginx passes the events on at once. */
+        NoBuffering: "no";
         /** @description Whole seconds since upstream answered. */
         Age: number;
         /** @description Whole seconds since upstream gave the oldest of the answers. Absent without an answer. */
@@ -795,6 +877,12 @@ export interface operations {
                 "If-None-Match"?: components["parameters"]["IfNoneMatch"];
                 /** @description The `Last-Modified` of the client's copy; only used without `If-None-Match`. */
                 "If-Modified-Since"?: components["parameters"]["IfModifiedSince"];
+                /**
+                 * @description `wait=N` (RFC 7240) with an `If-None-Match` that matches: the response is held back until another entity tag
+                 *     belongs to it, or N seconds (at most 60) are over. It has no effect with `EVENTS_MAX_STREAMS=0`, or while too
+                 *     many streams are open.
+                 */
+                Prefer?: components["parameters"]["Prefer"];
                 /** @description Bodies of 1,000 bytes or more are compressed if it names `gzip`, with a `q` above 0. */
                 "Accept-Encoding"?: components["parameters"]["AcceptEncoding"];
             };
@@ -815,6 +903,7 @@ export interface operations {
                     "Cache-Control": components["headers"]["CacheControl"];
                     ETag: components["headers"]["ETag"];
                     "Last-Modified": components["headers"]["LastModified"];
+                    "Preference-Applied": components["headers"]["PreferenceApplied"];
                     Age: components["headers"]["Age"];
                     "Cache-Status": components["headers"]["CacheStatus"];
                     "Content-Encoding": components["headers"]["ContentEncoding"];
@@ -837,6 +926,7 @@ export interface operations {
                     "Cache-Control": components["headers"]["CacheControl"];
                     ETag: components["headers"]["ETag"];
                     "Last-Modified": components["headers"]["LastModified"];
+                    "Preference-Applied": components["headers"]["PreferenceApplied"];
                     Age: components["headers"]["Age"];
                     "Cache-Status": components["headers"]["CacheStatus"];
                     "Tracking-ID": components["headers"]["TrackingID"];
@@ -1002,6 +1092,71 @@ export interface operations {
             400: components["responses"]["MalformedRequestHere"];
             408: components["responses"]["RequestTimeout"];
             431: components["responses"]["HeadersTooLargeHere"];
+        };
+    };
+    getEvents: {
+        parameters: {
+            query: {
+                /** @description The stations' ids, the parameter repeated; at most 100 distinct ones. */
+                chargingAvailability: components["parameters"]["stations"];
+                /**
+                 * @description Connector types to include, separated by commas and compared exactly. If the parameter is repeated, the union
+                 *     is used. A type that no connector has is not an error and matches nothing. Empty items are ignored.
+                 */
+                connectorSet?: components["parameters"]["connectorSet"];
+                /** @description Minimum power in kW, inclusive. Must not exceed `maxPowerKW`; may be given once. */
+                minPowerKW?: components["parameters"]["minPowerKW"];
+                /** @description Maximum power in kW, inclusive. Must not be below `minPowerKW`; may be given once. */
+                maxPowerKW?: components["parameters"]["maxPowerKW"];
+                /**
+                 * @description The client's key, if the deployment uses client keys: without exactly one valid key the response is 403, and
+                 *     the other parameters are not validated. Otherwise accepted and ignored, because clients of the upstream
+                 *     endpoint send one. Never forwarded or logged; for upstream the proxy has its own key.
+                 */
+                key?: components["parameters"]["key"];
+                /** @description As the header `Last-Event-ID`, for clients that cannot set headers. The header takes precedence. */
+                last_event_id?: components["parameters"]["lastEventId"];
+            };
+            header?: {
+                /** @description The `id` of the last event that the client has; `EventSource` sends it. Others are ignored. */
+                "Last-Event-ID"?: components["parameters"]["LastEventID"];
+                /**
+                 * @description An identifier for this request, returned in the response. One that does not match the pattern is replaced by a
+                 *     new one, without an error.
+                 */
+                "Tracking-ID"?: components["parameters"]["TrackingID"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The stream. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["NoTransform"];
+                    "X-Accel-Buffering": components["headers"]["NoBuffering"];
+                    "Tracking-ID": components["headers"]["TrackingID"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["NoSniff"];
+                    "Access-Control-Allow-Origin": components["headers"]["AllowOrigin"];
+                    "Access-Control-Allow-Credentials": components["headers"]["AllowCredentials"];
+                    "Access-Control-Expose-Headers": components["headers"]["ExposeHeaders"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /** @example retry: 5000 */
+                    "text/event-stream": string;
+                };
+            };
+            400: components["responses"]["InvalidList"];
+            403: components["responses"]["ForbiddenHere"];
+            404: components["responses"]["NoSuchPath"];
+            405: components["responses"]["MethodNotAllowedHere"];
+            408: components["responses"]["RequestTimeout"];
+            429: components["responses"]["ClientLimited"];
+            431: components["responses"]["HeadersTooLargeHere"];
+            503: components["responses"]["TooManyStreams"];
         };
     };
     getHealth: {

@@ -7,6 +7,7 @@ import { createPublicServer } from '../../src/http/server.ts'
 import { broadcast } from '../../src/events.ts'
 import type { WireResponse } from '../support/request.ts'
 import { pathFor } from '../support/request.ts'
+import { Streams } from '../../src/http/streams.ts'
 import { TestClock } from '../support/clock.ts'
 import { errorResponseProblems } from '../support/error-response.ts'
 import { answerStatus, Barrier } from '../support/scripted-upstream.ts'
@@ -200,6 +201,7 @@ async function startServer(
         inFlight: () => undefined,
       },
       clients,
+      live: { streams: new Streams(0), watchers: null },
       clock,
       observer: broadcast([{ clientLimited: (limit) => void limited.push(limit) }]),
     },

@@ -5,6 +5,7 @@ import type { Observer } from '../../src/events.ts'
 import { broadcast } from '../../src/events.ts'
 import type { PublicServerDeps, PublicServerOptions } from '../../src/http/server.ts'
 import { createPublicServer } from '../../src/http/server.ts'
+import { Streams } from '../../src/http/streams.ts'
 import { TestClock } from '../support/clock.ts'
 import { referenceStation } from '../support/stations.ts'
 
@@ -44,6 +45,7 @@ export async function createTestServer(
     {
       cache: { get: hitFor, inFlight: () => undefined },
       clients: null,
+      live: { streams: new Streams(0), watchers: null },
       clock,
       observer: broadcast([listener]),
       ...deps,

@@ -141,7 +141,8 @@ function documented({ method, path, status }: Answer): Response | undefined {
   const [target = ''] = path.split('?', 1)
   const template = Object.keys(paths).find((candidate) => fits(candidate, target))
   const item = template === undefined ? undefined : paths[template]
-  const operation = item?.[method.toLowerCase() as 'get']
+  const isHeadOfStream = method === 'HEAD' && target === '/events'
+  const operation = item?.[isHeadOfStream ? 'get' : (method.toLowerCase() as 'get')]
   if (operation) return operation.responses[status]
   const ofPath = (item?.get ?? item?.post)?.responses
   if (status === 405) return ofPath?.[405]
@@ -165,8 +166,8 @@ function contentProblems({ method, path, status, body }: Answer, { content }: Re
   if (content === undefined) return body === '' ? [] : ['body: there must be none']
   const requested = path.split('?', 1)[0]?.endsWith('.xml') ? 'application/xml' : 'application/json'
   const mediaType = requested in content ? requested : (Object.keys(content)[0] as string)
-  if (type.toLowerCase() !== `${mediaType}; charset=utf-8`)
-    return [`Content-Type: '${type}', not ${mediaType}`]
+  const charset = mediaType === 'text/event-stream' ? '' : '; charset=utf-8' // always UTF-8
+  if (type.toLowerCase() !== mediaType + charset) return [`Content-Type: '${type}', not ${mediaType}`]
   if (method === 'HEAD') return body === '' ? [] : ['body: HEAD has none']
   const media = content[mediaType] as Media
   const problems = bodyProblems(mediaType, media.schema, body)

@@ -34,6 +34,13 @@ export function createEventLog(log: Logger): Partial<Observer> {
     clientsChanged: (clients) => log.info({ clients }, 'client keys reloaded'),
     clientsReloadFailed: (reason) =>
       log.warn({ reason }, 'client keys not reloaded, the current keys stay in effect'),
+    streamOpened: (trackingId, stations) => log.debug({ trackingId, stations }, 'stream opened'),
+    streamClosed: (trackingId, reason, seconds, events) =>
+      log.debug({ trackingId, reason, seconds, events }, 'stream closed'),
+    watchFileLoaded: (stations) => log.info({ stations }, 'watched stations loaded'),
+    watchFileLineSkipped: (line, reason) => log.warn({ line, reason }, 'line of WATCH_FILE skipped'),
+    watchFileFailed: (reason) =>
+      log.warn({ reason }, 'WATCH_FILE not read, the current stations stay in effect'),
     keyRotated: () => log.info('upstream API key reloaded'),
     keyReloadFailed: (reason) =>
       log.warn({ reason }, 'upstream API key not reloaded, the current key stays in effect'),

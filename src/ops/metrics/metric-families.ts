@@ -1,5 +1,5 @@
 import type { Gauges } from '../../events.ts'
-import { CIRCUIT_STATES } from '../../events.ts'
+import { CIRCUIT_STATES, STREAM_KINDS } from '../../events.ts'
 import type { Histogram, LabelledCounter } from './counters.ts'
 import type { MetricsRecorder } from './metrics-recorder.ts'
 import { formatAndStatusOf, NO_CLIENT } from './metrics-recorder.ts'
@@ -27,6 +27,7 @@ export function metricFamilies(recorder: MetricsRecorder, gauges: Gauges, build:
     ...clientFamilies(recorder, gauges),
     ...cacheFamilies(recorder, gauges),
     ...sharedCacheFamilies(recorder, gauges),
+    ...liveFamilies(recorder, gauges),
     ...upstreamFamilies(recorder, gauges),
     ...quotaFamilies(gauges),
     gauge('evproxy_build_info', 'Versions of the service and of Node.js; the value is always 1.', () => [
@@ -98,6 +99,18 @@ function sharedCacheFamilies({ sharedLookups }: MetricsRecorder, gauges: Gauges)
     gauge('evproxy_shared_cache_up', 'Whether Redis is connected: 1 or 0. No sample without REDIS_URL.', () =>
       optional(gauges.sharedCacheUp(), Number),
     ),
+  ]
+}
+
+function liveFamilies({ events }: MetricsRecorder, gauges: Gauges): Family[] {
+  return [
+    gauge('evproxy_event_streams', 'Open event streams and long polls.', () =>
+      STREAM_KINDS.map((kind) => [{ kind }, gauges.live()[kind]]),
+    ),
+    gauge('evproxy_watched_stations', 'Stations that streams, long polls or WATCH_FILE watch.', () =>
+      single(gauges.live().stations),
+    ),
+    counter('evproxy_events_total', 'Events sent to streams.', () => seriesOf(events, 'event')),
   ]
 }
 

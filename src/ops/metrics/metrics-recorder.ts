@@ -5,6 +5,7 @@ import {
   CLIENT_LIMITS,
   FORMATS,
   SHARED_RESULTS,
+  STREAM_EVENTS,
   STATUSES,
   UPSTREAM_OUTCOMES,
 } from '../../events.ts'
@@ -36,6 +37,7 @@ export class MetricsRecorder {
   readonly ageSeconds = new Histogram(AGE_BUCKETS)
   readonly sharedLookups = new LabelledCounter(SHARED_RESULTS)
   readonly answers = new LabelledCounter(ANSWER_CHANGES)
+  readonly events = new LabelledCounter(STREAM_EVENTS)
   readonly attempts = new LabelledCounter(UPSTREAM_OUTCOMES)
   readonly attemptSeconds = new Histogram(UPSTREAM_BUCKETS)
   evictions = 0
@@ -55,6 +57,7 @@ export class MetricsRecorder {
     answerStored: ({ change, fromPeer }) => {
       if (!fromPeer) this.answers.add(change)
     },
+    eventSent: (event) => this.events.add(event),
     evicted: () => {
       this.evictions++
     },

@@ -79,6 +79,7 @@ export class Status {
       upstream: this.#upstream(),
       /** Whether Redis is connected; null if it is not configured. */
       sharedTierUp: gauges.sharedCacheUp(),
+      live: gauges.live(),
       totals: totalsOf(recorder.lookups.counts, recorder.attempts.counts),
       cache: this.#cache(),
       memory: this.#memory(),

@@ -9,6 +9,7 @@ await t.test('a client that is removed and added again is counted from zero', as
     cache: () => ({ entries: 0, bytes: 0 }),
     upstream: () => ({ inFlight: 0, queued: 0, circuit: 'closed', callsPerSecond: null }),
     quota: () => null,
+    live: () => ({ stream: 0, long_poll: 0, stations: 0 }),
     effectiveTtlMs: () => 0,
     sharedCacheUp: () => null,
   }
