@@ -62,6 +62,8 @@ export async function createCacheStack(deps: CacheStackDeps) {
   return {
     cache,
     gauges,
+    /** Subscribes to answers that replicas publish. */
+    onPublished: (listener: (id: string, version: string) => void) => stores?.answers.onPublished?.(listener),
     /** Whether calls are held back: the circuit is open, or the quota is rationed. */
     isSparing: () => upstream.circuit() === 'open' || quota?.pacing.isRationing() === true,
     async close() {

@@ -40,10 +40,7 @@ export interface CacheDeps {
 }
 
 type FoundDetails = Partial<Pick<LookupResult, 'wasExpired' | 'staleReason'>>
-/**
- * Called when a lookup has to wait; the signal detaches this waiter alone. A ServiceError as its reason is handled like
- * an error of the call: a stale answer may replace it.
- */
+/** Called when a lookup has to wait; the signal detaches this waiter. A ServiceError as its reason is like one of the call. */
 type OnWait = () => AbortSignal
 
 /** Maximum waiters per station: far above any real load, so that only a flood for one cold station is limited. */
@@ -110,6 +107,12 @@ export class Cache {
   *sinceLastUse(): Iterable<number> {
     const now = this.#deps.clock.now()
     for (const { lastUsedAt } of this.#store.recent()) yield now - lastUsedAt
+  }
+
+  /** Takes over the answer that a peer has published. Makes no call. */
+  fetchPublished(id: string, version: string): void {
+    const entry = this.#store.peek(id)
+    if (entry?.version !== version) void this.#shared?.fetch(id, entry)
   }
 
   /** The entry of a station, whatever its age. Makes no call, counts no lookup and leaves the order of eviction. */

@@ -51,7 +51,7 @@ export interface SharedLoaderDeps {
   readonly deadlineMs: number
   readonly freshness: Pick<Freshness, 'maxAgeMs' | 'staleForMs'>
   readonly negativeCache: Pick<NegativeCache, 'ttlMsFor'>
-  /** A peer's answer is newer than the present entry but too old to be served. */
+  /** A peer's answer is newer than the present entry; it need not be fresh. */
   readonly onStale: (entry: CacheEntry) => void
 }
 
@@ -103,6 +103,17 @@ export class SharedLoader {
     const { answer, result, token } = await this.#leaseOrAnswer(request)
     this.#deps.observer.sharedCacheLookedUp(result)
     return answer ?? this.#call(request, token)
+  }
+
+  /** Takes over a newer answer of the store. Makes no call. */
+  async fetch(id: string, entry: CacheEntry | null): Promise<void> {
+    const { store, onStale } = this.#deps
+    if (!store.isUp) return
+    const token = newVersion()
+    const reply = await store.leaseGet(id, entry?.version ?? '', { token, ms: LEASE_MS })
+    if (reply.kind === 'lease') store.release(id, token, { code: 'UpstreamFailed', ms: 0 })
+    const decoded = reply.kind === 'answer' ? this.#decode(id, reply.answer) : null
+    if (decoded !== null && isNewer(decoded, entry)) onStale(decoded)
   }
 
   /** Asks the store until there is a usable answer, or this replica may call. */

@@ -52,4 +52,6 @@ export interface SharedAnswerStore {
   publish(id: string, answer: SharedAnswer, lifeMs: number): void
   /** Ends the lease after a failed call; other replicas get the error for `ms`, which may be 0. */
   release(id: string, token: string, error: { readonly code: ErrorCode; readonly ms: number }): void
+  /** Calls the listener for every answer that a replica publishes, this one included. Absent: replicas only ask. */
+  onPublished?(listener: (id: string, version: string) => void): void
 }

@@ -2,7 +2,7 @@ import type { Lease, LeaseResult, SharedAnswer, SharedAnswerStore } from '../cac
 import type { ErrorCode } from '../errors.ts'
 import { STATUS_OF } from '../errors.ts'
 import type { Commands } from './commands.ts'
-import { answerKey, leaseKey } from './keys.ts'
+import { answerKey, leaseKey, PUBLISHED_CHANNEL } from './keys.ts'
 import { LEASE_GET, PUBLISH, RELEASE, RENEW } from './scripts.ts'
 
 const HEADER = /^(\d{1,15}) (\d{1,15}) (\d{1,4}) (\S{1,64}) (?:(\d{1,10}) )?/
@@ -36,7 +36,14 @@ export class RedisAnswerStore implements SharedAnswerStore {
     const header = [Math.round(ageMs), Math.round(startedAgoMs), Math.round(jitter * THOUSANDTHS)]
     const body = changedAt === 0 ? json : `${changedAt} ${json}` // JSON begins with a brace
     const keys = [answerKey(id), leaseKey(id)]
-    void this.#commands.script(PUBLISH, keys, [version, ...header, body, Math.ceil(lifeMs)])
+    void this.#commands.script(PUBLISH, keys, [version, ...header, body, Math.ceil(lifeMs), id])
+  }
+
+  onPublished(listener: (id: string, version: string) => void): void {
+    this.#commands.subscribe(PUBLISHED_CHANNEL, (message) => {
+      const [version = ''] = message.split(' ', 1)
+      listener(message.slice(version.length + 1), version)
+    })
   }
 
   release(id: string, token: string, error: { readonly code: ErrorCode; readonly ms: number }): void {

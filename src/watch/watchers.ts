@@ -30,7 +30,7 @@ export interface WatchersOptions {
 }
 
 export interface WatchersDeps {
-  readonly cache: Pick<Cache, 'peek' | 'refresh'>
+  readonly cache: Pick<Cache, 'peek' | 'refresh' | 'fetchPublished'>
   readonly clock: Pick<Clock, 'now' | 'after'>
   /** While true, only stations without an answer are loaded: the circuit is open, or the quota is rationed. */
   readonly isPaused: () => boolean
@@ -124,6 +124,11 @@ export class Watchers {
     this.#schedule(station)
     const current = this.current(id)
     if (current !== null) for (const watcher of station.watchers) watcher.answered(current)
+  }
+
+  /** A replica has published an answer. */
+  readonly published = (id: string, version: string): void => {
+    if (this.#stations.has(id)) this.#deps.cache.fetchPublished(id, version)
   }
 
   #leave(id: string, watcher: Watcher): void {
