@@ -1,10 +1,12 @@
 // Starts the simulator and, in front of it, the proxy, without a key and without network. Needs a build (`npm run demo`
 // makes one). PORT and ADMIN_PORT are the proxy's ports, 0 is any free one; every other setting of the proxy and of the
 // simulator is taken from the environment too. Clients and short outages of upstream are simulated, so that the status
-// page has data; --quiet disables both.
+// page has data; --quiet disables both. LIST_PORT is the port of a page that shows a list of stations live.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { createServer as createHttpServer } from 'node:http'
 import { createServer } from 'node:net'
 import { createInterface } from 'node:readline'
 import { setTimeout as wait } from 'node:timers/promises'
@@ -20,6 +22,15 @@ const STOP_LIMIT_MS = 20_000
 const HICCUP = '120000'
 /** Low enough for pacing to stretch the TTL if the demo runs all day. */
 const QUOTA = '20000/day'
+
+/** The files of the live list, with their types. */
+const LIST_FILES = {
+  'index.html': 'text/html; charset=utf-8',
+  'list.css': 'text/css; charset=utf-8',
+  'list.js': 'text/javascript; charset=utf-8',
+  'stations.json': 'application/json; charset=utf-8',
+}
+const LIST_LENGTH = 20
 
 const quiet = process.argv.includes('--quiet')
 
@@ -48,11 +59,18 @@ async function main() {
 
 /** Starts everything, prints the URLs, and never returns. */
 async function run(died) {
-  const [port, adminPort] = await freePorts(portSetting('PORT', '8080'), portSetting('ADMIN_PORT', '8081'))
+  const [port, adminPort, listPort] = await freePorts(
+    portSetting('PORT', '8080'),
+    portSetting('ADMIN_PORT', '8081'),
+    portSetting('LIST_PORT', setting('PORT', '8080') === '0' ? '0' : '8082'),
+  )
   const simulator = await startSimulator(died)
   const proxy = await startProxy({ port, adminPort, simulator }, died)
   process.stdout.write(
-    welcome({ proxy, admin: `http://${HOST}:${adminPort}`, simulator }, await findExample(simulator)),
+    welcome(
+      { proxy, list: await serveList(listPort, proxy), admin: `http://${HOST}:${adminPort}`, simulator },
+      await findExample(simulator),
+    ),
   )
   if (!quiet) void traffic(proxy, stopping.signal)
   await new Promise(() => {})
@@ -151,10 +169,34 @@ async function fetchStation(simulator, id) {
   }
 }
 
-function welcome({ proxy, admin, simulator }, { id, minPowerKW }) {
+/** Serves examples/live-list with the demo's stations. */
+async function serveList(port, proxy) {
+  const stations = Array.from({ length: LIST_LENGTH }, (_, i) => ({
+    id: stationId(i),
+    name: `Station ${i + 1}`,
+  }))
+  const server = createHttpServer(async ({ url }, response) => {
+    const name = url === '/' ? 'index.html' : url.slice(1)
+    const type = LIST_FILES[name]
+    if (type === undefined) return response.writeHead(404).end()
+    const file = new URL(`../examples/live-list/${name}`, import.meta.url)
+    const body = name === 'stations.json' ? JSON.stringify({ proxy, stations }) : await readFile(file)
+    return response.writeHead(200, { 'content-type': type }).end(body)
+  })
+  server.listen(port, HOST)
+  await once(server, 'listening')
+  stopping.signal.addEventListener('abort', () => {
+    server.close()
+    server.closeAllConnections()
+  })
+  return `http://${HOST}:${port}/`
+}
+
+function welcome({ proxy, list, admin, simulator }, { id, minPowerKW }) {
   const json = `${proxy}/search/2/chargingAvailability.json?chargingAvailability=${id}`
   const xml = json.replace('.json', '.xml')
   return `
+  live list  ${list}
   status     ${admin}/
   proxy      ${proxy}
   metrics    ${admin}/metrics

@@ -14,6 +14,7 @@ const GAUGES = {
     unknownIdsRemaining: 1,
     estimatedCorrectRatio: 1,
   }),
+  live: () => ({ stream: 0, long_poll: 0, stations: 0 }),
   effectiveTtlMs: () => 0,
   sharedCacheUp: () => true,
 }

@@ -57,6 +57,10 @@ export async function createCacheStack(deps: CacheStackDeps) {
     cache,
     gauges: createGauges({ config, cache, tomtom, upstream, quota: () => quota, stores }),
     checkKey: () => checkKey(upstream.limitedSource),
+    /** Subscribes to answers that replicas publish. */
+    onPublished: (listener: (id: string, version: string) => void) => stores?.answers.onPublished?.(listener),
+    /** Whether calls are held back: the circuit is open, or the quota is rationed. */
+    isSparing: () => upstream.circuit() === 'open' || quota?.forecast().isRationing === true,
     /** Applies what has changed in `config`. */
     applySettings(before: RuntimeSettings) {
       Object.assign(cacheOptions, config.cache)
@@ -82,7 +86,14 @@ interface GaugeDeps {
   readonly stores: SharedStores | null
 }
 
-function createGauges({ config, cache, tomtom, upstream, quota, stores }: GaugeDeps): Omit<Gauges, 'access'> {
+function createGauges({
+  config,
+  cache,
+  tomtom,
+  upstream,
+  quota,
+  stores,
+}: GaugeDeps): Omit<Gauges, 'access' | 'live'> {
   return {
     cache: () => ({ entries: cache.entries, bytes: cache.bytes }),
     upstream: () => ({

@@ -5,6 +5,8 @@ import type { Logger } from 'pino'
 import { createCacheStack } from './app-cache.ts'
 import { becomeReady } from './app-ready.ts'
 import { watchSettings } from './app-settings.ts'
+import type { LiveStack } from './app-live.ts'
+import { createLive } from './app-live.ts'
 import { parseQuery } from './availability/query.ts'
 import type { Cache, LookupResult } from './cache/cache.ts'
 import { createClients } from './clients/clients.ts'
@@ -84,9 +86,10 @@ export async function createApp(loaded: Config, runtime: RuntimeInfo): Promise<A
   const { log, flush, flushCounts } = createLog(deps, secrets)
   const userAgent = `ev-availability-proxy/${runtime.version}`
   const stack = await createCacheStack({ ...deps, apiKey, userAgent })
-  const publicServer = await createPublic(deps, stack.cache, clients)
+  const live = createLive({ ...deps, stack })
+  const publicServer = await createPublic(deps, { cache: stack.cache, clients, live })
   const adminServer = createAdmin(deps, {
-    gauges: { ...stack.gauges, access: accessGauge(config, clients) },
+    gauges: { ...stack.gauges, live: live.gauge, access: accessGauge(config, clients) },
     inspector: stationInspector(stack.cache),
     redact: (text) => redact(text, secrets()),
   })
@@ -106,6 +109,8 @@ export async function createApp(loaded: Config, runtime: RuntimeInfo): Promise<A
     },
     stop: once(async () => {
       health.markDraining()
+      live.streams.drain()
+      live.stop()
       await drainPublic(config.drain, clock)
       apiKey.stop()
       stopWatching()
@@ -146,8 +151,7 @@ function createLog(
 
 function createPublic(
   { config, runtime, clock, health, observer, waiting }: SharedDeps,
-  cache: Cache,
-  clients: Clients | null,
+  parts: { readonly cache: Cache; readonly clients: Clients | null; readonly live: LiveStack },
 ): Promise<FastifyInstance> {
   return createPublicServer(
     {
@@ -162,8 +166,9 @@ function createPublic(
       docs: config.public.docs,
       basePath: config.public.basePath ?? '',
       isDraining: () => health.phase === 'draining',
+      batchDeadlineMs: config.upstream.queueTimeoutMs + config.upstream.timeoutMs,
     },
-    { cache, clients, clock, observer, waiting },
+    { ...parts, clock, observer, waiting },
   )
 }
 

@@ -9,6 +9,8 @@ export const STATUS_OF = {
   NotFound: 404,
   MethodNotAllowed: 405,
   RequestTimeout: 408,
+  PayloadTooLarge: 413,
+  UnsupportedMediaType: 415,
   TooManyRequests: 429,
   HeadersTooLarge: 431,
   InternalError: 500,
@@ -16,6 +18,7 @@ export const STATUS_OF = {
   UpstreamFailed: 502,
   UpstreamUnavailable: 503,
   QuotaExhausted: 503,
+  TooManyStreams: 503,
   UpstreamTimeout: 504,
 } as const
 
@@ -27,6 +30,8 @@ const PUBLIC_MESSAGE: Record<Exclude<ErrorCode, 'MissingParameter' | 'InvalidPar
   NotFound: 'The requested resource could not be found.',
   MethodNotAllowed: 'The method is not allowed for this resource.',
   RequestTimeout: 'The request was not completed in time.',
+  PayloadTooLarge: 'The body of the request is too large.',
+  UnsupportedMediaType: 'The body of the request must be application/json.',
   TooManyRequests: 'Too many requests. Try again later.',
   HeadersTooLarge: 'The request line or the headers are too large.',
   InternalError: 'The service was unable to process the request.',
@@ -34,6 +39,7 @@ const PUBLIC_MESSAGE: Record<Exclude<ErrorCode, 'MissingParameter' | 'InvalidPar
   UpstreamFailed: 'The availability service failed to give an answer.',
   UpstreamUnavailable: 'The availability service is not available at the moment.',
   QuotaExhausted: 'No call to the availability service can be afforded at the moment.',
+  TooManyStreams: 'Too many streams are open. Try again later.',
   UpstreamTimeout: 'The availability service did not answer in time.',
 }
 
@@ -61,6 +67,8 @@ export const CACHE_RULES: Readonly<Record<ErrorCode, CacheRule>> = {
   NotFound: NEGATIVE,
   MethodNotAllowed: NO_RULE,
   RequestTimeout: NO_RULE,
+  PayloadTooLarge: NO_RULE,
+  UnsupportedMediaType: NO_RULE,
   TooManyRequests: STALE_ONLY,
   HeadersTooLarge: NO_RULE,
   InternalError: BACK_OFF,
@@ -68,6 +76,7 @@ export const CACHE_RULES: Readonly<Record<ErrorCode, CacheRule>> = {
   UpstreamFailed: BACK_OFF,
   UpstreamUnavailable: STALE_ONLY,
   QuotaExhausted: STALE_ONLY,
+  TooManyStreams: NO_RULE,
   UpstreamTimeout: BACK_OFF,
 }
 

@@ -10,22 +10,9 @@ export type FormatLabel = (typeof FORMATS)[number]
 export const CLIENT_LEFT = 499
 
 /** Every status that the public listener sends, and CLIENT_LEFT. */
+// prettier-ignore
 export const STATUSES = [
-  200,
-  204,
-  304,
-  400,
-  403,
-  404,
-  405,
-  408,
-  429,
-  431,
-  CLIENT_LEFT,
-  500,
-  502,
-  503,
-  504,
+  200, 204, 304, 400, 403, 404, 405, 408, 413, 415, 429, 431, CLIENT_LEFT, 500, 502, 503, 504,
 ] as const
 
 /** How a cache lookup ended. Each lookup has exactly one result. */
@@ -50,6 +37,31 @@ export const UPSTREAM_OUTCOMES = [
 ] as const
 export type UpstreamOutcome = (typeof UPSTREAM_OUTCOMES)[number]
 
+/** How a good answer compares with the one before it of the same station. */
+export const ANSWER_CHANGES = ['first', 'same', 'different'] as const
+export type AnswerChange = (typeof ANSWER_CHANGES)[number]
+
+/** An answer that the cache has stored. */
+export interface StoredAnswer {
+  readonly id: string
+  readonly change: AnswerChange
+  /** Another replica made the call. */
+  readonly fromPeer: boolean
+  /** Time between the receipts of this answer and the one before it, in ms; 0 for the first. */
+  readonly sinceMs: number
+}
+
+/** What holds a connection open: an event stream, or a request with `Prefer: wait`. */
+export const STREAM_KINDS = ['stream', 'long_poll'] as const
+export type StreamKind = (typeof STREAM_KINDS)[number]
+
+/** The events that streams send. */
+export const STREAM_EVENTS = ['availability', 'problem'] as const
+export type StreamEvent = (typeof STREAM_EVENTS)[number]
+
+/** Why a stream ended: the client left, ten minutes were over, the service drains, the client did not read, its key was removed. */
+export type StreamEnd = 'client' | 'lifetime' | 'draining' | 'slow' | 'key'
+
 /** How a lookup in the shared cache ended. `error`: the command failed, or the value cannot be decoded. */
 export const SHARED_RESULTS = ['hit', 'miss', 'error'] as const
 export type SharedResult = (typeof SHARED_RESULTS)[number]
@@ -64,10 +76,6 @@ export type CircuitState = (typeof CIRCUIT_STATES)[number]
  */
 export const CLIENT_LIMITS = ['rate', 'in_flight', 'quota'] as const
 export type ClientLimit = (typeof CLIENT_LIMITS)[number]
-
-/** How a good answer of upstream differs from the one before it for the same station. */
-export const ANSWER_CHANGES = ['first', 'same', 'different'] as const
-export type AnswerChange = (typeof ANSWER_CHANGES)[number]
 
 /** Why a call to upstream that was wanted is not made. */
 export const HELD_BACK_BY = ['quota', 'rate', 'circuit', 'cool_down'] as const
@@ -155,16 +163,28 @@ const EVENTS = {
   lookedUp: event as Event<[result: CacheResult, ageSeconds: number | null]>,
   /** Upstream's answer had no connectors, and a full one is served in its place until this is confirmed. */
   emptyDoubted: event as Event<[]>,
+  /** An answer was stored; `id` is for components, never a label. */
+  answerStored: event as Event<[stored: StoredAnswer]>,
   /** An entry was evicted because the cache was full. */
   evicted: event as Event<[]>,
+  /** An event stream was opened. */
+  streamOpened: event as Event<[trackingId: string, stations: number]>,
+  /** An event stream ended after so many events. */
+  streamClosed: event as Event<[trackingId: string, reason: StreamEnd, seconds: number, events: number]>,
+  /** An event was sent to a stream. */
+  eventSent: event as Event<[event: StreamEvent]>,
+  /** WATCH_FILE was read; `stations` are watched. */
+  watchFileLoaded: event as Event<[stations: number]>,
+  /** A line of WATCH_FILE is not used. */
+  watchFileLineSkipped: event as Event<[line: number, reason: string]>,
+  /** WATCH_FILE cannot be read; the present stations stay. */
+  watchFileFailed: event as Event<[reason: string]>,
   /** A lookup in the shared cache ended. */
   sharedCacheLookedUp: event as Event<[result: SharedResult]>,
   /** The connection to Redis was established or lost. The reason contains no secret. */
   sharedCacheChanged: event as Event<[up: boolean, reason: string]>,
   /** A call that was wanted was not made. */
   upstreamHeldBack: event as Event<[by: HeldBackBy]>,
-  /** An answer of upstream with connectors was compared with the one before it. */
-  answerCompared: event as Event<[change: AnswerChange]>,
   /** An attempt to call upstream ended. */
   upstreamAnswered: event as Event<[outcome: UpstreamOutcome, seconds: number]>,
   /** The circuit breaker changed its state. */
@@ -227,6 +247,8 @@ export interface Gauges {
   pacing(): QuotaForecast | null
   /** The current TTL, in ms. */
   effectiveTtlMs(): number
+  /** Open streams and long polls, and the stations that are watched. */
+  live(): Readonly<Record<StreamKind, number>> & { readonly stations: number }
   /** Whether Redis is connected; null if it is not configured. */
   sharedCacheUp(): boolean | null
 }

@@ -11,6 +11,7 @@ import { request, pathFor } from './support/request.ts'
 import type { Media, Operation, Parameter } from './support/contract.ts'
 import { examplesOf, operations, violations } from './support/contract.ts'
 import { TSC } from './support/process.ts'
+import { openStream } from './support/event-source.ts'
 import { sendBytes } from './support/raw-http.ts'
 import { answerStation, answerStatus, sendJson } from './support/scripted-upstream.ts'
 import { hang } from './support/scripts.ts'
@@ -38,6 +39,8 @@ interface Request {
   readonly path: string
   readonly format: 'json' | 'xml'
   readonly headers: Record<string, string>
+  /** Absent for a GET. */
+  readonly body?: string
 }
 
 /** How a documented response is produced. */
@@ -55,7 +58,9 @@ const sends =
   ({ request }: Service, documented: Request) => {
     const { path = documented.path, ...options } = change(documented)
     const headers = { ...documented.headers, ...options.headers }
-    return request(path, { method: documented.method, ...options, headers })
+    const { method = documented.method, ...more } = options
+    const body = method === documented.method ? documented.body : undefined
+    return request(path, { ...(body !== undefined && { body }), method, ...more, headers })
   }
 
 /** A request of the proxied route with another query, after other requests in sequence. */
@@ -67,9 +72,15 @@ const queries =
   }
 
 /** A request, and another one with the entity tag of the first response. */
-async function revalidates({ request }: Service, { path, headers }: Request): Promise<Received> {
-  const { headers: first } = await request(path, { headers })
-  return request(path, { headers: { ...headers, 'if-none-match': String(first.etag) } })
+async function revalidates({ request }: Service, { path, headers, ...options }: Request): Promise<Received> {
+  const { headers: first } = await request(path, { ...options, headers })
+  return request(path, { ...options, headers: { ...headers, 'if-none-match': String(first.etag) } })
+}
+
+/** The second of two requests. */
+const repeats: Scenario['act'] = async (service, request) => {
+  await sends()(service, request)
+  return sends()(service, request)
 }
 
 /** Raw bytes after the request line and Host; their response is checked against the document here. */
@@ -83,17 +94,48 @@ const writes =
     return { status, headers, text: body }
   }
 
-/** A defect of the proxy: rendering throws. */
-async function withDefect(service: Service, request: Request, t: Test): Promise<Received> {
-  t.intercept(Answer.prototype, 'render', {
-    value() {
-      throw new TypeError('a defect')
-    },
-  })
+/** Read before the first interception, which replaces the property. */
+const render = Object.getOwnPropertyDescriptor(Answer.prototype, 'render')?.value as Answer['render']
+
+/** The beginning of a stream, which is checked against the document here. */
+async function opens({ proxy }: Service, { method, path, headers }: Request, t: Test): Promise<Received> {
+  const stream = await openStream(t, proxy.url, `chargingAvailability=${ID}`, headers)
+  await stream.received(1)
+  stream.close()
+  const received = { status: stream.status, headers: stream.headers, text: stream.raw() }
+  const faults = violations({ method, path, ...received, body: received.text })
+  if (faults.length > 0) throw new Error(faults.join('; '))
+  return received
+}
+
+/** A request while a stream is open. */
+const afterStream: Scenario['act'] = async (service, request, t) => {
+  await openStream(t, service.proxy.url, `chargingAvailability=${ID}`)
   return sends()(service, request)
 }
 
+/** A defect of the proxy: rendering this station throws. */
+async function withDefect(service: Service, request: Request, t: Test): Promise<Received> {
+  t.intercept(Answer.prototype, 'render', {
+    value(this: Answer, ...args: Parameters<Answer['render']>) {
+      if (this.id === 'defect') throw new TypeError('a defect')
+      return render.apply(this, args)
+    },
+  })
+  const { path, body } = request
+  const renamed = { path: path.replace(ID, 'defect'), body: (body ?? '').replaceAll(ID, 'defect') }
+  return sends(() => (body === undefined ? { path: renamed.path } : renamed))(service, request)
+}
+
 const failing = answerStatus(500)
+/** The batch of the document's example. */
+const BATCH = JSON.stringify({
+  batchItems: [
+    { query: `/chargingAvailability.json?chargingAvailability=${ID}` },
+    { query: `/chargingAvailability.json?chargingAvailability=${ID}&connectorSet=Tesla` },
+    { query: '/chargingAvailability.json?connectorSet=Tesla' },
+  ],
+})
 const ten = Array.from({ length: 10 }, (_, i) => `chargingAvailability=${i}`)
 
 /** Every documented response: operation (`*` is any), status, and the name of its example, if any. */
@@ -136,6 +178,32 @@ const SCENARIOS: Record<string, Scenario> = {
       headers: { 'access-control-request-method': 'GET', 'access-control-request-headers': 'Tracking-ID' },
     })),
   },
+  'postBatch 200 batch': { act: sends() },
+  'postBatch 304': { act: revalidates },
+  'postBatch 400 InvalidParameter': {
+    act: sends(() => ({ body: JSON.stringify({ batchItems: Array.from({ length: 101 }, () => 1) }) })),
+  },
+  'postBatch 403 Forbidden': { env: { CLIENT_KEYS: 'web=a-key-of-a-client-0123456789' }, act: sends() },
+  'postBatch 405 MethodNotAllowed': { act: sends(() => ({ method: 'GET' })) },
+  'postBatch 413 PayloadTooLarge': { act: sends(() => ({ body: ' '.repeat(65_537) })) },
+  'postBatch 415 UnsupportedMediaType': { act: sends(() => ({ headers: { 'content-type': 'text/plain' } })) },
+  'postBatch 429 TooManyRequests': { env: { CLIENT_RATE_LIMIT: '1' }, act: repeats },
+  'postBatch 500 InternalError': { act: withDefect },
+  'preflightBatch 204': {
+    act: sends(() => ({
+      headers: { 'access-control-request-method': 'POST', 'access-control-request-headers': 'Content-Type' },
+    })),
+  },
+  'getEvents 200 example': { act: opens },
+  'getEvents 400 MissingParameter': { act: sends(() => ({ path: '/events' })) },
+  'getEvents 400 InvalidParameter': {
+    act: sends(() => ({ path: `/events?chargingAvailability=${ID}&minPowerKW=43.2&maxPowerKW=22.2` })),
+  },
+  'getEvents 403 Forbidden': { env: { CLIENT_KEYS: 'web=a-key-of-a-client-0123456789' }, act: sends() },
+  'getEvents 404 NotFound': { env: { EVENTS_MAX_STREAMS: '0' }, act: sends() },
+  'getEvents 405 MethodNotAllowed': { act: sends(() => ({ method: 'POST' })) },
+  'getEvents 429 TooManyRequests': { env: { CLIENT_RATE_LIMIT: '1' }, act: afterStream },
+  'getEvents 503 TooManyStreams': { env: { EVENTS_MAX_STREAMS: '1' }, act: afterStream },
   'getHealth 200 example': { act: sends() },
   'getOpenApi 200 example': { act: sends() },
   'getDocs 200 example': { act: sends() },
@@ -186,8 +254,11 @@ function scenarioOf(
 function requestFor({ operation, mediaType }: Case, headers: Record<string, string>): Request {
   const format = mediaType === 'application/xml' ? 'xml' : 'json'
   const path = operation.path.replace('{ext}', format)
-  const query = operation.operationId === 'getChargingAvailability' ? `?chargingAvailability=${ID}` : ''
-  return { method: operation.method, path: path + query, format, headers }
+  const isLookup = ['getChargingAvailability', 'getEvents'].includes(operation.operationId)
+  const query = isLookup ? `?chargingAvailability=${ID}` : ''
+  const request = { method: operation.method, path: path + query, format, headers } as const
+  if (operation.method !== 'POST') return request
+  return { ...request, headers: { 'content-type': 'application/json', ...headers }, body: BATCH }
 }
 
 /** Whether a body differs from its example. */
@@ -267,6 +338,13 @@ await t.test('everything that openapi.yaml documents is produced', async (t) => 
     const { get } = await startService(t, { script: ({ id }, response) => sendJson(response, large(id)) })
     const { headers } = await get('chargingAvailability=large', { headers: { 'accept-encoding': 'gzip' } })
     for (const name of Object.keys(headers)) headersSeen.get('getChargingAvailability 200')?.add(name)
+    for (const name of Object.keys(headers)) headersSeen.get('postBatch 200')?.add(name)
+    // A changed answer is the subject of test/http/last-modified.test.ts.
+    // So is a wait of test/http/long-poll.test.ts.
+    for (const status of [200, 304]) {
+      const seen = headersSeen.get(`getChargingAvailability ${status}`)
+      for (const name of ['last-modified', 'preference-applied']) seen?.add(name)
+    }
 
     const unseen = operations().flatMap(({ operationId, responses }) =>
       Object.entries(responses).flatMap(([status, { headers = {} }]) => {
@@ -284,8 +362,16 @@ function requestWith(operation: Operated, { in: place, name }: Parameter, value:
   const text = Array.isArray(value) ? value.join(',') : String(value)
   const query = new URLSearchParams({ chargingAvailability: ID, ...(place === 'query' && { [name]: text }) })
   const path = operation.path.replace('{ext}', place === 'path' ? text : 'json')
-  const { method } = operation
-  return { path: `${path}?${query.toString()}`, method, headers: place === 'header' ? { [name]: text } : {} }
+  const isStream = operation.operationId === 'getEvents'
+  const method = isStream ? 'HEAD' : operation.method
+  const body = method === 'POST' ? { body: '{"batchItems":[]}' } : {}
+  const type = method === 'POST' ? { 'content-type': 'application/json' } : {}
+  return {
+    ...body,
+    path: `${path}?${query.toString()}`,
+    method,
+    headers: { ...type, ...(place === 'header' && { [name]: text }) },
+  }
 }
 
 await t.test('every example of a parameter is accepted', async (t) => {

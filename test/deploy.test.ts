@@ -337,7 +337,7 @@ await t.test('the dashboard', async (t) => {
 
   await t.test('the dashboard has a row for each topic', async (t) => {
     const rows = dashboard.panels.filter(({ type }) => type === 'row').map(({ title }) => title)
-    t.strictSame(rows, ['Overview', 'Latency', 'Upstream', 'Cache', 'Quota', 'Process'])
+    t.strictSame(rows, ['Overview', 'Latency', 'Upstream', 'Cache', 'Quota', 'Process', 'Live updates'])
   })
 
   await t.test('every panel has an id of its own, a title, a description, a unit and a query', async (t) => {

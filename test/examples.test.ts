@@ -8,9 +8,11 @@ import { promisify } from 'node:util'
 import type { Test } from 'tap'
 import t from 'tap'
 import { parse } from 'yaml'
-import { NO_BROWSER, startBrowser } from './support/browser.ts'
-import { answerStatus } from './support/scripted-upstream.ts'
+import { ARTEFACTS, NO_BROWSER, startBrowser } from './support/browser.ts'
+import type { Script } from './support/scripted-upstream.ts'
+import { answerStatus, sendJson } from './support/scripted-upstream.ts'
 import { startService } from './support/service.ts'
+import { connector, level, station } from './support/stations.ts'
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url))
 const example = (path: string) => join(ROOT, 'examples', path)
@@ -21,7 +23,7 @@ async function serveFolder(t: Test, folder: string): Promise<string> {
   const server = createServer(({ url }, response) => {
     const name = url === '/' ? 'index.html' : (url ?? '').slice(1)
     if (!readdirSync(example(folder)).includes(name)) return response.writeHead(404).end()
-    const type = name.endsWith('.js') ? 'text/javascript' : 'text/html'
+    const type = name.endsWith('.js') ? 'text/javascript' : name.endsWith('.css') ? 'text/css' : 'text/html'
     return response.writeHead(200, { 'content-type': type }).end(read(`${folder}/${name}`))
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -34,7 +36,7 @@ async function serveFolder(t: Test, folder: string): Promise<string> {
 
 await t.test('every example is listed in examples/README.md', (t) => {
   const folders = readdirSync(example(''), { withFileTypes: true }).filter((entry) => entry.isDirectory())
-  const listed = [...read('README.md').matchAll(/^\| \[(\w+)\/\]/gm)].map(([, name]) => name)
+  const listed = [...read('README.md').matchAll(/^\| \[([\w-]+)\/\]/gm)].map(([, name]) => name)
   t.strictSame(new Set(listed), new Set(folders.map(({ name }) => name)))
   t.end()
 })
@@ -111,3 +113,65 @@ await t.test('the compose file of the sidecar is valid and uses settings that ex
   )
   t.strictSame(unknown, [])
 })
+
+await t.test(
+  'the live list shows a list, follows changes, and says since when it is stale',
+  { skip: NO_BROWSER },
+  async (t) => {
+    let free = 2
+    const script: Script = ({ id }, response) => {
+      if (id.endsWith('2')) return void response.writeHead(404).end()
+      const { connectors } = station(
+        id,
+        connector('Chademo', level(50, free, 1)),
+        connector('IEC62196Type2Outlet', level(22, 0, 3)),
+      )
+      const [first, second] = connectors
+      const current = { available: 0, occupied: 1, reserved: 0, unknown: 2, outOfService: 0 }
+      sendJson(response, {
+        chargingAvailability: id,
+        connectors: [first, { ...second, availability: { ...second?.availability, current } }],
+      })
+    }
+    const { proxy, upstream } = await startService(t, {
+      script,
+      env: { CACHE_TTL: '50ms', CACHE_STALE_WHILE_REVALIDATE: '0' },
+    })
+    const url = await serveFolder(t, 'live-list')
+    const browser = await startBrowser()
+    t.teardown(() => browser.close())
+    const page = await browser.newPage({ viewport: { width: 375, height: 800 }, colorScheme: 'dark' })
+    const posts: string[] = []
+    page.on('request', (request) => void posts.push(`${request.method()} ${new URL(request.url()).pathname}`))
+    await page.route('**/stations.json', async (route) => {
+      const stations = [1, 2, 3].map((number) => ({ id: `s${number}`, name: `Station ${number}` }))
+      await route.fulfill({ json: { proxy: proxy.url, stations } })
+    })
+    await page.goto(url)
+    const first = page.locator('article').first()
+    await page.locator('#state', { hasText: 'live' }).waitFor()
+    t.match(
+      await first.innerText(),
+      /2 free[^]*1 occupied[^]*0 free[^]*1 occupied[^]*2 unknown[^]*no change seen yet/,
+    )
+    t.match(await page.locator('article').nth(1).innerText(), /not available/)
+    const width = await page.evaluate('document.documentElement.scrollWidth')
+    t.ok(Number(width) <= 375, `${String(width)} px wide`)
+    free = 5
+    await new Promise((resolve) => setTimeout(resolve, 60))
+    await proxy.get('chargingAvailability=s1')
+    await first.locator('text=5 free').waitFor()
+    t.match(await first.innerText(), /changed \d/)
+    t.equal(posts.filter((request) => request === 'POST /search/2/batch/sync.json').length, 1)
+    t.equal(posts.filter((request) => request === 'GET /events').length, 1)
+    await page.locator('#power').selectOption('150')
+    await first.locator('text=no such connector').waitFor()
+    await page.locator('#power').selectOption('')
+    await first.locator('text=5 free').waitFor()
+    await page.setViewportSize({ width: 900, height: 500 })
+    await page.screenshot({ path: `${ARTEFACTS}live-list.png` })
+    await upstream.stop()
+    await proxy.stop()
+    await page.locator('#state', { hasText: /stale since \d/ }).waitFor()
+  },
+)

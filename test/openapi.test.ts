@@ -13,6 +13,8 @@ const STATUS_OF_CODE: Record<string, number> = {
   NotFound: 404,
   MethodNotAllowed: 405,
   RequestTimeout: 408,
+  PayloadTooLarge: 413,
+  UnsupportedMediaType: 415,
   TooManyRequests: 429,
   HeadersTooLarge: 431,
   InternalError: 500,
@@ -20,6 +22,7 @@ const STATUS_OF_CODE: Record<string, number> = {
   UpstreamFailed: 502,
   UpstreamUnavailable: 503,
   QuotaExhausted: 503,
+  TooManyStreams: 503,
   UpstreamTimeout: 504,
 }
 
@@ -210,7 +213,10 @@ await t.test('a response that keeps the contract has no violations', async (t) =
       body: 'openapi: 3.1.0',
     },
   }
-  const codes = Object.keys(STATUS_OF_CODE)
+  const ofBatch = ['PayloadTooLarge', 'UnsupportedMediaType']
+  good['TooManyStreams'] = errorResponse('TooManyStreams', '/events')
+  for (const code of ofBatch) good[code] = errorResponse(code, '/search/2/batch/sync.json', 'POST')
+  const codes = Object.keys(STATUS_OF_CODE).filter((code) => ![...ofBatch, 'TooManyStreams'].includes(code))
   for (const code of codes) {
     good[`${code} in JSON`] = errorResponse(code)
     // These two are sent before the path is known, so never in XML.

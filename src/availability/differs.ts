@@ -19,17 +19,3 @@ function connectorCounts({ type, availability: { current } }: Connector): string
   const numbers = counts.filter(([, count]) => typeof count === 'number' && count !== 0)
   return JSON.stringify([type, numbers.map(([state, count]) => `${state}=${String(count)}`).toSorted()])
 }
-
-/** Whether two JSON values are equal, whatever the order of their members. */
-export function isSameJson(one: unknown, other: unknown): boolean {
-  if (one === other) return true
-  if (typeof one !== 'object' || typeof other !== 'object' || one === null || other === null) return false
-  if (Array.isArray(one) !== Array.isArray(other)) return false
-  const names = Object.keys(one)
-  if (names.length !== Object.keys(other).length) return false
-  return names.every(
-    (name) =>
-      Object.hasOwn(other, name) &&
-      isSameJson((one as Record<string, unknown>)[name], (other as Record<string, unknown>)[name]),
-  )
-}

@@ -38,13 +38,41 @@ const RAW_BYTE = /[\u0080-\u00ff]/g
 export function parseQuery(raw: string): Query {
   const parameters = decode(raw)
   const id = parseId(parameters.chargingAvailability, () => lookalikeIn(raw))
+  return { id, ...parseFilter(parameters) }
+}
+
+/** A query for several stations with one filter. */
+export interface ListQuery {
+  /** Distinct, in the order of the query. */
+  readonly ids: readonly string[]
+  readonly filter: Filter
+}
+
+/**
+ * Parses a query in which `chargingAvailability` is repeated, for at most `maxStations` distinct stations.
+ * @throws ServiceError MissingParameter or InvalidParameter
+ */
+export function parseListQuery(raw: string, maxStations: number): ListQuery {
+  const parameters = decode(raw)
+  const { chargingAvailability: values } = parameters
+  const lookalike = () => lookalikeIn(raw)
+  const ids = new Set(
+    values.length === 0 ? [parseId([], lookalike)] : values.map((value) => parseId([value], lookalike)),
+  )
+  if (ids.size > maxStations) {
+    throw invalidParameter('chargingAvailability', `must be given for at most ${maxStations} stations`)
+  }
+  return { ids: [...ids], filter: parseFilter(parameters) }
+}
+
+function parseFilter(parameters: Record<Parameter, string[]>): Filter {
   const types = parseTypes(parameters.connectorSet)
   const minPowerKW = parsePower('minPowerKW', parameters.minPowerKW)
   const maxPowerKW = parsePower('maxPowerKW', parameters.maxPowerKW)
   if (minPowerKW !== null && maxPowerKW !== null && minPowerKW > maxPowerKW) {
     throw invalidParameter('minPowerKW', "must not be greater than 'maxPowerKW'")
   }
-  return { id, types, minPowerKW, maxPowerKW }
+  return { types, minPowerKW, maxPowerKW }
 }
 
 /**

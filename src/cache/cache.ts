@@ -1,4 +1,5 @@
-import type { LoadOptions, Source } from '../source.ts'
+import type { Source } from '../source.ts'
+import type { LookupResult, PeekedEntry } from './lookup-result.ts'
 import {
   allowsStaleFallback,
   asServiceError,
@@ -11,14 +12,13 @@ import type { ByteBudget } from '../lib/byte-budget.ts'
 import type { Clock } from '../lib/clock.ts'
 import { copyString } from '../lib/copy-string.ts'
 import type { PowerFilter } from '../availability/filter.ts'
-import { Answer } from './answer.ts'
 import { again, type Caller, type OnWait } from './caller.ts'
 import { EmptyDoubt } from './empty-doubt.ts'
+import { EntryKeeper } from './entry-keeper.ts'
 import type { CacheEntry } from './entry-store.ts'
-import { EntryStore, floorMs, UNPACED } from './entry-store.ts'
+import { EntryStore } from './entry-store.ts'
 import type { FreshnessOptions } from './freshness.ts'
-import { Freshness, ttlFactor } from './freshness.ts'
-import type { LookupResult } from './lookup-result.ts'
+import { Freshness } from './freshness.ts'
 import { NegativeCache } from './negative-cache.ts'
 import { Purge } from './purge.ts'
 import type { SharedLoaderDeps } from './shared-loader.ts'
@@ -26,7 +26,7 @@ import { SharedLoader } from './shared-loader.ts'
 import type { InFlightCall } from './single-flight.ts'
 import { SingleFlight } from './single-flight.ts'
 import type { StationPacing } from './station-pacing.ts'
-import { changeOf, recordLookup, withState } from './station-pacing.ts'
+import { recordLookup } from './station-pacing.ts'
 
 export type { LookupResult } from './lookup-result.ts'
 
@@ -43,7 +43,7 @@ export interface CacheOptions extends FreshnessOptions {
 
 export interface CacheDeps {
   readonly load: Source
-  readonly observer: Pick<Observer, 'lookedUp' | 'evicted' | 'emptyDoubted' | 'answerCompared'>
+  readonly observer: Pick<Observer, 'lookedUp' | 'evicted' | 'emptyDoubted' | 'answerStored'>
   readonly clock: Clock
   /** From 0 up to, not including, 1. */
   readonly random: () => number
@@ -70,6 +70,7 @@ export class Cache {
   readonly #negative: NegativeCache
   readonly #freshness: Freshness
   readonly #doubt: EmptyDoubt
+  readonly #keeper: EntryKeeper
   readonly #shared: SharedLoader | null
   #lookups = 0
 
@@ -92,6 +93,8 @@ export class Cache {
     })
     this.#freshness = new Freshness(options, deps.clock, deps)
     this.#doubt = new EmptyDoubt({ ...deps, freshness: this.#freshness, askAgainMs: () => options.ttlMs })
+    const stores = { store: this.#store, negative: this.#negative, doubt: this.#doubt }
+    this.#keeper = new EntryKeeper(options, deps, stores)
     this.#shared = this.#createSharedLoader()
     const [calls, store, negative] = [this.#calls, this.#store, this.#negative]
     this.purge = new Purge({ calls, store, negative, shared: deps.shared?.store })
@@ -118,10 +121,30 @@ export class Cache {
     return this.#lookups
   }
 
-  /** The entry of a station, whatever its age. Makes no call, counts no lookup, keeps the order of eviction. */
-  peek(id: string): Pick<LookupResult, 'answer' | 'ageMs' | 'ttlMs'> | null {
+  /** Takes over the answer that a peer has published. Makes no call. */
+  fetchPublished(id: string, version: string): void {
     const entry = this.#store.peek(id)
-    return entry && { answer: entry.answer, ...this.#freshness.of(entry) }
+    if (entry?.version !== version) void this.#shared?.fetch(id, entry)
+  }
+
+  /** The entry of a station, whatever its age. Makes no call, counts no lookup and leaves the order of eviction. */
+  peek(id: string): PeekedEntry | null {
+    const entry = this.#store.peek(id)
+    if (entry === null) return null
+    const mayBeServed = this.#freshness.mayServeStale(entry)
+    return { answer: entry.answer, changedAt: entry.changedAt, ...this.#freshness.of(entry), mayBeServed }
+  }
+
+  /**
+   * Loads a station for watchers with low priority, or waits for its call. A use of the entry, but no lookup in metrics.
+   * @throws ServiceError
+   */
+  async refresh(id: string): Promise<void> {
+    this.#lookups++
+    const entry = this.#store.get(id)
+    const error = this.#negative.get(id)
+    if (error !== null) throw error
+    await (this.#calls.inFlight(id) ?? this.#startCall(id, entry, true, '')).result
   }
 
   /**
@@ -143,7 +166,7 @@ export class Cache {
     if (error !== null) return this.#staleOr(error, entry)
     if (entry !== null && this.#freshness.mayServeWhileRevalidating(entry)) {
       if (this.#calls.inFlight(id) === undefined && this.#calls.hasRoom)
-        this.#startCall(id, entry, true, caller)
+        this.#startCall(id, entry, true, caller.client)
       return this.#found('stale', entry)
     }
     return this.#wait(id, entry, caller)
@@ -155,10 +178,10 @@ export class Cache {
     let loaded: CacheEntry | null
     try {
       signal = caller.onWait?.()
-      const call = joined ?? this.#startCall(id, entry, false, caller)
+      const call = joined ?? this.#startCall(id, entry, false, caller.client)
       loaded = await this.#fetchOrSoftTimeout(call, entry, signal)
     } catch (error) {
-      if (signal?.aborted !== true) {
+      if (signal?.aborted !== true || error instanceof ServiceError) {
         if (joined && error instanceof ClientQuotaError) return this.#wait(id, entry, again(caller, signal))
         return this.#staleOr(asServiceError(error), entry)
       }
@@ -190,16 +213,16 @@ export class Cache {
     })
   }
 
-  #startCall(id: string, entry: CacheEntry | null, lowPriority: boolean, { client }: Caller) {
+  #startCall(id: string, entry: CacheEntry | null, lowPriority: boolean, client: string) {
     const isKnown = entry !== null && !entry.answer.isEmpty
     const options = { lowPriority, hasStale: entry !== null, isKnown, ...(client !== '' && { client }) }
-    const load = (version: string) => this.#load(id, options, version)
+    const load = (version: string) => this.#keeper.load(id, options, version)
     const run = { id, isPurged: false }
     const shared = this.#options.ttlMs === 0 ? null : this.#shared // replicas have nothing to share with a TTL of 0
     const request = { id, entry, lowPriority, load, isPurged: () => run.isPurged }
     const fetch = async () => {
       const loaded = await this.purge.track(run, async () => shared?.load(request) ?? load(''))
-      return run.isPurged ? loaded : this.#keep(loaded)
+      return run.isPurged ? loaded : this.#keeper.keep(loaded)
     }
     const call = this.#calls.start(copyString(id), fetch, (error) => {
       if (!run.isPurged) this.#negative.record(id, asServiceError(error))
@@ -207,29 +230,6 @@ export class Cache {
     // Not in `fetch`: a call that outlived its deadline must not end the back-off of a later call.
     call.result.then(() => this.#negative.clear(id)).catch(() => {})
     return call
-  }
-
-  async #load(id: string, options: LoadOptions, version: string): Promise<CacheEntry> {
-    const { load, clock, random } = this.#deps
-    const startedAt = floorMs(clock.now())
-    const answer = new Answer(await load(id, options), this.#options.powerFilter)
-    const receivedAt = floorMs(clock.now())
-    const jitter = ttlFactor(random())
-    const entry = { ...UNPACED, answer, receivedAt, startedAt, jitter, version, fromPeer: false, doubt: null }
-    return this.#doubt.apply(entry, this.#store.peek(id))
-  }
-
-  /** Stores a loaded entry: the only way into the store. */
-  #keep(loaded: CacheEntry): CacheEntry {
-    const { id } = loaded.answer
-    const present = this.#store.peek(id)
-    const accepted = loaded.fromPeer ? this.#doubt.apply(loaded, present) : loaded
-    const change = changeOf(loaded, present)
-    if (change !== null) this.#deps.observer.answerCompared(change)
-    const entry = withState(accepted, present, this.#deps.pacing)
-    // A negative entry in force is from a later call: this call outlived its deadline.
-    if (this.#options.ttlMs > 0 && !this.#negative.hasNegative(id)) this.#store.put(entry)
-    return entry
   }
 
   /** The stale entry, if there is one that may replace the error; else throws the error. */
@@ -249,11 +249,11 @@ export class Cache {
     const { ageMs, ttlMs } = this.#freshness.of(entry)
     this.#deps.observer.lookedUp(result, ageMs / 1000)
     if (this.#deps.pacing !== null) recordLookup(this.#deps.pacing, result, entry, ageMs)
-    const { answer, doubt } = entry
+    const { answer, doubt, changedAt } = entry
     const { ttlMs: minTtlMs } = this.#options
     const isStored = minTtlMs > 0 && (result !== 'miss' || this.#store.peek(answer.id)?.answer === answer)
     const isEmptyUnconfirmed = doubt !== null
-    return { answer, result, ageMs, ttlMs, wasExpired, isStored, staleReason, isEmptyUnconfirmed }
+    return { answer, result, ageMs, ttlMs, wasExpired, isStored, changedAt, staleReason, isEmptyUnconfirmed }
   }
 
   #createSharedLoader(): SharedLoader | null {
@@ -261,6 +261,7 @@ export class Cache {
     const { powerFilter, flightTimeoutMs: deadlineMs } = this.#options
     if (!shared) return null
     const parts = { freshness: this.#freshness, negativeCache: this.#negative, doubt: this.#doubt }
-    return new SharedLoader({ ...shared, ...parts, clock, random, deadlineMs, powerFilter })
+    const onStale = (entry: CacheEntry) => void this.#keeper.keep(entry)
+    return new SharedLoader({ ...shared, ...parts, clock, random, deadlineMs, powerFilter, onStale })
   }
 }

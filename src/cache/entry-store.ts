@@ -45,6 +45,8 @@ export interface CacheEntry extends StationState {
   readonly fromPeer: boolean
   /** Not null: upstream's later answers were empty, and this full one is served in their place. */
   readonly doubt: Doubt | null
+  /** When the answer was first seen to differ from the one before it, in whole seconds since the epoch; 0 if never. */
+  readonly changedAt: number
 }
 
 /**
@@ -102,15 +104,16 @@ export class EntryStore {
     return this.#stations.peek(id) ?? this.#empties.peek(id) ?? null
   }
 
-  /** Stores the entry, unless the present one is from a later call. */
-  put(entry: CacheEntry): void {
+  /** Stores the entry, unless the present one is from a later call; whether it did. */
+  put(entry: CacheEntry): boolean {
     const { id, isEmpty } = entry.answer
     const present = this.peek(id)
-    if (present !== null && present.startedAt > entry.startedAt) return
+    if (present !== null && present.startedAt > entry.startedAt) return false
     const [list, other] = isEmpty ? [this.#empties, this.#stations] : [this.#stations, this.#empties]
     other.delete(id)
     entry.answer.onGrowth = this.#resize
     this.#set(list, entry)
+    return true
   }
 
   delete(id: string): void {

@@ -14,8 +14,16 @@ export interface LookupResult {
   readonly wasExpired: boolean
   /** Whether the cache stores the answer. */
   readonly isStored: boolean
+  /** When the station's answer was first seen to differ from the one before, in seconds since the epoch; 0 if never. */
+  readonly changedAt: number
   /** The error that the stale answer replaces, else null. */
   readonly staleReason: ServiceError | null
   /** The stale answer is served in place of an empty one that is not confirmed yet. */
   readonly isEmptyUnconfirmed?: boolean
+}
+
+/** An entry, whatever its age. */
+export interface PeekedEntry extends Pick<LookupResult, 'answer' | 'ageMs' | 'ttlMs' | 'changedAt'> {
+  /** Whether a lookup could return it while upstream fails. */
+  readonly mayBeServed: boolean
 }

@@ -56,6 +56,8 @@ export interface SharedLoaderDeps {
   readonly negativeCache: Pick<NegativeCache, 'ttlMsFor'>
   readonly doubt: Pick<EmptyDoubt, 'isInForce'>
   readonly powerFilter: PowerFilter | undefined
+  /** A peer's answer is newer than the present entry; it need not be fresh. */
+  readonly onStale: (entry: CacheEntry) => void
 }
 
 export interface LoadRequest {
@@ -110,6 +112,17 @@ export class SharedLoader {
     return answer ?? this.#call(request, token)
   }
 
+  /** Takes over a newer answer of the store. Makes no call. */
+  async fetch(id: string, entry: CacheEntry | null): Promise<void> {
+    const { store, onStale } = this.#deps
+    if (!store.isUp) return
+    const token = newVersion()
+    const reply = await store.leaseGet(id, entry?.version ?? '', { token, ms: LEASE_MS })
+    if (reply.kind === 'lease') store.release(id, token, { code: 'UpstreamFailed', ms: 0 })
+    const decoded = reply.kind === 'answer' ? this.#decode(id, reply.answer) : null
+    if (decoded !== null && isNewer(decoded, entry)) onStale(decoded)
+  }
+
   /** Asks the store until there is a usable answer, or this replica may call. */
   async #leaseOrAnswer({ id, entry, lowPriority }: LoadRequest): Promise<Outcome> {
     const { store, clock, deadlineMs } = this.#deps
@@ -122,10 +135,11 @@ export class SharedLoader {
       switch (reply.kind) {
         case 'answer': {
           const decoded = this.#decode(id, reply.answer)
-          if (decoded !== null && isNewer(decoded, entry) && this.#isUsable(decoded, lowPriority)) {
-            return { answer: decoded, result: 'hit', token }
-          }
           if (decoded === null) result = 'error'
+          else if (isNewer(decoded, entry)) {
+            if (this.#isUsable(decoded, lowPriority)) return { answer: decoded, result: 'hit', token }
+            this.#deps.onStale(decoded) // what the next answer is compared with
+          }
           known = reply.answer.version
           break
         }
@@ -173,23 +187,18 @@ export class SharedLoader {
   }
 
   /** Null if the value is not an answer for this station. */
-  #decode(id: string, { json, ageMs, startedAgoMs, jitter, version }: SharedAnswer): CacheEntry | null {
+  #decode(
+    id: string,
+    { json, ageMs, startedAgoMs, jitter, version, changedAt }: SharedAnswer,
+  ): CacheEntry | null {
     try {
       const answer = new Answer(decodeAvailability(json, id), this.#deps.powerFilter)
       const empties = answer.isEmpty ? 0 : emptiesIn(version)
       const now = this.#deps.clock.now()
       const [receivedAt, startedAt] = [floorMs(now - ageMs), floorMs(now - startedAgoMs)]
       const doubt = empties === 0 ? null : { empties, at: startedAt }
-      return {
-        answer,
-        receivedAt,
-        startedAt,
-        jitter,
-        version,
-        fromPeer: true,
-        doubt,
-        ...UNPACED,
-      }
+      const moments = { receivedAt, startedAt, changedAt }
+      return { ...UNPACED, answer, ...moments, jitter, version, fromPeer: true, doubt }
     } catch {
       return null
     }
@@ -197,11 +206,11 @@ export class SharedLoader {
 
   #publish(id: string, entry: CacheEntry): void {
     const { clock, store, freshness } = this.#deps
-    const { answer, receivedAt, startedAt, jitter, version } = entry
+    const { answer, receivedAt, startedAt, jitter, version, changedAt } = entry
     const now = clock.now()
     const [ageMs, startedAgoMs] = [now - receivedAt, now - startedAt]
     const lifeMs = Math.max(1, freshness.maxAgeMs(entry) - ageMs)
-    store.publish(id, { json: answer.json, ageMs, startedAgoMs, jitter, version }, lifeMs)
+    store.publish(id, { json: answer.json, ageMs, startedAgoMs, jitter, version, changedAt }, lifeMs)
   }
 
   /** Renews the lease until the returned function is called. */

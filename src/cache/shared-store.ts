@@ -15,6 +15,8 @@ export interface SharedAnswer {
   readonly startedAgoMs: number
   /** 0.9 to 1 (see ttlFactor). The same on all replicas, so that none refreshes before the others. */
   readonly jitter: number
+  /** When the answer was first seen to differ from the one before it, in whole seconds since the epoch; 0 if never. */
+  readonly changedAt: number
 }
 
 /** The reply to a replica that is about to call upstream for a station. */
@@ -60,4 +62,6 @@ export interface SharedAnswerStore {
   purge?(id: string): Promise<void>
   /** Like `purge`, for all stations. */
   purgeAll?(): Promise<void>
+  /** Calls the listener for every answer that a replica publishes, this one included. Absent: replicas only ask. */
+  onPublished?(listener: (id: string, version: string) => void): void
 }

@@ -1,5 +1,5 @@
-import { countsDiffer, isSameJson } from '../availability/differs.ts'
-import type { AnswerChange, CacheResult } from '../events.ts'
+import { countsDiffer } from '../availability/differs.ts'
+import type { CacheResult } from '../events.ts'
 import type { CacheEntry, StationState } from './entry-store.ts'
 
 /** A TTL for each station with connectors, under a quota. */
@@ -25,10 +25,11 @@ export function withState(
   present: CacheEntry | null,
   pacing: StationPacing | null,
 ): CacheEntry {
-  if (pacing === null || loaded.answer.isEmpty || loaded.answer === present?.answer) return loaded
+  if (pacing === null || loaded.answer.isEmpty || loaded.doubt !== null) return loaded
   if (present === null || present.answer.isEmpty) return { ...loaded, ...pacing.first() }
   if (present.startedAt > loaded.startedAt) return loaded // a late answer: it replaces none
-  const differs = countsDiffer(present.answer.availability, loaded.answer.availability)
+  const isSameText = present.answer === loaded.answer
+  const differs = !isSameText && countsDiffer(present.answer.availability, loaded.answer.availability)
   return { ...loaded, ...pacing.after(present, { differs, gapMs: loaded.receivedAt - present.receivedAt }) }
 }
 
@@ -42,11 +43,4 @@ export function recordLookup(
   if (entry.answer.isEmpty) return
   if (result === 'miss' || result === 'coalesced') pacing.waited(entry)
   else pacing.served(entry, ageMs)
-}
-
-/** How the answer of a call differs from the one before it; null for an empty or doubted one, and for a peer's. */
-export function changeOf(loaded: CacheEntry, present: CacheEntry | null): AnswerChange | null {
-  if (loaded.fromPeer || loaded.answer.isEmpty || loaded.answer === present?.answer) return null
-  if (present === null || present.answer.isEmpty) return 'first'
-  return isSameJson(present.answer.availability, loaded.answer.availability) ? 'same' : 'different'
 }

@@ -85,6 +85,12 @@ export const SETTINGS = {
     docs: setting('DOCS', flag, 'true',
       'Whether `/docs` on the public listener serves the API reference.'),
   },
+  live: {
+    maxStreams: setting('EVENTS_MAX_STREAMS', count(0, 100_000), '1000',
+      'Maximum number of event streams and long polls that are open at once; `0` switches `/events` and `Prefer: wait` off.'),
+    watchFile: optional('WATCH_FILE', types.path, '/etc/ev-availability-proxy/stations',
+      'Path of a file with one station id a line, at most 10,000, that are kept fresh in the background; read again when it changes.'),
+  },
   clients: {
     keys: valueOrFile({
       value: optional('CLIENT_KEYS', clientKeys, 'web=put-a-random-key-here,ios=put-another-one-here',
@@ -134,6 +140,7 @@ export const GROUP_TITLES: Record<keyof typeof SETTINGS, string> = {
   cache: 'Cache',
   redis: 'Redis',
   public: 'Public listener',
+  live: 'Live updates',
   clients: 'Clients',
   admin: 'Admin listener',
   drain: 'Shutdown',

@@ -33,7 +33,11 @@ export interface AdmissionDeps {
  * Sets the request's `rateLimitKey`, and its `client` if clients have keys.
  * @throws ServiceError Forbidden without a valid key, TooManyRequests over the rate limit
  */
-export type Admit = (request: FastifyRequest<RawQuery>) => void
+export interface Admit {
+  (request: FastifyRequest<RawQuery>): void
+  /** Counts an admitted request as so many more requests. */
+  readonly countMore: (request: FastifyRequest, more: number) => void
+}
 
 /**
  * Client keys and the rate limit per client. The key is checked first, so that a client without one cannot find out
@@ -48,13 +52,15 @@ export async function createAdmission(
   const identify = clients === null ? await createAddressKey() : createKeyCheck(clients, observer)
   const limiter = perSecond === 0 ? null : new FixedWindowLimiter(perSecond, deps.clock)
 
-  return (request) => {
+  const admit = (request: FastifyRequest<RawQuery>) => {
     const key = (request.rateLimitKey = identify(request))
     const retryAfterMs = limiter?.count(key) ?? null
     if (retryAfterMs === null) return
     observer.clientLimited('rate', request.client)
     throw new ServiceError('TooManyRequests', { reason: 'the client exceeded its rate limit', retryAfterMs })
   }
+  const countMore = ({ rateLimitKey }: FastifyRequest, more: number) => limiter?.add(rateLimitKey, more)
+  return Object.assign(admit, { countMore })
 }
 
 /** Clients whose requests are counted at the same time; the least recently seen is dropped. */
@@ -83,13 +89,22 @@ export class FixedWindowLimiter {
   /** Counts a request. Null if it is within the limit, else the time until the window ends, in ms. */
   count(client: string): number | null {
     const now = this.#clock.now()
-    let window = this.#windows.get(client)
-    if (window === undefined || window.endsAt <= now) {
-      window = { endsAt: now + WINDOW_MS, requests: 0 }
-      this.#windows.set(client, window)
-    }
+    const window = this.#windowOf(client, now)
     window.requests++
     return window.requests > this.#limit ? window.endsAt - now : null
+  }
+
+  /** Counts so many requests, whatever the limit. */
+  add(client: string, requests: number): void {
+    this.#windowOf(client, this.#clock.now()).requests += requests
+  }
+
+  #windowOf(client: string, now: number): Window {
+    const present = this.#windows.get(client)
+    if (present !== undefined && present.endsAt > now) return present
+    const window = { endsAt: now + WINDOW_MS, requests: 0 }
+    this.#windows.set(client, window)
+    return window
   }
 }
 
@@ -103,7 +118,8 @@ function createKeyCheck(clients: ClientNames, observer: Pick<Observer, 'clientId
   }
 }
 
-type KeyOf = (request: FastifyRequest<RawQuery>) => string
+/** What a client's requests are counted by. */
+export type KeyOf = (request: FastifyRequest<RawQuery>) => string
 
 /**
  * The client that a raw query comes from, by its `key`, the parameter that every SDK sends. Clients get the same error
@@ -124,7 +140,7 @@ function forbidden(reason: string): ServiceError {
 }
 
 /** The client's IPv4 address or its IPv6 network of 64 bits: one client may use every address of the latter. */
-async function createAddressKey(): Promise<KeyOf> {
+export async function createAddressKey(): Promise<KeyOf> {
   const { Address6 } = await import('ip-address')
   const networkOf = (address: string) => {
     const parsed = new Address6(address)

@@ -12,11 +12,20 @@ import { abortOnDisconnect } from './client-disconnect.ts'
 import type { CacheGet } from './concurrency-limit.ts'
 import type { CorsOrigins } from './cors.ts'
 import { corsFields } from './cors.ts'
+import type { Hold } from './long-poll.ts'
+import { preferredWaitS } from './long-poll.ts'
 import { QueryCache } from './query-cache.ts'
 import type { RawQuery } from './request-context.ts'
 import { initRequest } from './request-context.ts'
 import type { LogRequest } from './request-log.ts'
-import { cacheStatus, CONTENT_TYPE, matchesEtag, wantsGzip } from './response-headers.ts'
+import {
+  cacheStatus,
+  CONTENT_TYPE,
+  httpDate,
+  isUnmodifiedSince,
+  matchesEtag,
+  wantsGzip,
+} from './response-headers.ts'
 import { validateRequest } from './validate-request.ts'
 
 /** The proxied route; the format is a parameter, so that an unknown one is a 400 and not a 404. */
@@ -41,6 +50,7 @@ export interface RouteDeps {
   /** The call in flight for a station, undefined without one. */
   readonly inFlight: (id: string) => unknown
   readonly logRequest: LogRequest
+  readonly hold: Hold
 }
 
 /** Distinct filters and keys whose parsed form is cached, for all stations together. */
@@ -52,7 +62,7 @@ const MAX_CACHED_FILTERS = 5_000
  * continuation of a promise only if the cache returned one.
  */
 export function availabilityRoute(app: FastifyInstance, options: RouteOptions, deps: RouteDeps): void {
-  const { admit, cacheGet, inFlight } = deps
+  const { admit, cacheGet, inFlight, hold } = deps
   const turns = new Turns()
   const queries = new QueryCache(MAX_CACHED_FILTERS)
   const send = createResponder(options, deps.logRequest)
@@ -70,6 +80,11 @@ export function availabilityRoute(app: FastifyInstance, options: RouteOptions, d
       return abortOnDisconnect(reply)
     }
     const found = cacheGet(query.id, onWait, request.rateLimitKey, request.client)
+    if (request.raw.headers.prefer !== undefined) {
+      return holdBack(request, reply, { found, query, format, hold }).then((held) =>
+        send(request, reply, held),
+      )
+    }
     return found instanceof Promise
       ? turns.wait(found).then((result) => send(request, reply, { result, query, format }))
       : send(request, reply, { result: found, query, format })
@@ -90,6 +105,33 @@ interface Found {
   readonly result: LookupResult
   readonly query: Query
   readonly format: Format
+  /** The seconds of a wait that was applied. */
+  readonly waitS?: number
+}
+
+interface HoldBackParts extends Pick<Found, 'query' | 'format'> {
+  readonly found: LookupResult | Promise<LookupResult>
+  readonly hold: Hold
+}
+
+/** `Prefer: wait=N` with an entity tag that matches: the answer as soon as another tag belongs to it, or after N seconds. */
+async function holdBack(
+  request: FastifyRequest<RawQuery>,
+  reply: FastifyReply,
+  { found, query, format, hold }: HoldBackParts,
+): Promise<Found> {
+  const { headers } = request.raw
+  const result = await found
+  const first = { result, query, format }
+  const seconds = preferredWaitS(headers.prefer)
+  const { etag } = renderingFor(headers, first)
+  if (seconds === null || !matchesEtag(headers['if-none-match'], etag)) return first
+  const isKnown = ({ answer }: Pick<LookupResult, 'answer'>) =>
+    renderingFor(headers, { ...first, result: { ...result, answer } }).etag === etag
+  const current = await hold({ request, reply, station: query.id, seconds, isKnown })
+  if (current === undefined) return first
+  const now = { ...result, ...current, result: 'hit', staleReason: null } as const
+  return { ...first, result: current === null ? result : now, waitS: seconds }
 }
 
 function createResponder({ corsOrigins, isDraining }: RouteOptions, logRequest: LogRequest) {
@@ -99,9 +141,10 @@ function createResponder({ corsOrigins, isDraining }: RouteOptions, logRequest: 
     const { headers } = request.raw
     request.result = result.result
     const fields = commonFields(result, request.trackingId, corsFor(headers.origin))
+    if (found.waitS !== undefined) fields.push('preference-applied', `wait=${found.waitS}`)
     if (isDraining() && isLastResponse(reply.raw)) fields.push('connection', 'close')
     const rendering = renderingFor(headers, found) // before hijack, so that an error of it gets a response
-    writeRendering(headers, reply.hijack().raw, { rendering, format, fields })
+    writeRendering(headers, reply.hijack().raw, { rendering, format, fields, changedAt: result.changedAt })
     logRequest(request, reply)
   }
 }
@@ -121,6 +164,20 @@ function renderingFor(headers: IncomingMessage['headers'], { result, query, form
     : plain
 }
 
+interface Written {
+  readonly rendering: Rendering
+  readonly format: Format
+  readonly fields: string[]
+  /** Seconds since the epoch; 0 if no change has been seen. */
+  readonly changedAt: number
+}
+
+/** If-Modified-Since counts only without If-None-Match (RFC 9110, 13.1.3). */
+function isNotModified(headers: IncomingMessage['headers'], etag: string, changedAt: number): boolean {
+  const { 'if-none-match': tags, 'if-modified-since': date } = headers
+  return tags === undefined ? isUnmodifiedSince(date, changedAt) : matchesEtag(tags, etag)
+}
+
 /**
  * 200 with the rendering, or 304 if the client has it (RFC 9110, 15.4.5). Written past the framework, because the body
  * is already serialised.
@@ -128,11 +185,12 @@ function renderingFor(headers: IncomingMessage['headers'], { result, query, form
 function writeRendering(
   headers: IncomingMessage['headers'],
   response: ServerResponse,
-  { rendering, format, fields }: { rendering: Rendering; format: Format; fields: string[] },
+  { rendering, format, fields, changedAt }: Written,
 ): void {
   const { body, encoding, length, etag, gzipped } = rendering
   fields.push('etag', etag)
-  if (matchesEtag(headers['if-none-match'], etag)) {
+  if (changedAt > 0) fields.push('last-modified', httpDate(changedAt))
+  if (isNotModified(headers, etag, changedAt)) {
     response.writeHead(304, fields).end()
     return
   }

@@ -1,10 +1,10 @@
 import type { FastifyCorsOptions } from '@fastify/cors'
+import { allowedMethods } from './paths.ts'
 
 /** `*`, or the allowed origins. */
 export type CorsOrigins = '*' | readonly string[]
 
 export const EXPOSED_HEADERS = 'Tracking-ID, Retry-After, Age, Cache-Status, ETag'
-export const ALLOWED_METHODS = 'GET, OPTIONS'
 
 /** Access-Control-Max-Age in seconds: Chromium caps it at two hours. */
 const PREFLIGHT_MAX_AGE = 7_200
@@ -17,7 +17,7 @@ export function corsOptions(origins: CorsOrigins): FastifyCorsOptions {
   return {
     origin: origins === '*' ? '*' : [...origins],
     credentials: origins !== '*',
-    methods: ALLOWED_METHODS,
+    methods: allowedMethods(''),
     exposedHeaders: EXPOSED_HEADERS,
     maxAge: PREFLIGHT_MAX_AGE,
     strictPreflight: false,

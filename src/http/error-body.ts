@@ -2,7 +2,8 @@ import type { Format } from '../availability/model.ts'
 import { textElement } from '../availability/xml.ts'
 import type { ServiceError } from '../errors.ts'
 import type { CorsOrigins } from './cors.ts'
-import { ALLOWED_METHODS, corsHeaders } from './cors.ts'
+import { corsHeaders } from './cors.ts'
+import { allowedMethods, isBelowBatch } from './paths.ts'
 import { pathOf } from './request-target.ts'
 import { CONTENT_TYPE } from './response-headers.ts'
 
@@ -22,7 +23,7 @@ export function renderErrorResponse(
   const format = errorFormat(target)
   const headers = {
     ...corsHeaders(corsOrigins, origin),
-    ...errorHeaders(error),
+    ...errorHeaders(error, target),
     'content-type': CONTENT_TYPE[format],
     'x-content-type-options': 'nosniff',
     'tracking-id': trackingId,
@@ -30,9 +31,9 @@ export function renderErrorResponse(
   return { headers, body: renderError(error, format) }
 }
 
-/** XML if the path ends in `.xml`, else JSON. */
+/** XML if the path ends in `.xml`, else JSON. A batch is JSON only. */
 export function errorFormat(target: string): Format {
-  return pathOf(target).endsWith('.xml') ? 'xml' : 'json'
+  return pathOf(target).endsWith('.xml') && !isBelowBatch(target) ? 'xml' : 'json'
 }
 
 /** The body in the shape that the endpoint's reference documents. It repeats nothing of the request. */
@@ -51,9 +52,9 @@ function sentence(name: string, text: string): string {
 }
 
 /** The headers that depend on the error. */
-function errorHeaders(error: ServiceError): Record<string, string> {
+function errorHeaders(error: ServiceError, target: string): Record<string, string> {
   const headers: Record<string, string> = { 'cache-control': 'no-store' }
-  if (error.code === 'MethodNotAllowed') headers['allow'] = ALLOWED_METHODS
+  if (error.code === 'MethodNotAllowed') headers['allow'] = allowedMethods(target)
   if (error.retryAfterMs !== undefined) headers['retry-after'] = retryAfterSeconds(error.retryAfterMs)
   return headers
 }

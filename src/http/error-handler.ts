@@ -1,6 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { ServiceError } from '../errors.ts'
-import { asServiceError, malformedRequest } from '../errors.ts'
+import { asServiceError, malformedRequest, ServiceError } from '../errors.ts'
 import type { Observer } from '../events.ts'
 import { isLastResponse } from '../lib/connections.ts'
 import { isAvailabilityPath } from './availability-route.ts'
@@ -8,6 +7,7 @@ import { ClientDisconnectedError } from './client-disconnect.ts'
 import type { AddressDetail } from './client-address.ts'
 import type { CorsOrigins } from './cors.ts'
 import { errorFormat, renderErrorResponse } from './error-body.ts'
+import { isBatchPath } from './paths.ts'
 import { correlationFields } from './request-log.ts'
 
 export interface ErrorHandlerOptions {
@@ -30,7 +30,7 @@ export function createErrorHandler(
     }
     const error = serviceErrorOf(thrown)
     const { url: target, trackingId, station, headers: requestHeaders } = request
-    if (isAvailabilityPath(target)) request.format = errorFormat(target)
+    if (isAvailabilityPath(target) || isBatchPath(target)) request.format = errorFormat(target)
     observer.requestFailed({
       ...correlationFields(request, addressDetail),
       ...(error.status < 500 && userAgentField(requestHeaders['user-agent'])),
@@ -56,6 +56,8 @@ function userAgentField(userAgent: string | undefined): { userAgent?: string } {
 /** Fastify's own 4xx errors are caused by the request; every other unknown error is a 500. */
 function serviceErrorOf(thrown: unknown): ServiceError {
   const { statusCode } = thrown as { statusCode?: unknown }
+  if (statusCode === 413) return new ServiceError('PayloadTooLarge')
+  if (statusCode === 415) return new ServiceError('UnsupportedMediaType')
   const isClientError = typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500
   return isClientError ? malformedRequest('The request is not valid') : asServiceError(thrown)
 }

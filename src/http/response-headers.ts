@@ -46,6 +46,21 @@ export function matchesEtag(ifNoneMatch: string | undefined, etag: string): bool
   return false
 }
 
+/** The HTTP-date of a time in whole seconds since the epoch. */
+export function httpDate(seconds: number): string {
+  return new Date(seconds * 1000).toUTCString()
+}
+
+/** The form of asctime, which has no time zone (RFC 9110, 5.6.7); the other two forms end in GMT. */
+const ASCTIME = /^[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}$/
+
+/** Whether the answer has not changed since the date; false for a text that is no date. `changedAt` is 0 for never. */
+export function isUnmodifiedSince(date: string | undefined, changedAt: number): boolean {
+  if (date === undefined || changedAt === 0 || date.length > 40) return false
+  const text = ASCTIME.test(date) ? `${date} GMT` : date
+  return text.endsWith(' GMT') && changedAt * 1000 <= Date.parse(text)
+}
+
 /** Smaller bodies gain little from compression. */
 const MIN_GZIP_BYTES = 1_000
 

@@ -8,6 +8,7 @@ import { ServiceError } from '../errors.ts'
 import type { Observer } from '../events.ts'
 import { CLIENT_LEFT } from '../events.ts'
 import type { ByteBudget } from '../lib/byte-budget.ts'
+import type { Clock } from '../lib/clock.ts'
 import { isLastResponse } from '../lib/connections.ts'
 import { NO_SCHEMA_COMPILERS } from '../lib/fastify-options.ts'
 import { httpServer } from '../lib/http-server.ts'
@@ -15,12 +16,18 @@ import type { AdmissionDeps, AdmissionOptions } from './admission.ts'
 import { createAdmission } from './admission.ts'
 import { availabilityRoute, isAvailabilityPath } from './availability-route.ts'
 import type { AddressDetail } from './client-address.ts'
+import type { BatchDeps, BatchOptions } from './batch-route.ts'
+import { batchRoute } from './batch-route.ts'
 import { ClientDisconnectedError } from './client-disconnect.ts'
 import { limitConcurrency } from './concurrency-limit.ts'
 import type { CorsOrigins } from './cors.ts'
 import { corsOptions } from './cors.ts'
 import type { SendError } from './error-handler.ts'
 import { createErrorHandler } from './error-handler.ts'
+import type { Live } from './events-route.ts'
+import { eventsRoute } from './events-route.ts'
+import { createHold } from './long-poll.ts'
+import { allowedMethods, isBatchPath, isEventsPath } from './paths.ts'
 import type { ProtocolErrorHandlers } from './protocol-errors.ts'
 import { createProtocolErrorHandlers } from './protocol-errors.ts'
 import { decorateRequests, initRequest } from './request-context.ts'
@@ -31,7 +38,7 @@ import type { ServiceRoutesOptions } from './service-routes.ts'
 import { isServicePath, serviceRoutes } from './service-routes.ts'
 import { validateRequest } from './validate-request.ts'
 
-export interface PublicServerOptions extends AdmissionOptions, ServiceRoutesOptions {
+export interface PublicServerOptions extends AdmissionOptions, ServiceRoutesOptions, BatchOptions {
   readonly corsOrigins: CorsOrigins
   readonly accessLog: boolean
   readonly addressDetail: AddressDetail
@@ -45,9 +52,11 @@ export interface PublicServerOptions extends AdmissionOptions, ServiceRoutesOpti
 
 export interface PublicServerDeps extends AdmissionDeps {
   readonly cache: Pick<Cache, 'get' | 'inFlight'>
+  readonly clock: Pick<Clock, 'now' | 'after'>
   readonly observer: Observer
   /** What requests that wait behind others may take; no bound if absent. */
   readonly waiting?: ByteBudget
+  readonly live: Live
 }
 
 /** The public listener. Every response has the documented shape and the CORS headers. */
@@ -55,7 +64,7 @@ export async function createPublicServer(
   options: PublicServerOptions,
   deps: PublicServerDeps,
 ): Promise<FastifyInstance> {
-  const { cache, observer } = deps
+  const { cache, observer, live } = deps
   const app = createFastify(options, createProtocolErrorHandlers(options, observer), deps.waiting ?? null)
   decorateRequests(app)
   const sendError = createErrorHandler(options, observer)
@@ -64,7 +73,9 @@ export async function createPublicServer(
   const cacheGet = limitConcurrency(options.maxInFlight, deps)
 
   await app.register(async (scope) => {
-    availabilityRoute(scope, options, { admit, cacheGet, inFlight: (id) => cache.inFlight(id), logRequest })
+    const parts = { ...deps, ...live, admit, logRequest, inFlight: (id: string) => cache.inFlight(id) }
+    availabilityRoute(scope, options, { ...parts, cacheGet, hold: createHold(parts) })
+    if (live.streams.isEnabled) eventsRoute(scope, options, parts)
     scope.setErrorHandler((thrown, request, reply) => {
       const hasLeft = thrown instanceof ClientDisconnectedError
       if (!hasLeft && request.result !== 'none') request.result = 'error'
@@ -72,7 +83,16 @@ export async function createPublicServer(
       logRequest(request, reply, hasLeft ? CLIENT_LEFT : reply.raw.statusCode)
     })
   })
-  await app.register(async (scope) => registerOtherRoutes(scope, options, { sendError, logRequest }))
+  await app.register(async (scope) =>
+    registerOtherRoutes(scope, options, {
+      ...deps,
+      admit,
+      cacheGet,
+      sendError,
+      logRequest,
+      hasEvents: live.streams.isEnabled,
+    }),
+  )
   return app
 }
 
@@ -102,11 +122,15 @@ function createFastify(
   return app
 }
 
+const ALLOW_METHODS = 'access-control-allow-methods'
+
 /** @fastify/compress does not compress YAML by default. */
 const COMPRESSIBLE = /^(text\/|application\/(json|xml|yaml))/
 
-interface OtherRoutesDeps {
+interface OtherRoutesDeps extends BatchDeps {
   readonly sendError: SendError
+  /** Whether /events exists. */
+  readonly hasEvents: boolean
   readonly logRequest: LogRequest
 }
 
@@ -114,9 +138,13 @@ interface OtherRoutesDeps {
 async function registerOtherRoutes(
   scope: FastifyInstance,
   options: PublicServerOptions,
-  { sendError, logRequest }: OtherRoutesDeps,
+  { sendError, logRequest, hasEvents, ...deps }: OtherRoutesDeps,
 ): Promise<void> {
-  const isKnownPath = (target: string) => isAvailabilityPath(target) || isServicePath(target, options)
+  const isKnownPath = (target: string) =>
+    isAvailabilityPath(target) ||
+    isBatchPath(target) ||
+    isServicePath(target, options) ||
+    (hasEvents && isEventsPath(target))
   scope.setErrorHandler(sendError)
   scope.addHook('onRequest', (request, reply, done) => {
     initRequest(request)
@@ -133,6 +161,11 @@ async function registerOtherRoutes(
     done()
   })
   await scope.register(cors, corsOptions(options.corsOrigins))
+  scope.addHook('onSend', ({ method, url }, reply, _payload, done) => {
+    // The plugin has one list of methods for all paths; options per request would add Origin to every Vary.
+    if (method === 'OPTIONS' && isBatchPath(url)) reply.header(ALLOW_METHODS, allowedMethods(url))
+    done()
+  })
   await scope.register(compress, { encodings: ['gzip'], customTypes: COMPRESSIBLE })
   scope.addHook('onRequest', (request, _reply, done) => {
     // Not in the handler, which runs only after a body has been read and parsed.
@@ -144,6 +177,7 @@ async function registerOtherRoutes(
     done()
   })
   serviceRoutes(scope, options)
+  await scope.register(async (nested) => batchRoute(nested, options, deps))
   scope.setNotFoundHandler(() => {
     throw new ServiceError('NotFound')
   })

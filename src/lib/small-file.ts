@@ -4,20 +4,20 @@ import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
 export const MAX_FILE_BYTES = 65_536
 
 /**
- * The text of a regular file of at most 64 KB. A pipe would block, and a device has no end.
+ * The text of a regular file of at most `maxBytes`. A pipe would block, and a device has no end.
  * @throws Error whose `code` names the problem; its message contains the path but nothing of the content
  */
-export function readSmallFile(path: string): string {
+export function readSmallFile(path: string, maxBytes = MAX_FILE_BYTES): string {
   const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK) // opening a pipe would wait for a writer
   try {
     const stat = fstatSync(fd)
     if (!stat.isFile()) throw problem(path, 'no regular file')
-    const bytes = Buffer.alloc(Math.min(stat.size, MAX_FILE_BYTES) + 1)
+    const bytes = Buffer.alloc(Math.min(stat.size, maxBytes) + 1)
     let length = 0
     for (let read = -1; read !== 0 && length < bytes.length; length += read) {
       read = readSync(fd, bytes, length, bytes.length - length, null)
     }
-    if (length > MAX_FILE_BYTES) throw problem(path, `more than ${MAX_FILE_BYTES} bytes`)
+    if (length > maxBytes) throw problem(path, `more than ${maxBytes} bytes`)
     return bytes.toString('utf8', 0, length)
   } finally {
     closeSync(fd)

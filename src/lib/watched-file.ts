@@ -7,6 +7,8 @@ export const READ_EVERY_MS = 5_000
 export interface WatchOptions<T> {
   /** @throws Error whose message repeats nothing of the text, since it is logged */
   readonly parse: (text: string) => T
+  /** The maximum size of the file; 64 KB if absent. */
+  readonly maxBytes?: number | undefined
   readonly isSame: (one: T, other: T) => boolean
   /** The file has another value, which is in force now. */
   readonly onChange: (value: T) => void
@@ -15,6 +17,8 @@ export interface WatchOptions<T> {
   /** The file is valid again after an error; called before `onChange`. */
   readonly onRecovery?: () => void
   readonly clock: Pick<Clock, 'after'>
+  /** The value while the file has never been valid; without it, an invalid file at the start is an Error. */
+  readonly initial?: T
 }
 
 export interface WatchedFile<T> {
@@ -26,18 +30,21 @@ export interface WatchedFile<T> {
  * The parsed content of a small file that is read again every few seconds, so that a secret can be rotated at run time.
  * @throws Error when the first read or parse fails; the message does not repeat the content
  */
-export function watchFile<T>(
-  file: string,
-  { parse, isSame, onChange, onError, onRecovery, clock }: WatchOptions<T>,
-): WatchedFile<T> {
-  let value = parse(readSmallFile(file))
+export function watchFile<T>(file: string, options: WatchOptions<T>): WatchedFile<T> {
+  const { parse, isSame, onChange, onError, onRecovery, clock } = options
   let lastError: string | null = null
+  const fail = (error: unknown) => {
+    const reason = messageOf(error)
+    if (reason !== lastError) onError(reason)
+    lastError = reason
+  }
+  let value = readFirst(file, options, fail)
   let stopped = false
   let cancel: (() => void) | null = null
 
   const reload = () => {
     try {
-      const next = parse(readSmallFile(file))
+      const next = parse(readSmallFile(file, options.maxBytes))
       if (lastError !== null) onRecovery?.()
       lastError = null
       if (!isSame(next, value)) {
@@ -45,9 +52,7 @@ export function watchFile<T>(
         onChange(next)
       }
     } catch (error) {
-      const reason = messageOf(error)
-      if (reason !== lastError) onError(reason)
-      lastError = reason
+      fail(error)
     }
     schedule()
   }
@@ -61,6 +66,20 @@ export function watchFile<T>(
       stopped = true
       cancel?.()
     },
+  }
+}
+
+function readFirst<T>(
+  file: string,
+  { parse, initial, maxBytes }: WatchOptions<T>,
+  onError: (error: unknown) => void,
+): T {
+  try {
+    return parse(readSmallFile(file, maxBytes))
+  } catch (error) {
+    if (initial === undefined) throw error
+    onError(error)
+    return initial
   }
 }
 

@@ -2,11 +2,11 @@ import type { Lease, LeaseResult, SharedAnswer, SharedAnswerStore } from '../cac
 import type { ErrorCode } from '../errors.ts'
 import { STATUS_OF } from '../errors.ts'
 import type { Commands } from './commands.ts'
-import { answerKey, leaseKey, purgedKey, STATION_PATTERNS, stationOf } from './keys.ts'
+import { answerKey, leaseKey, PUBLISHED_CHANNEL, purgedKey, STATION_PATTERNS, stationOf } from './keys.ts'
 import { PURGE } from './purge-script.ts'
 import { LEASE_GET, PUBLISH, RELEASE, RENEW } from './scripts.ts'
 
-const HEADER = /^(\d{1,15}) (\d{1,15}) (\d{1,4}) (\S{1,64}) /
+const HEADER = /^(\d{1,15}) (\d{1,15}) (\d{1,4}) (\S{1,64}) (?:(\d{1,10}) )?/
 /** Replaces a lease after a call that failed. No version begins so. */
 const ERROR = /^!(\w+)$/
 const THOUSANDTHS = 1_000
@@ -35,10 +35,18 @@ export class RedisAnswerStore implements SharedAnswerStore {
   }
 
   publish(id: string, answer: SharedAnswer, lifeMs: number): void {
-    const { version, ageMs, startedAgoMs, jitter, json } = answer
+    const { version, ageMs, startedAgoMs, jitter, changedAt, json } = answer
     const header = [Math.round(ageMs), Math.round(startedAgoMs), Math.round(jitter * THOUSANDTHS)]
+    const body = changedAt === 0 ? json : `${changedAt} ${json}` // JSON begins with a brace
     const keys = [answerKey(id), leaseKey(id), purgedKey(id)]
-    void this.#commands.script(PUBLISH, keys, [version, ...header, json, Math.ceil(lifeMs)])
+    void this.#commands.script(PUBLISH, keys, [version, ...header, body, Math.ceil(lifeMs), id])
+  }
+
+  onPublished(listener: (id: string, version: string) => void): void {
+    this.#commands.subscribe(PUBLISHED_CHANNEL, (message) => {
+      const [version = ''] = message.split(' ', 1)
+      listener(message.slice(version.length + 1), version)
+    })
   }
 
   release(id: string, token: string, error: { readonly code: ErrorCode; readonly ms: number }): void {
@@ -77,7 +85,7 @@ function parseHolder(holder: string, ms: number): LeaseResult {
 
 /** Null for a value that this service did not write. A time in the future, after a change of servers, is now. */
 function parseAnswer(value: string, now: number): SharedAnswer | null {
-  const [header, received, started, jitter, version = ''] = HEADER.exec(value) ?? []
+  const [header, received, started, jitter, version = '', changedAt = '0'] = HEADER.exec(value) ?? []
   if (header === undefined) return null
   return {
     version,
@@ -85,5 +93,6 @@ function parseAnswer(value: string, now: number): SharedAnswer | null {
     ageMs: Math.max(0, now - Number(received)),
     startedAgoMs: Math.max(0, now - Number(started)),
     jitter: Math.min(1, Number(jitter) / THOUSANDTHS),
+    changedAt: Number(changedAt),
   }
 }

@@ -33,6 +33,7 @@ type Method = (...args: readonly Argument[]) => Promise<unknown>
 export class Commands {
   readonly #client: Client
   readonly #breaker: RedisBreaker
+  readonly #subscribers: Client[] = []
 
   private constructor(client: Client, { clock, observer }: CommandsDeps) {
     this.#client = client
@@ -106,7 +107,18 @@ export class Commands {
     }
   }
 
+  /** Calls the listener with each message of a channel, on a connection of its own, while Redis can be reached. */
+  subscribe(channel: string, listener: (message: string) => void): void {
+    const subscriber = (this.#client as Redis).duplicate()
+    this.#subscribers.push(subscriber)
+    subscriber.on('error', () => {}) // the circuit breaker of the commands reports outages
+    subscriber.on('ready', () => void subscriber.subscribe(PREFIX + channel).catch(() => {}))
+    subscriber.on('message', (_channel: string, message: string) => listener(message))
+    subscriber.connect().catch(() => {}) // it tries again by itself
+  }
+
   close(): void {
+    for (const subscriber of this.#subscribers) subscriber.disconnect()
     this.#breaker.stop()
     this.#client.disconnect()
   }

@@ -67,3 +67,6 @@ function hashTag(id: string): string {
 function fingerprint(apiKey: string): string {
   return createHash('sha256').update(apiKey).digest('hex').slice(0, 16)
 }
+
+/** The channel of `version id` for every answer that was stored. */
+export const PUBLISHED_CHANNEL = 'published'

@@ -1,3 +1,5 @@
+import { PREFIX, PUBLISHED_CHANNEL } from './keys.ts'
+
 /**
  * Operations that must be atomic, as Lua. Every script names its keys, as a cluster requires, and uses the clock of the
  * server, because the clocks of replicas differ.
@@ -52,7 +54,7 @@ return {'taken', redis.call('GET', lease_key), redis.call('PTTL', lease_key)}
  *
  * | KEYS | ARGV | reply |
  * | --- | --- | --- |
- * | 1 answer, 2 lease, 3 purged | 1 version, 2 ms since the answer, 3 ms since its call began, 4 jitter, 5 json, 6 its lifetime in ms | 1 if it was kept |
+ * | 1 answer, 2 lease, 3 purged | 1 version, 2 ms since the answer, 3 ms since its call began, 4 jitter, 5 json, 6 its lifetime in ms, 7 the station's id | 1 if it was kept |
  */
 export const PUBLISH: Script = {
   name: 'evproxyPublish',
@@ -71,6 +73,7 @@ if type(purged) == 'string' and tonumber(purged) and started <= tonumber(purged)
 if other_started and tonumber(other_started) > started and tonumber(other_started) <= now then return 0 end
 local header = string.format('%.0f %.0f %s %s ', now - age_ms, started, jitter, version)
 redis.call('SET', answer_key, header .. json, 'PX', life_ms)
+redis.pcall('PUBLISH', '${PREFIX}${PUBLISHED_CHANNEL}', version .. ' ' .. ARGV[7])
 return 1
 `,
 }

@@ -248,6 +248,7 @@ await t.test('replicas share the doubt', async (t) => {
       await fleet.clock.advance(ttlMs + 1)
       fleet.store.plant('a', {
         version: 'without-count',
+        changedAt: 0,
         json: '{"connectors":[],"chargingAvailability":"a","call":9}',
         ageMs: 0,
         startedAgoMs: 0,

@@ -25,6 +25,7 @@ function entryOf(answer: Answer, startedAt = 0): CacheEntry {
     version: '',
     fromPeer: false,
     doubt: null,
+    changedAt: 0,
     ...UNPACED,
   }
 }

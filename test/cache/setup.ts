@@ -3,7 +3,7 @@ import { Cache } from '../../src/cache/cache.ts'
 import { CALL_BYTES, WAITER_BYTES } from '../../src/cache/single-flight.ts'
 import type { ErrorCode } from '../../src/errors.ts'
 import { ServiceError } from '../../src/errors.ts'
-import type { AnswerChange, CacheResult } from '../../src/events.ts'
+import type { CacheResult, StoredAnswer } from '../../src/events.ts'
 import { ByteBudget } from '../../src/lib/byte-budget.ts'
 import type { StationPacing } from '../../src/cache/station-pacing.ts'
 import { UNPACED } from '../../src/cache/entry-store.ts'
@@ -43,8 +43,8 @@ export interface Context {
   readonly evictions: () => number
   /** The number of `emptyDoubted` events. */
   readonly doubted: () => number
-  /** The `answerCompared` events, in order. */
-  readonly changes: readonly AnswerChange[]
+  /** The `answerStored` events, in order. */
+  readonly stored: readonly StoredAnswer[]
   /** Sets the TTL in force, as pacing does; null for the configured one. */
   readonly extendTtlTo: (ttlMs: number | null) => void
 }
@@ -68,10 +68,10 @@ export function setup(options: Partial<CacheOptions> = {}, deps: SetupDeps = {})
   const { clock = new TestClock(), random = () => 0, shared = null } = deps
   const source = deps.source ?? new ScriptedSource(clock.now)
   const events: Context['events'] = []
+  const changes: StoredAnswer[] = []
   let evictions = 0
   let doubted = 0
   let extendedTtlMs: number | null = null
-  const changes: AnswerChange[] = []
   const cache = new Cache(settings, {
     load: source.load,
     clock,
@@ -83,7 +83,7 @@ export function setup(options: Partial<CacheOptions> = {}, deps: SetupDeps = {})
       lookedUp: (result, ageSeconds) => void events.push({ result, ageSeconds }),
       evicted: () => void evictions++,
       emptyDoubted: () => void doubted++,
-      answerCompared: (change) => void changes.push(change),
+      answerStored: (stored) => void changes.push(stored),
     },
   })
   return {
@@ -93,7 +93,7 @@ export function setup(options: Partial<CacheOptions> = {}, deps: SetupDeps = {})
     events,
     evictions: () => evictions,
     doubted: () => doubted,
-    changes,
+    stored: changes,
     extendTtlTo: (ttlMs) => {
       extendedTtlMs = ttlMs
     },

@@ -20,7 +20,7 @@ function setupReplica(options: Partial<CacheOptions> = {}, random = () => 0) {
   const sharedEvents: SharedResult[] = []
   const commands: { readonly name: keyof SharedAnswerStore; readonly at: number }[] = []
   const recorded = new Proxy(store, {
-    get: (target, name: keyof SharedAnswerStore) => {
+    get: (target, name: Exclude<keyof SharedAnswerStore, 'onPublished'>) => {
       if (name === 'isUp') return target.isUp
       return (...args: never[]) => {
         commands.push({ name, at: clock.now() })
@@ -38,7 +38,7 @@ function setupReplica(options: Partial<CacheOptions> = {}, random = () => 0) {
 /** A peer's answer; the number of its call is 0. */
 function peerAnswer(ageMs: number, more: Partial<SharedAnswer> = {}): SharedAnswer {
   const { json } = new Answer({ ...station('a', connector('Type2', level(22))), call: 0 })
-  return { version: 'of a peer', json, ageMs, startedAgoMs: ageMs + 100, jitter: 1, ...more }
+  return { version: 'of a peer', json, ageMs, startedAgoMs: ageMs + 100, jitter: 1, changedAt: 0, ...more }
 }
 
 await t.test('an answer in the store is served', async (t) => {
@@ -281,5 +281,42 @@ await t.test('without the store a replica makes its own calls', async (t) => {
     ctx.source.answerAll()
     await lookup(ctx)
     t.strictSame(ctx.commands, [])
+  })
+})
+
+await t.test('changes are found across replicas', async (t) => {
+  const free = new Answer(station('a', connector('Type2', level(22)))).json
+  const sameAs = (call: { answerWith: (body: never) => void }) => call.answerWith(JSON.parse(free) as never)
+
+  await t.test('an answer equal to the stale one of a peer keeps the time of its change', async (t) => {
+    const ctx = setupReplica({ staleWhileRevalidateMs: 0 })
+    ctx.store.plant('a', peerAnswer(USABLE + 1, { json: free, changedAt: 1_700_000_000 }))
+    ctx.source.always = sameAs
+    t.equal((await ctx.cache.get('a')).changedAt, 1_700_000_000)
+  })
+
+  await t.test(
+    'a peer that has not seen the answer before gives no time, so this replica sets it',
+    async (t) => {
+      const ctx = setupReplica({ staleWhileRevalidateMs: 0 })
+      ctx.source.answerAll()
+      await lookup(ctx)
+      await ctx.clock.advance(FRESH + 60_000)
+      ctx.store.plant('a', peerAnswer(10_000))
+      const { changedAt } = await ctx.cache.get('a')
+      t.equal(changedAt, Math.floor((ctx.clock.wall() - 10_000) / 1_000))
+      t.match(ctx.stored.at(-1), { change: 'different', fromPeer: true })
+    },
+  )
+
+  await t.test('the time of a change is published', async (t) => {
+    const ctx = setupReplica({ staleWhileRevalidateMs: 0 })
+    ctx.source.answerAll()
+    await lookup(ctx)
+    await ctx.clock.advance(FRESH + 60_000)
+    const { changedAt } = await ctx.cache.get('a')
+    const peer = await ctx.store.leaseGet('a', '', { token: 'x', ms: 1_000 })
+    t.match(peer, { kind: 'answer', answer: { changedAt } })
+    t.ok(changedAt > 0)
   })
 })

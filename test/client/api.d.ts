@@ -33,6 +33,68 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/search/2/batch/sync.json": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Availability of a list of charging stations
+         * @description Up to 100 lookups in one request, in the form of the upstream API's own batch service. Every item uses the
+         *     cache and the limits like a request of its own; there is no batch call upstream.
+         *
+         *     The answer has one item for each item of the request, in the same order, and is 200 even if every item fails.
+         *     An item is a target relative to `/search/2`, percent-encoded; only `/chargingAvailability.json` is possible. A
+         *     `key` inside an item is ignored. A body of more than 65,536 bytes is answered with 413.
+         *
+         *     `If-None-Match` works as for a GET. All methods except POST and OPTIONS are answered with 405.
+         */
+        post: operations["postBatch"];
+        delete?: never;
+        /**
+         * CORS preflight of a batch
+         * @description Answered by the proxy; upstream is not called.
+         */
+        options: operations["preflightBatch"];
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Availability of charging stations, live
+         * @description Server-sent events. First an `availability` event for every station, then one whenever what the stream would
+         *     get for a station differs from what it was sent last. `data` is the JSON body of a single request, on one line.
+         *
+         *     A station that cannot be answered is a `problem` event, once until it can:
+         *     `{"chargingAvailability":"A","statusCode":503,"error":{…}}` with the documented error. It does not end the stream.
+         *
+         *     - `retry: 5000` comes first, a comment every 15 seconds. The stream ends after about 10 minutes, and when the
+         *       service stops; `EventSource` reconnects by itself.
+         *     - `id` identifies what the client has. With `Last-Event-ID` (or `last_event_id`), stations whose answer is
+         *       still the same are not sent again; the list and the filter may differ.
+         *     - A client that has not read for 30 seconds is disconnected.
+         *     - HEAD is answered with the headers alone. With `EVENTS_MAX_STREAMS=0` the path does not exist (404).
+         */
+        get: operations["getEvents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/healthz": {
         parameters: {
             query?: never;
@@ -164,7 +226,10 @@ export interface components {
         Total: number;
         /** @description A number of charging points. */
         Count: number;
-        /** @description Numbers of charging points by state. */
+        /**
+         * @description Numbers of charging points by state. `unknown` means that the state is not known: a connector with no
+         *     `available` and some `unknown` points may have free ones, so it is not full.
+         */
         Counts: {
             available?: components["schemas"]["Count"];
             occupied?: components["schemas"]["Count"];
@@ -189,6 +254,30 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        /** @description The stations to look up. */
+        BatchRequest: {
+            batchItems: {
+                /**
+                 * @description The path relative to `/search/2` (which may precede it) and the query, percent-encoded; the
+                 *     parameters are those of a single request.
+                 */
+                query: string;
+            }[];
+        };
+        /** @description One item for each item of the request, in the same order. */
+        Batch: {
+            /** @constant */
+            formatVersion: "0.0.1";
+            batchItems: {
+                statusCode: number;
+                response: components["schemas"]["Availability"] | components["schemas"]["Error"];
+            }[];
+            /** @description How many of the items have the status 200. */
+            summary: {
+                successfulRequests: number;
+                totalRequests: number;
+            };
+        };
         /** @description An error, as JSON. */
         Error: {
             message: components["schemas"]["ErrorMessage"];
@@ -210,7 +299,7 @@ export interface components {
          * @description Codes are never renamed or reused.
          * @enum {string}
          */
-        ErrorCode: "MissingParameter" | "InvalidParameter" | "Forbidden" | "NotFound" | "MethodNotAllowed" | "RequestTimeout" | "TooManyRequests" | "HeadersTooLarge" | "InternalError" | "UpstreamRefused" | "UpstreamFailed" | "UpstreamUnavailable" | "QuotaExhausted" | "UpstreamTimeout";
+        ErrorCode: "MissingParameter" | "InvalidParameter" | "Forbidden" | "NotFound" | "MethodNotAllowed" | "RequestTimeout" | "PayloadTooLarge" | "UnsupportedMediaType" | "TooManyRequests" | "HeadersTooLarge" | "InternalError" | "UpstreamRefused" | "UpstreamFailed" | "UpstreamUnavailable" | "QuotaExhausted" | "TooManyStreams" | "UpstreamTimeout";
         /** @description For developers; not for end users, and not to be parsed. */
         ErrorMessage: string;
         /** @description The process is running. */
@@ -491,6 +580,153 @@ export interface components {
                 "application/xml": components["schemas"]["ErrorXml"];
             };
         };
+        /** @description The body is no batch, or has more than 100 items, or the request is not well formed. */
+        InvalidBatch: {
+            headers: {
+                "Cache-Control": components["headers"]["NoStore"];
+                "Tracking-ID": components["headers"]["TrackingID"];
+                Vary: components["headers"]["Vary"];
+                "X-Content-Type-Options": components["headers"]["NoSniff"];
+                "Access-Control-Allow-Origin": components["headers"]["AllowOrigin"];
+                "Access-Control-Allow-Credentials": components["headers"]["AllowCredentials"];
+                "Access-Control-Expose-Headers": components["headers"]["ExposeHeaders"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Error"];
+            };
+        };
+        /** @description The deployment uses client keys, and the request has none, more than one, or an unknown one. */
+        ForbiddenHere: {
+            headers: {
+                "Cache-Control": components["headers"]["NoStore"];
+                "Tracking-ID": components["headers"]["TrackingID"];
+                Vary: components["headers"]["Vary"];
+                "X-Content-Type-Options": components["headers"]["NoSniff"];
+                "Access-Control-Allow-Origin": components["headers"]["AllowOrigin"];
+                "Access-Control-Allow-Credentials": components["headers"]["AllowCredentials"];
+                "Access-Control-Expose-Headers": components["headers"]["ExposeHeaders"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Error"];
+            };
+        };
+        /** @description The method is neither POST nor OPTIONS. */
+        BatchMethodNotAllowed: {
+            headers: {
+                Allow: components["headers"]["AllowBatch"];
+                "Cache-Control": components["headers"]["NoStore"];
+                "Tracking-ID": components["headers"]["TrackingID"];
+                Vary: components["headers"]["Vary"];
+                "X-Content-Type-Options": components["headers"]["NoSniff"];
+                "Access-Control-Allow-Origin": components["headers"]["AllowOrigin"];
+                "Access-Control-Allow-Credentials": components["headers"]["AllowCredentials"];
+                "Access-Control-Expose-Headers": components["headers"]["ExposeHeaders"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Error"];
+            };
+        };
+        /** @description The body has more than 65,536 bytes. */
+        PayloadTooLarge: {
+            headers: {
+                "Cache-Control": components["headers"]["NoStore"];
+                "Tracking-ID": components["headers"]["TrackingID"];
+                Vary: components["headers"]["Vary"];
+                "X-Content-Type-Options": components["headers"]["NoSniff"];
+                "Access-Control-Allow-Origin": components["headers"]["AllowOrigin"];
+                "Access-Control-Allow-Credentials": components["headers"]["AllowCredentials"];
+                "Access-Control-Expose-Headers": components["headers"]["ExposeHeaders"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Error"];
+            };
+        };
+        /** @description The body is not `application/json`, or has a content coding. */
+        UnsupportedMediaType: {
+            headers: {
+                "Cache-Control": components["headers"]["NoStore"];
+                "Tracking-ID": components["headers"]["TrackingID"];
+                Vary: components["headers"]["Vary"];
+                "X-Content-Type-Options": components["headers"]["NoSniff"];
+                "Access-Control-Allow-Origin": components["headers"]["AllowOrigin"];
+                "Access-Control-Allow-Credentials": components["headers"]["AllowCredentials"];
+                "Access-Control-Expose-Headers": components["headers"]["ExposeHeaders"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Error"];
+            };
+        };
+        /** @description The client exceeded its rate limit, or has 20 streams open. */
+        ClientLimited: {
+            headers: {
+                "Retry-After": components["headers"]["RetryAfter"];
+                "Cache-Control": components["headers"]["NoStore"];
+                "Tracking-ID": components["headers"]["TrackingID"];
+                Vary: components["headers"]["Vary"];
+                "X-Content-Type-Options": components["headers"]["NoSniff"];
+                "Access-Control-Allow-Origin": components["headers"]["AllowOrigin"];
+                "Access-Control-Allow-Credentials": components["headers"]["AllowCredentials"];
+                "Access-Control-Expose-Headers": components["headers"]["ExposeHeaders"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Error"];
+            };
+        };
+        /** @description An internal error of the proxy. */
+        InternalErrorHere: {
+            headers: {
+                "Cache-Control": components["headers"]["NoStore"];
+                "Tracking-ID": components["headers"]["TrackingID"];
+                Vary: components["headers"]["Vary"];
+                "X-Content-Type-Options": components["headers"]["NoSniff"];
+                "Access-Control-Allow-Origin": components["headers"]["AllowOrigin"];
+                "Access-Control-Allow-Credentials": components["headers"]["AllowCredentials"];
+                "Access-Control-Expose-Headers": components["headers"]["ExposeHeaders"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Error"];
+            };
+        };
+        /** @description A parameter is missing or invalid, or nothing can be watched because of `CACHE_TTL=0`. */
+        InvalidList: {
+            headers: {
+                "Cache-Control": components["headers"]["NoStore"];
+                "Tracking-ID": components["headers"]["TrackingID"];
+                Vary: components["headers"]["Vary"];
+                "X-Content-Type-Options": components["headers"]["NoSniff"];
+                "Access-Control-Allow-Origin": components["headers"]["AllowOrigin"];
+                "Access-Control-Allow-Credentials": components["headers"]["AllowCredentials"];
+                "Access-Control-Expose-Headers": components["headers"]["ExposeHeaders"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Error"];
+            };
+        };
+        /** @description As many streams as `EVENTS_MAX_STREAMS` are open. */
+        TooManyStreams: {
+            headers: {
+                "Retry-After": components["headers"]["RetryAfter"];
+                "Cache-Control": components["headers"]["NoStore"];
+                "Tracking-ID": components["headers"]["TrackingID"];
+                Vary: components["headers"]["Vary"];
+                "X-Content-Type-Options": components["headers"]["NoSniff"];
+                "Access-Control-Allow-Origin": components["headers"]["AllowOrigin"];
+                "Access-Control-Allow-Credentials": components["headers"]["AllowCredentials"];
+                "Access-Control-Expose-Headers": components["headers"]["ExposeHeaders"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Error"];
+            };
+        };
     };
     parameters: {
         /**
@@ -504,6 +740,18 @@ export interface components {
          *     The length is counted in UTF-16 code units.
          */
         chargingAvailability: string;
+        /** @description The stations' ids, the parameter repeated; at most 100 distinct ones. */
+        stations: string[];
+        /** @description As the header `Last-Event-ID`, for clients that cannot set headers. The header takes precedence. */
+        lastEventId: string;
+        /** @description The `id` of the last event that the client has; `EventSource` sends it. Others are ignored. */
+        LastEventID: string;
+        /**
+         * @description `wait=N` (RFC 7240) with an `If-None-Match` that matches: the response is held back until another entity tag
+         *     belongs to it, or N seconds (at most 60) are over. It has no effect with `EVENTS_MAX_STREAMS=0`, or while too
+         *     many streams are open.
+         */
+        Prefer: string;
         /**
          * @description Connector types to include, separated by commas and compared exactly. If the parameter is repeated, the union
          *     is used. A type that no connector has is not an error and matches nothing. Empty items are ignored.
@@ -530,6 +778,8 @@ export interface components {
         TrackingID: string;
         /** @description Entity tags of the client's copies, or `*`. If one matches, the response is 304. */
         IfNoneMatch: string;
+        /** @description The `Last-Modified` of the client's copy; only used without `If-None-Match`. */
+        IfModifiedSince: string;
         /** @description Bodies of 1,000 bytes or more are compressed if it names `gzip`, with a `q` above 0. */
         AcceptEncoding: string;
     };
@@ -541,8 +791,21 @@ export interface components {
         NoStore: "no-store";
         /** @description A strong entity tag. It differs between formats, filters and content codings. */
         ETag: string;
+        /**
+         * @description When the station's answer was first seen to differ from the one before it; the same for all filters. Absent
+         *     until a difference has been seen.
+         */
+        LastModified: string;
+        /** @description The wait that was applied, in seconds. */
+        PreferenceApplied: string;
+        /** @description Neither stored nor compressed on the way. */
+        NoTransform: "no-store, no-transform";
+        /** @description nginx passes the events on at once. */
+        NoBuffering: "no";
         /** @description Whole seconds since upstream answered. */
         Age: number;
+        /** @description Whole seconds since upstream gave the oldest of the answers. Absent without an answer. */
+        OldestAge: number;
         /**
          * @description How the cache handled the request (RFC 9211). `detail` of a stale answer is the error code that it replaces, or
          *     `empty-unconfirmed` if upstream's later answer was empty.
@@ -577,6 +840,10 @@ export interface components {
         MaxAge: number;
         /** @description The allowed methods of this path. */
         Allow: "GET, OPTIONS";
+        /** @description The methods that a page may use. */
+        AllowBatchMethods: "POST, OPTIONS";
+        /** @description The allowed methods of this path. */
+        AllowBatch: "POST, OPTIONS";
         /** @description Seconds to wait before the next attempt. Never 0. */
         RetryAfter: number;
     };
@@ -621,6 +888,14 @@ export interface operations {
                 "Tracking-ID"?: components["parameters"]["TrackingID"];
                 /** @description Entity tags of the client's copies, or `*`. If one matches, the response is 304. */
                 "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                /** @description The `Last-Modified` of the client's copy; only used without `If-None-Match`. */
+                "If-Modified-Since"?: components["parameters"]["IfModifiedSince"];
+                /**
+                 * @description `wait=N` (RFC 7240) with an `If-None-Match` that matches: the response is held back until another entity tag
+                 *     belongs to it, or N seconds (at most 60) are over. It has no effect with `EVENTS_MAX_STREAMS=0`, or while too
+                 *     many streams are open.
+                 */
+                Prefer?: components["parameters"]["Prefer"];
                 /** @description Bodies of 1,000 bytes or more are compressed if it names `gzip`, with a `q` above 0. */
                 "Accept-Encoding"?: components["parameters"]["AcceptEncoding"];
             };
@@ -640,6 +915,8 @@ export interface operations {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
                     ETag: components["headers"]["ETag"];
+                    "Last-Modified": components["headers"]["LastModified"];
+                    "Preference-Applied": components["headers"]["PreferenceApplied"];
                     Age: components["headers"]["Age"];
                     "Cache-Status": components["headers"]["CacheStatus"];
                     "Content-Encoding": components["headers"]["ContentEncoding"];
@@ -661,6 +938,8 @@ export interface operations {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
                     ETag: components["headers"]["ETag"];
+                    "Last-Modified": components["headers"]["LastModified"];
+                    "Preference-Applied": components["headers"]["PreferenceApplied"];
                     Age: components["headers"]["Age"];
                     "Cache-Status": components["headers"]["CacheStatus"];
                     "Tracking-ID": components["headers"]["TrackingID"];
@@ -720,6 +999,181 @@ export interface operations {
             400: components["responses"]["MalformedRequest"];
             408: components["responses"]["RequestTimeout"];
             431: components["responses"]["HeadersTooLarge"];
+        };
+    };
+    postBatch: {
+        parameters: {
+            query?: {
+                /**
+                 * @description The client's key, if the deployment uses client keys: without exactly one valid key the response is 403, and
+                 *     the other parameters are not validated. Otherwise accepted and ignored, because clients of the upstream
+                 *     endpoint send one. Never forwarded or logged; for upstream the proxy has its own key.
+                 */
+                key?: components["parameters"]["key"];
+            };
+            header?: {
+                /**
+                 * @description An identifier for this request, returned in the response. One that does not match the pattern is replaced by a
+                 *     new one, without an error.
+                 */
+                "Tracking-ID"?: components["parameters"]["TrackingID"];
+                /** @description Entity tags of the client's copies, or `*`. If one matches, the response is 304. */
+                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                /** @description Bodies of 1,000 bytes or more are compressed if it names `gzip`, with a `q` above 0. */
+                "Accept-Encoding"?: components["parameters"]["AcceptEncoding"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BatchRequest"];
+            };
+        };
+        responses: {
+            /** @description The items' answers and errors. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    ETag: components["headers"]["ETag"];
+                    Age: components["headers"]["OldestAge"];
+                    "Content-Encoding": components["headers"]["ContentEncoding"];
+                    "Tracking-ID": components["headers"]["TrackingID"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["NoSniff"];
+                    "Access-Control-Allow-Origin": components["headers"]["AllowOrigin"];
+                    "Access-Control-Allow-Credentials": components["headers"]["AllowCredentials"];
+                    "Access-Control-Expose-Headers": components["headers"]["ExposeHeaders"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Batch"];
+                };
+            };
+            /** @description The client's copy is current. There is no body. */
+            304: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    ETag: components["headers"]["ETag"];
+                    Age: components["headers"]["OldestAge"];
+                    "Tracking-ID": components["headers"]["TrackingID"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["NoSniff"];
+                    "Access-Control-Allow-Origin": components["headers"]["AllowOrigin"];
+                    "Access-Control-Allow-Credentials": components["headers"]["AllowCredentials"];
+                    "Access-Control-Expose-Headers": components["headers"]["ExposeHeaders"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["InvalidBatch"];
+            403: components["responses"]["ForbiddenHere"];
+            405: components["responses"]["BatchMethodNotAllowed"];
+            408: components["responses"]["RequestTimeout"];
+            413: components["responses"]["PayloadTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["ClientLimited"];
+            431: components["responses"]["HeadersTooLargeHere"];
+            500: components["responses"]["InternalErrorHere"];
+        };
+    };
+    preflightBatch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The methods and headers that a page may send. There is no body. */
+            204: {
+                headers: {
+                    "Access-Control-Allow-Methods": components["headers"]["AllowBatchMethods"];
+                    "Access-Control-Allow-Headers": components["headers"]["AllowHeaders"];
+                    "Access-Control-Max-Age": components["headers"]["MaxAge"];
+                    "Tracking-ID": components["headers"]["TrackingID"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["NoSniff"];
+                    "Access-Control-Allow-Origin": components["headers"]["AllowOrigin"];
+                    "Access-Control-Allow-Credentials": components["headers"]["AllowCredentials"];
+                    "Access-Control-Expose-Headers": components["headers"]["ExposeHeaders"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["MalformedRequestHere"];
+            408: components["responses"]["RequestTimeout"];
+            431: components["responses"]["HeadersTooLargeHere"];
+        };
+    };
+    getEvents: {
+        parameters: {
+            query: {
+                /** @description The stations' ids, the parameter repeated; at most 100 distinct ones. */
+                chargingAvailability: components["parameters"]["stations"];
+                /**
+                 * @description Connector types to include, separated by commas and compared exactly. If the parameter is repeated, the union
+                 *     is used. A type that no connector has is not an error and matches nothing. Empty items are ignored.
+                 */
+                connectorSet?: components["parameters"]["connectorSet"];
+                /**
+                 * @description Minimum power in kW, inclusive. Must not exceed `maxPowerKW`; may be given once. A bound keeps the power levels
+                 *     within the range and recomputes `current` and `total`; the setting `POWER_FILTER` changes that for a deployment:
+                 *     `levels` leaves the counts as they are, `connectors` keeps all levels of a connector with one in the range.
+                 */
+                minPowerKW?: components["parameters"]["minPowerKW"];
+                /** @description Maximum power in kW, inclusive. Must not be below `minPowerKW`; may be given once. */
+                maxPowerKW?: components["parameters"]["maxPowerKW"];
+                /**
+                 * @description The client's key, if the deployment uses client keys: without exactly one valid key the response is 403, and
+                 *     the other parameters are not validated. Otherwise accepted and ignored, because clients of the upstream
+                 *     endpoint send one. Never forwarded or logged; for upstream the proxy has its own key.
+                 */
+                key?: components["parameters"]["key"];
+                /** @description As the header `Last-Event-ID`, for clients that cannot set headers. The header takes precedence. */
+                last_event_id?: components["parameters"]["lastEventId"];
+            };
+            header?: {
+                /** @description The `id` of the last event that the client has; `EventSource` sends it. Others are ignored. */
+                "Last-Event-ID"?: components["parameters"]["LastEventID"];
+                /**
+                 * @description An identifier for this request, returned in the response. One that does not match the pattern is replaced by a
+                 *     new one, without an error.
+                 */
+                "Tracking-ID"?: components["parameters"]["TrackingID"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The stream. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["NoTransform"];
+                    "X-Accel-Buffering": components["headers"]["NoBuffering"];
+                    "Tracking-ID": components["headers"]["TrackingID"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["NoSniff"];
+                    "Access-Control-Allow-Origin": components["headers"]["AllowOrigin"];
+                    "Access-Control-Allow-Credentials": components["headers"]["AllowCredentials"];
+                    "Access-Control-Expose-Headers": components["headers"]["ExposeHeaders"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /** @example retry: 5000 */
+                    "text/event-stream": string;
+                };
+            };
+            400: components["responses"]["InvalidList"];
+            403: components["responses"]["ForbiddenHere"];
+            404: components["responses"]["NoSuchPath"];
+            405: components["responses"]["MethodNotAllowedHere"];
+            408: components["responses"]["RequestTimeout"];
+            429: components["responses"]["ClientLimited"];
+            431: components["responses"]["HeadersTooLargeHere"];
+            503: components["responses"]["TooManyStreams"];
         };
     };
     getHealth: {

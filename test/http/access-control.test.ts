@@ -7,6 +7,7 @@ import { createPublicServer } from '../../src/http/server.ts'
 import { broadcast } from '../../src/events.ts'
 import type { WireResponse } from '../support/request.ts'
 import { pathFor } from '../support/request.ts'
+import { Streams } from '../../src/http/streams.ts'
 import { TestClock } from '../support/clock.ts'
 import { errorResponseProblems } from '../support/error-response.ts'
 import { answerStatus, Barrier } from '../support/scripted-upstream.ts'
@@ -186,6 +187,7 @@ async function startServer(
       docs: false,
       basePath: '',
       isDraining: () => false,
+      batchDeadlineMs: 4_000,
       ...options,
     },
     {
@@ -197,11 +199,13 @@ async function startServer(
           ttlMs: 1,
           wasExpired: false,
           isStored: true,
+          changedAt: 0,
           staleReason: null,
         }),
         inFlight: () => undefined,
       },
       clients,
+      live: { streams: new Streams(0), watchers: null },
       clock,
       observer: broadcast([{ clientLimited: (limit) => void limited.push(limit) }]),
     },

@@ -67,7 +67,7 @@ await t.test('the API reference in a browser', { skip }, async (t) => {
     t.match(await page.locator('.info .title').innerText(), /EV availability proxy/)
     const shown = await page.locator('.opblock-summary').allInnerTexts()
     t.match(shown.join('\n'), /GET[^]*\/search\/2[^]*chargingAvailability\.\{ext\}/)
-    t.equal(shown.length, 5)
+    t.equal(shown.length, 8)
   })
 
   await t.test('a request that is tried out goes to this service, and its response is shown', async (t) => {

@@ -50,7 +50,7 @@ await t.test('a ServiceError keeps its code, and its reason is reported and not 
 })
 
 await t.test('an error of Fastify with a 4xx status is a 400', async (t) => {
-  const thrown = Object.assign(new Error('secret'), { statusCode: 415 })
+  const thrown = Object.assign(new Error('secret'), { statusCode: 422 })
   const { response } = await respondTo(t, thrown)
   t.strictSame(errorResponseProblems(response, { status: 400, code: 'InvalidParameter' }), [])
   t.notMatch(response.text, 'secret')

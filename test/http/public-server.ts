@@ -5,6 +5,7 @@ import type { Observer } from '../../src/events.ts'
 import { broadcast } from '../../src/events.ts'
 import type { PublicServerDeps, PublicServerOptions } from '../../src/http/server.ts'
 import { createPublicServer } from '../../src/http/server.ts'
+import { Streams } from '../../src/http/streams.ts'
 import { TestClock } from '../support/clock.ts'
 import { referenceStation } from '../support/stations.ts'
 
@@ -16,6 +17,7 @@ export function hitFor(id: string): LookupResult {
     ttlMs: 1,
     wasExpired: false,
     isStored: true,
+    changedAt: 0,
     staleReason: null,
   }
 }
@@ -39,11 +41,13 @@ export async function createTestServer(
       docs: false,
       basePath: '',
       isDraining: () => false,
+      batchDeadlineMs: 4_000,
       ...options,
     },
     {
       cache: { get: hitFor, inFlight: () => undefined },
       clients: null,
+      live: { streams: new Streams(0), watchers: null },
       clock,
       observer: broadcast([listener]),
       ...deps,

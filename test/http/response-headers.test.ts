@@ -81,6 +81,7 @@ await t.test('cacheStatus writes each result as RFC 9211 has it, without a key',
     ttlMs: 29_900,
     wasExpired: false,
     isStored: true,
+    changedAt: 0,
     staleReason: null,
     ...more,
   })

@@ -74,7 +74,7 @@ async function replica(place: Pick<Place, 'open'>, options: ReplicaOptions = {})
       lookedUp: (result) => void events.push(result),
       evicted: () => {},
       emptyDoubted: () => {},
-      answerCompared: () => {},
+      answerStored: () => {},
     },
     shared: tier && {
       store: tier,
@@ -104,6 +104,7 @@ const answerFor = (id: string, ageMs: number, jitter: number) => ({
   ageMs,
   startedAgoMs: ageMs + 100,
   jitter,
+  changedAt: 0,
 })
 
 /** The name of a key in Redis. */
@@ -422,13 +423,23 @@ for (const [name, open] of [
       await until('it calls', () => source.calls.length === 2)
     })
 
+    await t.test('the time of the last change is shared with the answer', async (t) => {
+      const writer = await place.open()
+      const common = { ageMs: 0, jitter: 1, startedAgoMs: 100, version: 'x', json: planted('changed') }
+      writer.publish('changed', { ...common, changedAt: 1_767_225_600 }, 60_000)
+      await until('it is there', async () => (await place.stations()).includes('changed'))
+      const { cache, source } = await replica(place)
+      t.equal((await cache.get('changed')).changedAt, 1_767_225_600)
+      t.equal(source.calls.length, 0)
+    })
+
     await t.test('a late answer never replaces the answer of a later call', async (t) => {
       const [late, early] = [await place.open(), await place.open()]
       const [first, second] = [1, 2].map((call) => planted('late').replace('"call":0', `"call":${call}`)) as [
         string,
         string,
       ]
-      const common = { ageMs: 0, jitter: 1 }
+      const common = { ageMs: 0, jitter: 1, changedAt: 0 }
       early.publish('late', { ...common, version: 'later', json: second, startedAgoMs: 100 }, 60_000)
       await until('it is there', async () => (await place.stations()).includes('late'))
       late.publish('late', { ...common, version: 'earlier', json: first, startedAgoMs: 5_000 }, 60_000)

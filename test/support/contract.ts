@@ -49,7 +49,7 @@ export interface Contract {
   readonly paths: Record<string, Record<(typeof METHODS)[number], Operation | undefined>>
 }
 
-const METHODS = ['get', 'options'] as const
+const METHODS = ['get', 'post', 'options'] as const
 const PROXIED_ROUTE = '/search/2/chargingAvailability.{ext}'
 /** Statuses of requests that fail before routing. */
 const BEFORE_ROUTING = [400, 408, 431]
@@ -110,7 +110,7 @@ export function examplesOf({ example, examples = {}, schema }: Media): [name: st
 }
 
 function schemasOf({ paths }: Contract): Schema[] {
-  const operations = Object.values(paths).flatMap(({ get, options }) => [get, options])
+  const operations = Object.values(paths).flatMap((item) => METHODS.map((name) => item[name]))
   const responses = operations.flatMap((operation) => Object.values(operation?.responses ?? {}))
   return responses.flatMap(({ headers = {}, content = {} }) =>
     [...Object.values(headers), ...Object.values(content)].map(({ schema }) => schema),
@@ -141,9 +141,12 @@ function documented({ method, path, status }: Answer): Response | undefined {
   const [target = ''] = path.split('?', 1)
   const template = Object.keys(paths).find((candidate) => fits(candidate, target))
   const item = template === undefined ? undefined : paths[template]
-  const operation = item?.[method.toLowerCase() as 'get']
+  const isHeadOfStream = method === 'HEAD' && target === '/events'
+  const operation = item?.[isHeadOfStream ? 'get' : (method.toLowerCase() as 'get')]
   if (operation) return operation.responses[status]
-  const commonErrors = [...BEFORE_ROUTING, item?.get?.responses[405] ? 405 : 404]
+  const ofPath = (item?.get ?? item?.post)?.responses
+  if (status === 405) return ofPath?.[405]
+  const commonErrors = [...BEFORE_ROUTING, ...(ofPath ? [] : [404])]
   return commonErrors.includes(status) ? paths[PROXIED_ROUTE]?.get?.responses[status] : undefined
 }
 
@@ -163,8 +166,8 @@ function contentProblems({ method, path, status, body }: Answer, { content }: Re
   if (content === undefined) return body === '' ? [] : ['body: there must be none']
   const requested = path.split('?', 1)[0]?.endsWith('.xml') ? 'application/xml' : 'application/json'
   const mediaType = requested in content ? requested : (Object.keys(content)[0] as string)
-  if (type.toLowerCase() !== `${mediaType}; charset=utf-8`)
-    return [`Content-Type: '${type}', not ${mediaType}`]
+  const charset = mediaType === 'text/event-stream' ? '' : '; charset=utf-8' // always UTF-8
+  if (type.toLowerCase() !== mediaType + charset) return [`Content-Type: '${type}', not ${mediaType}`]
   if (method === 'HEAD') return body === '' ? [] : ['body: HEAD has none']
   const media = content[mediaType] as Media
   const problems = bodyProblems(mediaType, media.schema, body)

@@ -68,6 +68,13 @@ function keyLog(log: Logger): Partial<Observer> {
     settingsReloadFailed: (reason) =>
       log.warn({ reason }, 'settings not reloaded, the current settings stay in effect'),
     keyRejectedAtStart: () => log.error('not ready: upstream rejected the API key at the start'),
+    streamOpened: (trackingId, stations) => log.debug({ trackingId, stations }, 'stream opened'),
+    streamClosed: (trackingId, reason, seconds, events) =>
+      log.debug({ trackingId, reason, seconds, events }, 'stream closed'),
+    watchFileLoaded: (stations) => log.info({ stations }, 'watched stations loaded'),
+    watchFileLineSkipped: (line, reason) => log.warn({ line, reason }, 'line of WATCH_FILE skipped'),
+    watchFileFailed: (reason) =>
+      log.warn({ reason }, 'WATCH_FILE not read, the current stations stay in effect'),
     keyRotated: () => log.info('upstream API key reloaded'),
     keyReloadFailed: (reason) =>
       log.warn({ reason }, 'upstream API key not reloaded, the current key stays in effect'),

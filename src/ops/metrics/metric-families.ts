@@ -1,5 +1,5 @@
 import type { Gauges } from '../../events.ts'
-import { CIRCUIT_STATES } from '../../events.ts'
+import { CIRCUIT_STATES, STREAM_KINDS } from '../../events.ts'
 import type { Histogram, LabelledCounter } from './counters.ts'
 import type { MetricsRecorder } from './metrics-recorder.ts'
 import { formatAndStatusOf, NO_CLIENT } from './metrics-recorder.ts'
@@ -27,6 +27,7 @@ export function metricFamilies(recorder: MetricsRecorder, gauges: Gauges, build:
     ...clientFamilies(recorder, gauges),
     ...cacheFamilies(recorder, gauges),
     ...sharedCacheFamilies(recorder, gauges),
+    ...liveFamilies(recorder, gauges),
     ...upstreamFamilies(recorder, gauges),
     ...quotaFamilies(gauges),
     keyFileFamily(recorder),
@@ -119,8 +120,20 @@ function sharedCacheFamilies({ sharedLookups }: MetricsRecorder, gauges: Gauges)
   ]
 }
 
+function liveFamilies({ events }: MetricsRecorder, gauges: Gauges): Family[] {
+  return [
+    gauge('evproxy_event_streams', 'Open event streams and long polls.', () =>
+      STREAM_KINDS.map((kind) => [{ kind }, gauges.live()[kind]]),
+    ),
+    gauge('evproxy_watched_stations', 'Stations that streams, long polls or WATCH_FILE watch.', () =>
+      single(gauges.live().stations),
+    ),
+    counter('evproxy_events_total', 'Events sent to streams.', () => seriesOf(events, 'event')),
+  ]
+}
+
 function upstreamFamilies(recorder: MetricsRecorder, gauges: Gauges): Family[] {
-  const { answerChanges, attempts, attemptSeconds, heldBack } = recorder
+  const { answers, attempts, attemptSeconds, heldBack } = recorder
   return [
     counter('evproxy_upstream_requests_total', 'Attempts to call upstream by outcome.', () =>
       seriesOf(attempts, 'outcome'),
@@ -129,6 +142,11 @@ function upstreamFamilies(recorder: MetricsRecorder, gauges: Gauges): Family[] {
       'evproxy_upstream_unconfirmed_empty_total',
       'Answers without connectors after a full one that did not replace it; the third in a row does.',
       () => single(recorder.unconfirmedEmpties),
+    ),
+    counter(
+      'evproxy_upstream_answers_total',
+      'Good answers of upstream by whether they differ from the one before; first if there was none.',
+      () => seriesOf(answers, 'change'),
     ),
     histogram(
       'evproxy_upstream_request_duration_seconds',
@@ -139,11 +157,6 @@ function upstreamFamilies(recorder: MetricsRecorder, gauges: Gauges): Family[] {
       'evproxy_upstream_held_back_total',
       'Calls that were wanted and not made, by what held them back.',
       () => seriesOf(heldBack, 'by'),
-    ),
-    counter(
-      'evproxy_upstream_answers_total',
-      'Answers with connectors, by whether they differed from the one before for the same station.',
-      () => seriesOf(answerChanges, 'change'),
     ),
     gauge('evproxy_upstream_in_flight', 'Attempts to call upstream that are in flight.', () =>
       single(gauges.upstream().inFlight),

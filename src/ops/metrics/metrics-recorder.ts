@@ -7,6 +7,7 @@ import {
   HELD_BACK_BY,
   KEY_FILES,
   SHARED_RESULTS,
+  STREAM_EVENTS,
   STATUSES,
   UPSTREAM_OUTCOMES,
 } from '../../events.ts'
@@ -39,12 +40,13 @@ export class MetricsRecorder {
   readonly lookups = new LabelledCounter(CACHE_RESULTS)
   readonly ageSeconds = new Histogram(AGE_BUCKETS)
   readonly sharedLookups = new LabelledCounter(SHARED_RESULTS)
+  readonly answers = new LabelledCounter(ANSWER_CHANGES)
+  readonly events = new LabelledCounter(STREAM_EVENTS)
   readonly attempts = new LabelledCounter(UPSTREAM_OUTCOMES)
   readonly attemptSeconds = new Histogram(UPSTREAM_BUCKETS)
   readonly heldBack = new LabelledCounter(HELD_BACK_BY)
   /** 1 while a file of keys is valid, or is not configured. */
   readonly validKeyFiles = new Map(KEY_FILES.map((file) => [file, 1]))
-  readonly answerChanges = new LabelledCounter(ANSWER_CHANGES)
   evictions = 0
   unconfirmedEmpties = 0
   logLinesDropped = 0
@@ -69,13 +71,16 @@ export class MetricsRecorder {
       this.lookups.add(result)
       if (ageSeconds !== null) this.ageSeconds.observe(ageSeconds)
     },
+    answerStored: ({ change, fromPeer }) => {
+      if (!fromPeer) this.answers.add(change)
+    },
+    eventSent: (event) => this.events.add(event),
     evicted: () => {
       this.evictions++
     },
     emptyDoubted: () => {
       this.unconfirmedEmpties++
     },
-    answerCompared: (change) => this.answerChanges.add(change),
     upstreamHeldBack: (by) => this.heldBack.add(by),
     keyFileChecked: (file, isValid) => this.validKeyFiles.set(file, isValid ? 1 : 0),
     logLinesDropped: (lines) => {

@@ -105,6 +105,7 @@ export class Status {
       upstream: this.#upstream(),
       /** Whether Redis is connected; null if it is not configured. */
       sharedTierUp: gauges.sharedCacheUp(),
+      live: gauges.live(),
       totals: totalsOf(recorder.lookups.counts, recorder.attempts.counts),
       abandoned: abandonedOf(recorder.requests.counts),
       cache: this.#cache(),

@@ -37,6 +37,7 @@ const GAUGES: Gauges = {
   upstream: () => ({ inFlight: 0, queued: 0, circuit: 'closed', callsPerSecond: 5 }),
   quota: () => ({ limit: 100, remaining: 90, resetAtMs: Date.UTC(2026, 0, 16) }),
   pacing: () => null,
+  live: () => ({ stream: 0, long_poll: 0, stations: 0 }),
   effectiveTtlMs: () => 30_000,
   sharedCacheUp: () => null,
 }

@@ -1,0 +1,42 @@
+import type { createCacheStack } from './app-cache.ts'
+import type { Config } from './config/load.ts'
+import type { Gauges, Observer } from './events.ts'
+import { Streams } from './http/streams.ts'
+import type { Clock } from './lib/clock.ts'
+import { watchStationsOf } from './watch/watch-file.ts'
+import { Watchers } from './watch/watchers.ts'
+
+export interface LiveDeps {
+  readonly config: Config
+  readonly clock: Clock
+  readonly observer: Observer
+  readonly subscribe: (listener: Partial<Observer>) => void
+  readonly stack: Pick<Awaited<ReturnType<typeof createCacheStack>>, 'cache' | 'isSparing' | 'onPublished'>
+}
+
+export interface LiveStack {
+  readonly streams: Streams
+  /** Null with a TTL of 0. */
+  readonly watchers: Watchers | null
+  readonly gauge: Gauges['live']
+  readonly stop: () => void
+}
+
+/** Live updates: what is watched, and the streams and long polls that are open. */
+export function createLive({ config, clock, observer, subscribe, stack }: LiveDeps): LiveStack {
+  const { cache, isSparing: isPaused } = stack
+  const streams = new Streams(config.live.maxStreams)
+  const watchers = config.cache.ttlMs === 0 ? null : new Watchers(config.cache, { cache, clock, isPaused })
+  subscribe({ clientsChanged: streams.endRemovedClients })
+  if (watchers !== null) subscribe({ answerStored: watchers.stored })
+  if (watchers !== null) stack.onPublished(watchers.published)
+  const { watchFile: file } = config.live
+  const stop =
+    file === null || watchers === null ? () => {} : watchStationsOf(file, { watchers, clock, observer })
+  const gauge = () => ({
+    stream: streams.count('stream'),
+    long_poll: streams.count('long_poll'),
+    stations: watchers?.stations ?? 0,
+  })
+  return { streams, watchers, gauge, stop }
+}

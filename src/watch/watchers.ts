@@ -1,0 +1,244 @@
+import type { Answer } from '../cache/answer.ts'
+import type { Cache } from '../cache/cache.ts'
+import type { ErrorCode, ServiceError } from '../errors.ts'
+import { asServiceError } from '../errors.ts'
+import type { StoredAnswer } from '../events.ts'
+import type { Clock } from '../lib/clock.ts'
+import { ChangeRate } from './change-rate.ts'
+
+/** A station's answer that may be served now. */
+export interface CurrentAnswer {
+  readonly answer: Answer
+  readonly ageMs: number
+  /** Milliseconds left of the TTL; negative for a stale answer. */
+  readonly ttlMs: number
+  /** Seconds since the epoch; 0 if no change has been seen. */
+  readonly changedAt: number
+}
+
+/** Gets every new answer of a station, changed or not, and every error while the station cannot be answered. */
+export interface Watcher {
+  answered(current: CurrentAnswer): void
+  failed(error: ServiceError): void
+}
+
+export interface WatchersOptions {
+  /** CACHE_TTL: no station is refreshed more often. */
+  readonly ttlMs: number
+  /** Time after which a station that upstream rejects (400, 404) is asked again. */
+  readonly emptyTtlMs: number
+}
+
+export interface WatchersDeps {
+  readonly cache: Pick<Cache, 'peek' | 'refresh' | 'fetchPublished'>
+  readonly clock: Pick<Clock, 'now' | 'after'>
+  /** While true, only stations without an answer are loaded: the circuit is open, or the quota is rationed. */
+  readonly isPaused: () => boolean
+}
+
+interface Station {
+  readonly id: string
+  readonly watchers: Set<Watcher>
+  readonly rate: ChangeRate
+  cancel: (() => void) | null
+  /** When the last refresh began. */
+  refreshedAt: number
+  /** Failed refreshes in a row. */
+  failures: number
+  error: ServiceError | null
+}
+
+/** Refreshes in flight at once: few, as they are to yield to the calls of clients. */
+const MAX_ACTIVE = 8
+/** How long the refreshes pause after an error that concerns all stations, at least and at most. */
+const MIN_PAUSE_MS = 250
+const MAX_PAUSE_MS = 60_000
+/** How often a pause of the circuit breaker or the quota is checked. */
+const PAUSED_CHECK_MS = 2_000
+/** While a refresh succeeded so recently, a 429 is a matter of the queue, and no error of a station. */
+const PROGRESS_MS = 3_000
+const MAX_BACK_OFF_MS = 60_000
+
+/** Errors that are no fault of the station: the next one would get the same. */
+const OF_ALL_STATIONS: ReadonlySet<ErrorCode> = new Set([
+  'TooManyRequests',
+  'UpstreamUnavailable',
+  'QuotaExhausted',
+  'UpstreamRefused',
+])
+
+/**
+ * Keeps watched stations fresh: each is refreshed when its answer is due, however many watch it, with low priority. An
+ * answer that a client's request brings counts as a refresh. A station leaves with its last watcher.
+ */
+export class Watchers {
+  readonly #options: WatchersOptions
+  readonly #deps: WatchersDeps
+  readonly #stations = new Map<string, Station>()
+  /** Stations to load, in order: those without an answer first. */
+  readonly #cold = new Set<Station>()
+  readonly #due = new Set<Station>()
+  #active = 0
+  #cancelPause: (() => void) | null = null
+  /** The error that the pause is for, if it is one of stations without an answer. */
+  #pausedBy: ServiceError | null = null
+  #succeededAt = Number.NEGATIVE_INFINITY
+
+  constructor(options: WatchersOptions, deps: WatchersDeps) {
+    this.#options = options
+    this.#deps = deps
+  }
+
+  /** The number of watched stations. */
+  get stations(): number {
+    return this.#stations.size
+  }
+
+  /** Watches a station until the returned function is called. A known error is passed on at once. */
+  watch(id: string, watcher: Watcher): () => void {
+    let station = this.#stations.get(id)
+    if (station === undefined) {
+      const state = { cancel: null, refreshedAt: Number.NEGATIVE_INFINITY, failures: 0, error: null }
+      station = { id, watchers: new Set(), rate: new ChangeRate(), ...state }
+      this.#stations.set(id, station)
+      this.#schedule(station)
+    }
+    station.watchers.add(watcher)
+    if (station.error !== null && this.current(id) === null) watcher.failed(station.error)
+    return () => this.#leave(id, watcher)
+  }
+
+  /** The station's answer if it may be served, stale or not. */
+  current(id: string): CurrentAnswer | null {
+    const entry = this.#deps.cache.peek(id)
+    return entry?.mayBeServed === true ? entry : null
+  }
+
+  /** For the event of the cache. */
+  readonly stored = ({ id, change, sinceMs }: StoredAnswer): void => {
+    const station = this.#stations.get(id)
+    if (station === undefined) return
+    if (change !== 'first') station.rate.observe(sinceMs, change === 'different')
+    station.failures = 0
+    station.error = null
+    this.#schedule(station)
+    const current = this.current(id)
+    if (current !== null) for (const watcher of station.watchers) watcher.answered(current)
+  }
+
+  /** A replica has published an answer. */
+  readonly published = (id: string, version: string): void => {
+    if (this.#stations.has(id)) this.#deps.cache.fetchPublished(id, version)
+  }
+
+  #leave(id: string, watcher: Watcher): void {
+    const station = this.#stations.get(id)
+    station?.watchers.delete(watcher)
+    if (station === undefined || station.watchers.size > 0) return
+    station.cancel?.()
+    this.#cold.delete(station)
+    this.#due.delete(station)
+    this.#stations.delete(id)
+  }
+
+  #schedule(station: Station, minDelayMs = 0): void {
+    station.cancel?.()
+    this.#cold.delete(station)
+    this.#due.delete(station)
+    const delayMs = Math.max(minDelayMs, this.#dueInMs(station))
+    station.cancel = this.#deps.clock.after(delayMs, () => {
+      station.cancel = null
+      this.#enqueue(station)
+      if (this.#pausedBy !== null) this.#report(station, this.#pausedBy)
+      this.#pump()
+    })
+  }
+
+  #dueInMs(station: Station): number {
+    const current = this.current(station.id)
+    if (current === null) return 0
+    const { ttlMs } = this.#options
+    const intervalMs = station.rate.intervalMs(Math.max(ttlMs, current.ageMs + current.ttlMs))
+    return Math.max(0, intervalMs - current.ageMs, station.refreshedAt + ttlMs - this.#deps.clock.now())
+  }
+
+  #enqueue(station: Station): void {
+    ;(this.current(station.id) === null ? this.#cold : this.#due).add(station)
+  }
+
+  #pump(): void {
+    if (this.#cancelPause !== null) return
+    this.#startFrom(this.#cold)
+    if (this.#due.size === 0) return
+    if (this.#deps.isPaused()) this.#pause(PAUSED_CHECK_MS)
+    else this.#startFrom(this.#due)
+  }
+
+  #startFrom(queue: Set<Station>): void {
+    for (const station of queue) {
+      if (this.#active >= MAX_ACTIVE) return
+      queue.delete(station)
+      void this.#refresh(station)
+    }
+  }
+
+  /** Stops refreshing for a while; then answers that have become too old count as none. */
+  #pause(ms: number): void {
+    if (this.#cancelPause !== null) return
+    this.#cancelPause = this.#deps.clock.after(ms, () => {
+      this.#cancelPause = null
+      this.#pausedBy = null
+      const due = [...this.#due]
+      this.#due.clear()
+      for (const station of due) this.#enqueue(station)
+      this.#pump()
+    })
+  }
+
+  async #refresh(station: Station): Promise<void> {
+    this.#active++
+    station.refreshedAt = this.#deps.clock.now()
+    try {
+      await this.#deps.cache.refresh(station.id)
+      this.#succeededAt = this.#deps.clock.now()
+      if (this.#isWatched(station)) this.#schedule(station, this.#options.ttlMs)
+    } catch (error) {
+      if (this.#isWatched(station)) this.#fail(station, asServiceError(error))
+    } finally {
+      this.#active--
+      this.#pump()
+    }
+  }
+
+  #isWatched(station: Station): boolean {
+    return this.#stations.get(station.id) === station
+  }
+
+  #fail(station: Station, error: ServiceError): void {
+    if (OF_ALL_STATIONS.has(error.code)) {
+      this.#enqueue(station)
+      this.#pause(Math.min(Math.max(error.retryAfterMs ?? 0, MIN_PAUSE_MS), MAX_PAUSE_MS))
+      const isProgressing = this.#deps.clock.now() - this.#succeededAt < PROGRESS_MS
+      if (error.code === 'TooManyRequests' && isProgressing) return
+      this.#pausedBy = error
+      for (const cold of this.#cold) this.#report(cold, error)
+      return
+    }
+    station.failures++
+    this.#report(station, error)
+    this.#schedule(station, this.#retryInMs(station, error))
+  }
+
+  #retryInMs({ id, failures }: Station, error: ServiceError): number {
+    const { ttlMs, emptyTtlMs } = this.#options
+    const backOffMs = Math.min(1_000 * 2 ** (failures - 1), MAX_BACK_OFF_MS)
+    const isNegative = error.status < 500
+    return Math.max(backOffMs, isNegative ? emptyTtlMs : 0, this.current(id) === null ? 0 : ttlMs)
+  }
+
+  #report(station: Station, error: ServiceError): void {
+    if (this.current(station.id) !== null) return
+    station.error = error
+    for (const watcher of station.watchers) watcher.failed(error)
+  }
+}

@@ -1,0 +1,215 @@
+import t from 'tap'
+import { Cache } from '../../src/cache/cache.ts'
+import { ServiceError } from '../../src/errors.ts'
+import { ChangeRate } from '../../src/watch/change-rate.ts'
+import { Watchers } from '../../src/watch/watchers.ts'
+import { TIMES } from '../cache/setup.ts'
+import { settled, TestClock } from '../support/clock.ts'
+import { ScriptedSource } from '../support/scripted-source.ts'
+import { connector, level, station } from '../support/stations.ts'
+
+const MINUTE = 60_000
+
+/** Watchers of a real cache over a scripted source. */
+function setupWatchers(options: { ttlMs?: number; maxEntries?: number } = {}) {
+  const clock = new TestClock()
+  const source = new ScriptedSource(clock.now)
+  const settings = { ...TIMES, maxEntries: 100_000, maxBytes: 1e9, ...options }
+  let isPaused = false
+  let stored: Watchers['stored'] = () => {}
+  const lookups: string[] = []
+  const cache: Cache = new Cache(settings, {
+    load: source.load,
+    clock,
+    random: () => 0,
+    pacing: null,
+    observer: {
+      lookedUp: (result) => void lookups.push(result),
+      evicted: () => {},
+      emptyDoubted: () => {},
+      answerStored: (answer) => stored(answer),
+    },
+  })
+  const watchers = new Watchers(settings, { cache, clock, isPaused: () => isPaused })
+  stored = watchers.stored
+  const events: string[] = []
+  const watch = (id: string, name = id) =>
+    watchers.watch(id, {
+      answered: ({ answer }) =>
+        void events.push(`${name} ${(JSON.parse(answer.json) as { call: number }).call}`),
+      failed: (error) => void events.push(`${name} ${error.code}`),
+    })
+  return { clock, source, cache, watchers, watch, events, lookups, pause: (on: boolean) => (isPaused = on) }
+}
+
+await t.test('a watched station is loaded once per interval, however many watch it', async (t) => {
+  const { clock, source, watch, events, lookups, watchers } = setupWatchers()
+  source.answerAll()
+  const stop = Array.from({ length: 100 }, (_, i) => watch('a', `${i}`))
+  await clock.advance(1)
+  t.equal(source.calls.length, 1)
+  t.equal(events.length, 100)
+  t.ok(source.calls[0]?.options.lowPriority)
+  await clock.advance(10 * MINUTE)
+  t.ok(source.calls.length >= 5 && source.calls.length <= 31, `${source.calls.length} calls`)
+  t.equal(watchers.stations, 1)
+  const calls = source.calls.length
+  for (const end of stop) end()
+  await clock.advance(60 * MINUTE)
+  t.equal(source.calls.length, calls, 'none without a watcher')
+  t.equal(watchers.stations, 0)
+  t.equal(clock.pending, 0)
+  t.strictSame(lookups, [], 'a refresh is no lookup')
+})
+
+await t.test(
+  'the interval of a station of unknown rate is a minute, and from three minutes on the TTL',
+  async (t) => {
+    const same = station('a', connector('Type2', level(22)))
+    const timesFor = async (ttlMs: number) => {
+      const { clock, source, watch } = setupWatchers({ ttlMs })
+      source.always = (call) => call.answerWith(same)
+      watch('a')
+      await clock.advance(1)
+      await clock.advance(3 * MINUTE)
+      return source.calls.map(({ at }) => at - (source.calls[0]?.at ?? 0)).slice(0, 2)
+    }
+    t.strictSame(await timesFor(1_000), [0, MINUTE])
+    t.strictSame(await timesFor(100_000), [0, 100_000])
+    t.strictSame(await timesFor(180_000), [0, 180_000])
+  },
+)
+
+await t.test('the interval follows the learned rate, between the TTL and three minutes', (t) => {
+  const rate = (changes: number, hours: number) => {
+    const learned = new ChangeRate()
+    for (let i = 0; i < 100; i++) learned.observe((hours * 3_600_000) / 100, i < changes)
+    return Math.round(learned.intervalMs(1_000) / 1_000)
+  }
+  t.strictSame([rate(0, 0), rate(0, 24), rate(10, 1), rate(100, 1)], [60, 180, 23, 15])
+  t.equal(new ChangeRate().intervalMs(90_000), 90_000)
+  t.end()
+})
+
+await t.test(
+  'a request of a client brings its answer to the watchers at once, and moves the refresh',
+  async (t) => {
+    const { clock, source, cache, watch, events } = setupWatchers()
+    source.answerAll()
+    watch('a')
+    await clock.advance(45_000)
+    await cache.get('a')
+    await settled()
+    await cache.get('a') // the stale one was served, the refresh has ended
+    t.strictSame(events, ['a 1', 'a 2'])
+    await clock.advance(29_000)
+    t.equal(source.calls.length, 2)
+  },
+)
+
+await t.test('while paused only stations without an answer are loaded', async (t) => {
+  const { clock, source, watch, pause, events } = setupWatchers()
+  source.answerAll()
+  watch('a')
+  await clock.advance(1)
+  pause(true)
+  watch('b')
+  await clock.advance(4 * MINUTE)
+  t.strictSame(events, ['a 1', 'b 2'])
+  pause(false)
+  await clock.advance(10_000)
+  t.strictSame(events.toSorted(), ['a 1', 'a 3', 'b 2', 'b 4'])
+})
+
+await t.test('a station is a problem only without an answer that may be served', async (t) => {
+  const { clock, source, watch, events } = setupWatchers()
+  source.failAll('UpstreamFailed')
+  watch('a')
+  await clock.advance(1)
+  t.strictSame(events, ['a UpstreamFailed'])
+  source.answerAll()
+  await clock.advance(5_000)
+  t.equal(events.at(-1)?.slice(0, 2), 'a ')
+  const answered = events.length
+  source.failAll('UpstreamFailed')
+  await clock.advance(TIMES.staleIfErrorMs)
+  t.equal(events.length, answered, 'the stale answer may still be served')
+  await clock.advance(5 * MINUTE)
+  t.equal(events.at(-1), 'a UpstreamFailed')
+  watch('a', 'later')
+  t.equal(events.at(-1), 'later UpstreamFailed', 'a known problem is passed on at once')
+})
+
+await t.test(
+  'an error of all stations pauses the refreshes and is reported for those without an answer',
+  async (t) => {
+    const { clock, source, watch, events } = setupWatchers()
+    source.always = () => {
+      throw new ServiceError('QuotaExhausted', { retryAfterMs: 10_000 })
+    }
+    for (const id of ['a', 'b', 'c']) watch(id)
+    await clock.advance(1)
+    t.ok(source.calls.length <= 3)
+    t.strictSame(new Set(events), new Set(['a QuotaExhausted', 'b QuotaExhausted', 'c QuotaExhausted']))
+    const calls = source.calls.length
+    await clock.advance(9_000)
+    t.equal(source.calls.length, calls)
+    source.answerAll()
+    await clock.advance(2_000)
+    t.equal(source.calls.length, calls + 3)
+  },
+)
+
+await t.test('stations wait for the rate limit without a problem while others are answered', async (t) => {
+  const { clock, source, watch, events } = setupWatchers()
+  let left = 4
+  source.always = (call) => {
+    if (left-- > 0) call.answer()
+    else throw new ServiceError('TooManyRequests', { retryAfterMs: 1_000 })
+  }
+  const ids = Array.from({ length: 30 }, (_, i) => `s${i}`)
+  for (const id of ids) watch(id)
+  for (let second = 0; second < 20; second++) {
+    await clock.advance(1_000)
+    left = 4
+  }
+  t.equal(events.length, 30)
+  t.notOk(events.some((event) => event.includes('TooMany')))
+})
+
+await t.test('a rejected id is asked again after CACHE_EMPTY_TTL', async (t) => {
+  const { clock, source, watch, events } = setupWatchers()
+  source.failAll('NotFound')
+  watch('a')
+  await clock.advance(59_000)
+  t.strictSame([events, source.calls.length], [['a NotFound'], 1])
+  await clock.advance(10_000)
+  t.equal(source.calls.length, 2)
+})
+
+await t.test('at most eight refreshes are in flight', async (t) => {
+  const { clock, source, watch } = setupWatchers()
+  for (let i = 0; i < 50; i++) watch(`s${i}`)
+  await clock.advance(1)
+  t.equal(source.calls.length, 8)
+  await source.calls[0]?.answerAndSettle()
+  t.equal(source.calls.length, 9)
+})
+
+await t.test('watching keeps a station from eviction, and does not after it', async (t) => {
+  const { clock, source, cache, watch } = setupWatchers({ maxEntries: 10 })
+  source.answerAll()
+  const stop = watch('a')
+  const flood = async (prefix: string) => {
+    for (let minute = 0; minute < 5; minute++) {
+      for (let i = 0; i < 5; i++) await cache.get(`${prefix}${minute}-${i}`)
+      await clock.advance(MINUTE)
+    }
+  }
+  await clock.advance(1)
+  await flood('x')
+  t.ok(cache.peek('a'))
+  stop()
+  await flood('y')
+  t.equal(cache.peek('a'), null)
+})
