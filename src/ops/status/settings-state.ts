@@ -16,7 +16,7 @@ export class SettingsState {
   readonly observer: Partial<Observer>
 
   constructor(atStart: Readonly<Record<string, string>>, clock: Pick<Clock, 'wall'>) {
-    this.current = { inForce: atStart, changedAt: null, problem: null }
+    this.current = { inForce: withoutSecretPaths(atStart), changedAt: null, problem: null }
     this.observer = {
       settingsChanged: (settings) => {
         const merged = Object.entries({ ...this.current.inForce, ...settings })
@@ -31,4 +31,12 @@ export class SettingsState {
       },
     }
   }
+}
+
+/** The page does not show where secrets are; that they are in a file is enough. */
+function withoutSecretPaths(settings: Readonly<Record<string, string>>): Record<string, string> {
+  const shown = Object.entries(settings).map(([name, text]) =>
+    name.endsWith('_FILE') && name !== 'SETTINGS_FILE' ? [name, '(a file)'] : [name, text],
+  )
+  return Object.fromEntries(shown) as Record<string, string>
 }
