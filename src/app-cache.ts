@@ -30,7 +30,9 @@ type Quota = ReturnType<typeof createQuota>
 /** The cache, upstream with its policies behind it, and what replicas share. */
 export async function createCacheStack(deps: CacheStackDeps) {
   const { config, clock, observer, apiKey, userAgent } = deps
-  const stores = config.redis && (await openRedisStores(config.redis, { clock, observer }))
+  const stores =
+    config.redis &&
+    (await openRedisStores(config.redis, { clock, observer, hasQuota: config.upstream.quota !== null }))
   const tomtom = createTomTom({ ...config.upstream, userAgent }, { apiKey: apiKey.current, observer, clock })
   // The pacer reads the use of the cache, and the cache needs the pacer's TTL: hence the function.
   const quota = createQuota(deps, stores, () => cache)

@@ -115,6 +115,10 @@ const EVENTS = {
   sharedCacheLookedUp: event as Event<[result: SharedResult]>,
   /** The connection to Redis was established or lost. The reason contains no secret. */
   sharedCacheChanged: event as Event<[up: boolean, reason: string]>,
+  /** Redis works, but rejected a command. The reason contains no text of the server. */
+  sharedCommandRejected: event as Event<[reason: string]>,
+  /** Redis may evict the count of the quota under this `maxmemory-policy`. */
+  quotaMayBeEvicted: event as Event<[policy: string]>,
   /** An attempt to call upstream ended. */
   upstreamAnswered: event as Event<[outcome: UpstreamOutcome, seconds: number]>,
   /** The circuit breaker changed its state. */

@@ -20,7 +20,7 @@ const PROBE_VALUE_MS = 1_000
 
 export interface CommandsDeps {
   readonly clock: Pick<Clock, 'after'>
-  readonly observer: Pick<Observer, 'sharedCacheChanged'>
+  readonly observer: Pick<Observer, 'sharedCacheChanged' | 'sharedCommandRejected'>
 }
 
 type Method = (...args: readonly Argument[]) => Promise<unknown>
@@ -82,6 +82,17 @@ export class Commands {
   /** The command's reply; undefined if it failed or was not sent. */
   command(name: string, key: string, ...args: readonly Argument[]): Promise<unknown> {
     return this.#breaker.run(() => this.#client.call(name, key, ...args))
+  }
+
+  /** The server's `maxmemory-policy`; null if it is not known or no memory limit is set. */
+  async evictionPolicy(): Promise<string | null> {
+    try {
+      const info = String(await this.#client.info('memory'))
+      const hasLimit = !/^maxmemory:0\r?$/m.test(info)
+      return hasLimit ? (/^maxmemory_policy:([a-z-]{1,40})\r?$/m.exec(info)?.[1] ?? null) : null
+    } catch {
+      return null // few users may run INFO
+    }
   }
 
   close(): void {

@@ -18,6 +18,8 @@ export function createEventLog(log: Logger): Partial<Observer> {
       if (up) log.info('shared cache connected')
       else log.warn({ reason }, 'shared cache unavailable, continuing without it')
     },
+    sharedCommandRejected: (reason) => log.error({ reason }, 'Redis rejected a command'),
+    quotaMayBeEvicted: (policy) => log.warn({ policy }, 'Redis may evict the count of the quota'),
     circuitChanged: (state) => {
       if (state === 'closed') log.info({ state }, 'circuit breaker closed')
       else if (isOutageLogged) log.debug({ state }, 'circuit breaker changed state')
