@@ -7,6 +7,7 @@ import type { Source } from '../../source.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Observer } from '../../events.ts'
 import { MAX_BODY_BYTES, readText } from './body.ts'
+import { createConnections } from './connections.ts'
 import type { UpstreamResponse } from './send.ts'
 import { sendRequest, trackSent } from './send.ts'
 import { isDefect, outcomeOfStatus, rejectionKind, upstreamErrorOf } from './error.ts'
@@ -54,15 +55,23 @@ const MIN_KEY_LENGTH_TO_DETECT = 8
  */
 export function createTomTom(options: TomTomOptions, deps: TomTomDeps): TomTom {
   const { observer, clock } = deps
-  const pool = new Pool(options.origin, {
+  const pools: Pool[] = []
+  const createPool = (settings: Pool.Options) => {
+    const pool = new Pool(options.origin, settings)
+    pools.push(pool)
+    return trackSent(pool)
+  }
+  const settings = {
     connections: options.maxConnections,
     connect: { timeout: Math.min(options.timeoutMs, CONNECT_TIMEOUT_MS) },
     headersTimeout: options.timeoutMs,
     bodyTimeout: options.timeoutMs,
     maxResponseSize: MAX_BODY_BYTES,
     clientTtl: CONNECTION_TTL_MS,
-  })
-  const dispatcher = trackSent(pool)
+  }
+  let freshPool: Dispatcher | null = null
+  const fresh = () => (freshPool ??= createPool({ ...settings, pipelining: 0 }))
+  const connections = createConnections(createPool(settings), fresh, clock)
   let inFlight = 0
 
   const source: Source = async (id, loadOptions) => {
@@ -70,19 +79,29 @@ export function createTomTom(options: TomTomOptions, deps: TomTomDeps): TomTom {
     const seconds = () => (clock.now() - startedAt) / 1000
     inFlight++
     try {
-      const availability = await requestAvailability(dispatcher, id, { ...options, ...loadOptions }, deps)
+      const availability = await requestAvailability(
+        connections.current(),
+        id,
+        { ...options, ...loadOptions },
+        deps,
+      )
       observer.upstreamAnswered(availability.connectors.length === 0 ? 'empty' : 'ok', seconds())
       return availability
     } catch (thrown) {
       if (isDefect(thrown)) throw thrown
       const error = upstreamErrorOf(thrown)
+      if (error.isTransient && error.outcome === 'network') connections.broke()
       observer.upstreamAnswered(error.outcome, seconds())
       throw error
     } finally {
       inFlight--
     }
   }
-  return { source, inFlight: () => inFlight, close: () => pool.destroy() }
+  return {
+    source,
+    inFlight: () => inFlight,
+    close: async () => void (await Promise.all(pools.map((pool) => pool.destroy()))),
+  }
 }
 
 async function requestAvailability(
