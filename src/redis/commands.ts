@@ -87,7 +87,7 @@ export class Commands {
   /** The server's `maxmemory-policy`; null if it is not known or no memory limit is set. */
   async evictionPolicy(): Promise<string | null> {
     try {
-      const info = String(await this.#client.info('memory'))
+      const info = await this.#client.info('memory')
       const hasLimit = !/^maxmemory:0\r?$/m.test(info)
       return hasLimit ? (/^maxmemory_policy:([a-z-]{1,40})\r?$/m.exec(info)?.[1] ?? null) : null
     } catch {

@@ -29,7 +29,7 @@ await t.test('defaults', async (t) => {
       },
       redis: null,
       public: { host: '0.0.0.0', port: 8080, corsOrigins: '*', docs: true },
-      clients: { keys: null, perSecond: 0, maxInFlight: 0, trustedProxies: null },
+      clients: { keys: null, perSecond: 0, maxInFlight: 0, quotaShare: 1, trustedProxies: null },
       admin: { host: '127.0.0.1', port: 8081 },
       drain: { delayMs: 0, timeoutMs: 10_000 },
       log: { level: 'info', access: false },

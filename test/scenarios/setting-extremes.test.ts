@@ -74,8 +74,8 @@ await t.test('no pair of extremes of settings is a defect or closes Redis', { sk
     const { upstream, get, proxy } = service
     await until('Redis can be reached', async () => (await proxy.metric('evproxy_shared_cache_up')) === 1)
     upstream.script = (call, response, context) => {
-      if (call.id.startsWith('missing')) answerStatus(404)(call, response, context)
-      else if (call.id.startsWith('broken')) answerStatus(500)(call, response, context)
+      if (call.id.startsWith('missing')) void answerStatus(404)(call, response, context)
+      else if (call.id.startsWith('broken')) void answerStatus(500)(call, response, context)
       else if (call.id.startsWith('empty'))
         response.end(JSON.stringify({ connectors: [], chargingAvailability: call.id }))
       else answerStation(call, response)
