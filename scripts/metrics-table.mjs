@@ -4,7 +4,7 @@ import { pathToFileURL } from 'node:url'
 
 /** Gauges of a service with every optional part configured, so that every metric has a series. */
 const GAUGES = {
-  access: () => ({ clients: [], isLimited: true }),
+  access: () => ({ clients: ['web'], isLimited: true }),
   cache: () => ({ entries: 0, bytes: 0 }),
   upstream: () => ({ inFlight: 0, queued: 0, circuit: 'closed', callsPerSecond: 1 }),
   quota: () => ({ limit: 1, remaining: 1, resetAtMs: 0 }),

@@ -31,7 +31,9 @@ export interface CacheStackDeps {
 /** The cache, upstream with its policies behind it, and what replicas share. */
 export async function createCacheStack(deps: CacheStackDeps) {
   const { config, clock, observer, apiKey, userAgent } = deps
-  const stores = config.redis && (await openRedisStores(config.redis, { clock, observer }))
+  const stores =
+    config.redis &&
+    (await openRedisStores(config.redis, { clock, observer, hasQuota: config.upstream.quota !== null }))
   const tomtom = createTomTom(
     { ...config.upstream, proxy: config.outboundProxy, userAgent },
     { apiKey: apiKey.current, observer, clock },

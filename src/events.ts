@@ -185,6 +185,10 @@ const EVENTS = {
   sharedCacheChanged: event as Event<[up: boolean, reason: string]>,
   /** A call that was wanted was not made. */
   upstreamHeldBack: event as Event<[by: HeldBackBy]>,
+  /** Redis works, but rejected a command. The reason contains no text of the server. */
+  sharedCommandRejected: event as Event<[reason: string]>,
+  /** Redis may evict the count of the quota under this `maxmemory-policy`. */
+  quotaMayBeEvicted: event as Event<[policy: string]>,
   /** An attempt to call upstream ended. */
   upstreamAnswered: event as Event<[outcome: UpstreamOutcome, seconds: number]>,
   /** The circuit breaker changed its state. */

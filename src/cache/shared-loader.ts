@@ -87,6 +87,9 @@ const RENEW_EVERY_MS = LEASE_MS / 3
 const PAUSE_WITH_WAITERS_MS = [10, 30] as const
 const PAUSE_OF_REFRESH_MS = [100, 300] as const
 
+/** A store that returns more answers than this of which none can be used is as good as none. */
+const MAX_UNUSABLE_ANSWERS = 100
+
 /** What #leaseOrAnswer found: a peer's answer, or that this replica makes the call. */
 interface Outcome {
   /** Null if this replica makes the call. */
@@ -130,7 +133,7 @@ export class SharedLoader {
     const token = newVersion()
     let known = entry?.version ?? ''
     let result: SharedResult = 'miss'
-    for (;;) {
+    for (let unusable = 0; unusable < MAX_UNUSABLE_ANSWERS;) {
       const reply = await store.leaseGet(id, known, { token, ms: LEASE_MS })
       switch (reply.kind) {
         case 'answer': {
@@ -141,6 +144,7 @@ export class SharedLoader {
             this.#deps.onStale(decoded) // what the next answer is compared with
           }
           known = reply.answer.version
+          unusable++
           break
         }
         case 'leased-by-peer':
@@ -157,6 +161,7 @@ export class SharedLoader {
           return { answer: null, result: 'error', token }
       }
     }
+    return { answer: null, result: 'error', token }
   }
 
   /** Calls upstream and shares the answer, or the error and its back-off. */

@@ -51,7 +51,9 @@ export interface SharedAnswerStore {
   leaseGet(id: string, known: string, lease: Lease): Promise<LeaseResult>
   /** Extends the lease to its full duration again, if this token still holds it. */
   renew(id: string, lease: Lease): void
-  /** Stores the answer for `lifeMs` unless one of a later call is present, and ends the lease of the same token. */
+  /**
+   * Stores the answer for `lifeMs` unless that is 0 or one of a later call is present, and ends the lease of the same token.
+   */
   publish(id: string, answer: SharedAnswer, lifeMs: number): void
   /** Ends the lease after a failed call; other replicas get the error for `ms`, which may be 0. */
   release(id: string, token: string, error: { readonly code: ErrorCode; readonly ms: number }): void

@@ -1,6 +1,6 @@
 import type { Lease, LeaseResult, SharedAnswer, SharedAnswerStore } from '../cache/shared-store.ts'
 import type { ErrorCode } from '../errors.ts'
-import { STATUS_OF } from '../errors.ts'
+import { CACHE_RULES } from '../errors.ts'
 import type { Commands } from './commands.ts'
 import { answerKey, leaseKey, PUBLISHED_CHANNEL, purgedKey, STATION_PATTERNS, stationOf } from './keys.ts'
 import { PURGE } from './purge-script.ts'
@@ -12,6 +12,8 @@ const ERROR = /^!(\w+)$/
 const THOUSANDTHS = 1_000
 /** Longer than any call takes. */
 const PURGE_MARK_MS = 600_000
+/** The longest life of such an error: CACHE_EMPTY_TTL. */
+const MAX_ERROR_MS = 86_400_000
 
 /** The shared cache: answers, and leases, each the right to call for one station. */
 export class RedisAnswerStore implements SharedAnswerStore {
@@ -39,6 +41,10 @@ export class RedisAnswerStore implements SharedAnswerStore {
     const header = [Math.round(ageMs), Math.round(startedAgoMs), Math.round(jitter * THOUSANDTHS)]
     const body = changedAt === 0 ? json : `${changedAt} ${json}` // JSON begins with a brace
     const keys = [answerKey(id), leaseKey(id), purgedKey(id)]
+    if (!(lifeMs >= 1)) {
+      this.release(id, version, { code: 'InternalError', ms: 0 })
+      return
+    }
     void this.#commands.script(PUBLISH, keys, [version, ...header, body, Math.ceil(lifeMs), id])
   }
 
@@ -78,9 +84,12 @@ function parseReply(reply: unknown): LeaseResult {
 
 function parseHolder(holder: string, ms: number): LeaseResult {
   const code = ERROR.exec(holder)?.[1]
-  return code !== undefined && Object.hasOwn(STATUS_OF, code)
-    ? { kind: 'error', code: code as ErrorCode, ms: Math.max(0, ms) }
-    : { kind: 'leased-by-peer' }
+  if (code === undefined) return { kind: 'leased-by-peer' }
+  // An error of another kind is not of a replica's making.
+  const isKept = Object.hasOwn(CACHE_RULES, code) && CACHE_RULES[code as ErrorCode].station !== 'none'
+  return isKept && ms > 0 && ms <= MAX_ERROR_MS
+    ? { kind: 'error', code: code as ErrorCode, ms }
+    : { kind: 'unavailable' }
 }
 
 /** Null for a value that this service did not write. A time in the future, after a change of servers, is now. */

@@ -1,7 +1,7 @@
 import { backoffMs } from '../lib/backoff.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Observer } from '../events.ts'
-import { describeRedisError, TIMED_OUT } from './errors.ts'
+import { describeRedisError, isRejectedCommand, TIMED_OUT } from './errors.ts'
 
 /** Longest wait for a command. */
 export const COMMAND_TIMEOUT_MS = 100
@@ -9,6 +9,7 @@ const SLICES = 4
 /** How long the circuit stays open: doubles with each opening, until the circuit has been closed for the longest. */
 export const INITIAL_OPEN_MS = 1_000
 export const MAX_OPEN_MS = 5_000
+const REJECTED_EVERY_MS = 60_000
 
 export interface RedisBreakerDeps {
   /** A harmless command that writes: a read-only server cannot be used. */
@@ -16,7 +17,7 @@ export interface RedisBreakerDeps {
   /** Replaces the connection, which may lead to a server that is gone. */
   readonly reconnect: () => void
   readonly clock: Pick<Clock, 'after'>
-  readonly observer: Pick<Observer, 'sharedCacheChanged'>
+  readonly observer: Pick<Observer, 'sharedCacheChanged' | 'sharedCommandRejected'>
 }
 
 /**
@@ -31,6 +32,7 @@ export class RedisBreaker {
   #openings = 0
   #probing: Promise<void> | null = null
   #stopped = false
+  #isRejectedReported = false
   #cancelTimer: () => void = () => {}
 
   constructor(deps: RedisBreakerDeps) {
@@ -46,15 +48,29 @@ export class RedisBreaker {
     return this.#state !== 'connecting'
   }
 
-  /** The command's reply; undefined if it failed or was not sent. Never rejects. */
+  /**
+   * The command's reply; undefined if it failed or was not sent. Never rejects. A command that the server rejects for its
+   * arguments is reported and opens no circuit.
+   */
   async run<T>(command: () => Promise<T>): Promise<T | undefined> {
     if (!this.isUp) return undefined
     try {
       return await this.#withTimeout(command())
     } catch (error) {
-      this.reportFailure(error)
+      if (isRejectedCommand(error)) this.#reportRejected(error)
+      else this.reportFailure(error)
       return undefined
     }
+  }
+
+  /** At most once a minute: the command may be repeated with every request. */
+  #reportRejected(error: unknown): void {
+    if (this.#isRejectedReported) return
+    this.#isRejectedReported = true
+    this.#deps.observer.sharedCommandRejected(describeRedisError(error))
+    this.#deps.clock.after(REJECTED_EVERY_MS, () => {
+      this.#isRejectedReported = false
+    })
   }
 
   /** Opens the circuit. */

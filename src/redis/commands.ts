@@ -24,7 +24,7 @@ const SCAN_COUNT = 500
 
 export interface CommandsDeps {
   readonly clock: Pick<Clock, 'after'>
-  readonly observer: Pick<Observer, 'sharedCacheChanged'>
+  readonly observer: Pick<Observer, 'sharedCacheChanged' | 'sharedCommandRejected'>
 }
 
 type Method = (...args: readonly Argument[]) => Promise<unknown>
@@ -115,6 +115,17 @@ export class Commands {
     subscriber.on('ready', () => void subscriber.subscribe(PREFIX + channel).catch(() => {}))
     subscriber.on('message', (_channel: string, message: string) => listener(message))
     subscriber.connect().catch(() => {}) // it tries again by itself
+  }
+
+  /** The server's `maxmemory-policy`; null if it is not known or no memory limit is set. */
+  async evictionPolicy(): Promise<string | null> {
+    try {
+      const info = await this.#client.info('memory')
+      const hasLimit = !/^maxmemory:0\r?$/m.test(info)
+      return hasLimit ? (/^maxmemory_policy:([a-z-]{1,40})\r?$/m.exec(info)?.[1] ?? null) : null
+    } catch {
+      return null // few users may run INFO
+    }
   }
 
   close(): void {

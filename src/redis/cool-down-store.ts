@@ -1,9 +1,15 @@
 import type { ErrorCode } from '../errors.ts'
-import { STATUS_OF } from '../errors.ts'
 import type { SharedCoolDown } from '../upstream/state/cool-down-state.ts'
 import type { CoolDownStore } from '../upstream/state/shared-cool-down.ts'
 import type { Commands } from './commands.ts'
 import { coolDownKey, coolDownProbeKey } from './keys.ts'
+
+/** The longest Retry-After that is followed. */
+const MAX_COOL_DOWN_MS = 300_000
+/** Codes of calls that upstream rejected. */
+const CODES: ReadonlySet<unknown> = new Set(['UpstreamRefused', 'TooManyRequests'] satisfies ErrorCode[])
+const MAX_TIMES = 100
+const MAX_DIAGNOSIS_LENGTH = 500
 
 /** A probe that never ends delays other replicas no longer than this. */
 const PROBE_MS = 5_000
@@ -22,11 +28,19 @@ export class RedisCoolDownStore implements CoolDownStore {
       this.#commands.command('get', name),
       this.#commands.command('pttl', name),
     ])
-    return typeof value === 'string' && Number(ms) > 0 ? parseCoolDown(value, Number(ms)) : null
+    return typeof value === 'string' && Number(ms) > 0 && Number(ms) <= MAX_COOL_DOWN_MS
+      ? parseCoolDown(value, Number(ms))
+      : null
   }
 
   set(key: string, { waitMs, ...coolDown }: SharedCoolDown): void {
-    void this.#commands.command('set', coolDownKey(key), JSON.stringify(coolDown), 'PX', Math.ceil(waitMs))
+    void this.#commands.command(
+      'set',
+      coolDownKey(key),
+      JSON.stringify(coolDown),
+      'PX',
+      Math.max(1, Math.ceil(waitMs)),
+    )
   }
 
   clear(key: string): void {
@@ -47,12 +61,13 @@ export class RedisCoolDownStore implements CoolDownStore {
 function parseCoolDown(text: string, waitMs: number): SharedCoolDown | null {
   try {
     const { code, status, diagnosis, times } = JSON.parse(text) as Record<string, unknown>
-    if (typeof code !== 'string' || !Object.hasOwn(STATUS_OF, code)) return null
+    const isKnown = CODES.has(code) && Number.isInteger(times) && Number(times) >= 1
+    if (!isKnown) return null
     return {
       code: code as ErrorCode,
       status: typeof status === 'number' ? status : undefined,
-      diagnosis: String(diagnosis),
-      times: Number(times),
+      diagnosis: String(diagnosis).slice(0, MAX_DIAGNOSIS_LENGTH),
+      times: Math.min(Number(times), MAX_TIMES),
       waitMs,
     }
   } catch {

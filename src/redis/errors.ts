@@ -18,6 +18,18 @@ const DESCRIPTIONS: Readonly<Record<string, string>> = {
   MISCONF: 'the server cannot persist and accepts no writes',
 }
 
+/**
+ * Whether the server works, but rejected this command: for its arguments, or for a value that this service did not
+ * write. That is a defect to report and no outage.
+ */
+export function isRejectedCommand(error: unknown): boolean {
+  const { name, message = '' } = error as Partial<Error>
+  if (name !== 'ReplyError' || Object.keys(DESCRIPTIONS).some((mark) => message.includes(mark))) return false
+  return (
+    message.startsWith('WRONGTYPE') || (message.startsWith('ERR') && !message.includes('unknown command'))
+  )
+}
+
 /** Why a command failed. The server's message is never included: it may repeat a secret. */
 export function describeRedisError(error: unknown): string {
   const {

@@ -87,6 +87,8 @@ end
  * | 9, 10, 11 | its unreported calls, how many of them were in an earlier update, and their period; '' is the current one |
  * | 12, 13, 14, 15 | the account that it last saw, its period, its charged and its spent calls |
  *
+ * The keys have no expiry, so that a `volatile-*` policy does not evict them; a new period replaces the values.
+ *
  * The reply: wait in ms, hold in ms, spent, charged, released, calls of the client, end of the period, now, the period,
  * the account.
  */
@@ -180,7 +182,6 @@ end
 if client ~= '' and counted ~= 0 then
   client_calls = client_calls + counted
   redis.call('HSET', clients_key, client, client_calls)
-  redis.call('PEXPIREAT', clients_key, string.format('%.0f', ends + ${DAY_MS}))
 end
 
 local fields = {'id', account.id, 'period', account.period, 'previous', account.previous}
@@ -189,7 +190,7 @@ for _, field in ipairs(numbers) do
   fields[#fields + 1] = text(account[field])
 end
 redis.call('HSET', usage_key, unpack(fields))
-redis.call('PEXPIREAT', usage_key, string.format('%.0f', ends + ${DAY_MS}))
+redis.call('PERSIST', usage_key)
 spent = account.charged - account.refunded
 return {
   wait_ms, hold_ms, text(spent), text(account.charged), text(account.released), client_calls,

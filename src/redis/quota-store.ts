@@ -51,6 +51,9 @@ function clientOf(change: QuotaUpdate['change']): [client: string, limit: number
   return [change.kind === 'refund' ? (change.client ?? '') : '', 0]
 }
 
+const isInPeriod = (ms: number) => ms >= 0 && ms <= MAX_PERIOD_MS
+const isCount = (count: number) => count >= 0 && count < Number.MAX_SAFE_INTEGER
+
 /** Null for a reply that the script cannot have made. */
 function parseReply(reply: unknown, hasClient: boolean): QuotaReply | null {
   if (!Array.isArray(reply) || reply.length !== 10) return null
@@ -58,8 +61,6 @@ function parseReply(reply: unknown, hasClient: boolean): QuotaReply | null {
     .slice(0, 8)
     .map(Number) as [number, number, number, number, number, number, number, number]
   const [name, account] = reply.slice(8).map(String) as [string, string]
-  const isInPeriod = (ms: number) => ms >= 0 && ms <= MAX_PERIOD_MS
-  const isCount = (count: number) => count >= 0 && count < Number.MAX_SAFE_INTEGER
   if (![waitMs, holdMs, endsAtMs - nowMs].every(isInPeriod)) return null
   if (![spent, charged, released, calls, nowMs].every(isCount)) return null
   const period = { name, endsAtMs }

@@ -10,6 +10,8 @@ export interface Script {
   readonly lua: string
 }
 
+/** The longest life of an error that replaces a lease. */
+const DAY_MS = 86_400_000
 /** A token in use later than this from now was written while the server's clock was ahead. */
 const MAX_QUEUE_MS = 61_000
 
@@ -44,7 +46,14 @@ if value then
   elseif version ~= known_version then return {'answer', value, now} end
 end
 if redis.call('SET', lease_key, new_version, 'NX', 'PX', lease_ms) then return {'lease', corrupt} end
-return {'taken', redis.call('GET', lease_key), redis.call('PTTL', lease_key)}
+local holder, left_ms = redis.pcall('GET', lease_key), redis.call('PTTL', lease_key)
+local is_error = type(holder) == 'string' and string.sub(holder, 1, 1) == '!'
+local longest_ms = is_error and ${DAY_MS} or tonumber(lease_ms)
+if type(holder) ~= 'string' or left_ms < 0 or left_ms > longest_ms then
+  redis.call('SET', lease_key, new_version, 'PX', lease_ms)
+  return {'lease', corrupt}
+end
+return {'taken', holder, left_ms}
 `,
 }
 

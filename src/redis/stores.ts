@@ -1,4 +1,5 @@
 import type { RedisConfig } from '../config/redis-url.ts'
+import type { Observer } from '../events.ts'
 import type { SharedStores } from '../stores.ts'
 import { RedisAnswerStore } from './answer-store.ts'
 import type { CommandsDeps } from './commands.ts'
@@ -8,9 +9,27 @@ import { RedisPriceStore } from './price-store.ts'
 import { RedisQuotaStore } from './quota-store.ts'
 import { RedisTokenStore } from './token-bucket.ts'
 
+export interface RedisStoresDeps extends CommandsDeps {
+  readonly observer: Pick<Observer, 'sharedCacheChanged' | 'sharedCommandRejected' | 'quotaMayBeEvicted'>
+  /** Whether a quota is counted in Redis, which must not evict it. */
+  readonly hasQuota: boolean
+}
+
 /** Opens the stores on one Redis or Valkey, whether or not it can be reached. */
-export async function openRedisStores(config: RedisConfig, deps: CommandsDeps): Promise<SharedStores> {
-  const commands = await Commands.open(config, deps)
+export async function openRedisStores(config: RedisConfig, deps: RedisStoresDeps): Promise<SharedStores> {
+  const checkEviction = async () => {
+    const policy = await commands.evictionPolicy()
+    if (policy?.startsWith('allkeys') === true) deps.observer.quotaMayBeEvicted(policy)
+  }
+  const observer: CommandsDeps['observer'] = {
+    sharedCommandRejected: deps.observer.sharedCommandRejected,
+    sharedCacheChanged: (up, reason) => {
+      deps.observer.sharedCacheChanged(up, reason)
+      // The circuit can close before `open` has returned.
+      if (up && deps.hasQuota) setImmediate(() => void checkEviction())
+    },
+  }
+  const commands = await Commands.open(config, { ...deps, observer })
   return {
     answers: new RedisAnswerStore(commands),
     tokens: new RedisTokenStore(commands),

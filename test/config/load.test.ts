@@ -34,7 +34,7 @@ await t.test('defaults', async (t) => {
       redis: null,
       public: { host: '::', port: 8080, basePath: null, corsOrigins: '*', docs: true },
       live: { maxStreams: 1_000, watchFile: null },
-      clients: { keys: null, perSecond: 0, maxInFlight: 0, trustedProxies: null },
+      clients: { keys: null, perSecond: 0, maxInFlight: 0, quotaShare: 1, trustedProxies: null },
       admin: { host: '127.0.0.1', port: 8081 },
       drain: { delayMs: 0, timeoutMs: 10_000 },
       log: { level: 'info', access: false, clientAddress: 'off' },

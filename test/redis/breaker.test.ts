@@ -8,6 +8,7 @@ function setup() {
   const redis = { works: false, reconnects: 0 }
   const probes: number[] = []
   const events: boolean[] = []
+  const rejected: string[] = []
   const breaker = new RedisBreaker({
     probe: async () => {
       probes.push(clock.now() - startedAt)
@@ -17,7 +18,10 @@ function setup() {
       redis.reconnects++
     },
     clock,
-    observer: { sharedCacheChanged: (up) => void events.push(up) },
+    observer: {
+      sharedCacheChanged: (up) => void events.push(up),
+      sharedCommandRejected: (reason) => void rejected.push(reason),
+    },
   })
   const fail = () => breaker.run(() => Promise.reject(new Error('no')))
   /** A closed circuit, with no probe so far. */
@@ -27,7 +31,7 @@ function setup() {
     probes.length = 0
     events.length = 0
   }
-  return { clock, redis, probes, events, breaker, fail, closed }
+  return { clock, redis, probes, events, rejected, breaker, fail, closed }
 }
 
 await t.test('an open circuit to Redis probes after 1, 2, 4, 5, 5 s and is reported once', async (t) => {
@@ -102,4 +106,21 @@ await t.test('a stopped breaker has no timers and sends nothing', async (t) => {
   t.equal(clock.pending, 0)
   t.equal(probes.length, 0)
   t.equal(await breaker.run(async () => 'reply'), undefined)
+})
+
+await t.test('a command that Redis rejects for its arguments opens no circuit', async (t) => {
+  const { breaker, events, rejected, clock, closed } = setup()
+  await closed()
+  const reject = (message: string) =>
+    breaker.run(() => Promise.reject(Object.assign(new Error(message), { name: 'ReplyError' })))
+  t.equal(await reject("ERR invalid expire time in 'set' command"), undefined)
+  await reject('WRONGTYPE Operation against a key holding the wrong kind of value')
+  t.ok(breaker.isUp)
+  t.strictSame(events, [])
+  t.strictSame(rejected, ['the server rejected a command (ERR)'], 'once a minute')
+  await clock.advance(60_000)
+  await reject('WRONGTYPE x')
+  t.equal(rejected.length, 2)
+  await reject('OOM command not allowed when used memory')
+  t.notOk(breaker.isUp)
 })

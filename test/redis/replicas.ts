@@ -11,7 +11,8 @@ import { until } from '../support/until.ts'
 export async function openStores(t: Test, server: RedisServer): Promise<SharedStores> {
   const stores = await openRedisStores(redisUrl.parse(server.url) as RedisConfig, {
     clock: systemClock,
-    observer: { sharedCacheChanged: () => {} },
+    observer: { sharedCacheChanged: () => {}, sharedCommandRejected: () => {}, quotaMayBeEvicted: () => {} },
+    hasQuota: true,
   })
   t.teardown(stores.close)
   await until('Redis can be reached', () => stores.isUp())

@@ -135,7 +135,12 @@ const redis = async (t: Test): Promise<SharedPlace> => {
     open: async () => {
       const tier = await openRedisStores(target, {
         clock: systemClock,
-        observer: { sharedCacheChanged: () => {} },
+        observer: {
+          sharedCacheChanged: () => {},
+          sharedCommandRejected: () => {},
+          quotaMayBeEvicted: () => {},
+        },
+        hasQuota: false,
       })
       t.teardown(tier.close)
       await until('the gate is open', () => tier.isUp())

@@ -18,7 +18,12 @@ function setup(clientShare: number, limit = 10) {
   const { source } = withPolicies(
     { perSecond: 0, queueTimeoutMs: 0, timeoutMs: 3_000, clientShare, hasNamedClients: true },
     {
-      ...{ source: inner.source, stores: null, clock, observer, apiKey: () => 'key', random: () => 0 },
+      source: inner.source,
+      stores: null,
+      apiKey: () => 'key',
+      random: () => 0,
+      clock,
+      observer,
       quota: { ledger, pacing: { isRationing: () => false } },
     },
   )

@@ -163,10 +163,8 @@ class QuotaStoreDouble implements QuotaStore {
     if (update.change.kind === 'acquire') this.spent++
     const nowMs = new TestClock().wall()
     const { spent } = this
-    return {
-      ...{ period: periodAt(nowMs, update.per), nowMs, account: 'a', charged: spent, spent, released: 10 },
-      ...{ waitMs: 0, holdMs: 0, clientCalls: null },
-    }
+    const usage = { period: periodAt(nowMs, update.per), nowMs, spent, released: 10 }
+    return { ...usage, account: 'a', charged: spent, waitMs: 0, holdMs: 0, clientCalls: null }
   }
 }
 

@@ -20,7 +20,7 @@ export class SendGate {
   readonly #times: number[]
   #oldest = 0
   #waiting = 0
-  #lastTurn: Promise<void> = Promise.resolve()
+  #lastTurn: Promise<unknown> = Promise.resolve()
 
   /** `max` is the largest `count` of any rate. */
   constructor(max: number, clock: Pick<Clock, 'now' | 'after'>) {
@@ -38,19 +38,20 @@ export class SendGate {
     return this.#waiting === 0 && this.#untilMs(rate, 0) <= 0 ? this.#send() : this.#wait(rate)
   }
 
-  async #wait(rate: Rate): Promise<SentCall> {
+  #wait(rate: Rate): Promise<SentCall> {
     const before = this.#lastTurn
-    let endTurn = () => {}
-    this.#lastTurn = new Promise((resolve) => {
-      endTurn = resolve
-    })
+    const turn = this.#takeTurn(before, rate)
+    this.#lastTurn = turn
+    return turn
+  }
+
+  async #takeTurn(before: Promise<unknown>, rate: Rate): Promise<SentCall> {
     this.#waiting++
     await before
     for (let ms = this.#untilMs(rate, 0); ms > 0; ms = this.#untilMs(rate, 0)) {
       await new Promise<void>((resolve) => void this.#clock.after(ms, resolve))
     }
     this.#waiting--
-    endTurn()
     return this.#send()
   }
 

@@ -6,6 +6,7 @@ import type { Source } from '../../source.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Observer } from '../../events.ts'
 import { MAX_BODY_BYTES, readText } from './body.ts'
+import { createConnections } from './connections.ts'
 import type { UpstreamResponse } from './send.ts'
 import { sendRequest, trackSent } from './send.ts'
 import { isDefect, outcomeOfStatus, rejectionKind, upstreamErrorOf } from './error.ts'
@@ -50,7 +51,15 @@ const MIN_KEY_LENGTH_TO_DETECT = 8
 export function createTomTom(options: TomTomOptions, deps: TomTomDeps): TomTom {
   const { observer, clock } = deps
   const { pool, tunnel } = createPool(options)
-  const dispatcher = trackSent(pool)
+  const pools = [pool]
+  const fresh = (): Dispatcher => {
+    const [, present] = pools
+    if (present !== undefined) return trackSent(present)
+    const { pool: added } = createPool({ ...options, isFresh: true, tunnel })
+    pools.push(added)
+    return trackSent(added)
+  }
+  const connections = createConnections(trackSent(pool), fresh, clock)
   let inFlight = 0
 
   const source: Source = async (id, loadOptions) => {
@@ -58,21 +67,27 @@ export function createTomTom(options: TomTomOptions, deps: TomTomDeps): TomTom {
     const seconds = () => (clock.now() - startedAt) / 1000
     inFlight++
     try {
-      const availability = await requestAvailability(dispatcher, id, { ...options, ...loadOptions }, deps)
+      const availability = await requestAvailability(
+        connections.current(),
+        id,
+        { ...options, ...loadOptions },
+        deps,
+      )
       observer.upstreamAnswered(availability.connectors.length === 0 ? 'empty' : 'ok', seconds())
       return availability
     } catch (thrown) {
       if (isDefect(thrown)) throw thrown
       const error = upstreamErrorOf(proxyTimeout(thrown, tunnel) ?? thrown)
+      if (error.isTransient && error.outcome === 'network') connections.broke()
       observer.upstreamAnswered(error.outcome, seconds())
       throw error
     } finally {
       inFlight--
     }
   }
-  const close = () => {
+  const close = async () => {
     tunnel?.close()
-    return pool.destroy()
+    await Promise.all(pools.map((one) => one.destroy()))
   }
   return { source, inFlight: () => inFlight, close }
 }

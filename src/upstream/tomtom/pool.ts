@@ -11,6 +11,10 @@ export interface PoolOptions {
   /** Total time for one attempt in ms, from its start to the last byte. */
   readonly timeoutMs: number
   readonly maxConnections: number
+  /** Each call has a connection of its own. */
+  readonly isFresh?: boolean
+  /** The tunnel of another pool to the same proxy. */
+  readonly tunnel?: ProxyTunnel | null
 }
 
 /** Longest time to connect, all addresses of a host included. */
@@ -21,18 +25,13 @@ const ADDRESSES = { autoSelectFamily: true, autoSelectFamilyAttemptTimeout: 1_00
 const CONNECTION_TTL_MS = 300_000
 
 /** The connections to upstream, direct or through a proxy. */
-export function createPool({ baseUrl, timeoutMs, maxConnections, proxy }: PoolOptions): {
+export function createPool(options: PoolOptions): {
   readonly pool: Pool
   readonly tunnel: ProxyTunnel | null
 } {
+  const { baseUrl, timeoutMs, maxConnections, isFresh = false } = options
   const connectOptions = { timeout: Math.min(timeoutMs, CONNECT_TIMEOUT_MS), ...ADDRESSES }
-  const tunnel = proxy
-    ? createProxyTunnel(proxy, {
-        timeoutMs: connectOptions.timeout,
-        connectUpstream: buildConnector(connectOptions),
-        socketOptions: ADDRESSES,
-      })
-    : null
+  const tunnel = options.tunnel ?? tunnelFor(options, connectOptions)
   const pool = new Pool(new URL(baseUrl).origin, {
     connections: maxConnections,
     connect: tunnel?.connect ?? connectOptions,
@@ -40,6 +39,17 @@ export function createPool({ baseUrl, timeoutMs, maxConnections, proxy }: PoolOp
     bodyTimeout: timeoutMs,
     maxResponseSize: MAX_BODY_BYTES,
     clientTtl: CONNECTION_TTL_MS,
+    ...(isFresh && { pipelining: 0 }),
   })
   return { pool, tunnel }
+}
+
+function tunnelFor({ proxy }: PoolOptions, connectOptions: { readonly timeout: number }): ProxyTunnel | null {
+  if (!proxy) return null
+  const connectUpstream = buildConnector(connectOptions)
+  return createProxyTunnel(proxy, {
+    timeoutMs: connectOptions.timeout,
+    connectUpstream,
+    socketOptions: ADDRESSES,
+  })
 }

@@ -76,7 +76,7 @@ const OPTIONAL: Readonly<Record<string, MetricContract>> = {
   evproxy_shared_cache_up: { type: 'gauge' },
   evproxy_client_requests_total: { type: 'counter', labels: { client: null } },
   evproxy_client_limited_requests_total: { type: 'counter', labels: { client: null } },
-  evproxy_client_limited_total: { type: 'counter', labels: { limit: ['rate', 'in_flight'] } },
+  evproxy_client_limited_total: { type: 'counter', labels: { limit: ['rate', 'in_flight', 'quota'] } },
 }
 
 const CONTRACT = { ...ALWAYS, ...OPTIONAL }
