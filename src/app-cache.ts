@@ -1,5 +1,7 @@
 import { Cache } from './cache/cache.ts'
+import { WarmStart } from './cache/warm-start.ts'
 import type { Config } from './config/load.ts'
+import { ConfigError } from './config/load.ts'
 import type { Gauges, Observer } from './events.ts'
 import type { Clock } from './lib/clock.ts'
 import { openRedisStores } from './redis/stores.ts'
@@ -30,7 +32,7 @@ type Quota = ReturnType<typeof createQuota>
 /** The cache, upstream with its policies behind it, and what replicas share. */
 export async function createCacheStack(deps: CacheStackDeps) {
   const { config, clock, observer, apiKey, userAgent } = deps
-  const stores = config.redis && (await openRedisStores(config.redis, { clock, observer }))
+  const stores = await openStores(deps)
   const tomtom = createTomTom({ ...config.upstream, userAgent }, { apiKey: apiKey.current, observer, clock })
   // The pacer reads the use of the cache, and the cache needs the pacer's TTL: hence the function.
   const quota = createQuota(deps, stores, () => cache)
@@ -59,14 +61,35 @@ export async function createCacheStack(deps: CacheStackDeps) {
     effectiveTtlMs,
     sharedCacheUp: () => stores && stores.isUp(),
   }
+  const archive = config.cache.ttlMs === 0 ? null : (stores?.archive ?? null)
+  const warmStart = archive && new WarmStart({ ...config.cache, archive, store: cache.store, clock })
   return {
     cache,
     gauges,
+    start: () => void warmStart?.run(),
     async close() {
       await tomtom.close()
       quota?.close()
-      stores?.close()
+      await warmStart?.stop()
+      await stores?.close()
     },
+  }
+}
+
+/** On disk an answer takes more than in memory, and answers that do not fit in memory are kept as well. */
+const DISK_FACTOR = 4
+
+/** @throws ConfigError if the state directory cannot be used */
+async function openStores({ config, clock, observer }: CacheStackDeps): Promise<SharedStores | null> {
+  if (config.stateDir === null) return config.redis && openRedisStores(config.redis, { clock, observer })
+  // lmdb is loaded only here and in the thread that it runs in.
+  const { openStateDirStores, UnusableDirectoryError } = await import('./state-dir/stores.ts')
+  try {
+    const answerBytes = DISK_FACTOR * config.cache.maxBytes
+    return await openStateDirStores({ dir: config.stateDir, answerBytes }, { clock, observer })
+  } catch (error) {
+    if (!(error instanceof UnusableDirectoryError)) throw error
+    throw new ConfigError([`STATE_DIR: ${error.message}`])
   }
 }
 

@@ -108,8 +108,10 @@ const EVENTS = {
   evicted: event as Event<[]>,
   /** A lookup in the shared cache ended. */
   sharedCacheLookedUp: event as Event<[result: SharedResult]>,
-  /** The connection to Redis was established or lost. The reason contains no secret. */
+  /** The connection to Redis or the use of the state directory began or ended. The reason contains no secret. */
   sharedCacheChanged: event as Event<[up: boolean, reason: string]>,
+  /** The store file could not be read and was moved to `keptAs`; an empty one takes its place. */
+  stateFileReplaced: event as Event<[path: string, keptAs: string]>,
   /** An attempt to call upstream ended. */
   upstreamAnswered: event as Event<[outcome: UpstreamOutcome, seconds: number]>,
   /** The circuit breaker changed its state. */
@@ -144,7 +146,7 @@ export interface Gauges {
   quota(): { readonly limit: number; readonly remaining: number; readonly resetAtMs: number } | null
   /** The current TTL, in ms. */
   effectiveTtlMs(): number
-  /** Whether Redis is connected; null if it is not configured. */
+  /** Whether Redis is connected or the state directory works; null if neither is configured. */
   sharedCacheUp(): boolean | null
 }
 

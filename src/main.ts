@@ -15,10 +15,14 @@ function configOrExit(): Config {
   try {
     return loadConfig(process.env, (path) => readFileSync(path, 'utf8'))
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error
-    process.stderr.write(`${error.message}\n`)
-    process.exit(EXIT_CONFIG)
+    return exitIfInvalid(error)
   }
+}
+
+function exitIfInvalid(error: unknown): never {
+  if (!(error instanceof ConfigError)) throw error
+  process.stderr.write(`${error.message}\n`)
+  process.exit(EXIT_CONFIG)
 }
 
 /** In force until the app exists. PID 1 of a container has no default signal handlers: signals would be lost. */
@@ -33,7 +37,7 @@ const app = await createApp(config, {
   nodeVersion: process.version,
   openapi: packageFile('openapi.yaml'),
   residentBytes: () => process.memoryUsage.rss(),
-})
+}).catch(exitIfInvalid)
 for (const warning of config.warnings) app.log.warn({ setting: warning }, 'unknown setting')
 
 closeWithGrace({ delay: config.drain.timeoutMs + STOP_MARGIN_MS, logger: false }, async ({ signal, err }) => {

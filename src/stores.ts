@@ -1,4 +1,4 @@
-import type { SharedAnswerStore } from './cache/shared-store.ts'
+import type { AnswerArchive, SharedAnswerStore } from './cache/shared-store.ts'
 import type { CoolDownStore } from './upstream/state/shared-cool-down.ts'
 import type { QuotaStore } from './upstream/state/shared-quota.ts'
 import type { TokenStore } from './upstream/state/shared-token-bucket.ts'
@@ -9,9 +9,11 @@ import type { TokenStore } from './upstream/state/shared-token-bucket.ts'
  */
 export interface SharedStores {
   readonly answers: SharedAnswerStore
+  /** Null if the answers do not outlive the process, or are shared with other machines. */
+  readonly archive: AnswerArchive | null
   readonly tokens: TokenStore
   readonly quota: QuotaStore
   readonly coolDowns: CoolDownStore
   readonly isUp: () => boolean
-  readonly close: () => void
+  readonly close: () => void | Promise<void>
 }

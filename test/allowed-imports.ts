@@ -16,7 +16,18 @@ const base = ['lib', 'errors', 'events']
 export const ALLOWED_IMPORTS: Readonly<Record<string, Allowed>> = {
   main: { values: ['config', 'app'] },
   app: {
-    values: ['config', 'clients', 'http', 'availability', 'cache', 'upstream', 'redis', 'ops', ...base],
+    values: [
+      'config',
+      'clients',
+      'http',
+      'availability',
+      'cache',
+      'upstream',
+      'redis',
+      'state-dir',
+      'ops',
+      ...base,
+    ],
     types: ['source', 'stores'],
   },
   http: { values: ['availability', ...base], types: ['cache'] },
@@ -24,6 +35,8 @@ export const ALLOWED_IMPORTS: Readonly<Record<string, Allowed>> = {
   upstream: { values: ['availability', ...base], types: ['source', 'stores'] },
   stores: { values: [], types: ['cache', 'upstream'] },
   redis: { values: base, types: ['cache', 'upstream', 'config', 'stores'] },
+  // The quota rules that Redis needs in Lua are shared here.
+  'state-dir': { values: ['upstream', ...base], types: ['cache', 'stores'] },
   clients: { values: ['config', 'lib'], types: ['events'] },
   ops: { values: base },
   availability: { values: ['errors'] },

@@ -70,7 +70,7 @@ const TOO_MANY_WAITERS = new ServiceError('UpstreamUnavailable', {
 export class Cache {
   readonly #options: CacheOptions
   readonly #deps: CacheDeps
-  readonly #store: EntryStore
+  readonly store: EntryStore
   readonly #calls: SingleFlight<CacheEntry>
   readonly #negative: NegativeCache
   readonly #freshness: Freshness
@@ -80,7 +80,7 @@ export class Cache {
   constructor(options: CacheOptions, deps: CacheDeps) {
     this.#options = options
     this.#deps = deps
-    this.#store = new EntryStore({ ...options, onEviction: () => deps.observer.evicted() })
+    this.store = new EntryStore({ ...options, onEviction: () => deps.observer.evicted() })
     this.#calls = new SingleFlight({
       deadlineMs: options.flightTimeoutMs,
       after: (ms, callback) => deps.clock.after(ms, callback),
@@ -93,12 +93,12 @@ export class Cache {
   }
 
   get entries(): number {
-    return this.#store.entries
+    return this.store.entries
   }
 
   /** Bytes of all entries, renderings included. */
   get bytes(): number {
-    return this.#store.bytes
+    return this.store.bytes
   }
 
   get inFlightCalls(): number {
@@ -117,12 +117,12 @@ export class Cache {
   /** Milliseconds since the last lookup of each station with connectors, the most recent first. */
   *sinceLastUse(): Iterable<number> {
     const now = this.#deps.clock.now()
-    for (const { lastUsedAt } of this.#store.recent()) yield now - lastUsedAt
+    for (const { lastUsedAt } of this.store.recent()) yield now - lastUsedAt
   }
 
   /** The entry of a station, whatever its age. Makes no call, counts no lookup and leaves the order of eviction. */
   peek(id: string): Pick<LookupResult, 'answer' | 'ageMs' | 'ttlMs'> | null {
-    const entry = this.#store.peek(id)
+    const entry = this.store.peek(id)
     return entry && { answer: entry.answer, ...this.#freshness.of(entry) }
   }
 
@@ -135,7 +135,7 @@ export class Cache {
    */
   get(id: string, onWait?: OnWait): LookupResult | Promise<LookupResult> {
     this.#lookups++
-    const entry = this.#store.get(id)
+    const entry = this.store.get(id)
     if (entry !== null) entry.lastUsedAt = floorMs(this.#deps.clock.now())
     if (entry !== null && this.#freshness.staleForMs(entry) <= 0) return this.#found('hit', entry)
     return this.#lookupStale(id, entry, onWait)
@@ -215,7 +215,7 @@ export class Cache {
   /** Stores a loaded entry: the only way into the store. */
   #keep(entry: CacheEntry): CacheEntry {
     // A negative entry in force is from a later call: this call outlived its deadline.
-    if (this.#options.ttlMs > 0 && !this.#negative.hasNegative(entry.answer.id)) this.#store.put(entry)
+    if (this.#options.ttlMs > 0 && !this.#negative.hasNegative(entry.answer.id)) this.store.put(entry)
     return entry
   }
 
@@ -243,8 +243,7 @@ export class Cache {
   #createSharedLoader(): SharedLoader | null {
     const { shared, clock, random } = this.#deps
     if (!shared || this.#options.ttlMs === 0) return null
-    const deadlineMs = this.#options.flightTimeoutMs
-    const [freshness, negativeCache] = [this.#freshness, this.#negative]
-    return new SharedLoader({ ...shared, clock, random, deadlineMs, freshness, negativeCache })
+    const own = { freshness: this.#freshness, negativeCache: this.#negative }
+    return new SharedLoader({ ...shared, ...own, clock, random, deadlineMs: this.#options.flightTimeoutMs })
   }
 }

@@ -114,7 +114,7 @@ export class SharedLoader {
       const reply = await store.leaseGet(id, known, { token, ms: LEASE_MS })
       switch (reply.kind) {
         case 'answer': {
-          const decoded = this.#decode(id, reply.answer)
+          const decoded = entryOf(id, reply.answer, clock.now())
           if (decoded !== null && isNewer(decoded, entry) && this.#isUsable(decoded, lowPriority)) {
             return { answer: decoded, result: 'hit', token }
           }
@@ -160,18 +160,6 @@ export class SharedLoader {
     return !lowPriority || this.#deps.freshness.staleForMs(entry) <= 0
   }
 
-  /** Null if the value is not an answer for this station. */
-  #decode(id: string, { json, ageMs, startedAgoMs, jitter, version }: SharedAnswer): CacheEntry | null {
-    try {
-      const answer = new Answer(decodeAvailability(json, id))
-      const now = this.#deps.clock.now()
-      const [receivedAt, startedAt] = [floorMs(now - ageMs), floorMs(now - startedAgoMs)]
-      return { answer, receivedAt, startedAt, jitter, version, fromPeer: true, lastUsedAt: floorMs(now) }
-    } catch {
-      return null
-    }
-  }
-
   #publish(id: string, entry: CacheEntry): void {
     const { clock, store, freshness } = this.#deps
     const { answer, receivedAt, startedAt, jitter, version } = entry
@@ -200,6 +188,18 @@ export class SharedLoader {
     const { clock, random } = this.#deps
     const [min, max] = lowPriority ? PAUSE_OF_REFRESH_MS : PAUSE_WITH_WAITERS_MS
     return new Promise((resolve) => void clock.after(min + random() * (max - min), resolve))
+  }
+}
+
+/** The entry of a shared answer; null if the value is not an answer for this station. */
+export function entryOf(id: string, shared: SharedAnswer, now: number): CacheEntry | null {
+  const { json, ageMs, startedAgoMs, jitter, version } = shared
+  try {
+    const answer = new Answer(decodeAvailability(json, id))
+    const [receivedAt, startedAt] = [floorMs(now - ageMs), floorMs(now - startedAgoMs)]
+    return { answer, receivedAt, startedAt, jitter, version, fromPeer: true, lastUsedAt: floorMs(now) }
+  } catch {
+    return null
   }
 }
 

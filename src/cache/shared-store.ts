@@ -51,3 +51,22 @@ export interface SharedAnswerStore {
   /** Ends the lease after a failed call; other replicas get the error for `ms`, which may be 0. */
   release(id: string, token: string, error: { readonly code: ErrorCode; readonly ms: number }): void
 }
+
+/** A station whose answer is in the archive. */
+export interface UsedAnswer {
+  readonly id: string
+  /** When it was last used, in ms since the epoch. */
+  readonly usedAtMs: number
+  /** Size of the stored answer. */
+  readonly bytes: number
+}
+
+/** Answers that outlive the process. Nothing here rejects; a store that cannot be reached has none. */
+export interface AnswerArchive {
+  /** The stations in portions, the most recently used first. */
+  recent(): AsyncIterable<readonly UsedAnswer[]>
+  /** The answers of these stations that are not expired. */
+  read(ids: readonly string[]): Promise<readonly (readonly [id: string, answer: SharedAnswer])[]>
+  /** Notes that these stations were used. */
+  noteUses(ids: readonly string[]): Promise<void>
+}

@@ -25,7 +25,7 @@ export class ConfigError extends Error {
 }
 
 /** Prefixes of this service's settings: an unknown variable with one of them is probably a typo. */
-const SETTING_PREFIX = /^(TOMTOM|CACHE|UPSTREAM|CORS|CLIENT|TRUSTED|ADMIN|DRAIN|ACCESS|LOG|REDIS)_/
+const SETTING_PREFIX = /^(TOMTOM|CACHE|UPSTREAM|CORS|CLIENT|TRUSTED|ADMIN|DRAIN|ACCESS|LOG|REDIS|STATE)_/
 /** What Kubernetes sets for every service it knows, as `NAME=value`. */
 const KUBERNETES_SERVICE = /_SERVICE_(HOST|PORT)[_=]|_PORT_\d+_(TCP|UDP|SCTP)[_=]|_PORT=(tcp|udp|sctp):/
 
@@ -41,6 +41,9 @@ export function loadConfig(environment: Environment, readFile: (path: string) =>
     readFile,
     problems,
   })
+  if (isSet(environment, 'STATE_DIR') && isSet(environment, 'REDIS_URL')) {
+    problems.push('STATE_DIR and REDIS_URL: both are set; unset one of them')
+  }
   if (problems.length > 0) throw new ConfigError(problems)
   return deepFreeze({
     ...(values as Infer<typeof SETTINGS>),
@@ -71,6 +74,10 @@ function readSetting<T>(environment: Environment, setting: Setting<T>, problems:
 function textOf(environment: Environment, setting: Setting<unknown>): string | null {
   const text = environment[setting.name]
   return text === undefined || text === '' ? setting.default : text
+}
+
+function isSet(environment: Environment, name: string): boolean {
+  return (environment[name] ?? '') !== ''
 }
 
 function effective(environment: Environment): Record<string, string> {

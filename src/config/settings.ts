@@ -59,6 +59,8 @@ export const SETTINGS = {
   },
   redis: optional('REDIS_URL', redisUrl, 'redis://127.0.0.1:6379',
     'Redis or Valkey through which replicas share answers, in-flight calls, limits and quota. While it is not reachable, each replica works on its own.'),
+  stateDir: optional('STATE_DIR', types.directory, '/var/lib/ev-availability-proxy',
+    'Directory on a local disk for the state that outlives the process: quota, answers, limits. Processes of one machine share it. Not together with REDIS_URL.'),
   public: {
     host: setting('HOST', types.host, '0.0.0.0',
       'Address of the public listener.'),
@@ -111,6 +113,7 @@ export const GROUP_TITLES: Record<keyof typeof SETTINGS, string> = {
   upstream: 'Upstream',
   cache: 'Cache',
   redis: 'Redis',
+  stateDir: 'State directory',
   public: 'Public listener',
   clients: 'Clients',
   admin: 'Admin listener',

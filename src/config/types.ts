@@ -126,6 +126,11 @@ export const path: SettingType<string> = {
   parse: (text) => text,
 }
 
+export const directory: SettingType<string> = {
+  expected: 'the path of a directory on a local disk',
+  parse: (text) => text,
+}
+
 function parseOrigin(text: string): string | undefined {
   if (!/^https?:\/\//i.test(text) || !URL.canParse(text)) return undefined
   const url = new URL(text)

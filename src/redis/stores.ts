@@ -12,6 +12,7 @@ export async function openRedisStores(config: RedisConfig, deps: CommandsDeps): 
   const commands = await Commands.open(config, deps)
   return {
     answers: new RedisAnswerStore(commands),
+    archive: null,
     tokens: new RedisTokenStore(commands),
     quota: new RedisQuotaStore(commands),
     coolDowns: new RedisCoolDownStore(commands),

@@ -14,6 +14,9 @@ export function createEventLog(log: Logger): Partial<Observer> {
       else log.info(line, 'client error')
     },
     accessLogged: (access) => log.info(access, 'request answered'),
+    stateFileReplaced: (path, keptAs) => {
+      log.warn({ path, keptAs }, 'state file unreadable, replaced by an empty one')
+    },
     sharedCacheChanged: (up, reason) => {
       if (up) log.info('shared cache connected')
       else log.warn({ reason }, 'shared cache unavailable, continuing without it')
