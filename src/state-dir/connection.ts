@@ -20,10 +20,15 @@ export interface ConnectionDeps {
 
 /** How often the directory is checked, and a store that failed is tried again. */
 const CHECK_EVERY_MS = 2_000
+/** When the first one is: by then the quota usage was read. */
+const FIRST_CHECK_MS = 250
 /** Every so many checks a record is written: the file system may have become read-only. */
 const WRITE_EVERY_CHECKS = 2
 /** With less free space the disk counts as full: a commit would fail soon, and then succeed by chance. */
 const MIN_FREE_BYTES = 128 * 1024
+
+const OPENED = 'the store was opened'
+const REPLACED = 'the directory or its store file was removed or replaced'
 
 /**
  * The store in a directory, or its absence. A request that fails ends the use of the store; it is tried again at
@@ -51,8 +56,8 @@ export class Connection {
   static async open(options: ConnectionOptions, deps: ConnectionDeps): Promise<Connection> {
     prepareUnlessFull(options.dir)
     const connection = new Connection(options, deps)
-    await connection.#tryOpen()
-    connection.#schedule()
+    await connection.#open()
+    connection.#schedule(FIRST_CHECK_MS)
     return connection
   }
 
@@ -66,7 +71,7 @@ export class Connection {
     try {
       return await this.#client.request(name, args)
     } catch (error) {
-      this.#fail(error)
+      this.#fail(await this.#explained(error))
       return undefined
     }
   }
@@ -78,8 +83,8 @@ export class Connection {
     await this.#client?.close()
   }
 
-  #schedule(): void {
-    this.#cancelTimer = this.#deps.clock.after(CHECK_EVERY_MS, () => {
+  #schedule(ms = CHECK_EVERY_MS): void {
+    this.#cancelTimer = this.#deps.clock.after(ms, () => {
       void this.#check().finally(() => {
         if (!this.#isClosed) this.#schedule()
       })
@@ -87,38 +92,56 @@ export class Connection {
   }
 
   async #check(): Promise<void> {
-    if (!this.isUp) return this.#tryOpen()
+    if (!this.isUp) return this.#reopen()
     try {
-      await this.#checkDirectory()
-      this.#checks++
-      if (this.#checks % WRITE_EVERY_CHECKS === 0) await this.#client?.request('maintain', [])
+      if (identityOf(this.#path) !== this.#identity) throw new StoreError('REPLACED', REPLACED)
+      await this.#checkSpace()
+      if (this.#checks++ % WRITE_EVERY_CHECKS === 0) await this.#client?.request('maintain', [])
     } catch (error) {
-      this.#fail(error)
-      if (error instanceof StoreError && error.code === 'REPLACED') await this.#tryOpen()
+      this.#fail(await this.#explained(error))
+      if (error instanceof StoreError && error.code === 'REPLACED') await this.#reopen()
     }
   }
 
-  async #checkDirectory(): Promise<void> {
-    const { dir } = this.#options
-    if (identityOf(this.#path) !== this.#identity) {
-      throw new StoreError('REPLACED', 'the directory or its store file was removed or replaced')
+  /** Opens the store file for the first time: what it has can be read even if the disk is full. */
+  async #open(): Promise<void> {
+    try {
+      await this.#openFile(prepareDirectory(this.#options.dir))
+      this.#become(true, OPENED)
+    } catch (error) {
+      this.#fail(await this.#explained(error))
     }
-    const { bavail, bsize } = await statfs(dir)
-    if (bavail * bsize < MIN_FREE_BYTES) throw new StoreError('ENOSPC', 'no space left')
   }
 
-  /** Opens the store file, unless it is open already, and shows that it can be written. */
-  async #tryOpen(): Promise<void> {
+  /** Opens the store file again, unless it is open, and shows that it can be written. */
+  async #reopen(): Promise<void> {
     try {
       const path = prepareDirectory(this.#options.dir)
-      const isOpen = this.#client?.hasEnded === false && identityOf(path) === this.#identity
-      if (!isOpen) await this.#openFile(path) // with a write
-      await this.#checkDirectory()
-      if (isOpen) await this.#client?.request('maintain', [])
-      this.#become(true, 'the store was opened')
+      await this.#checkSpace()
+      if (this.#client === null || identityOf(path) !== this.#identity) await this.#openFile(path)
+      await this.#client?.request('maintain', [])
+      this.#become(true, OPENED)
     } catch (error) {
-      this.#fail(error)
+      this.#fail(await this.#explained(error))
     }
+  }
+
+  async #checkSpace(): Promise<void> {
+    if ((await this.#freeBytes()) < MIN_FREE_BYTES) throw new StoreError('ENOSPC', 'no space left')
+  }
+
+  /** lmdb reports a write that was cut short as an error of the device. */
+  async #explained(error: unknown): Promise<unknown> {
+    const isFull = await this.#freeBytes().then(
+      (bytes) => bytes < MIN_FREE_BYTES,
+      () => false,
+    )
+    return isFull ? new StoreError('ENOSPC', 'no space left') : error
+  }
+
+  async #freeBytes(): Promise<number> {
+    const { bavail, bsize } = await statfs(this.#options.dir)
+    return bavail * bsize
   }
 
   async #openFile(path: string): Promise<void> {
@@ -139,8 +162,13 @@ export class Connection {
     this.#identity = identityOf(path)
   }
 
+  /** After an error lmdb may not use the file again until it is opened again. A request that timed out still runs. */
   #fail(error: unknown): void {
     this.#become(false, describeStoreError(error))
+    if (error instanceof StoreError && error.code === 'TIMEOUT') return
+    const client = this.#client
+    this.#client = null
+    void client?.close()
   }
 
   #become(isUp: boolean, reason: string): void {

@@ -10,7 +10,7 @@ import {
   rmSync,
 } from 'node:fs'
 import { lstatSync, statSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 
 /** The number of the layout. Raised when a version of this service cannot read what this one writes. */
 export const LAYOUT = 1
@@ -46,7 +46,7 @@ const READABLE: Readonly<Record<string, string>> = {
  * @throws UnusableDirectoryError, or an error of the file system that may end by itself, such as a full disk
  */
 export function prepareDirectory(dir: string): string {
-  attempt(`${dir} cannot be created`, () => createDirectory(dir))
+  attempt(`${dir} cannot be created`, () => createDirectory(resolve(dir)))
   attempt(`${dir} cannot be written`, () => {
     accessSync(dir, constants.R_OK | constants.W_OK | constants.X_OK)
     checkVersion(dir)
@@ -74,11 +74,17 @@ export function identityOf(path: string): string | null {
   return stats === undefined ? null : `${stats.dev}:${stats.ino}`
 }
 
+/** With its parents. The recursive mkdir of Node.js never returns for a path in /proc. */
 function createDirectory(dir: string): void {
-  if (statSync(dir, { throwIfNoEntry: false })?.isDirectory() === false) {
-    throw new UnusableDirectoryError(`${dir} is a file, not a directory`)
+  const stats = statSync(dir, { throwIfNoEntry: false })
+  if (stats?.isDirectory() === true) return
+  if (stats !== undefined) throw new UnusableDirectoryError(`${dir} is a file, not a directory`)
+  if (dirname(dir) !== dir) createDirectory(dirname(dir))
+  try {
+    mkdirSync(dir, { mode: DIRECTORY_MODE })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error // by another process, meanwhile
   }
-  mkdirSync(dir, { recursive: true, mode: DIRECTORY_MODE })
 }
 
 /** A version that is no number was cut off by a power loss, before there was anything else. */

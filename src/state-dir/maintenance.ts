@@ -7,13 +7,16 @@ const SWEEP_AT_ONCE = 200
 /** Where the next sweep of the leases continues. */
 const SWEEP = 'sweep'
 
-/**
- * Drops all answers if the clock is behind what it was: their ages are not known any more. Called regularly, so that it
- * is noticed.
- */
-export function checkClock({ db, now }: Context): void {
+/** Whether the clock is behind what it was: then the ages of the answers are not known any more. */
+export function isClockBehind({ db, now }: Context): boolean {
   const latest = db.records.get(CLOCK)
-  if (typeof latest === 'number' && now < latest) dropAll(db)
+  return typeof latest === 'number' && now < latest
+}
+
+/** Drops all answers if the clock is behind what it was. Called regularly, so that it is noticed. */
+export function checkClock(context: Context): void {
+  const { db, now } = context
+  if (isClockBehind(context)) dropAll(db)
   db.records.putSync(CLOCK, now)
 }
 

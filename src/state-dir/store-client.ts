@@ -39,11 +39,13 @@ export class StoreClient {
     this.#clock = clock
     // In a checkout the file has the extension .ts, in a build .js.
     const extension = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
-    this.#worker = new Worker(new URL(`./store-thread${extension}`, import.meta.url), { workerData: data })
+    this.#worker = new Worker(new URL(`./store-thread${extension}`, import.meta.url), {
+      workerData: data,
+      resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 4 },
+    })
     this.#worker.on('message', (reply: Reply) => this.#settle(reply))
     this.#worker.on('error', (error) => this.#fail(error.message))
     this.#worker.on('exit', () => this.#fail('the store thread has ended'))
-    this.#worker.unref()
   }
 
   /** @throws StoreError */
@@ -55,12 +57,8 @@ export class StoreClient {
       void client.#worker.terminate()
       throw error
     }
+    client.#worker.unref() // from now on it alone keeps no process alive
     return client
-  }
-
-  /** Whether it can never succeed again. */
-  get hasEnded(): boolean {
-    return this.#failure !== null
   }
 
   /** @throws StoreError */
@@ -74,6 +72,7 @@ export class StoreClient {
   /** Executes what was requested before. */
   async close(): Promise<void> {
     if (this.#failure === null) {
+      this.#worker.ref()
       const ended = new Promise<void>((resolve) => this.#worker.once('exit', () => resolve()))
       this.#send('close')
       let cancel = () => {}

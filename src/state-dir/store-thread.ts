@@ -7,7 +7,7 @@ import type { Databases } from './databases.ts'
 import { openDatabases } from './databases.ts'
 import type { Reply, Request } from './execute.ts'
 import { executeAll, failure } from './execute.ts'
-import { checkClock } from './maintenance.ts'
+import { checkClock, isClockBehind } from './maintenance.ts'
 
 export interface StoreThreadData {
   readonly path: string
@@ -21,10 +21,13 @@ const OPENED = 0
 
 function serve(path: string, answerBytes: number, send: (reply: Reply) => void): (message: Message) => void {
   const db = openDatabases(path, answerBytes)
-  db.env.transactionSync(() => {
-    checkClock({ db, now: Date.now(), answerBytes })
-    return null
-  })
+  const context = { db, now: Date.now(), answerBytes }
+  if (isClockBehind(context)) {
+    db.env.transactionSync(() => {
+      checkClock(context)
+      return null
+    })
+  }
   let requests: Request[] = []
   const execute = () => {
     const batch = requests

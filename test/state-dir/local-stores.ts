@@ -23,13 +23,9 @@ export function localStores(t: Test, answerBytes = 40_000_000): LocalStores {
   const path = prepareDirectory(join(t.testdir({}), 'state'))
   const db = openDatabases(path, answerBytes)
   t.teardown(() => db.env.close())
-  const request = (
-    name: Parameters<Parameters<typeof createStores>[0]['request']>[0],
-    args: readonly unknown[],
-  ) =>
-    new Promise<unknown>((resolve, reject) => {
-      const settle = (reply: Reply) =>
-        'error' in reply ? reject(new Error(reply.error.message)) : resolve(reply.result)
+  const request: Parameters<typeof createStores>[0]['request'] = (name, args) =>
+    new Promise((resolve) => {
+      const settle = (reply: Reply) => resolve('error' in reply ? undefined : reply.result)
       // As they arrive at the thread: copies.
       setImmediate(() =>
         executeAll(db, answerBytes, [{ number: 1, name, args: structuredClone(args) }], settle),
