@@ -34,7 +34,9 @@ WORKDIR /app
 COPY --from=dependencies /app/node_modules node_modules
 COPY --from=build /app/dist dist
 COPY --from=build /app/package.json /app/openapi.yaml ./
-# Nothing is ever written: the files belong to root, and the root filesystem may be read-only.
+# For STATE_DIR: a new volume takes owner and mode from here. Nothing else is written: the files belong to root, and the
+# root filesystem may be read-only.
+RUN install -d -o 1000 -g 1000 -m 0700 /var/lib/ev-availability-proxy
 USER node
 EXPOSE 8080
 STOPSIGNAL SIGTERM

@@ -39,7 +39,7 @@ export const SETTINGS = {
     quota: optional('UPSTREAM_QUOTA', types.quota, '2500/day',
       'Maximum number of calls per UTC day or month, such as `2500/day` or `75000/month`; pacing makes them last until the reset.'),
     limitShare: setting('UPSTREAM_LIMIT_SHARE', types.share, '1/1',
-      "This replica's share of UPSTREAM_MAX_QPS and UPSTREAM_QUOTA while Redis is not configured or not reachable; `1/3` for one of three replicas."),
+      "This replica's share of UPSTREAM_MAX_QPS and UPSTREAM_QUOTA while nothing is shared: Redis or STATE_DIR is not set or does not work; `1/3` for one of three replicas."),
   },
   cache: {
     ttlMs: setting('CACHE_TTL', duration(0, DAY), '30s',
