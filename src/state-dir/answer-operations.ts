@@ -88,7 +88,7 @@ export function sweepLeases({ db, now }: Context, start: string | null, limit: n
   const range = start === null ? { limit } : { start, limit }
   let last: string | null = null
   let count = 0
-  for (const { key, value } of [...db.leases.getRange(range)]) {
+  for (const { key, value } of Array.from(db.leases.getRange(range))) {
     if (!isInForce(value, now)) db.leases.removeSync(key)
     last = key
     count++

@@ -132,11 +132,12 @@ export class Connection {
 
   /** lmdb reports a write that was cut short as an error of the device. */
   async #explained(error: unknown): Promise<unknown> {
-    const isFull = await this.#freeBytes().then(
-      (bytes) => bytes < MIN_FREE_BYTES,
-      () => false,
-    )
-    return isFull ? new StoreError('ENOSPC', 'no space left') : error
+    try {
+      await this.#checkSpace()
+      return error
+    } catch (other) {
+      return other instanceof StoreError ? other : error
+    }
   }
 
   async #freeBytes(): Promise<number> {

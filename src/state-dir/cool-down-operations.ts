@@ -14,7 +14,7 @@ type CoolDownRecord = Timed & Omit<SharedCoolDown, 'waitMs'>
 /** Null without one in force. */
 export function getCoolDown(context: Context, apiKey: string): SharedCoolDown | null {
   const name = nameOf(context, 'cool-down', apiKey)
-  const record = name === null ? null : inForce<CoolDownRecord>(context, name)
+  const record = name === null ? null : (inForce(context, name) as CoolDownRecord | null)
   if (record === null) return null
   const { at: _at, until, ...coolDown } = record
   return { ...coolDown, waitMs: until - context.now }
@@ -42,8 +42,8 @@ export function releaseProbe(context: Context, apiKey: string): void {
 }
 
 /** A record that begins in the future is from before the clock was set back. */
-function inForce<T extends Timed>({ db, now }: Context, name: string): T | null {
-  const record = db.records.get(name) as T | undefined
+function inForce({ db, now }: Context, name: string): Timed | null {
+  const record = db.records.get(name) as Timed | undefined
   return record !== undefined && record.until > now && record.at <= now ? record : null
 }
 

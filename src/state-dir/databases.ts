@@ -47,7 +47,7 @@ export function openEnvironment(
     overlappingSync: false,
     readOnly,
     permissionsMode: 0o600,
-  } as Parameters<typeof open>[0]) as RootDatabase<Buffer, string>
+  } as Parameters<typeof open>[0])
 }
 
 export function openDatabases(path: string, answerBytes: number): Databases {

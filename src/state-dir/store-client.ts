@@ -75,15 +75,14 @@ export class StoreClient {
       this.#worker.ref()
       const ended = new Promise<void>((resolve) => this.#worker.once('exit', () => resolve()))
       this.#send('close')
-      let cancel = () => {}
-      const timeout = new Promise<void>((resolve) => (cancel = this.#clock.after(CLOSE_TIMEOUT_MS, resolve)))
+      const timeout = new Promise<void>((resolve) => void this.#clock.after(CLOSE_TIMEOUT_MS, resolve))
       await Promise.race([ended, timeout])
-      cancel()
     }
     await this.#worker.terminate()
   }
 
   #send(message: Message): void {
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker, not a window
     this.#worker.postMessage(message)
   }
 

@@ -45,7 +45,7 @@ export function noteUses({ db, now }: Context, ids: readonly string[]): void {
 /** Removes the least recently used answers until all of them take no more than their share of the disk. */
 export function evict({ db, answerBytes }: Context): void {
   while (answerDiskBytes(db) > answerBytes * ANSWERS_SHARE) {
-    const oldest = [...db.order.getKeys({ limit: EVICT_AT_ONCE })]
+    const oldest = Array.from(db.order.getKeys({ limit: EVICT_AT_ONCE }))
     if (oldest.length === 0) return
     for (const [, id] of oldest) drop(db, id)
   }
@@ -53,7 +53,7 @@ export function evict({ db, answerBytes }: Context): void {
 
 /** Removes expired answers among the least recently used. */
 export function sweepAnswers({ db, now }: Context, limit: number): void {
-  for (const [, id] of [...db.order.getKeys({ limit })]) {
+  for (const [, id] of Array.from(db.order.getKeys({ limit }))) {
     const value = db.answers.get(id)
     const record = value === undefined ? null : decodeRecord(value)
     if (record === null || record.until <= now) drop(db, id)
@@ -68,7 +68,7 @@ export function recentlyUsed(
 ): Used[] {
   const start = before === null ? {} : { start: [...before] as [number, string], exclusiveStart: true }
   const range = db.order.getRange({ ...start, reverse: true, limit })
-  return [...range].map(({ key: [at, id], value }) => [id, at, value] as const)
+  return Array.from(range).map(({ key: [at, id], value }) => [id, at, value] as const)
 }
 
 function answerDiskBytes(db: Databases): number {
