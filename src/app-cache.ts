@@ -1,8 +1,10 @@
 import type { PacedUpstream } from './app-quota.ts'
 import { createQuota } from './app-quota.ts'
 import { Cache } from './cache/cache.ts'
+import { WarmStart } from './cache/warm-start.ts'
 import type { ByteBudget } from './lib/byte-budget.ts'
 import type { Config } from './config/load.ts'
+import { ConfigError } from './config/load.ts'
 import type { RuntimeSettings } from './config/runtime-settings.ts'
 import type { Gauges, Observer } from './events.ts'
 import type { Clock } from './lib/clock.ts'
@@ -31,9 +33,7 @@ export interface CacheStackDeps {
 /** The cache, upstream with its policies behind it, and what replicas share. */
 export async function createCacheStack(deps: CacheStackDeps) {
   const { config, clock, observer, apiKey, userAgent } = deps
-  const stores =
-    config.redis &&
-    (await openRedisStores(config.redis, { clock, observer, hasQuota: config.upstream.quota !== null }))
+  const stores = await openStores(deps)
   const tomtom = createTomTom(
     { ...config.upstream, proxy: config.outboundProxy, userAgent },
     { apiKey: apiKey.current, observer, clock },
@@ -55,8 +55,11 @@ export async function createCacheStack(deps: CacheStackDeps) {
     shared: stores && { store: stores.answers, observer },
     waiting: deps.waiting,
   })
+  const archive = stores?.archive ?? null
+  const warmStart = archive && new WarmStart({ ...config.cache, archive, store: cache.store, clock })
   return {
     cache,
+    start: () => void (config.cache.ttlMs > 0 && warmStart?.run()),
     gauges: createGauges({ config, cache, tomtom, upstream, quota: () => quota, stores }),
     checkKey: () => checkKey(upstream.limitedSource),
     /** Subscribes to answers that replicas publish. */
@@ -74,7 +77,8 @@ export async function createCacheStack(deps: CacheStackDeps) {
     async close() {
       await tomtom.close()
       quota?.close()
-      stores?.close()
+      await warmStart?.stop()
+      await stores?.close()
     },
   }
 }
@@ -108,6 +112,25 @@ function createGauges({
     pacing: () => quota()?.forecast() ?? null,
     effectiveTtlMs: () => quota()?.stations?.meanTtlMs() ?? config.cache.ttlMs,
     sharedCacheUp: () => stores && stores.isUp(),
+  }
+}
+
+/** On disk an answer takes more than in memory, and answers that do not fit in memory are kept as well. */
+const DISK_FACTOR = 4
+
+/** @throws ConfigError if the state directory cannot be used */
+async function openStores({ config, clock, observer }: CacheStackDeps): Promise<SharedStores | null> {
+  const hasQuota = config.upstream.quota !== null
+  if (config.stateDir === null)
+    return config.redis && openRedisStores(config.redis, { clock, observer, hasQuota })
+  // lmdb is loaded only here and in the thread that it runs in.
+  const { openStateDirStores, UnusableDirectoryError } = await import('./state-dir/stores.ts')
+  try {
+    const answerBytes = DISK_FACTOR * config.cache.maxBytes
+    return await openStateDirStores({ dir: config.stateDir, answerBytes }, { clock, observer })
+  } catch (error) {
+    if (!(error instanceof UnusableDirectoryError)) throw error
+    throw new ConfigError([`STATE_DIR: ${error.message}`])
   }
 }
 

@@ -181,7 +181,7 @@ const EVENTS = {
   watchFileFailed: event as Event<[reason: string]>,
   /** A lookup in the shared cache ended. */
   sharedCacheLookedUp: event as Event<[result: SharedResult]>,
-  /** The connection to Redis was established or lost. The reason contains no secret. */
+  /** The connection to Redis or the use of the state directory began or ended. The reason contains no secret. */
   sharedCacheChanged: event as Event<[up: boolean, reason: string]>,
   /** A call that was wanted was not made. */
   upstreamHeldBack: event as Event<[by: HeldBackBy]>,
@@ -189,6 +189,8 @@ const EVENTS = {
   sharedCommandRejected: event as Event<[reason: string]>,
   /** Redis may evict the count of the quota under this `maxmemory-policy`. */
   quotaMayBeEvicted: event as Event<[policy: string]>,
+  /** The store file could not be read and was moved to `keptAs`; an empty one takes its place. */
+  stateFileReplaced: event as Event<[path: string, keptAs: string]>,
   /** An attempt to call upstream ended. */
   upstreamAnswered: event as Event<[outcome: UpstreamOutcome, seconds: number]>,
   /** The circuit breaker changed its state. */
@@ -253,7 +255,7 @@ export interface Gauges {
   effectiveTtlMs(): number
   /** Open streams and long polls, and the stations that are watched. */
   live(): Readonly<Record<StreamKind, number>> & { readonly stations: number }
-  /** Whether Redis is connected; null if it is not configured. */
+  /** Whether Redis is connected or the state directory works; null if neither is configured. */
   sharedCacheUp(): boolean | null
 }
 

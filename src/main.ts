@@ -63,11 +63,15 @@ function configOrExit(): Config {
   try {
     return loadConfig(process.env, readSmallFile)
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error
-    process.stderr.write(`${error.message}\n`)
-    writeFatal({ msg: 'invalid configuration', problems: error.problems })
-    process.exit(EXIT_CONFIG)
+    return exitIfInvalid(error)
   }
+}
+
+function exitIfInvalid(error: unknown): never {
+  if (!(error instanceof ConfigError)) throw error
+  process.stderr.write(`${error.message}\n`)
+  writeFatal({ msg: 'invalid configuration', problems: error.problems })
+  process.exit(EXIT_CONFIG)
 }
 
 /** Ends the process for every command line but an empty one. */
@@ -142,7 +146,7 @@ const app = await createApp(config, {
   instance: hostname(),
   openapi: packageFile('openapi.yaml'),
   residentBytes: () => process.memoryUsage.rss(),
-})
+}).catch(exitIfInvalid)
 for (const warning of config.warnings) app.log.warn({ setting: warning }, 'unknown setting')
 if (isTracedUnsafely()) app.log.warn('OpenTelemetry is loaded without otel.js and exports keys')
 for (const warning of heapWarnings(config)) app.log.warn({ setting: warning }, 'unsuitable setting')

@@ -1,4 +1,4 @@
-import type { SharedAnswerStore } from './cache/shared-store.ts'
+import type { AnswerArchive, SharedAnswerStore } from './cache/shared-store.ts'
 import type { CoolDownStore } from './upstream/state/shared-cool-down.ts'
 import type { SharedPrice } from './upstream/pacing/price.ts'
 import type { QuotaStore } from './upstream/state/shared-quota.ts'
@@ -10,11 +10,13 @@ import type { TokenStore } from './upstream/state/shared-token-bucket.ts'
  */
 export interface SharedStores {
   readonly answers: SharedAnswerStore
+  /** Null if the answers do not outlive the process, or are shared with other machines. */
+  readonly archive: AnswerArchive | null
   readonly tokens: TokenStore
   readonly quota: QuotaStore
   readonly coolDowns: CoolDownStore
-  /** The price of a call under the quota. */
-  readonly price: SharedPrice
+  /** The price of a call under the quota; null if each process steers by its own. */
+  readonly price: SharedPrice | null
   readonly isUp: () => boolean
-  readonly close: () => void
+  readonly close: () => void | Promise<void>
 }

@@ -26,6 +26,7 @@ export const ALLOWED_IMPORTS: Readonly<Record<string, Allowed>> = {
       'upstream',
       'redis',
       'watch',
+      'state-dir',
       'ops',
       ...base,
     ],
@@ -37,6 +38,8 @@ export const ALLOWED_IMPORTS: Readonly<Record<string, Allowed>> = {
   upstream: { values: ['availability', ...base], types: ['source', 'stores'] },
   stores: { values: [], types: ['cache', 'upstream'] },
   redis: { values: base, types: ['cache', 'upstream', 'config', 'stores'] },
+  // The quota rules that Redis needs in Lua are shared here.
+  'state-dir': { values: ['upstream', ...base], types: ['cache', 'stores'] },
   clients: { values: ['config', 'lib'], types: ['events'] },
   ops: { values: base },
   availability: { values: ['errors'] },

@@ -16,7 +16,7 @@ import { again, type Caller, type OnWait } from './caller.ts'
 import { EmptyDoubt } from './empty-doubt.ts'
 import { EntryKeeper } from './entry-keeper.ts'
 import type { CacheEntry } from './entry-store.ts'
-import { EntryStore } from './entry-store.ts'
+import { EntryStore, floorMs } from './entry-store.ts'
 import type { FreshnessOptions } from './freshness.ts'
 import { Freshness } from './freshness.ts'
 import { NegativeCache } from './negative-cache.ts'
@@ -65,7 +65,7 @@ export class Cache {
   readonly purge: Purge
   readonly #options: CacheOptions
   readonly #deps: CacheDeps
-  readonly #store: EntryStore
+  readonly store: EntryStore
   readonly #calls: SingleFlight<CacheEntry>
   readonly #negative: NegativeCache
   readonly #freshness: Freshness
@@ -77,7 +77,7 @@ export class Cache {
   constructor(options: CacheOptions, deps: CacheDeps) {
     this.#options = options
     this.#deps = deps
-    this.#store = new EntryStore({ ...options, onEviction: () => deps.observer.evicted() })
+    this.store = new EntryStore({ ...options, onEviction: () => deps.observer.evicted() })
     this.#calls = new SingleFlight({
       deadlineMs: options.flightTimeoutMs,
       after: (ms, callback) => deps.clock.after(ms, callback),
@@ -93,19 +93,19 @@ export class Cache {
     })
     this.#freshness = new Freshness(options, deps.clock, deps)
     this.#doubt = new EmptyDoubt({ ...deps, freshness: this.#freshness, askAgainMs: () => options.ttlMs })
-    const stores = { store: this.#store, negative: this.#negative, doubt: this.#doubt }
+    const stores = { store: this.store, negative: this.#negative, doubt: this.#doubt }
     this.#keeper = new EntryKeeper(options, deps, stores)
     this.#shared = this.#createSharedLoader()
-    const [calls, store, negative] = [this.#calls, this.#store, this.#negative]
+    const [calls, store, negative] = [this.#calls, this.store, this.#negative]
     this.purge = new Purge({ calls, store, negative, shared: deps.shared?.store })
   }
 
   get entries(): number {
-    return this.#store.entries
+    return this.store.entries
   }
 
   get bytes(): number {
-    return this.#store.bytes
+    return this.store.bytes
   }
 
   get inFlightCalls(): number {
@@ -123,13 +123,13 @@ export class Cache {
 
   /** Takes over the answer that a peer has published. Makes no call. */
   fetchPublished(id: string, version: string): void {
-    const entry = this.#store.peek(id)
+    const entry = this.store.peek(id)
     if (entry?.version !== version) void this.#shared?.fetch(id, entry)
   }
 
   /** The entry of a station, whatever its age. Makes no call, counts no lookup and leaves the order of eviction. */
   peek(id: string): PeekedEntry | null {
-    const entry = this.#store.peek(id)
+    const entry = this.store.peek(id)
     if (entry === null) return null
     const mayBeServed = this.#freshness.mayServeStale(entry)
     return { answer: entry.answer, changedAt: entry.changedAt, ...this.#freshness.of(entry), mayBeServed }
@@ -141,7 +141,7 @@ export class Cache {
    */
   async refresh(id: string): Promise<void> {
     this.#lookups++
-    const entry = this.#store.get(id)
+    const entry = this.#use(id)
     const error = this.#negative.get(id)
     if (error !== null) throw error
     await (this.#calls.inFlight(id) ?? this.#startCall(id, entry, true, '')).result
@@ -155,9 +155,15 @@ export class Cache {
    */
   get(id: string, onWait?: OnWait, client = ''): LookupResult | Promise<LookupResult> {
     this.#lookups++
-    const entry = this.#store.get(id)
+    const entry = this.#use(id)
     if (entry?.doubt === null && this.#freshness.staleForMs(entry) <= 0) return this.#found('hit', entry)
     return this.#lookupStale(id, entry, { client, onWait })
+  }
+
+  #use(id: string): CacheEntry | null {
+    const entry = this.store.get(id)
+    if (entry !== null) entry.lastUsedAt = floorMs(this.#deps.clock.now())
+    return entry
   }
 
   #lookupStale(id: string, entry: CacheEntry | null, caller: Caller): LookupResult | Promise<LookupResult> {
@@ -251,7 +257,7 @@ export class Cache {
     if (this.#deps.pacing !== null) recordLookup(this.#deps.pacing, result, entry, ageMs)
     const { answer, doubt, changedAt } = entry
     const { ttlMs: minTtlMs } = this.#options
-    const isStored = minTtlMs > 0 && (result !== 'miss' || this.#store.peek(answer.id)?.answer === answer)
+    const isStored = minTtlMs > 0 && (result !== 'miss' || this.store.peek(answer.id)?.answer === answer)
     const isEmptyUnconfirmed = doubt !== null
     return { answer, result, ageMs, ttlMs, wasExpired, isStored, changedAt, staleReason, isEmptyUnconfirmed }
   }

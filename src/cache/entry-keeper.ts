@@ -51,7 +51,7 @@ export class EntryKeeper {
     const startedAt = floorMs(clock.now())
     const answer = new Answer(await load(id, options), this.#options.powerFilter)
     const receivedAt = floorMs(clock.now())
-    const moments = { receivedAt, startedAt, changedAt: 0 }
+    const moments = { receivedAt, startedAt, lastUsedAt: receivedAt, changedAt: 0 }
     const jitter = ttlFactor(random())
     return this.#judged({ ...UNPACED, answer, ...moments, jitter, version, fromPeer: false, doubt: null })
   }

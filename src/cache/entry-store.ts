@@ -47,6 +47,8 @@ export interface CacheEntry extends StationState {
   readonly doubt: Doubt | null
   /** When the answer was first seen to differ from the one before it, in whole seconds since the epoch; 0 if never. */
   readonly changedAt: number
+  /** When the last lookup was. */
+  lastUsedAt: number
 }
 
 /**
@@ -93,6 +95,11 @@ export class EntryStore {
 
   get bytes(): number {
     return this.#stations.calculatedSize + this.#empties.calculatedSize
+  }
+
+  /** The stations with connectors, the most recently used first. */
+  recent(): Iterable<CacheEntry> {
+    return this.#stations.values()
   }
 
   get(id: string): CacheEntry | null {

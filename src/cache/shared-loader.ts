@@ -117,18 +117,18 @@ export class SharedLoader {
 
   /** Takes over a newer answer of the store. Makes no call. */
   async fetch(id: string, entry: CacheEntry | null): Promise<void> {
-    const { store, onStale } = this.#deps
+    const { store, onStale, clock, powerFilter } = this.#deps
     if (!store.isUp) return
     const token = newVersion()
     const reply = await store.leaseGet(id, entry?.version ?? '', { token, ms: LEASE_MS })
     if (reply.kind === 'lease') store.release(id, token, { code: 'UpstreamFailed', ms: 0 })
-    const decoded = reply.kind === 'answer' ? this.#decode(id, reply.answer) : null
+    const decoded = reply.kind === 'answer' ? entryOf(id, reply.answer, clock.now(), powerFilter) : null
     if (decoded !== null && isNewer(decoded, entry)) onStale(decoded)
   }
 
   /** Asks the store until there is a usable answer, or this replica may call. */
   async #leaseOrAnswer({ id, entry, lowPriority }: LoadRequest): Promise<Outcome> {
-    const { store, clock, deadlineMs } = this.#deps
+    const { store, clock, deadlineMs, powerFilter } = this.#deps
     const deadline = clock.now() + deadlineMs
     const token = newVersion()
     let known = entry?.version ?? ''
@@ -137,7 +137,7 @@ export class SharedLoader {
       const reply = await store.leaseGet(id, known, { token, ms: LEASE_MS })
       switch (reply.kind) {
         case 'answer': {
-          const decoded = this.#decode(id, reply.answer)
+          const decoded = entryOf(id, reply.answer, clock.now(), powerFilter)
           if (decoded === null) result = 'error'
           else if (isNewer(decoded, entry)) {
             if (this.#isUsable(decoded, lowPriority)) return { answer: decoded, result: 'hit', token }
@@ -191,24 +191,6 @@ export class SharedLoader {
     )
   }
 
-  /** Null if the value is not an answer for this station. */
-  #decode(
-    id: string,
-    { json, ageMs, startedAgoMs, jitter, version, changedAt }: SharedAnswer,
-  ): CacheEntry | null {
-    try {
-      const answer = new Answer(decodeAvailability(json, id), this.#deps.powerFilter)
-      const empties = answer.isEmpty ? 0 : emptiesIn(version)
-      const now = this.#deps.clock.now()
-      const [receivedAt, startedAt] = [floorMs(now - ageMs), floorMs(now - startedAgoMs)]
-      const doubt = empties === 0 ? null : { empties, at: startedAt }
-      const moments = { receivedAt, startedAt, changedAt }
-      return { ...UNPACED, answer, ...moments, jitter, version, fromPeer: true, doubt }
-    } catch {
-      return null
-    }
-  }
-
   #publish(id: string, entry: CacheEntry): void {
     const { clock, store, freshness } = this.#deps
     const { answer, receivedAt, startedAt, jitter, version, changedAt } = entry
@@ -238,6 +220,25 @@ export class SharedLoader {
     const { clock, random } = this.#deps
     const [min, max] = lowPriority ? PAUSE_OF_REFRESH_MS : PAUSE_WITH_WAITERS_MS
     return new Promise((resolve) => void clock.after(min + random() * (max - min), resolve))
+  }
+}
+
+/** The entry of a shared answer; null if the value is not an answer for this station. */
+export function entryOf(
+  id: string,
+  { json, ageMs, startedAgoMs, jitter, version, changedAt }: SharedAnswer,
+  now: number,
+  powerFilter?: PowerFilter,
+): CacheEntry | null {
+  try {
+    const answer = new Answer(decodeAvailability(json, id), powerFilter)
+    const empties = answer.isEmpty ? 0 : emptiesIn(version)
+    const [receivedAt, startedAt] = [floorMs(now - ageMs), floorMs(now - startedAgoMs)]
+    const doubt = empties === 0 ? null : { empties, at: startedAt }
+    const moments = { receivedAt, startedAt, lastUsedAt: floorMs(now), changedAt }
+    return { ...UNPACED, answer, ...moments, jitter, version, fromPeer: true, doubt }
+  } catch {
+    return null
   }
 }
 

@@ -67,3 +67,22 @@ export interface SharedAnswerStore {
   /** Calls the listener for every answer that a replica publishes, this one included. Absent: replicas only ask. */
   onPublished?(listener: (id: string, version: string) => void): void
 }
+
+/** A station whose answer is in the archive. */
+export interface UsedAnswer {
+  readonly id: string
+  /** When it was last used, in ms since the epoch. */
+  readonly usedAtMs: number
+  /** Size of the stored answer. */
+  readonly bytes: number
+}
+
+/** Answers that outlive the process. Nothing here rejects; a store that cannot be reached has none. */
+export interface AnswerArchive {
+  /** The stations in portions, the most recently used first. */
+  recent(): AsyncIterable<readonly UsedAnswer[]>
+  /** The answers of these stations that are not expired. */
+  read(ids: readonly string[]): Promise<readonly (readonly [id: string, answer: SharedAnswer])[]>
+  /** Notes that these stations were used. */
+  noteUses(ids: readonly string[]): Promise<void>
+}

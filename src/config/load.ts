@@ -26,7 +26,8 @@ export class ConfigError extends Error {
 }
 
 /** Prefixes of this service's settings: an unknown variable with one of them is probably a typo. */
-const SETTING_PREFIX = /^(TOMTOM|CACHE|UPSTREAM|CORS|CLIENT|TRUSTED|ADMIN|DRAIN|ACCESS|LOG|REDIS|POWER)_/
+const SETTING_PREFIX =
+  /^(TOMTOM|CACHE|UPSTREAM|CORS|CLIENT|TRUSTED|ADMIN|DRAIN|ACCESS|LOG|REDIS|POWER|STATE|EVENTS|WATCH|SETTINGS)_/
 /** What Kubernetes sets for every service it knows, as `NAME=value`. */
 const KUBERNETES_SERVICE = /_SERVICE_(HOST|PORT)[_=]|_PORT_\d+_(TCP|UDP|SCTP)[_=]|_PORT=(tcp|udp|sctp):/
 
@@ -48,9 +49,12 @@ export function loadConfig(original: Environment, readFile: (path: string) => st
       'NODE_TLS_REJECT_UNAUTHORIZED: expected to be unset, got 0, which sends the API key to anyone; use NODE_EXTRA_CA_CERTS',
     )
   }
+  const isSet = (name: string) => (environment[name] ?? '') !== ''
+  if (isSet('STATE_DIR') && (isSet('REDIS_URL') || isSet('REDIS_URL_FILE'))) {
+    problems.push('STATE_DIR and REDIS_URL: both are set; unset one of them')
+  }
   // The rules between settings need the values of all of them.
-  if (problems.length === 0)
-    problems.push(...contradictions(values, (name) => (environment[name] ?? '') !== ''))
+  if (problems.length === 0) problems.push(...contradictions(values, isSet))
   const outbound = values.upstream.baseUrl && chooseOutboundProxy(environment, values.upstream.baseUrl)
   if (outbound) problems.push(...outbound.problems)
   if (problems.length > 0 || !outbound) throw new ConfigError(problems)

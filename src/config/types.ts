@@ -153,6 +153,11 @@ export const path: SettingType<string> = {
   parse: (text) => text,
 }
 
+export const directory: SettingType<string> = {
+  expected: 'the path of a directory on a local disk',
+  parse: (text) => text,
+}
+
 function parseOrigin(text: string): string | undefined {
   const url = parseHttpUrl(text)
   return url?.pathname === '/' ? url.origin : undefined

@@ -32,6 +32,7 @@ export async function openRedisStores(config: RedisConfig, deps: RedisStoresDeps
   const commands = await Commands.open(config, { ...deps, observer })
   return {
     answers: new RedisAnswerStore(commands),
+    archive: null,
     tokens: new RedisTokenStore(commands),
     quota: new RedisQuotaStore(commands),
     price: new RedisPriceStore(commands),

@@ -26,6 +26,7 @@ function entryOf(answer: Answer, startedAt = 0): CacheEntry {
     fromPeer: false,
     doubt: null,
     changedAt: 0,
+    lastUsedAt: startedAt,
     ...UNPACED,
   }
 }

@@ -11,6 +11,8 @@ import { redisUrl } from '../../src/config/redis-url.ts'
 import { ServiceError } from '../../src/errors.ts'
 import type { CacheResult, SharedResult } from '../../src/events.ts'
 import { openRedisStores } from '../../src/redis/stores.ts'
+import { decodeRecord, encodeAnswer } from '../../src/state-dir/answer-record.ts'
+import { localStores } from '../state-dir/local-stores.ts'
 import type { RedisConfig } from '../../src/config/redis-url.ts'
 import { settled, TestClock } from '../support/clock.ts'
 import { NO_REDIS, RedisServer } from '../support/redis.ts'
@@ -40,6 +42,8 @@ interface SharedPlace extends Place {
   readonly plantNonsense: (id: string, kind: 'text' | 'of another') => Promise<void>
   /** How long what is kept of a station will still be there. */
   readonly lifeMs: (id: string) => Promise<number>
+  /** What is done with an answer that is younger than nothing, as a clock that was set back makes them. */
+  readonly fromFuture: 'age 0' | 'dropped'
   /** The lease is held by a replica that is gone. */
   readonly takeLease: (id: string, ms: number) => Promise<void>
 }
@@ -114,6 +118,7 @@ const double = async (): Promise<SharedPlace> => {
   const tier = new SharedDouble(systemClock)
   return {
     open: async () => tier,
+    fromFuture: 'age 0',
     plant: async (id, ageMs, jitter = 1) => tier.plant(id, answerFor(id, ageMs, jitter)),
     plantNonsense: async (id, kind) =>
       tier.plant(id, kind === 'text' ? 'corrupt' : answerFor('another', 0, 1)),
@@ -146,6 +151,7 @@ const redis = async (t: Test): Promise<SharedPlace> => {
       await until('the gate is open', () => tier.isUp())
       return tier.answers
     },
+    fromFuture: 'age 0',
     plant: (id, ageMs, jitter = 1) => plant(id, ageMs, jitter, planted(id)),
     plantNonsense: async (id, kind) => {
       if (kind === 'text') await server.cli('SET', keyOf(id), 'what is that')
@@ -162,9 +168,36 @@ const redis = async (t: Test): Promise<SharedPlace> => {
   }
 }
 
+const stateDir = async (t: Test): Promise<SharedPlace> => {
+  const { db, open } = localStores(t)
+  const plant = (id: string, ageMs: number, jitter: number, json: string) => {
+    const receivedAt = Date.now() - ageMs
+    const times = { receivedAt, startedAt: receivedAt - 100, until: receivedAt + 86_400_000 }
+    db.answers.putSync(
+      id,
+      encodeAnswer({ answer: { version: 'planted', json, jitter, changedAt: 0 }, ...times }),
+    )
+  }
+  return {
+    open: async () => open().answers,
+    fromFuture: 'dropped',
+    plant: async (id, ageMs, jitter = 1) => plant(id, ageMs, jitter, planted(id)),
+    plantNonsense: async (id, kind) => {
+      if (kind === 'text') db.answers.putSync(id, Buffer.from('what is that'))
+      else plant(id, 0, 1, planted('another'))
+    },
+    lifeMs: async (id) => (decodeRecord(db.answers.get(id) as Buffer)?.until ?? 0) - Date.now(),
+    takeLease: async (id, ms) => {
+      db.leases.putSync(id, { holder: 'gone', at: Date.now(), until: Date.now() + ms })
+    },
+    stations: async () => [...db.answers.getKeys()],
+  }
+}
+
 for (const [name, open] of [
   ['no shared store', memoryAlone],
   ['a double', double],
+  ['a state directory', stateDir],
   ['a real Redis', redis],
 ] as const) {
   await t.test(`a cache with ${name} keeps its promises`, { skip: open === redis && NO_REDIS }, async (t) => {
@@ -238,6 +271,7 @@ for (const [name, open] of [
 
 for (const [name, open] of [
   ['a double', double],
+  ['a state directory', stateDir],
   ['a real Redis', redis],
 ] as const) {
   await t.test(`replicas share answers through ${name}`, { skip: open === redis && NO_REDIS }, async (t) => {
@@ -330,6 +364,7 @@ for (const [name, open] of [
       const slow = await replica(place, { softTimeoutMs: 50 })
       await place.plant('slow', TIMES.ttlMs + TIMES.staleWhileRevalidateMs + 1_000)
       t.match(await slow.get('slow'), { result: 'stale', call: 0 })
+      await until('its call is made', () => slow.source.calls.length === 1)
       slow.source.last.answer()
 
       const tooOld = await replica(place)
@@ -465,10 +500,15 @@ for (const [name, open] of [
       }
     })
 
-    await t.test('an answer from the future has an age of 0', async (t) => {
+    await t.test('an answer from the future has an age of 0, or is dropped', async (t) => {
       await place.plant('future', -3_600_000)
       const clock = new TestClock()
-      const { get } = await replica(place, { clock })
+      const { get, source } = await replica(place, { clock })
+      if (place.fromFuture === 'dropped') {
+        source.answerAll()
+        t.match(await get('future'), { result: 'miss', call: 1 })
+        return
+      }
       t.match(await get('future'), { result: 'hit', ageMs: 0 })
       await clock.advance(TIMES.ttlMs + 1)
       t.match(await get('future'), { result: 'stale' })

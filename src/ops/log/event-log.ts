@@ -84,6 +84,8 @@ function keyLog(log: Logger): Partial<Observer> {
 function sharedCacheLog(log: Logger, clock: Pick<Clock, 'now' | 'after'>): Partial<Observer> {
   const outage = new LastingState(clock)
   return {
+    stateFileReplaced: (path, keptAs) =>
+      log.warn({ path, keptAs }, 'state file unreadable, replaced by an empty one'),
     sharedCommandRejected: (reason) => log.error({ reason }, 'Redis rejected a command'),
     quotaMayBeEvicted: (policy) => log.warn({ policy }, 'Redis may evict the count of the quota'),
     sharedCacheChanged: (up, reason) => {

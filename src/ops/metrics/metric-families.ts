@@ -114,8 +114,10 @@ function sharedCacheFamilies({ sharedLookups }: MetricsRecorder, gauges: Gauges)
       'Lookups in the shared cache by result; error if the command failed or the value cannot be decoded.',
       () => seriesOf(sharedLookups, 'result'),
     ),
-    gauge('evproxy_shared_cache_up', 'Whether Redis is connected: 1 or 0. No sample without REDIS_URL.', () =>
-      optional(gauges.sharedCacheUp(), Number),
+    gauge(
+      'evproxy_shared_cache_up',
+      'Whether Redis is connected or the state directory works: 1 or 0. No sample without REDIS_URL or STATE_DIR.',
+      () => optional(gauges.sharedCacheUp(), Number),
     ),
   ]
 }

@@ -103,7 +103,7 @@ export class Status {
       now: clock.wall(),
       phase: health.phase,
       upstream: this.#upstream(),
-      /** Whether Redis is connected; null if it is not configured. */
+      /** Whether Redis is connected or the state directory works; null if neither is configured. */
       sharedTierUp: gauges.sharedCacheUp(),
       live: gauges.live(),
       totals: totalsOf(recorder.lookups.counts, recorder.attempts.counts),

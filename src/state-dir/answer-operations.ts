@@ -1,0 +1,97 @@
+import type { Lease, LeaseResult, SharedAnswer } from '../cache/shared-store.ts'
+import type { ErrorCode } from '../errors.ts'
+import { answerAt, decodeRecord, encodeAnswer, recordOf } from './answer-record.ts'
+import type { LeaseRecord } from './databases.ts'
+import type { Context } from './operation.ts'
+import { drop, evict, touch } from './use-order.ts'
+
+/** Clocks read in different processes at the same time differ by less. A lease further ahead is from before a change. */
+const MAX_AHEAD_MS = 1_000
+
+/** Undefined if there is neither a new answer nor a lease in force: the lease can be acquired. */
+export function readAnswerOrLease({ db, now }: Context, id: string, known: string): LeaseResult | undefined {
+  const value = db.answers.get(id)
+  const record = value === undefined ? null : decodeRecord(value)
+  const answer = record && answerAt(record, now)
+  if (answer !== null && answer.version !== known) return { kind: 'answer', answer }
+  const lease = db.leases.get(id)
+  return lease === undefined || !isInForce(lease, now) ? undefined : holderOf(lease, now)
+}
+
+export function acquireLease(context: Context, id: string, known: string, { token, ms }: Lease): LeaseResult {
+  const found = readAnswerOrLease(context, id, known)
+  if (found !== undefined) return found
+  const { db, now } = context
+  const value = db.answers.get(id)
+  db.leases.putSync(id, { holder: token, at: now, until: now + ms })
+  return { kind: 'lease', overCorruptValue: value !== undefined && decodeRecord(value) === null }
+}
+
+export function renewLease({ db, now }: Context, id: string, { token, ms }: Lease): void {
+  if (db.leases.get(id)?.holder === token) db.leases.putSync(id, { holder: token, at: now, until: now + ms })
+}
+
+export function releaseLease(
+  { db, now }: Context,
+  id: string,
+  token: string,
+  code: string,
+  ms: number,
+): void {
+  if (db.leases.get(id)?.holder !== token) return
+  if (ms > 0) db.leases.putSync(id, { holder: `!${code}`, at: now, until: now + ms })
+  else db.leases.removeSync(id)
+}
+
+export function publish(context: Context, id: string, answer: SharedAnswer, lifeMs: number): void {
+  const { db, now } = context
+  if (db.leases.get(id)?.holder === answer.version) db.leases.removeSync(id)
+  const present = db.answers.get(id)
+  const other = present === undefined ? null : decodeRecord(present)
+  const record = recordOf(answer, lifeMs, now)
+  if (other !== null && other.startedAt > record.startedAt && other.startedAt <= now) return
+  const value = encodeAnswer(record)
+  if (value.length > context.answerBytes / 2) {
+    drop(db, id)
+    return
+  }
+  db.answers.putSync(id, value)
+  touch(db, id, now, value.length)
+  evict(context)
+}
+
+/** The answers of these stations that can be used; others are left out. */
+export function readAnswers(
+  { db, now }: Context,
+  ids: readonly string[],
+): (readonly [string, SharedAnswer])[] {
+  return ids.flatMap((id) => {
+    const value = db.answers.get(id)
+    const record = value === undefined ? null : decodeRecord(value)
+    const answer = record && answerAt(record, now)
+    return answer === null ? [] : [[id, answer] as const]
+  })
+}
+
+function isInForce({ at, until }: LeaseRecord, now: number): boolean {
+  return until > now && at <= now + MAX_AHEAD_MS
+}
+
+function holderOf({ holder, until }: LeaseRecord, now: number): LeaseResult {
+  return holder.startsWith('!')
+    ? { kind: 'error', code: holder.slice(1) as ErrorCode, ms: until - now }
+    : { kind: 'leased-by-peer' }
+}
+
+/** Removes leases that are over, of `limit` stations from `start` on; the station to continue from, or null. */
+export function sweepLeases({ db, now }: Context, start: string | null, limit: number): string | null {
+  const range = start === null ? { limit } : { start, limit }
+  let last: string | null = null
+  let count = 0
+  for (const { key, value } of Array.from(db.leases.getRange(range))) {
+    if (!isInForce(value, now)) db.leases.removeSync(key)
+    last = key
+    count++
+  }
+  return count < limit ? null : last
+}

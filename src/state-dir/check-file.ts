@@ -1,0 +1,20 @@
+import { fork } from 'node:child_process'
+import { statSync } from 'node:fs'
+
+/** A check that takes longer is of a file that can be read, and ends unfinished. */
+const MAX_CHECK_MS = 5_000
+const DAMAGED_CODE = 1
+
+/** Whether the store file can be read to its end. Checked in a child process, which it may crash (check.ts). */
+export function isIntact(path: string): Promise<boolean> {
+  if (statSync(path).size === 0) return Promise.resolve(true)
+  const extension = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
+  const script = new URL(`./check${extension}`, import.meta.url)
+  return new Promise((resolve) => {
+    const child = fork(script, [path], { stdio: 'ignore', timeout: MAX_CHECK_MS, killSignal: 'SIGKILL' })
+    child.once('error', () => resolve(true))
+    child.once('exit', (code, signal) => {
+      resolve(code === null ? signal === 'SIGKILL' : code !== DAMAGED_CODE)
+    })
+  })
+}

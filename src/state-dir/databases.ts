@@ -1,0 +1,75 @@
+import type { Database, RootDatabase } from 'lmdb'
+import { open } from 'lmdb'
+
+/** The databases of the store file. `used` and `order` are the two directions of one index. */
+export interface Databases {
+  readonly env: RootDatabase<Buffer, string>
+  /** By station id: a record of answer-record.ts. */
+  readonly answers: Database<Buffer, string>
+  /** By station id: when its answer was last used, in ms since the epoch. */
+  readonly used: Database<number, string>
+  /** By time of the last use and station id: the bytes of the answer's record. */
+  readonly order: Database<number, [number, string]>
+  /** By station id. */
+  readonly leases: Database<LeaseRecord, string>
+  /** By a running number: when a token is used, in ms since the epoch. */
+  readonly tokens: Database<number, number>
+  /** By client: calls of the quota period that it started. */
+  readonly clients: Database<number, string>
+  /** The quota usage, cool-downs and other single records. */
+  readonly records: Database<unknown, string>
+}
+
+/** Who may call for a station, or `!` and the code of the error that the last call ended in. Times since the epoch. */
+export interface LeaseRecord {
+  readonly holder: string
+  readonly at: number
+  readonly until: number
+}
+
+const RESERVED_BYTES = 256 * 2 ** 20
+const MAX_DATABASES = 12
+
+/** Opens the store file; `create` also creates it and its databases. A missing database is left out without it. */
+export function openEnvironment(
+  path: string,
+  answerBytes: number,
+  readOnly = false,
+): RootDatabase<Buffer, string> {
+  return open<Buffer, string>({
+    path,
+    noSubdir: true,
+    encoding: 'binary',
+    maxDbs: MAX_DATABASES,
+    // An upper bound for the file. It takes address space, not memory.
+    mapSize: answerBytes + RESERVED_BYTES,
+    // Without it lmdb syncs in a thread of its own, whose errors cannot be handled.
+    overlappingSync: false,
+    readOnly,
+    permissionsMode: 0o600,
+  } as Parameters<typeof open>[0])
+}
+
+export function openDatabases(path: string, answerBytes: number): Databases {
+  const env = openEnvironment(path, answerBytes)
+  return {
+    env,
+    answers: env.openDB<Buffer, string>('answers', { encoding: 'binary' }),
+    used: env.openDB<number, string>('used', { encoding: 'json' }),
+    order: env.openDB<number, [number, string]>('order', { encoding: 'json' }),
+    leases: env.openDB<LeaseRecord, string>('leases', { encoding: 'json' }),
+    tokens: env.openDB<number, number>('tokens', { encoding: 'json' }),
+    clients: env.openDB<number, string>('clients', { encoding: 'json' }),
+    records: env.openDB<unknown, string>('records', { encoding: 'json' }),
+  }
+}
+
+export const DATABASE_NAMES: readonly (keyof Databases)[] = [
+  'answers',
+  'used',
+  'order',
+  'leases',
+  'tokens',
+  'clients',
+  'records',
+]

@@ -1,0 +1,128 @@
+import {
+  accessSync,
+  chmodSync,
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+} from 'node:fs'
+import { lstatSync, statSync, writeFileSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+
+/** The number of the layout. Raised when a version of this service cannot read what this one writes. */
+export const LAYOUT = 1
+
+const VERSION_FILE = 'version'
+const STORE_FILE = 'state.mdb'
+/** A damaged store file is kept beside the new one. */
+const DAMAGED_SUFFIX = '.damaged'
+const DIRECTORY_MODE = 0o700
+const FILE_MODE = 0o600
+
+/** The directory cannot be used until somebody changes it. */
+export class UnusableDirectoryError extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = 'UnusableDirectoryError'
+  }
+}
+
+const READABLE: Readonly<Record<string, string>> = {
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EROFS: 'the file system is read-only',
+  ENOENT: 'no such directory',
+  ENOTDIR: 'a part of the path is a file',
+  ENAMETOOLONG: 'the path is too long',
+  ELOOP: 'the path has a loop of links',
+}
+
+/**
+ * Creates the directory and its files if they are missing.
+ * @returns the path of the store file
+ * @throws UnusableDirectoryError, or an error of the file system that may end by itself, such as a full disk
+ */
+export function prepareDirectory(dir: string): string {
+  attempt(`${dir} cannot be created`, () => createDirectory(resolve(dir)))
+  attempt(`${dir} cannot be written`, () => {
+    accessSync(dir, constants.R_OK | constants.W_OK | constants.X_OK)
+    checkVersion(dir)
+  })
+  const path = join(dir, STORE_FILE)
+  if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true) moveAside(path)
+  attempt(`${path} cannot be written`, () => {
+    for (const file of [path, `${path}-lock`]) createFile(file)
+  })
+  return path
+}
+
+/** Moves a store file that cannot be used out of the way, and returns its new path. */
+export function moveAside(path: string): string {
+  const target = path + DAMAGED_SUFFIX
+  rmSync(target, { recursive: true, force: true })
+  renameSync(path, target)
+  rmSync(`${path}-lock`, { recursive: true, force: true })
+  return target
+}
+
+/** Identifies a file, so that its replacement is noticed; null if there is none. */
+export function identityOf(path: string): string | null {
+  const stats = statSync(path, { throwIfNoEntry: false })
+  return stats === undefined ? null : `${stats.dev}:${stats.ino}`
+}
+
+/** With its parents. The recursive mkdir of Node.js never returns for a path in /proc. */
+function createDirectory(dir: string): void {
+  const stats = statSync(dir, { throwIfNoEntry: false })
+  if (stats?.isDirectory() === true) return
+  if (stats !== undefined) throw new UnusableDirectoryError(`${dir} is a file, not a directory`)
+  if (dirname(dir) !== dir) createDirectory(dirname(dir))
+  try {
+    mkdirSync(dir, { mode: DIRECTORY_MODE })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error // by another process, meanwhile
+  }
+}
+
+/** A version that is no number was cut off by a power loss, before there was anything else. */
+function checkVersion(dir: string): void {
+  const path = join(dir, VERSION_FILE)
+  const version = Number(/^(\d{1,9})\s*$/.exec(readIfPresent(path) ?? '')?.[1])
+  if (version > LAYOUT) {
+    throw new UnusableDirectoryError(
+      `${dir} was written by a newer version of this service (layout ${version}, this version knows ${LAYOUT})`,
+    )
+  }
+  if (version === LAYOUT) return
+  const temporary = `${path}.${Math.random().toString(36).slice(2)}`
+  writeFileSync(temporary, `${LAYOUT}\n`, { mode: FILE_MODE })
+  renameSync(temporary, path)
+}
+
+function readIfPresent(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+    throw error
+  }
+}
+
+/** With its mode from the first moment. An empty file is an empty store to lmdb. */
+function createFile(path: string): void {
+  closeSync(openSync(path, 'a+', FILE_MODE))
+  if ((statSync(path).mode & 0o777) !== FILE_MODE) chmodSync(path, FILE_MODE)
+}
+
+function attempt(problem: string, action: () => void): void {
+  try {
+    action()
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException
+    const reason = READABLE[code]
+    throw reason === undefined ? error : new UnusableDirectoryError(`${problem}: ${reason}`)
+  }
+}

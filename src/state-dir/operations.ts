@@ -1,0 +1,28 @@
+import * as answers from './answer-operations.ts'
+import * as coolDowns from './cool-down-operations.ts'
+import { maintain } from './maintenance.ts'
+import type { Operation } from './operation.ts'
+import { readQuota, updateQuota } from './quota-operations.ts'
+import { takeToken } from './token-operations.ts'
+import { noteUses, recentlyUsed } from './use-order.ts'
+
+/** What the stores ask the store thread for, by name. */
+export const OPERATIONS = {
+  leaseGet: { read: answers.readAnswerOrLease, write: answers.acquireLease },
+  renew: { write: answers.renewLease },
+  publish: { write: answers.publish },
+  release: { write: answers.releaseLease },
+  readAnswers: { read: answers.readAnswers },
+  recentlyUsed: { read: recentlyUsed },
+  noteUses: { write: noteUses },
+  takeToken: { write: takeToken },
+  quota: { read: readQuota, write: updateQuota },
+  getCoolDown: { read: coolDowns.getCoolDown },
+  setCoolDown: { write: coolDowns.setCoolDown },
+  clearCoolDown: { write: coolDowns.clearCoolDown },
+  acquireProbe: { write: coolDowns.acquireProbe },
+  releaseProbe: { write: coolDowns.releaseProbe },
+  maintain: { write: maintain },
+} satisfies Readonly<Record<string, Operation>>
+
+export type OperationName = keyof typeof OPERATIONS

@@ -1,0 +1,61 @@
+/*
+ * The thread that has the store file open. It blocks while a transaction is synced, which the main thread must not. All
+ * requests that have arrived by then are executed together.
+ */
+import { parentPort, workerData } from 'node:worker_threads'
+import type { Databases } from './databases.ts'
+import { openDatabases } from './databases.ts'
+import type { Reply, Request } from './execute.ts'
+import { executeAll, failure } from './execute.ts'
+import { checkClock, isClockBehind } from './maintenance.ts'
+
+export interface StoreThreadData {
+  readonly path: string
+  readonly answerBytes: number
+}
+
+export type Message = Request | 'close'
+
+/** The number of the reply to the opening of the file. */
+const OPENED = 0
+
+function serve(path: string, answerBytes: number, send: (reply: Reply) => void): (message: Message) => void {
+  const db = openDatabases(path, answerBytes)
+  const context = { db, now: Date.now(), answerBytes }
+  if (isClockBehind(context)) {
+    db.env.transactionSync(() => {
+      checkClock(context)
+      return null
+    })
+  }
+  let requests: Request[] = []
+  const execute = () => {
+    const batch = requests
+    requests = []
+    if (batch.length > 0) executeAll(db, answerBytes, batch, send)
+  }
+  return (message) => {
+    if (message === 'close') {
+      execute()
+      void closeEnvironment(db)
+    } else if (requests.push(message) === 1) setImmediate(execute)
+  }
+}
+
+async function closeEnvironment(db: Databases): Promise<void> {
+  await db.env.close()
+  parentPort?.close()
+}
+
+if (parentPort !== null) {
+  const port = parentPort
+  const { path, answerBytes } = workerData as StoreThreadData
+  const send = (reply: Reply) => port.postMessage(reply)
+  try {
+    port.on('message', serve(path, answerBytes, send))
+    send({ number: OPENED, result: null })
+  } catch (error) {
+    send(failure(OPENED, error))
+    port.close()
+  }
+}

@@ -1,0 +1,127 @@
+import { randomUUID } from 'node:crypto'
+import type {
+  AnswerArchive,
+  Lease,
+  LeaseResult,
+  SharedAnswer,
+  SharedAnswerStore,
+  UsedAnswer,
+} from '../cache/shared-store.ts'
+import type { ErrorCode } from '../errors.ts'
+import type { SharedStores } from '../stores.ts'
+import type { SharedCoolDown } from '../upstream/state/cool-down-state.ts'
+import type { CoolDownStore } from '../upstream/state/shared-cool-down.ts'
+import type { QuotaReply, QuotaStore, QuotaUpdate } from '../upstream/state/shared-quota.ts'
+import type { TokenStore } from '../upstream/state/shared-token-bucket.ts'
+import type { TokenBucketOptions } from '../upstream/state/token-bucket.ts'
+import type { ConnectionDeps, ConnectionOptions } from './connection.ts'
+import { Connection } from './connection.ts'
+import { UnusableDirectoryError } from './directory.ts'
+import type { Used } from './use-order.ts'
+
+export { UnusableDirectoryError }
+
+/**
+ * Opens the stores in a directory, whether or not they work at present.
+ * @throws UnusableDirectoryError
+ */
+export async function openStateDirStores(
+  options: ConnectionOptions,
+  deps: ConnectionDeps,
+): Promise<SharedStores> {
+  const connection = await Connection.open(options, deps)
+  return { ...createStores(connection), close: () => connection.close() }
+}
+
+/** Where the stores send their requests. */
+export type Requester = Pick<Connection, 'isUp' | 'request'>
+
+export function createStores(connection: Requester): Omit<SharedStores, 'close'> {
+  return {
+    answers: answerStore(connection),
+    archive: answerArchive(connection),
+    tokens: tokenStore(connection),
+    quota: quotaStore(connection),
+    coolDowns: coolDownStore(connection),
+    price: null,
+    isUp: () => connection.isUp,
+  }
+}
+
+function answerStore(connection: Requester): SharedAnswerStore {
+  return {
+    get isUp() {
+      return connection.isUp
+    },
+    async leaseGet(id: string, known: string, lease: Lease) {
+      const result = await connection.request('leaseGet', [id, known, lease])
+      return (result as LeaseResult | undefined) ?? { kind: 'unavailable' }
+    },
+    renew: (id, lease) => void connection.request('renew', [id, lease]),
+    publish: (id: string, answer: SharedAnswer, lifeMs: number) =>
+      void connection.request('publish', [id, answer, Math.ceil(lifeMs)]),
+    release: (id: string, token: string, { code, ms }: { readonly code: ErrorCode; readonly ms: number }) =>
+      void connection.request('release', [id, token, code, Math.ceil(ms)]),
+  }
+}
+
+/** Stations that are listed in one request. */
+const LIST_AT_ONCE = 2_000
+
+function answerArchive(connection: Requester): AnswerArchive {
+  return {
+    async *recent() {
+      let before: readonly [number, string] | null = null
+      for (;;) {
+        const list = (await connection.request('recentlyUsed', [before, LIST_AT_ONCE])) as Used[] | undefined
+        const last = list?.at(-1)
+        if (list === undefined || last === undefined) return
+        yield list.map(([id, at, bytes]): UsedAnswer => ({ id, usedAtMs: at, bytes }))
+        before = [last[1], last[0]]
+      }
+    },
+    async read(ids) {
+      const found = await connection.request('readAnswers', [ids])
+      return (found as readonly (readonly [string, SharedAnswer])[] | undefined) ?? []
+    },
+    async noteUses(ids) {
+      await connection.request('noteUses', [ids])
+    },
+  }
+}
+
+function tokenStore(connection: Requester): TokenStore {
+  return {
+    async take({ count, tokenReuseMs }: TokenBucketOptions, leave: number, maxWaitMs: number) {
+      const waitMs = await connection.request('takeToken', [count, tokenReuseMs, leave, maxWaitMs])
+      return waitMs === undefined ? null : Number(waitMs)
+    },
+  }
+}
+
+function quotaStore(connection: Requester): QuotaStore {
+  const replica = randomUUID()
+  return {
+    get isUp() {
+      return connection.isUp
+    },
+    async apply(update: QuotaUpdate) {
+      const reply = await connection.request('quota', [update, replica])
+      return (reply as QuotaReply | undefined) ?? null
+    },
+  }
+}
+
+function coolDownStore(connection: Requester): CoolDownStore {
+  return {
+    async get(key) {
+      return ((await connection.request('getCoolDown', [key])) as SharedCoolDown | null | undefined) ?? null
+    },
+    set: (key, coolDown) => void connection.request('setCoolDown', [key, coolDown]),
+    clear: (key) => void connection.request('clearCoolDown', [key]),
+    async tryAcquireProbe(key) {
+      return (await connection.request('acquireProbe', [key])) !== false
+    },
+    releaseProbe: (key) => void connection.request('releaseProbe', [key]),
+  }
+}

@@ -1,0 +1,85 @@
+import { decodeRecord } from './answer-record.ts'
+import type { Databases } from './databases.ts'
+import type { Context } from './operation.ts'
+
+/** Of the bytes that the answers may take: pages of the file that are free or in transition take the rest. */
+const ANSWERS_SHARE = 0.6
+/** A use is noted at most so often per station. */
+const NOTE_EVERY_MS = 300_000
+const EVICT_AT_ONCE = 64
+
+/** A station, when it was last used, and the bytes of its record. */
+export type Used = readonly [id: string, at: number, bytes: number]
+
+/** Notes the use of a station. */
+export function touch(db: Databases, id: string, at: number, bytes: number): void {
+  const before = db.used.get(id)
+  if (before !== undefined) db.order.removeSync([before, id])
+  db.used.putSync(id, at)
+  db.order.putSync([at, id], bytes)
+}
+
+/** Removes the answer of a station. */
+export function drop(db: Databases, id: string): void {
+  const at = db.used.get(id)
+  if (at !== undefined) db.order.removeSync([at, id])
+  db.used.removeSync(id)
+  db.answers.removeSync(id)
+}
+
+export function dropAll(db: Databases): void {
+  db.answers.clearSync()
+  db.used.clearSync()
+  db.order.clearSync()
+}
+
+/** Notes the use of stations at `now`, unless a recent use is noted already. */
+export function noteUses({ db, now }: Context, ids: readonly string[]): void {
+  for (const id of ids) {
+    const before = db.used.get(id)
+    if (before === undefined || (before <= now && now - before < NOTE_EVERY_MS)) continue
+    touch(db, id, now, db.order.get([before, id]) ?? 0)
+  }
+}
+
+/** Removes the least recently used answers until all of them take no more than their share of the disk. */
+export function evict({ db, answerBytes }: Context): void {
+  while (answerDiskBytes(db) > answerBytes * ANSWERS_SHARE) {
+    const oldest = Array.from(db.order.getKeys({ limit: EVICT_AT_ONCE }))
+    if (oldest.length === 0) return
+    for (const [, id] of oldest) drop(db, id)
+  }
+}
+
+/** Removes expired answers among the least recently used. */
+export function sweepAnswers({ db, now }: Context, limit: number): void {
+  for (const [, id] of Array.from(db.order.getKeys({ limit }))) {
+    const value = db.answers.get(id)
+    const record = value === undefined ? null : decodeRecord(value)
+    if (record === null || record.until <= now) drop(db, id)
+  }
+}
+
+/** Up to `limit` stations used before `before`, the most recently used first. */
+export function recentlyUsed(
+  { db }: Context,
+  before: readonly [number, string] | null,
+  limit: number,
+): Used[] {
+  const start = before === null ? {} : { start: [...before] as [number, string], exclusiveStart: true }
+  const range = db.order.getRange({ ...start, reverse: true, limit })
+  return Array.from(range).map(({ key: [at, id], value }) => [id, at, value] as const)
+}
+
+function answerDiskBytes(db: Databases): number {
+  return [db.answers, db.used, db.order].reduce(
+    (sum, database) => sum + databaseBytes(database.getStats()),
+    0,
+  )
+}
+
+function databaseBytes(stats: object): number {
+  const pages = stats as Readonly<Record<string, number>>
+  const { pageSize = 0, treeBranchPageCount = 0, treeLeafPageCount = 0, overflowPages = 0 } = pages
+  return pageSize * (treeBranchPageCount + treeLeafPageCount + overflowPages)
+}

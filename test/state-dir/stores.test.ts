@@ -1,0 +1,67 @@
+import type { Test } from 'tap'
+import t from 'tap'
+import { systemClock } from '../../src/lib/clock.ts'
+import { SharedCoolDownState } from '../../src/upstream/state/shared-cool-down.ts'
+import { SharedQuota } from '../../src/upstream/state/shared-quota.ts'
+import { SharedTokenBucket } from '../../src/upstream/state/shared-token-bucket.ts'
+import { LocalTokenBucket } from '../../src/upstream/state/token-bucket.ts'
+import { keepAlive, sleep } from '../redis/replicas.ts'
+import { until } from '../support/until.ts'
+import { coolDownContract } from '../upstream/state/cool-down-state.contract.ts'
+import { quotaContract } from '../upstream/state/quota-ledger.contract.ts'
+import { tokenBucketContract } from '../upstream/state/token-bucket.contract.ts'
+import { localStores } from './local-stores.ts'
+
+keepAlive(t)
+
+const threeProcesses = (t: Test) => {
+  const { open } = localStores(t)
+  return [open(), open(), open()]
+}
+
+await t.test('token buckets in a state directory fulfil the contract', async (t) => {
+  await tokenBucketContract(t, async (t, bucket) => {
+    const buckets = threeProcesses(t).map(
+      ({ tokens }) =>
+        new SharedTokenBucket(tokens, bucket, new LocalTokenBucket(bucket, systemClock), systemClock),
+    )
+    return { buckets, pass: sleep }
+  })
+})
+
+await t.test('cool-downs in a state directory fulfil the contract', async (t) => {
+  await coolDownContract(t, async (t) => {
+    const events: string[][] = []
+    const states = threeProcesses(t).map(({ coolDowns }) => {
+      const own: string[] = []
+      events.push(own)
+      const observer = {
+        upstreamRejected: ({ diagnosis }: { diagnosis: string }) => void own.push(diagnosis),
+        upstreamRecovered: () => void own.push('recovered'),
+        upstreamHeldBack: () => {},
+        coolDownStarted: () => {},
+      }
+      return new SharedCoolDownState(coolDowns, { clock: systemClock, observer })
+    })
+    return { states, now: () => systemClock.now(), pass: sleep, events }
+  })
+})
+
+await t.test('quotas in a state directory fulfil the contract', async (t) => {
+  await quotaContract(t, async (t, limit) => {
+    const ledgers = threeProcesses(t).map(
+      ({ quota }) =>
+        new SharedQuota({ limit, per: 'month' }, { store: quota, clock: systemClock, share: 1 / 3 }),
+    )
+    /** A refund is in flight when `refund` returns. */
+    const sync = async () => {
+      await sleep(100)
+      for (const ledger of ledgers) ledger.start()
+      const [first] = ledgers
+      await sleep(100)
+      await until('all ledgers agree', () => ledgers.every(({ spent }) => spent === first?.spent))
+      for (const ledger of ledgers) ledger.stop()
+    }
+    return { ledgers, sync }
+  })
+})
