@@ -37,7 +37,7 @@ export function withTable(text, table) {
 }
 
 function labelsOf(series) {
-  const names = Object.keys(series[0][0])
+  const names = Object.keys(series[0]?.[0] ?? {})
   return names.length === 0 ? '–' : names.map((name) => `\`${name}\``).join(', ')
 }
 

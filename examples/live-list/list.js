@@ -15,7 +15,7 @@ let source = null
 let timer = 0
 let lost = null
 
-power.addEventListener('change', restart)
+power.addEventListener('change', () => void restart())
 await restart()
 
 async function restart() {
@@ -40,7 +40,7 @@ async function load() {
     const { batchItems } = await response.json()
     if (!response.ok) throw new Error(`status ${response.status}`)
     batchItems.forEach(({ statusCode, response: body }, i) => {
-      if (statusCode === 200) show(stations[i].id, body)
+      if (statusCode === 200) void show(stations[i].id, body)
       else fail(stations[i].id, body.detailedError.message)
     })
     connected(`as of ${time(new Date(Date.now() - 1000 * Number(response.headers.get('Age') ?? 0)))}`)
@@ -54,7 +54,7 @@ function connect() {
   source.addEventListener('open', () => connected('live'))
   source.addEventListener('availability', ({ data }) => {
     const body = JSON.parse(data)
-    show(body.chargingAvailability, body)
+    void show(body.chargingAvailability, body)
   })
   source.addEventListener('problem', ({ data }) => {
     const { chargingAvailability, error } = JSON.parse(data)
@@ -64,14 +64,14 @@ function connect() {
     if (opened !== source) return
     disconnected('reconnecting')
     // EventSource reconnects by itself, except after an error response.
-    if (opened.readyState === EventSource.CLOSED) poll(Date.now() + RETRY_STREAM_MS)
+    if (opened.readyState === EventSource.CLOSED) void poll(Date.now() + RETRY_STREAM_MS)
   })
 }
 
 /** Polls the batch, and tries the stream again once in a while. */
 async function poll(until) {
   await load()
-  timer = setTimeout(() => (Date.now() < until ? poll(until) : connect()), POLL_EVERY_MS)
+  timer = setTimeout(() => (Date.now() < until ? void poll(until) : connect()), POLL_EVERY_MS)
 }
 
 function query(ids) {
