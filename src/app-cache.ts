@@ -6,7 +6,8 @@ import type { ByteBudget } from './lib/byte-budget.ts'
 import type { Config } from './config/load.ts'
 import { ConfigError } from './config/load.ts'
 import type { RuntimeSettings } from './config/runtime-settings.ts'
-import type { Gauges, Observer } from './events.ts'
+import type { Observer } from './events.ts'
+import type { Gauges } from './gauges.ts'
 import type { Clock } from './lib/clock.ts'
 import { openRedisStores } from './redis/stores.ts'
 import type { SharedStores } from './stores.ts'
@@ -55,14 +56,12 @@ export async function createCacheStack(deps: CacheStackDeps) {
     shared: stores && { store: stores.answers, observer },
     waiting: deps.waiting,
   })
-  const archive = stores?.archive ?? null
-  const warmStart = archive && new WarmStart({ ...config.cache, archive, store: cache.store, clock })
+  const warmStart = createWarmStart(deps, stores, cache)
   return {
     cache,
-    start: () => void (config.cache.ttlMs > 0 && warmStart?.run()),
+    start: () => void warmStart?.run(),
     gauges: createGauges({ config, cache, tomtom, upstream, quota: () => quota, stores }),
     checkKey: () => checkKey(upstream.limitedSource),
-    /** Subscribes to answers that replicas publish. */
     onPublished: (listener: (id: string, version: string) => void) => stores?.answers.onPublished?.(listener),
     /** Whether calls are held back: the circuit is open, or the quota is rationed. */
     isSparing: () => upstream.circuit() === 'open' || quota?.forecast().isRationing === true,
@@ -71,6 +70,7 @@ export async function createCacheStack(deps: CacheStackDeps) {
       Object.assign(cacheOptions, config.cache)
       if (config.cache.ttlMs === 0) void cache.purge.all()
       if (config.upstream.perSecond !== before.upstream.perSecond) upstream.setRate(config.upstream.perSecond)
+      if (!isPacingChanged(config, before)) return
       quota = createQuota(quotaDeps, quota)
       upstream.setQuota(quota)
     },
@@ -150,6 +150,18 @@ function createUpstream(
     },
     { source: tomtom.source, quota, stores, apiKey: apiKey.current, clock, observer, random: Math.random },
   )
+}
+
+function createWarmStart({ config, clock }: CacheStackDeps, stores: SharedStores | null, { store }: Cache) {
+  const archive = stores?.archive ?? null
+  if (archive === null || config.cache.ttlMs === 0) return null
+  return new WarmStart({ ...config.cache, archive, store, clock })
+}
+
+function isPacingChanged({ cache, upstream }: Config, before: RuntimeSettings): boolean {
+  const [one, other] = [upstream.quota, before.upstream.quota]
+  const isQuotaChanged = one?.limit !== other?.limit || one?.per !== other?.per
+  return isQuotaChanged || cache.ttlMs !== before.cache.ttlMs || cache.maxTtlMs !== before.cache.maxTtlMs
 }
 
 function deadlineMs({ upstream }: Config): number {

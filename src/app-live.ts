@@ -1,6 +1,7 @@
 import type { createCacheStack } from './app-cache.ts'
 import type { Config } from './config/load.ts'
-import type { Gauges, Observer } from './events.ts'
+import type { Observer } from './events.ts'
+import type { Gauges } from './gauges.ts'
 import { Streams } from './http/streams.ts'
 import type { Clock } from './lib/clock.ts'
 import { watchStationsOf } from './watch/watch-file.ts'

@@ -1,5 +1,5 @@
 import type { Config } from './config/load.ts'
-import type { QuotaForecast } from './events.ts'
+import type { QuotaForecast } from './gauges.ts'
 import type { Clock } from './lib/clock.ts'
 import type { SharedStores } from './stores.ts'
 import type { PacedQuota } from './upstream/pacing/price.ts'

@@ -7,12 +7,12 @@ import { becomeReady } from './app-ready.ts'
 import { watchSettings } from './app-settings.ts'
 import type { LiveStack } from './app-live.ts'
 import { createLive } from './app-live.ts'
-import { parseQuery } from './availability/query.ts'
-import type { Cache, LookupResult } from './cache/cache.ts'
+import type { Cache } from './cache/cache.ts'
 import { createClients } from './clients/clients.ts'
 import type { Clients } from './clients/clients.ts'
 import type { Config } from './config/load.ts'
-import type { Gauges, Observer } from './events.ts'
+import type { Observer } from './events.ts'
+import type { Gauges } from './gauges.ts'
 import { broadcast } from './events.ts'
 import { createDrain } from './http/drain.ts'
 import { createPublicServer } from './http/server.ts'
@@ -20,6 +20,7 @@ import type { ByteBudget } from './lib/byte-budget.ts'
 import { waitingBudget } from './lib/byte-budget.ts'
 import type { Clock } from './lib/clock.ts'
 import { systemClock } from './lib/clock.ts'
+import { stationInspector } from './app-inspector.ts'
 import { listen } from './lib/listen.ts'
 import { createAdminServer } from './ops/admin-server.ts'
 import { Health } from './ops/health.ts'
@@ -29,7 +30,7 @@ import { createEventLog } from './ops/log/event-log.ts'
 import { createLogger, redact } from './ops/log/logger.ts'
 import { createMetrics } from './ops/metrics/metrics.ts'
 import { MetricsRecorder } from './ops/metrics/metrics-recorder.ts'
-import type { InspectedStation, StationInspector } from './ops/status/status-routes.ts'
+import type { StationInspector } from './ops/status/status-routes.ts'
 import { Status } from './ops/status/status.ts'
 import { openApiKey } from './upstream/tomtom/api-key.ts'
 
@@ -229,25 +230,4 @@ function configuredSecrets({ redis, outboundProxy }: Config): string[] {
 function once(action: () => Promise<void>): () => Promise<void> {
   let running: Promise<void> | null = null
   return () => (running ??= action())
-}
-
-/** Looks up and purges stations for the status page; lookups follow the same rules as for clients. */
-function stationInspector(cache: Cache): StationInspector {
-  return {
-    peek(id) {
-      const entry = cache.peek(id)
-      return entry === null ? null : inspected(entry)
-    },
-    async ask(id) {
-      const parameters = new URLSearchParams({ chargingAvailability: id })
-      return inspected(await cache.get(parseQuery(parameters.toString()).id))
-    },
-    purge: (id) => cache.purge.one(id),
-    purgeAll: () => cache.purge.all(),
-  }
-}
-
-function inspected(result: Pick<LookupResult, 'answer' | 'ageMs' | 'ttlMs'>): InspectedStation {
-  const { answer, ageMs, ttlMs } = result
-  return { json: answer.json, ageMs, ttlMs }
 }

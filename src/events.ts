@@ -223,42 +223,6 @@ const EVENTS = {
 
 export type Observer = typeof EVENTS
 
-/** What pacing expects until the reset. */
-export interface QuotaForecast {
-  /** Calls that will be left at the reset. */
-  readonly projectedRemaining: number
-  /** Whether calls are held back because the quota does not last even at the maximum TTL. */
-  readonly isRationing: boolean
-  /** Calls that may still find no station (unknown ids). */
-  readonly unknownIdsRemaining: number
-  /** The expected share of the answers served in the last five minutes that are still correct; null without answers. */
-  readonly estimatedCorrectRatio: number | null
-}
-
-/** Values that are read at the moment of a scrape instead of counted from events. */
-export interface Gauges {
-  /** `clients`: the names of all clients, null if no key is required. `isLimited`: clients have limits. */
-  access(): { readonly clients: readonly string[] | null; readonly isLimited: boolean }
-  cache(): { readonly entries: number; readonly bytes: number }
-  upstream(): {
-    readonly inFlight: number
-    readonly queued: number
-    readonly circuit: CircuitState
-    /** Null without a rate limit. */
-    readonly callsPerSecond: number | null
-  }
-  /** Null without a quota. */
-  quota(): { readonly limit: number; readonly remaining: number; readonly resetAtMs: number } | null
-  /** What pacing expects; null without a quota. */
-  pacing(): QuotaForecast | null
-  /** The current TTL, in ms. */
-  effectiveTtlMs(): number
-  /** Open streams and long polls, and the stations that are watched. */
-  live(): Readonly<Record<StreamKind, number>> & { readonly stations: number }
-  /** Whether Redis is connected or the state directory works; null if neither is configured. */
-  sharedCacheUp(): boolean | null
-}
-
 /**
  * An observer that passes each event on to every listener with a method for it, in order. The list is read at each
  * event, so listeners may be added later.

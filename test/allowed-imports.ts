@@ -30,7 +30,7 @@ export const ALLOWED_IMPORTS: Readonly<Record<string, Allowed>> = {
       'ops',
       ...base,
     ],
-    types: ['source', 'stores'],
+    types: ['source', 'stores', 'gauges'],
   },
   http: { values: ['availability', ...base], types: ['cache', 'watch'] },
   watch: { values: base, types: ['cache'] },
@@ -41,7 +41,8 @@ export const ALLOWED_IMPORTS: Readonly<Record<string, Allowed>> = {
   // The quota rules that Redis needs in Lua are shared here.
   'state-dir': { values: ['upstream', ...base], types: ['cache', 'stores'] },
   clients: { values: ['config', 'lib'], types: ['events'] },
-  ops: { values: base },
+  ops: { values: base, types: ['gauges'] },
+  gauges: { values: [], types: ['events'] },
   availability: { values: ['errors'] },
   config: { values: ['lib'], types: ['upstream'] },
   source: { values: [], types: ['availability'] },

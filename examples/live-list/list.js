@@ -40,7 +40,7 @@ async function load() {
     const { batchItems } = await response.json()
     if (!response.ok) throw new Error(`status ${response.status}`)
     batchItems.forEach(({ statusCode, response: body }, i) => {
-      if (statusCode === 200) void show(stations[i].id, body)
+      if (statusCode === 200) show(stations[i].id, body)
       else fail(stations[i].id, body.detailedError.message)
     })
     connected(`as of ${time(new Date(Date.now() - 1000 * Number(response.headers.get('Age') ?? 0)))}`)
@@ -54,7 +54,7 @@ function connect() {
   source.addEventListener('open', () => connected('live'))
   source.addEventListener('availability', ({ data }) => {
     const body = JSON.parse(data)
-    void show(body.chargingAvailability, body)
+    show(body.chargingAvailability, body)
   })
   source.addEventListener('problem', ({ data }) => {
     const { chargingAvailability, error } = JSON.parse(data)

@@ -29,20 +29,17 @@
  * call, and the store keeps the one of the later call. If the store is unavailable, the replica calls without a lease.
  */
 import { randomBytes } from 'node:crypto'
-import { decodeAvailability } from '../availability/decode.ts'
 import type { PowerFilter } from '../availability/filter.ts'
 import { asServiceError, ServiceError } from '../errors.ts'
 import type { Observer, SharedResult } from '../events.ts'
 import type { Clock } from '../lib/clock.ts'
-import { Answer } from './answer.ts'
 import type { EmptyDoubt } from './empty-doubt.ts'
-import { emptiesIn } from './empty-doubt.ts'
 import type { CacheEntry } from './entry-store.ts'
-import { floorMs, UNPACED } from './entry-store.ts'
 import type { Freshness } from './freshness.ts'
 import type { NegativeCache } from './negative-cache.ts'
 import { PeerError } from './negative-cache.ts'
-import type { SharedAnswer, SharedAnswerStore } from './shared-store.ts'
+import { entryOf } from './shared-entry.ts'
+import type { SharedAnswerStore } from './shared-store.ts'
 
 export interface SharedLoaderDeps {
   readonly store: SharedAnswerStore
@@ -220,25 +217,6 @@ export class SharedLoader {
     const { clock, random } = this.#deps
     const [min, max] = lowPriority ? PAUSE_OF_REFRESH_MS : PAUSE_WITH_WAITERS_MS
     return new Promise((resolve) => void clock.after(min + random() * (max - min), resolve))
-  }
-}
-
-/** The entry of a shared answer; null if the value is not an answer for this station. */
-export function entryOf(
-  id: string,
-  { json, ageMs, startedAgoMs, jitter, version, changedAt }: SharedAnswer,
-  now: number,
-  powerFilter?: PowerFilter,
-): CacheEntry | null {
-  try {
-    const answer = new Answer(decodeAvailability(json, id), powerFilter)
-    const empties = answer.isEmpty ? 0 : emptiesIn(version)
-    const [receivedAt, startedAt] = [floorMs(now - ageMs), floorMs(now - startedAgoMs)]
-    const doubt = empties === 0 ? null : { empties, at: startedAt }
-    const moments = { receivedAt, startedAt, lastUsedAt: floorMs(now), changedAt }
-    return { ...UNPACED, answer, ...moments, jitter, version, fromPeer: true, doubt }
-  } catch {
-    return null
   }
 }
 

@@ -2,7 +2,7 @@ import type { PowerFilter } from '../availability/filter.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { CacheEntry, EntryStore } from './entry-store.ts'
 import { floorMs } from './entry-store.ts'
-import { entryOf } from './shared-loader.ts'
+import { entryOf } from './shared-entry.ts'
 import type { AnswerArchive, UsedAnswer } from './shared-store.ts'
 
 export interface WarmStartDeps {

@@ -73,11 +73,11 @@ const BOUNDS: Record<string, { readonly valid: readonly string[]; readonly inval
   PORT: { valid: ['0', '65535'], invalid: ['-1', '65536'] },
   EVENTS_MAX_STREAMS: { valid: ['0', '1', '100000'], invalid: ['-1', '0.5', '100001'] },
   CLIENT_RATE_LIMIT: { valid: ['0', '1', '100000'], invalid: ['-1', '0.5', '100001'] },
+  CLIENT_MAX_IN_FLIGHT: { valid: ['0', '1', '100000'], invalid: ['-1', '0.5', '100001'] },
   CLIENT_QUOTA_SHARE: {
     valid: ['1%', '50%', '100%'],
     invalid: ['0%', '101%', '0.5%', '50', '%', '-1%', '1 %'],
   },
-  CLIENT_MAX_IN_FLIGHT: { valid: ['0', '1', '100000'], invalid: ['-1', '0.5', '100001'] },
   ADMIN_PORT: { valid: ['0', '65535'], invalid: ['-1', '65536'] },
   DRAIN_DELAY: { valid: ['0', '10m'], invalid: ['600001ms'] },
   DRAIN_TIMEOUT: { valid: ['0', '1h'], invalid: ['3600001ms'] },

@@ -1,4 +1,4 @@
-import type { Gauges } from '../../events.ts'
+import type { Gauges } from '../../gauges.ts'
 import { CIRCUIT_STATES, STREAM_KINDS } from '../../events.ts'
 import type { Histogram, LabelledCounter } from './counters.ts'
 import type { MetricsRecorder } from './metrics-recorder.ts'

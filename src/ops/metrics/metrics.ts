@@ -1,6 +1,6 @@
 import type { Metric, MetricObject, MetricValue } from 'prom-client'
 import { collectDefaultMetrics, Registry } from 'prom-client'
-import type { Gauges } from '../../events.ts'
+import type { Gauges } from '../../gauges.ts'
 import type { Histogram } from './counters.ts'
 import type { Build, Family, Labels } from './metric-families.ts'
 import { metricFamilies } from './metric-families.ts'

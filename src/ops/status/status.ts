@@ -1,5 +1,6 @@
 import { getHeapStatistics } from 'node:v8'
-import type { CacheResult, Gauges, Observer, UpstreamOutcome } from '../../events.ts'
+import type { CacheResult, Observer, UpstreamOutcome } from '../../events.ts'
+import type { Gauges } from '../../gauges.ts'
 import { broadcast } from '../../events.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Health } from '../health.ts'

@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { Gauges } from '../../../src/events.ts'
+import type { Gauges } from '../../../src/gauges.ts'
 import { MetricsRecorder } from '../../../src/ops/metrics/metrics-recorder.ts'
 import { createMetrics } from '../../../src/ops/metrics/metrics.ts'
 

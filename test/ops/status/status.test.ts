@@ -1,5 +1,6 @@
 import t from 'tap'
-import type { CacheResult, Gauges, Observer, UpstreamOutcome } from '../../../src/events.ts'
+import type { CacheResult, Observer, UpstreamOutcome } from '../../../src/events.ts'
+import type { Gauges } from '../../../src/gauges.ts'
 import { broadcast, CACHE_RESULTS, UPSTREAM_OUTCOMES } from '../../../src/events.ts'
 import { Health } from '../../../src/ops/health.ts'
 import { MetricsRecorder } from '../../../src/ops/metrics/metrics-recorder.ts'
