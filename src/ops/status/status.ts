@@ -25,7 +25,7 @@ export interface StatusOptions {
 export interface StatusDeps {
   readonly gauges: Gauges
   /** Counts lookups and calls since the start. It must get the events, too. */
-  readonly recorder: Pick<MetricsRecorder, 'lookups' | 'attempts'>
+  readonly recorder: Pick<MetricsRecorder, 'lookups' | 'attempts' | 'clientCalls'>
   readonly health: Pick<Health, 'phase'>
   readonly clock: Pick<Clock, 'now' | 'wall'>
   /** Resident memory of the process in bytes; absent if it cannot be read. */
@@ -79,7 +79,11 @@ export class Status {
       upstream: this.#upstream(),
       /** Whether Redis is connected; null if it is not configured. */
       sharedTierUp: gauges.sharedCacheUp(),
-      totals: totalsOf(recorder.lookups.counts, recorder.attempts.counts),
+      totals: {
+        ...totalsOf(recorder.lookups.counts, recorder.attempts.counts),
+        /** Calls that lookups of each client started; empty without client keys. */
+        clients: Object.fromEntries(recorder.clientCalls.counts),
+      },
       cache: this.#cache(),
       memory: this.#memory(),
       quota: this.#quota(since),

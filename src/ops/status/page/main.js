@@ -80,6 +80,8 @@ function draw(report) {
   charts.show(report, aggregates)
   showCounts('results', totals.results)
   showCounts('outcomes', totals.outcomes)
+  byId('spenders').hidden = Object.keys(totals.clients).length === 0
+  showCounts('clients', totals.clients)
 }
 
 /** The states that are always shown, whether or not they are a problem. */
