@@ -92,8 +92,9 @@ function cacheOn(stores, upstream) {
 async function open(url) {
   const observer = {
     sharedCacheChanged: (up, reason) => up || console.error(`Redis cannot be reached: ${reason}`),
+    sharedCommandRejected: (reason) => console.error(`Redis: ${reason}`),
   }
-  return openRedisStores(redisUrl.parse(url), { clock: systemClock, observer })
+  return openRedisStores(redisUrl.parse(url), { clock: systemClock, observer, hasQuota: false })
 }
 
 const load = async (id) => decodeAvailability(stationBody(id), id)

@@ -5,7 +5,8 @@ import t from 'tap'
 import { readExposition } from '../support/exposition.ts'
 import { startService } from '../support/service.ts'
 import { until } from '../support/until.ts'
-import { keepAlive } from './replicas.ts'
+import { NO_REDIS, RedisServer } from '../support/redis.ts'
+import { keepAlive, threeReplicas } from './replicas.ts'
 
 /* A server that speaks Redis' protocol and returns what no script of this service can have returned. */
 
@@ -88,3 +89,60 @@ for (const [name, lie] of Object.entries(LIES)) {
     if (name === 'an error') t.equal(metrics.value('evproxy_shared_cache_up'), 1)
   })
 }
+
+await t.test(
+  'a lease beyond its longest life, or without an end, has expired',
+  { skip: NO_REDIS },
+  async (t) => {
+    const { server, replicas } = await threeReplicas(t)
+    const [{ answers }] = replicas
+    const kinds = []
+    const lease = { token: 'mine', ms: 1_500 }
+    for (const [value, ...life] of [
+      ['peer', 'PX', '1500'],
+      ['peer', 'PX', '3600000'],
+      ['peer'],
+      ['!NotFound', 'PX', '1500'],
+      ['!NotFound', 'PX', '172800000'],
+      ['!NotFound'],
+      ['!Forbidden', 'PX', '1500'],
+    ]) {
+      await server.cli('SET', 'evproxy:1:lease:{a}', value as string, ...life)
+      kinds.push((await answers.leaseGet('a', '', lease)).kind)
+    }
+    t.strictSame(kinds, ['leased-by-peer', 'lease', 'lease', 'error', 'lease', 'lease', 'unavailable'])
+  },
+)
+
+await t.test(
+  'an answer with a life of 0 is not published, and its lease ends',
+  { skip: NO_REDIS },
+  async (t) => {
+    const { server, replicas } = await threeReplicas(t)
+    const [one, other] = replicas
+    const lease = { token: 'mine', ms: 1_500 }
+    await one.answers.leaseGet('a', '', lease)
+    const answer = { version: 'mine', json: '{}', ageMs: 0, startedAgoMs: 0, jitter: 1 }
+    for (const lifeMs of [0, 0.4, Number.NaN]) one.answers.publish('a', answer, lifeMs)
+    await until(
+      'the lease has ended',
+      async () => (await other.answers.leaseGet('a', '', lease)).kind === 'lease',
+    )
+    t.equal(await server.cli('EXISTS', 'evproxy:1:answer:{a}'), '0')
+    t.ok(one.isUp())
+  },
+)
+
+await t.test('a server that may evict the count of the quota is reported', { skip: NO_REDIS }, async (t) => {
+  const warnings = []
+  for (const policy of ['allkeys-lru', 'volatile-lru', 'noeviction']) {
+    const server = await RedisServer.start(t, ['--maxmemory', '64mb', '--maxmemory-policy', policy])
+    const env = { REDIS_URL: server.url, UPSTREAM_QUOTA: '400/day' }
+    const { proxy, get } = await startService(t, { env })
+    await until('Redis can be reached', async () => (await proxy.metric('evproxy_shared_cache_up')) === 1)
+    await get('chargingAvailability=a')
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    warnings.push(proxy.logs.filter(({ msg }) => msg === 'Redis may evict the count of the quota').length)
+  }
+  t.strictSame(warnings, [1, 0, 0])
+})

@@ -431,7 +431,7 @@ for (const [name, open] of [
     })
 
     await t.test('a wait for another replica ends at the deadline of the call', async (t) => {
-      await place.takeLease('endless', 60_000)
+      await place.takeLease('endless', LEASE_MS)
       const { get, source } = await replica(place, { flightTimeoutMs: 200 })
       t.equal(await rejected(get('endless')), 'UpstreamTimeout')
       t.equal(source.calls.length, 0)

@@ -54,6 +54,8 @@ await t.test('a client at its share of the quota', async (t) => {
     const metrics = readExposition((await requestAdmin('/metrics')).text)
     t.equal(metrics.value('evproxy_client_upstream_calls_total', { client: 'web' }), SHARE)
     t.equal(metrics.value('evproxy_client_upstream_calls_total', { client: 'ios' }), SHARE)
+    const { totals } = JSON.parse((await requestAdmin('/status')).text) as { totals: { clients: unknown } }
+    t.strictSame(totals.clients, { web: SHARE, ios: SHARE })
     t.ok((metrics.value('evproxy_client_limited_total', { limit: 'quota' }) ?? 0) >= 31)
   })
 })

@@ -39,7 +39,7 @@ export interface StatusOptions {
 export interface StatusDeps {
   readonly gauges: Gauges
   /** Counts lookups and calls since the start. It must get the events, too. */
-  readonly recorder: Pick<MetricsRecorder, 'lookups' | 'attempts' | 'requests'>
+  readonly recorder: Pick<MetricsRecorder, 'lookups' | 'attempts' | 'requests' | 'clientCalls'>
   readonly health: Pick<Health, 'phase'>
   readonly clock: Pick<Clock, 'now' | 'wall'>
   /** Resident memory of the process in bytes; absent if it cannot be read. */
@@ -107,7 +107,11 @@ export class Status {
       /** Whether Redis is connected or the state directory works; null if neither is configured. */
       sharedTierUp: gauges.sharedCacheUp(),
       live: gauges.live(),
-      totals: totalsOf(recorder.lookups.counts, recorder.attempts.counts),
+      totals: {
+        ...totalsOf(recorder.lookups.counts, recorder.attempts.counts),
+        /** Calls that lookups of each client started; empty without client keys. */
+        clients: Object.fromEntries(recorder.clientCalls.counts),
+      },
       abandoned: abandonedOf(recorder.requests.counts),
       cache: this.#cache(),
       memory: this.#memory(),

@@ -85,6 +85,8 @@ function draw(report) {
   charts.show(report, aggregates)
   showCounts('results', totals.results)
   showCounts('outcomes', totals.outcomes)
+  byId('spenders').hidden = Object.keys(totals.clients).length === 0
+  showCounts('clients', totals.clients)
   showSettings(report.settings)
 }
 
