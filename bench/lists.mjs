@@ -27,8 +27,14 @@ await once(upstream, 'listening')
 const settings = {
   TOMTOM_API_KEY: 'a-key-of-the-benchmark',
   TOMTOM_BASE_URL: `http://127.0.0.1:${upstream.address().port}`,
-  ...{ HOST: '127.0.0.1', PORT: '18080', ADMIN_PORT: '0', LOG_LEVEL: 'info', UPSTREAM_MAX_QPS: '0' },
-  ...{ CACHE_TTL: '10m', EVENTS_MAX_STREAMS: '2000', TRUSTED_PROXIES: '127.0.0.1' },
+  HOST: '127.0.0.1',
+  PORT: '18080',
+  ADMIN_PORT: '0',
+  LOG_LEVEL: 'info',
+  UPSTREAM_MAX_QPS: '0',
+  CACHE_TTL: '10m',
+  EVENTS_MAX_STREAMS: '2000',
+  TRUSTED_PROXIES: '127.0.0.1',
 }
 const proxy = spawn(process.execPath, [new URL('../dist/main.js', import.meta.url).pathname], {
   env: settings,

@@ -175,14 +175,15 @@ async function serveList(port, proxy) {
     id: stationId(i),
     name: `Station ${i + 1}`,
   }))
-  const server = createHttpServer(async ({ url }, response) => {
+  const answer = async ({ url }, response) => {
     const name = url === '/' ? 'index.html' : url.slice(1)
     const type = LIST_FILES[name]
     if (type === undefined) return response.writeHead(404).end()
     const file = new URL(`../examples/live-list/${name}`, import.meta.url)
     const body = name === 'stations.json' ? JSON.stringify({ proxy, stations }) : await readFile(file)
     return response.writeHead(200, { 'content-type': type }).end(body)
-  })
+  }
+  const server = createHttpServer((incoming, response) => void answer(incoming, response))
   server.listen(port, HOST)
   await once(server, 'listening')
   stopping.signal.addEventListener('abort', () => {

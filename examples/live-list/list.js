@@ -15,7 +15,7 @@ let source = null
 let timer = 0
 let lost = null
 
-power.addEventListener('change', restart)
+power.addEventListener('change', () => void restart())
 await restart()
 
 async function restart() {
@@ -64,14 +64,17 @@ function connect() {
     if (opened !== source) return
     disconnected('reconnecting')
     // EventSource reconnects by itself, except after an error response.
-    if (opened.readyState === EventSource.CLOSED) poll(Date.now() + RETRY_STREAM_MS)
+    if (opened.readyState === EventSource.CLOSED) void poll(Date.now() + RETRY_STREAM_MS)
   })
 }
 
 /** Polls the batch, and tries the stream again once in a while. */
 async function poll(until) {
   await load()
-  timer = setTimeout(() => (Date.now() < until ? poll(until) : connect()), POLL_EVERY_MS)
+  timer = setTimeout(() => {
+    if (Date.now() < until) void poll(until)
+    else connect()
+  }, POLL_EVERY_MS)
 }
 
 function query(ids) {

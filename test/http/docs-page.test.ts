@@ -5,7 +5,7 @@ import { ARTEFACTS, NO_BROWSER, startBrowser } from '../support/browser.ts'
 import type { Service } from '../support/service.ts'
 import { startService } from '../support/service.ts'
 
-const MAX_BYTES = 2_000_000
+const MAX_BYTES = 2_100_000
 
 const skip = NO_BROWSER
 let browser: Browser | null = null
