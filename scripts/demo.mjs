@@ -175,7 +175,7 @@ async function serveList(port, proxy) {
     id: stationId(i),
     name: `Station ${i + 1}`,
   }))
-  const respond = async ({ url }, response) => {
+  const answer = async ({ url }, response) => {
     const name = url === '/' ? 'index.html' : url.slice(1)
     const type = LIST_FILES[name]
     if (type === undefined) return response.writeHead(404).end()
@@ -183,7 +183,7 @@ async function serveList(port, proxy) {
     const body = name === 'stations.json' ? JSON.stringify({ proxy, stations }) : await readFile(file)
     return response.writeHead(200, { 'content-type': type }).end(body)
   }
-  const server = createHttpServer((request, response) => void respond(request, response))
+  const server = createHttpServer((incoming, response) => void answer(incoming, response))
   server.listen(port, HOST)
   await once(server, 'listening')
   stopping.signal.addEventListener('abort', () => {

@@ -71,7 +71,10 @@ function connect() {
 /** Polls the batch, and tries the stream again once in a while. */
 async function poll(until) {
   await load()
-  timer = setTimeout(() => (Date.now() < until ? void poll(until) : connect()), POLL_EVERY_MS)
+  timer = setTimeout(() => {
+    if (Date.now() < until) void poll(until)
+    else connect()
+  }, POLL_EVERY_MS)
 }
 
 function query(ids) {

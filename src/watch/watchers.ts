@@ -57,7 +57,8 @@ const MAX_PAUSE_MS = 60_000
 const PAUSED_CHECK_MS = 2_000
 /** While a refresh succeeded so recently, a 429 is a matter of the queue, and no error of a station. */
 const PROGRESS_MS = 3_000
-const MAX_BACK_OFF_MS = 60_000
+/** As long as the back-off of the cache, which answers earlier attempts without a call. */
+const MAX_BACK_OFF_MS = 10_000
 
 /** Errors that are no fault of the station: the next one would get the same. */
 const OF_ALL_STATIONS: ReadonlySet<ErrorCode> = new Set([

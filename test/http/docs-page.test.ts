@@ -8,7 +8,7 @@ import type { Service } from '../support/service.ts'
 import { request } from '../support/request.ts'
 import { startService } from '../support/service.ts'
 
-const MAX_BYTES = 2_000_000
+const MAX_BYTES = 2_100_000
 
 const skip = NO_BROWSER
 let browser: Browser | null = null

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import t from 'tap'
 import { commonHeaderProblems, errorResponseProblems } from '../support/error-response.ts'
 import { openStream } from '../support/event-source.ts'
@@ -242,4 +245,18 @@ await t.test('draining ends every stream at once', async (t) => {
   t.equal(late.raw(), 'retry: 5000\n\n')
   await stopping
   t.ok(proxy.logs.some(({ msg, reason }) => msg === 'stream closed' && reason === 'draining'))
+})
+
+await t.test('a stream ends when the key of its client is removed', async (t) => {
+  const file = join(mkdtempSync(join(tmpdir(), 'evproxy-keys-')), 'keys')
+  t.teardown(() => rmSync(file, { force: true }))
+  const [web, ios] = ['web=a-key-of-a-client-0123456789', 'ios=another-key-of-a-client-012345']
+  writeFileSync(file, `${web}\n${ios}\n`)
+  const { proxy } = await startService(t, { env: { CLIENT_KEYS_FILE: file } })
+  const streams = await Promise.all(
+    [web, ios].map((line) => openStream(t, proxy.url, `${query('a')}&key=${line.split('=')[1]}`)),
+  )
+  writeFileSync(file, `${ios}\n`)
+  await until('the stream of web has ended', () => streams[0]?.hasEnded() === true, 20_000)
+  t.equal(streams[1]?.hasEnded(), false)
 })

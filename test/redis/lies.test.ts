@@ -122,7 +122,7 @@ await t.test(
     const [one, other] = replicas
     const lease = { token: 'mine', ms: 1_500 }
     await one.answers.leaseGet('a', '', lease)
-    const answer = { version: 'mine', json: '{}', ageMs: 0, startedAgoMs: 0, jitter: 1 }
+    const answer = { version: 'mine', json: '{}', ageMs: 0, startedAgoMs: 0, changedAt: 0, jitter: 1 }
     for (const lifeMs of [0, 0.4, Number.NaN]) one.answers.publish('a', answer, lifeMs)
     await until(
       'the lease has ended',

@@ -51,7 +51,7 @@ export function openStream(
       })
       message.on('error', () => {})
       const received = async (count: number) => {
-        await until(`${count} events`, () => events.length >= count)
+        await until(`${count} events`, () => events.length >= count, 25_000)
         return events
       }
       const close = () => outgoing.destroy()
