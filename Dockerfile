@@ -16,7 +16,7 @@ RUN npm run build && chmod -R a+rX,go-w dist package.json openapi.yaml
 FROM node:${NODE_MAJOR}-bookworm-slim AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
-RUN npm ci --omit=dev
+RUN npm ci --omit=dev && install -d -m 0700 /state/ev-availability-proxy
 
 FROM node:${NODE_MAJOR}-bookworm-slim
 LABEL org.opencontainers.image.title="ev-availability-proxy" \
@@ -36,7 +36,7 @@ COPY --from=build /app/dist dist
 COPY --from=build /app/package.json /app/openapi.yaml ./
 # For STATE_DIR: a new volume takes owner and mode from here. Nothing else is written: the files belong to root, and the
 # root filesystem may be read-only.
-RUN install -d -o 1000 -g 1000 -m 0700 /var/lib/ev-availability-proxy
+COPY --from=dependencies --chown=1000:1000 /state /var/lib/
 USER node
 EXPOSE 8080
 STOPSIGNAL SIGTERM

@@ -39,6 +39,9 @@ const app = await createApp(config, {
   residentBytes: () => process.memoryUsage.rss(),
 }).catch(exitIfInvalid)
 for (const warning of config.warnings) app.log.warn({ setting: warning }, 'unknown setting')
+if (config.upstream.quota !== null && config.stateDir === null && config.redis === null) {
+  app.log.warn({ set: 'STATE_DIR or REDIS_URL' }, 'a restart forgets what was spent of UPSTREAM_QUOTA')
+}
 
 closeWithGrace({ delay: config.drain.timeoutMs + STOP_MARGIN_MS, logger: false }, async ({ signal, err }) => {
   if (err) app.log.fatal({ err }, 'stopping after an unexpected error')

@@ -71,9 +71,12 @@ const noCycles: Rule = (files) => {
   return cycles
 }
 
+/** The files that are processes of their own. */
+const MAIN_FILES = new Set(['src/main.ts', 'src/simulator/main.ts', 'src/state-dir/check.ts'])
+
 const processInMain: Rule = (files) =>
   files
-    .filter(({ path }) => path !== 'src/main.ts' && path !== 'src/simulator/main.ts')
+    .filter(({ path }) => !MAIN_FILES.has(path))
     .filter(
       ({ imports, nodes }) =>
         imports.some(({ target }) => /^(?:node:)?process$/.test(target)) ||

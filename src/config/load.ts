@@ -41,7 +41,8 @@ export function loadConfig(environment: Environment, readFile: (path: string) =>
     readFile,
     problems,
   })
-  if (isSet(environment, 'STATE_DIR') && isSet(environment, 'REDIS_URL')) {
+  const { stateDir, redis } = values as Infer<typeof SETTINGS>
+  if (stateDir !== null && redis !== null) {
     problems.push('STATE_DIR and REDIS_URL: both are set; unset one of them')
   }
   if (problems.length > 0) throw new ConfigError(problems)
@@ -74,10 +75,6 @@ function readSetting<T>(environment: Environment, setting: Setting<T>, problems:
 function textOf(environment: Environment, setting: Setting<unknown>): string | null {
   const text = environment[setting.name]
   return text === undefined || text === '' ? setting.default : text
-}
-
-function isSet(environment: Environment, name: string): boolean {
-  return (environment[name] ?? '') !== ''
 }
 
 function effective(environment: Environment): Record<string, string> {

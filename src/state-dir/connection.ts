@@ -21,7 +21,7 @@ export interface ConnectionDeps {
 /** How often the directory is checked, and a store that failed is tried again. */
 const CHECK_EVERY_MS = 2_000
 /** When the first one is: by then the quota usage was read. */
-const FIRST_CHECK_MS = 250
+const INITIAL_CHECK_MS = 250
 /** Every so many checks a record is written: the file system may have become read-only. */
 const WRITE_EVERY_CHECKS = 2
 /** With less free space the disk counts as full: a commit would fail soon, and then succeed by chance. */
@@ -57,7 +57,7 @@ export class Connection {
     prepareUnlessFull(options.dir)
     const connection = new Connection(options, deps)
     await connection.#open()
-    connection.#schedule(FIRST_CHECK_MS)
+    connection.#schedule(INITIAL_CHECK_MS)
     return connection
   }
 

@@ -28,6 +28,7 @@ await t.test('defaults', async (t) => {
         maxBytes: 256 * 1024 * 1024,
       },
       redis: null,
+      stateDir: null,
       public: { host: '0.0.0.0', port: 8080, corsOrigins: '*', docs: true },
       clients: { keys: null, perSecond: 0, maxInFlight: 0, trustedProxies: null },
       admin: { host: '127.0.0.1', port: 8081 },
@@ -95,6 +96,13 @@ await t.test('problems', async (t) => {
         NAMES.includes(`${name}_FILE`) ? [name, `${name} and ${name}_FILE`] : [name],
       ),
     )
+  })
+
+  await t.test('a state directory and Redis exclude each other', async (t) => {
+    const both = { TOMTOM_API_KEY: KEY, STATE_DIR: '/var/lib/x', REDIS_URL: 'redis://127.0.0.1' }
+    t.strictSame(problems(both), ['STATE_DIR and REDIS_URL: both are set; unset one of them'])
+    t.equal(load({ STATE_DIR: './x' }).stateDir, './x')
+    t.match(problems({ ...both, STATE_DIR: 'x' }), [/^STATE_DIR: expected the path of a directory/])
   })
 
   await t.test('the received text is shown on one line and cut', async (t) => {

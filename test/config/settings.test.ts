@@ -29,6 +29,7 @@ const DEFAULTS: Record<string, string | null> = {
   CACHE_MAX_ENTRIES: '100000',
   CACHE_MAX_BYTES: '256MB',
   REDIS_URL: null,
+  STATE_DIR: null,
   HOST: '0.0.0.0',
   PORT: '8080',
   CORS_ORIGINS: '*',
