@@ -137,10 +137,10 @@ async function crashLoop(kind) {
   }
   for (let life = 0; life < LIVES; life++) {
     const services = await Promise.all([startService(upstream, env), startService(upstream, env)])
-    let isOver = false
+    const load = { isOver: false }
     let id = life * 1_000_000
     const ask = async ({ url }) => {
-      while (!isOver)
+      while (!load.isOver)
         await fetch(url + stationId(id++))
           .then((answer) => answer.arrayBuffer())
           .catch(() => {})
@@ -148,7 +148,7 @@ async function crashLoop(kind) {
     const asking = services.flatMap((service) => [ask(service), ask(service)])
     await wait(LIFE_MS)
     for (const { child } of services) child.kill('SIGKILL')
-    isOver = true
+    load.isOver = true
     await Promise.all(asking)
   }
   const { calls } = await upstream.counts()

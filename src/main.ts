@@ -40,7 +40,7 @@ const app = await createApp(config, {
 }).catch(exitIfInvalid)
 for (const warning of config.warnings) app.log.warn({ setting: warning }, 'unknown setting')
 if (config.upstream.quota !== null && config.stateDir === null && config.redis === null) {
-  app.log.warn({ set: 'STATE_DIR or REDIS_URL' }, 'a restart forgets what was spent of UPSTREAM_QUOTA')
+  app.log.warn({ quota: config.upstream.quota }, 'a restart forgets what was spent of UPSTREAM_QUOTA')
 }
 
 closeWithGrace({ delay: config.drain.timeoutMs + STOP_MARGIN_MS, logger: false }, async ({ signal, err }) => {
