@@ -16,7 +16,7 @@ RUN npm run build && chmod -R a+rX,go-w dist package.json openapi.yaml && mkdir 
 FROM node:${NODE_MAJOR}-bookworm-slim AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
-RUN npm ci --omit=dev
+RUN npm ci --omit=dev && install -d -m 0700 /state/ev-availability-proxy
 
 FROM node:${NODE_MAJOR}-bookworm-slim
 LABEL org.opencontainers.image.title="ev-availability-proxy" \

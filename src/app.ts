@@ -85,9 +85,6 @@ export async function createApp(loaded: Config, runtime: RuntimeInfo): Promise<A
   const clients = config.clients.keys && createClients(config.clients.keys, deps)
   const secrets = () => [apiKey.secrets(), clients?.secrets() ?? [], ...configuredSecrets(config)].flat()
   const { log, flush, flushCounts } = createLog(deps, secrets)
-  if (config.upstream.quota !== null && config.stateDir === null && config.redis === null) {
-    log.warn('UPSTREAM_QUOTA without STATE_DIR or REDIS_URL: a restart forgets what was spent')
-  }
   const userAgent = `ev-availability-proxy/${runtime.version}`
   const stack = await createCacheStack({ ...deps, apiKey, userAgent })
   const live = createLive({ ...deps, stack })

@@ -153,6 +153,9 @@ for (const warning of heapWarnings(config)) app.log.warn({ setting: warning }, '
 stopOnSignals(app, config)
 for (const signal of STOP_SIGNALS) process.off(signal, exitAtOnce)
 for (const signal of IGNORED_SIGNALS) process.off(signal, ignore)
+if (config.upstream.quota !== null && config.stateDir === null && config.redis === null) {
+  app.log.warn({ quota: config.upstream.quota }, 'a restart forgets what was spent of UPSTREAM_QUOTA')
+}
 
 const addresses = await app.start().catch(async (err: Error) => {
   app.log.fatal({ err }, 'cannot listen')

@@ -71,11 +71,17 @@ const noCycles: Rule = (files) => {
   return cycles
 }
 
-const PROCESSES: ReadonlySet<string> = new Set(['src/main.ts', 'src/simulator/main.ts', 'src/verify/main.ts', 'src/state-dir/check.ts'])
+/** The files that are processes of their own. */
+const MAIN_FILES = new Set([
+  'src/main.ts',
+  'src/simulator/main.ts',
+  'src/verify/main.ts',
+  'src/state-dir/check.ts',
+])
 
 const processInMain: Rule = (files) =>
   files
-    .filter(({ path }) => !PROCESSES.has(path))
+    .filter(({ path }) => !MAIN_FILES.has(path))
     .filter(
       ({ imports, nodes }) =>
         imports.some(({ target }) => /^(?:node:)?process$/.test(target)) ||

@@ -21,7 +21,7 @@ await t.test('the settings in README.md have the defaults of .env.example', (t) 
   const defaults = new Map(
     [...read('.env.example').matchAll(/^#?([A-Z_]+)=(.*)$/gm)].map(([, name, preset]) => [name, preset]),
   )
-  t.equal(rows.length, 8)
+  t.equal(rows.length, 9)
   const expected = rows.map(([name, preset]) => [name, preset === undefined ? undefined : defaults.get(name)])
   t.strictSame(rows, expected)
   t.strictSame(

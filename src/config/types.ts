@@ -154,8 +154,8 @@ export const path: SettingType<string> = {
 }
 
 export const directory: SettingType<string> = {
-  expected: 'the path of a directory on a local disk',
-  parse: (text) => text,
+  expected: 'the path of a directory on a local disk, such as /var/lib/ev-availability-proxy',
+  parse: (text) => (/^(?:\/|\.\.?\/|[A-Za-z]:[\\/])/.test(text) ? text : undefined),
 }
 
 function parseOrigin(text: string): string | undefined {

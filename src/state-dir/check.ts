@@ -3,6 +3,7 @@
  * damaged one may crash the process that reads it. Exit code 0: intact; 1: damaged; 2: it could not be opened for
  * another reason.
  */
+import { statSync } from 'node:fs'
 import { DATABASE_NAMES, openEnvironment } from './databases.ts'
 
 export const DAMAGED = 1
@@ -14,35 +15,33 @@ const NOT_FOUND = /not found/i
 export function check(path: string): number {
   try {
     const env = openEnvironment(path, 0, true)
-    for (const name of DATABASE_NAMES) {
-      const count = readAll(() =>
-        env.openDB<Buffer, Buffer>(name, { encoding: 'binary', keyEncoding: 'binary' }),
-      )
-      if (count === null) return DAMAGED
-    }
-    return 0
+    // Large values are in pages of their own, which are read only if the end of the file may be missing.
+    const { pageSize = 0, lastPageNumber = 0 } = env.getStats() as Record<string, number>
+    const values = statSync(path).size < (lastPageNumber + 1) * pageSize
+    const isIntact = DATABASE_NAMES.every((name) => isReadable(() => openBinary(env, name), values))
+    return isIntact ? 0 : DAMAGED
   } catch (error) {
     return OTHER_REASON.test(String(error)) ? NOT_OPENED : DAMAGED
   }
 }
 
-/** Null for a tree that has another number of records than it should. */
-function readAll(
-  open: () => { getRange: (options: object) => Iterable<{ value: Buffer }>; getStats: () => object },
-): number | null {
+function openBinary(env: ReturnType<typeof openEnvironment>, name: string) {
+  return env.openDB<Buffer, Buffer>(name, { encoding: 'binary', keyEncoding: 'binary' })
+}
+
+/** Whether all records of a database can be read, and are as many as it should have. A missing database has none. */
+function isReadable(open: () => ReturnType<typeof openBinary>, values: boolean): boolean {
   let database
   try {
     database = open()
   } catch (error) {
-    if (NOT_FOUND.test(String(error))) return 0
+    if (NOT_FOUND.test(String(error))) return true
     throw error
   }
   const { entryCount = 0 } = database.getStats() as { entryCount?: number }
   let count = 0
-  for (const { value } of database.getRange({ snapshot: true })) {
-    if (value === undefined || ++count > entryCount) return null
-  }
-  return count === entryCount ? count : null
+  for (const _ of values ? database.getRange() : database.getKeys()) if (++count > entryCount) return false
+  return count === entryCount
 }
 
 const [, , path] = process.argv

@@ -106,6 +106,13 @@ await t.test('problems', async (t) => {
     )
   })
 
+  await t.test('a state directory and Redis exclude each other', async (t) => {
+    const both = { TOMTOM_API_KEY: KEY, STATE_DIR: '/var/lib/x', REDIS_URL: 'redis://127.0.0.1' }
+    t.strictSame(problems(both), ['STATE_DIR and REDIS_URL: both are set; unset one of them'])
+    t.equal(load({ STATE_DIR: './x' }).stateDir, './x')
+    t.match(problems({ ...both, STATE_DIR: 'x' }), [/^STATE_DIR: expected the path of a directory/])
+  })
+
   await t.test('the received text is shown on one line and cut', async (t) => {
     t.match(problem('PORT', 'a\nb\u001b[31m'), [/got "a\\nb\\u001b\[31m"$/])
     const [long = ''] = problem('PORT', 'x'.repeat(10_000))

@@ -34,6 +34,7 @@ const DEFAULTS: Record<string, string | null> = {
   POWER_FILTER: 'recount',
   REDIS_URL: null,
   REDIS_URL_FILE: null,
+  STATE_DIR: null,
   HOST: '::',
   PORT: '8080',
   BASE_PATH: null,

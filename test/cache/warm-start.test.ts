@@ -1,0 +1,90 @@
+import t from 'tap'
+import { EntryStore } from '../../src/cache/entry-store.ts'
+import type { AnswerArchive } from '../../src/cache/shared-store.ts'
+import { WarmStart } from '../../src/cache/warm-start.ts'
+import { TestClock } from '../support/clock.ts'
+import { connector, level, station } from '../support/stations.ts'
+
+const json = (id: string) => JSON.stringify(station(id, connector('Type2', level(22))))
+
+/** An archive of stations `s0` (the most recently used) to `s<count - 1>`. */
+function setup({
+  count,
+  maxEntries = 1_000,
+  maxBytes = 10_000_000,
+}: {
+  count: number
+  maxEntries?: number
+  maxBytes?: number
+}) {
+  const clock = new TestClock()
+  const noted: string[][] = []
+  const archive: AnswerArchive = {
+    async *recent() {
+      yield Array.from({ length: count }, (_, i) => ({
+        id: `s${i}`,
+        usedAtMs: clock.wall() - i * 1_000,
+        bytes: 500,
+      }))
+    },
+    read: async (ids) =>
+      ids.map((id) => [id, { version: 'v', json: json(id), ageMs: 5_000, startedAgoMs: 5_100, jitter: 1, changedAt: 0 }]),
+    noteUses: async (ids) => void noted.push([...ids]),
+  }
+  const store = new EntryStore({ maxEntries, maxBytes, onEviction: () => t.fail('nothing is evicted') })
+  const warmStart = new WarmStart({ archive, store, clock, maxEntries, maxBytes, powerFilter: 'recount' })
+  /** Passes time until all is read. */
+  const run = async () => {
+    let isOver = false
+    const over = warmStart.run().then(() => (isOver = true))
+    for (let i = 0; i < 1_000 && !isOver; i++) await clock.advance(5)
+    await over
+  }
+  const ids = () => Array.from(store.recent(), ({ answer }) => answer.id)
+  return { clock, noted, store, warmStart, run, ids }
+}
+
+await t.test(
+  'the most recently used answers that fit are in memory, in the order of their use',
+  async (t) => {
+    const { run, ids } = setup({ count: 200, maxEntries: 120 })
+    await run()
+    t.strictSame(
+      ids(),
+      Array.from({ length: 120 }, (_, i) => `s${i}`),
+    )
+  },
+)
+
+await t.test('the answers that are read fit into the bytes of the memory', async (t) => {
+  const { run, ids, store } = setup({ count: 200, maxBytes: 50_000 })
+  await run()
+  t.ok(ids().length > 20)
+  t.ok(store.bytes <= 50_000)
+})
+
+await t.test('an answer keeps its age, and one that is in memory already is not replaced', async (t) => {
+  const { run, store, clock } = setup({ count: 1 })
+  await run()
+  const entry = store.peek('s0')
+  const age = clock.now() - (entry?.receivedAt ?? 0)
+  t.ok(age >= 5_000 && age < 6_000, `${age}`)
+  await run()
+  t.equal(store.peek('s0'), entry)
+})
+
+await t.test('uses since the last time are noted at intervals and at the end', async (t) => {
+  const { run, noted, store, clock, warmStart } = setup({ count: 3 })
+  await run()
+  const use = (id: string) => {
+    const entry = store.get(id)
+    if (entry !== null) entry.lastUsedAt = Math.ceil(clock.now())
+  }
+  await clock.advance(10)
+  use('s2')
+  await clock.advance(30_000)
+  t.ok(noted[0]?.includes('s2'))
+  use('s1')
+  await warmStart.stop()
+  t.strictSame(noted.at(-1), ['s1'])
+})
