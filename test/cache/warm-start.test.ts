@@ -35,9 +35,9 @@ function setup({
   const warmStart = new WarmStart({ archive, store, clock, maxEntries, maxBytes, powerFilter: 'recount' })
   /** Passes time until all is read. */
   const run = async () => {
-    let isOver = false
-    const over = warmStart.run().then(() => (isOver = true))
-    for (let i = 0; i < 1_000 && !isOver; i++) await clock.advance(5)
+    const progress = { isOver: false }
+    const over = warmStart.run().then(() => (progress.isOver = true))
+    for (let i = 0; i < 1_000 && !progress.isOver; i++) await clock.advance(5)
     await over
   }
   const ids = () => Array.from(store.recent(), ({ answer }) => answer.id)
