@@ -6,10 +6,10 @@ const status = document.querySelector('[role=status]')
 form.addEventListener('submit', (event) => {
   event.preventDefault()
   const { proxy, station } = Object.fromEntries(new FormData(form))
-  show(proxy, station).catch((error) => (status.textContent = error.message))
+  showStation(proxy, station).catch((error) => (status.textContent = error.message))
 })
 
-async function show(proxy, station) {
+async function showStation(proxy, station) {
   const url = new URL('/search/2/chargingAvailability.json', proxy)
   url.searchParams.set('chargingAvailability', station)
   const response = await fetch(url, { signal: AbortSignal.timeout(5000) })
