@@ -28,7 +28,10 @@ function setup({
       }))
     },
     read: async (ids) =>
-      ids.map((id) => [id, { version: 'v', json: json(id), ageMs: 5_000, startedAgoMs: 5_100, jitter: 1, changedAt: 0 }]),
+      ids.map((id) => [
+        id,
+        { version: 'v', json: json(id), ageMs: 5_000, startedAgoMs: 5_100, jitter: 1, changedAt: 0 },
+      ]),
     noteUses: async (ids) => void noted.push([...ids]),
   }
   const store = new EntryStore({ maxEntries, maxBytes, onEviction: () => t.fail('nothing is evicted') })
