@@ -27,13 +27,16 @@ export function filterAvailability(
   return { ...availability, connectors }
 }
 
-/** The part of an answer that filters depend on: each connector's type and the powers of its rows, in kW. */
+/**
+ * The part of an answer that filters depend on: each connector's type and the powers of its rows, in kW. A row that is no
+ * object, which a bound removes, has the power NaN.
+ */
 export type FilterIndex = readonly { readonly type: string; readonly powers: readonly number[] }[]
 
 export function indexOf(availability: Availability): FilterIndex {
-  return availability.connectors.map((connector) => ({
-    type: connector.type,
-    powers: rowsOf(connector).map(powerOf),
+  return availability.connectors.map(({ type, availability: { perPowerLevel } }) => ({
+    type,
+    powers: Array.isArray(perPowerLevel) ? perPowerLevel.map(powerOf) : [],
   }))
 }
 

@@ -26,6 +26,9 @@ export function contradictions(
   if (upstream.quota !== null && cache.maxTtlMs < cache.ttlMs) {
     problems.push('CACHE_MAX_TTL: expected at least CACHE_TTL, which UPSTREAM_QUOTA extends up to it')
   }
+  if (isSet('STATE_DIR') && (isSet('REDIS_URL') || isSet('REDIS_URL_FILE'))) {
+    problems.push('STATE_DIR and REDIS_URL: both are set; unset one of them')
+  }
   if (isSameAddress(open, admin)) {
     problems.push('ADMIN_HOST and ADMIN_PORT: expected another address than that of HOST and PORT')
   }

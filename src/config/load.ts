@@ -50,9 +50,6 @@ export function loadConfig(original: Environment, readFile: (path: string) => st
     )
   }
   const isSet = (name: string) => (environment[name] ?? '') !== ''
-  if (isSet('STATE_DIR') && (isSet('REDIS_URL') || isSet('REDIS_URL_FILE'))) {
-    problems.push('STATE_DIR and REDIS_URL: both are set; unset one of them')
-  }
   // The rules between settings need the values of all of them.
   if (problems.length === 0) problems.push(...contradictions(values, isSet))
   const outbound = values.upstream.baseUrl && chooseOutboundProxy(environment, values.upstream.baseUrl)

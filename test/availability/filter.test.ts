@@ -457,7 +457,7 @@ await t.test('variantKey identifies the result of a filter', async (t) => {
       { type: 'Rowless', powers: [] },
     ])
     const [index] = indexOf(station('s', odd({ perPowerLevel: [null, { powerKW: '1' }, { powerKW: 1 }] })))
-    t.strictSame(index?.powers, [Number.NaN, 1], 'a row that is no object is no row')
+    t.strictSame(index?.powers, [Number.NaN, Number.NaN, 1], 'a row that is no object is in no range')
   })
 })
 

@@ -11,7 +11,7 @@ await t.test('eviction does not reach in-flight calls: 2 entries, 100 stations, 
   for (const call of ctx.source.calls) call.answer()
   t.strictSame(
     await outcomesOf(lookups),
-    lookups.map((_, i) => miss(i + 1)),
+    lookups.map((_, i) => ({ ...miss(i + 1), isStored: i >= 98 })),
   )
   t.equal(ctx.cache.entries, 2)
   t.equal(ctx.evictions(), 98)
