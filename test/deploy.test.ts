@@ -169,6 +169,8 @@ async function exposed(t: Parameters<typeof startService>[0]) {
   // Exist only with REDIS_URL.
   for (const result of ['hit', 'miss', 'error']) add('evproxy_shared_cache_requests_total', { result })
   add('evproxy_shared_cache_up', {})
+  // Exists only with a quota, after the first answers.
+  add('evproxy_cache_estimated_correct_ratio', {})
   // Exists only after the first garbage collection.
   for (const suffix of ['bucket', 'sum', 'count'])
     add(`nodejs_gc_duration_seconds_${suffix}`, { kind: 'minor' })
