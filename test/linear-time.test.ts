@@ -54,7 +54,7 @@ interface Pattern {
 }
 
 const patterns: readonly Pattern[] = readdirSync('src', { recursive: true, encoding: 'utf8' })
-  .filter((name) => name.endsWith('.ts') && !name.startsWith('simulator'))
+  .filter((name) => name.endsWith('.ts') && !/^(?:simulator|verify)/.test(name))
   .flatMap((name) => {
     const path = `src/${name}`
     const text = readFileSync(path, 'utf8')

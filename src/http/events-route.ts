@@ -3,6 +3,7 @@ import { parseListQuery } from '../availability/query.ts'
 import { invalidParameter, ServiceError } from '../errors.ts'
 import type { Observer } from '../events.ts'
 import type { Clock } from '../lib/clock.ts'
+import { closeOnEndOfInput } from '../lib/connections.ts'
 import type { Watchers } from '../watch/watchers.ts'
 import type { Admit, ClientNames, KeyOf } from './admission.ts'
 import { createAddressKey } from './admission.ts'
@@ -75,6 +76,7 @@ export function eventsRoute(app: FastifyInstance, options: EventsOptions, deps: 
       const settings = { trackingId, ids, filter, known, random: Math.random() }
       const stream = new EventStream(response, settings, { ...deps, watchers })
       open(stream, request, { ...deps, client })
+      closeOnEndOfInput(response)
     },
   })
 }

@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { ServiceError } from '../errors.ts'
 import type { Clock } from '../lib/clock.ts'
+import { closeOnEndOfInput } from '../lib/connections.ts'
 import type { CurrentAnswer, Watchers } from '../watch/watchers.ts'
 import type { Admit, ClientNames } from './admission.ts'
 import { ClientDisconnectedError } from './client-disconnect.ts'
@@ -68,6 +69,7 @@ export function createHold(deps: LongPollDeps): Hold {
         end()
       }
       reply.raw.once('close', onClose)
+      closeOnEndOfInput(reply.raw)
       cleanUp.push(() => reply.raw.off('close', onClose))
       cleanUp.push(streams.add({ kind: 'long_poll', client, isAdmitted, end }))
       cleanUp.push(clock.after(held.seconds * 1_000, end))

@@ -23,6 +23,8 @@ interface Connection {
   bytesWhenIdle: number
   /** Bytes of the budget that its requests have taken. */
   waitingBytes: number
+  /** The client's end of input means that it has left, however early it comes. */
+  isHeldOpen: boolean
   /** No further request of this connection is handled. */
   isStopped: boolean
 }
@@ -43,6 +45,13 @@ const connectionOf = new WeakMap<Socket, Connection>()
 export function isLastResponse(response: ServerResponse): boolean {
   const connection = connectionOf.get(response.req.socket)
   return connection === undefined || connection.last === response
+}
+
+/** For a response without an end: from now on a client that ends its input has left, also soon after its request. */
+export function closeOnEndOfInput({ req: { socket } }: ServerResponse): void {
+  const connection = connectionOf.get(socket)
+  if (connection !== undefined) connection.isHeldOpen = true
+  if (socket.readableEnded) socket.destroy()
 }
 
 /** The open connections of a server, and the bounds of each. */
@@ -73,14 +82,15 @@ export class Connections {
       requestedAt: 0,
       bytesWhenIdle: 0,
       waitingBytes: 0,
+      isHeldOpen: false,
       isStopped: false,
     }
     this.#open.set(socket, connection)
     connectionOf.set(socket, connection)
     socket.once('close', () => this.#onClose(socket, connection))
     socket.once('end', () => {
-      const sinceMs = performance.now() - connection.requestedAt
-      if (connection.due.size > 0 && sinceMs > HALF_CLOSE_MS) socket.destroy()
+      const isLate = performance.now() - connection.requestedAt > HALF_CLOSE_MS
+      if (connection.due.size > 0 && (isLate || connection.isHeldOpen)) socket.destroy()
     })
   }
 
@@ -134,6 +144,7 @@ export class Connections {
     if (connection.due.size > 0) return
     connection.bytesWhenIdle = socket.bytesRead
     connection.last = null
+    connection.isHeldOpen = false
   }
 
   /** Node closes the response that is being sent; those behind it would never know that their client has gone. */

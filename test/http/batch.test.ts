@@ -253,7 +253,7 @@ await t.test('at the deadline of the whole, an item is an error or a stale answe
   const env = {
     UPSTREAM_TIMEOUT: '300ms',
     UPSTREAM_QUEUE_TIMEOUT: '100ms',
-    UPSTREAM_SOFT_TIMEOUT: '1m',
+    UPSTREAM_SOFT_TIMEOUT: '299ms',
     CACHE_TTL: '1ms',
     CACHE_STALE_WHILE_REVALIDATE: '0',
   }
