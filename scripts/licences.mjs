@@ -19,6 +19,18 @@ export function licenceFaults(lock, readManifest) {
     })
 }
 
+/** Reads manifests in `root`; null for an optional package that is not installed, such as that of another platform. */
+export function manifestReader(lock, root) {
+  return (path) => {
+    try {
+      return JSON.parse(readFileSync(new URL(`${path}/package.json`, root), 'utf8'))
+    } catch (error) {
+      if (error.code === 'ENOENT' && lock.packages[path].optional) return null
+      throw error
+    }
+  }
+}
+
 /** As a string; `{ type }` and lists of them are deprecated forms. */
 function licenceOf({ license, licenses }) {
   const names = [license ?? licenses ?? []].flat().map((one) => (typeof one === 'string' ? one : one.type))
@@ -35,16 +47,8 @@ function isAllowed(licence) {
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const root = new URL('../', import.meta.url)
-  const read = (path) => JSON.parse(readFileSync(new URL(path, root), 'utf8'))
-  const lock = read('package-lock.json')
-  const faults = licenceFaults(lock, (path) => {
-    try {
-      return read(`${path}/package.json`)
-    } catch (error) {
-      if (error.code === 'ENOENT' && lock.packages[path].optional) return null
-      throw error
-    }
-  })
+  const lock = JSON.parse(readFileSync(new URL('package-lock.json', root), 'utf8'))
+  const faults = licenceFaults(lock, manifestReader(lock, root))
   const production = Object.entries(lock.packages).filter(([path, { dev }]) => path !== '' && !dev)
   for (const fault of faults) console.error(fault)
   console.log(`${production.length} production packages, ${faults.length} with a licence that is not allowed`)

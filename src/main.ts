@@ -53,24 +53,24 @@ function isTracedUnsafely(): boolean {
  * `process.exit` waits for libuv's threads, and a lookup at a silent name server holds one for up to 40 s. The first
  * process of a container cannot be killed by itself, but can abort.
  */
-function exit(code: number) {
+function exit(code: number): never {
   if (!process.getActiveResourcesInfo().some((name) => BLOCKING.test(name))) process.exit(code)
   if (process.pid !== 1) process.kill(process.pid, 'SIGKILL')
   process.abort()
 }
 
-function configOrExit(): Config {
+function configOrExit(report = writeFatal): Config {
   try {
     return loadConfig(process.env, readSmallFile)
   } catch (error) {
-    return exitIfInvalid(error)
+    return exitIfInvalid(error, report)
   }
 }
 
-function exitIfInvalid(error: unknown): never {
+function exitIfInvalid(error: unknown, report = writeFatal): never {
   if (!(error instanceof ConfigError)) throw error
   process.stderr.write(`${error.message}\n`)
-  writeFatal({ msg: 'invalid configuration', problems: error.problems })
+  report({ msg: 'invalid configuration', problems: error.problems })
   process.exit(EXIT_CONFIG)
 }
 
@@ -82,7 +82,7 @@ function handleOption([option, ...others]: readonly string[], version: string): 
     process.exit(EXIT_USAGE)
   }
   if (option === '--version') process.stdout.write(`${version}\n`)
-  else printSettings(configOrExit())
+  else printSettings(configOrExit(() => {}))
   process.exit(0)
 }
 
@@ -146,7 +146,7 @@ const app = await createApp(config, {
   instance: hostname(),
   openapi: packageFile('openapi.yaml'),
   residentBytes: () => process.memoryUsage.rss(),
-}).catch(exitIfInvalid)
+}).catch((error: unknown) => exitIfInvalid(error))
 for (const warning of config.warnings) app.log.warn({ setting: warning }, 'unknown setting')
 if (isTracedUnsafely()) app.log.warn('OpenTelemetry is loaded without otel.js and exports keys')
 for (const warning of heapWarnings(config)) app.log.warn({ setting: warning }, 'unsuitable setting')
@@ -160,7 +160,9 @@ if (config.upstream.quota !== null && config.stateDir === null && config.redis =
 const addresses = await app.start().catch(async (err: Error) => {
   app.log.fatal({ err }, 'cannot listen')
   process.stderr.write(`Cannot listen: ${err.message}\n`)
+  setTimeout(exit, FLUSH_MS, 1)
   await app.stop()
-  process.exit(1)
+  await app.flushLog()
+  return exit(1)
 })
 app.log.info({ version, ...addresses, settings: config.effective }, 'started')

@@ -30,6 +30,10 @@ export function createDrain(app: FastifyInstance): Drain {
   const connections = connectionsIn(server)
 
   return async ({ delayMs, timeoutMs }, clock) => {
+    if (!server.listening) {
+      await app.close()
+      return
+    }
     let closed = false
     connections.drain()
     const cancelTimeout = clock.after(timeoutMs, () => {

@@ -3,6 +3,7 @@ import type { ErrorCode } from '../errors.ts'
 import { answerAt, decodeRecord, encodeAnswer, recordOf } from './answer-record.ts'
 import type { LeaseRecord } from './databases.ts'
 import type { Context } from './operation.ts'
+import { isPurgedSince } from './purge-operations.ts'
 import { drop, evict, touch } from './use-order.ts'
 
 /** Clocks read in different processes at the same time differ by less. A lease further ahead is from before a change. */
@@ -50,6 +51,7 @@ export function publish(context: Context, id: string, answer: SharedAnswer, life
   const other = present === undefined ? null : decodeRecord(present)
   const record = recordOf(answer, lifeMs, now)
   if (other !== null && other.startedAt > record.startedAt && other.startedAt <= now) return
+  if (isPurgedSince(context, id, record.startedAt)) return
   const value = encodeAnswer(record)
   if (value.length > context.answerBytes / 2) {
     drop(db, id)

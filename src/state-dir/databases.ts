@@ -12,6 +12,8 @@ export interface Databases {
   readonly order: Database<number, [number, string]>
   /** By station id. */
   readonly leases: Database<LeaseRecord, string>
+  /** By station id: when it was purged, in ms since the epoch. */
+  readonly purged: Database<number, string>
   /** By a running number: when a token is used, in ms since the epoch. */
   readonly tokens: Database<number, number>
   /** By client: calls of the quota period that it started. */
@@ -58,6 +60,7 @@ export function openDatabases(path: string, answerBytes: number): Databases {
     used: env.openDB<number, string>('used', { encoding: 'json' }),
     order: env.openDB<number, [number, string]>('order', { encoding: 'json' }),
     leases: env.openDB<LeaseRecord, string>('leases', { encoding: 'json' }),
+    purged: env.openDB<number, string>('purged', { encoding: 'json' }),
     tokens: env.openDB<number, number>('tokens', { encoding: 'json' }),
     clients: env.openDB<number, string>('clients', { encoding: 'json' }),
     records: env.openDB<unknown, string>('records', { encoding: 'json' }),
@@ -69,6 +72,7 @@ export const DATABASE_NAMES: readonly (keyof Databases)[] = [
   'used',
   'order',
   'leases',
+  'purged',
   'tokens',
   'clients',
   'records',

@@ -1,5 +1,6 @@
 import { sweepLeases } from './answer-operations.ts'
 import type { Context } from './operation.ts'
+import { sweepPurged } from './purge-operations.ts'
 import { dropAll, sweepAnswers } from './use-order.ts'
 
 const CLOCK = 'clock'
@@ -27,4 +28,5 @@ export function maintain(context: Context): void {
   const start = db.records.get(SWEEP)
   db.records.putSync(SWEEP, sweepLeases(context, typeof start === 'string' ? start : null, SWEEP_AT_ONCE))
   sweepAnswers(context, SWEEP_AT_ONCE)
+  sweepPurged(context, SWEEP_AT_ONCE)
 }

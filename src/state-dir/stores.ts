@@ -62,6 +62,12 @@ function answerStore(connection: Requester): SharedAnswerStore {
       void connection.request('publish', [id, answer, Math.ceil(lifeMs)]),
     release: (id: string, token: string, { code, ms }: { readonly code: ErrorCode; readonly ms: number }) =>
       void connection.request('release', [id, token, code, Math.ceil(ms)]),
+    async purge(id) {
+      await connection.request('purge', [id])
+    },
+    async purgeAll() {
+      await connection.request('purgeAll', [])
+    },
   }
 }
 

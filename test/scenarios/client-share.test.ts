@@ -13,6 +13,7 @@ const ENV = {
   CLIENT_QUOTA_SHARE: '5%',
   UPSTREAM_QUOTA: '400/day',
   CACHE_TTL: '200ms',
+  CACHE_MAX_TTL: '200ms', // no pacing
   CACHE_STALE_WHILE_REVALIDATE: '0',
 }
 const SHARE = 20

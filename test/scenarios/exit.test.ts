@@ -60,7 +60,7 @@ await t.test('a blocked thread does not hold the exit after a second signal', as
   const { service, url } = await start(t, {
     NODE_OPTIONS: blockedThread(),
     DRAIN_TIMEOUT: '1m',
-    DRAIN_DELAY: '1m',
+    DRAIN_DELAY: '59s',
   })
   service.child.kill('SIGTERM')
   await service.logged('stopping')
@@ -117,7 +117,7 @@ await t.test('a start that fails is reported on standard error, whatever LOG_LEV
     LOG_LEVEL: 'silent',
   })
   t.equal(await service.exited, 1)
-  t.match(service.stderr, /^The service stops: .*EADDRINUSE/)
+  t.match(service.stderr, /^Cannot listen: .*EADDRINUSE/)
   t.equal(service.stdout, '')
 })
 

@@ -87,7 +87,7 @@ await t.test(
 )
 
 await t.test('a pipe that nobody reads: a second signal ends the process at once', async (t) => {
-  const { child, url, exited } = await start(t, 'pipe', { DRAIN_TIMEOUT: '1m', DRAIN_DELAY: '1m' })
+  const { child, url, exited } = await start(t, 'pipe', { DRAIN_TIMEOUT: '1m', DRAIN_DELAY: '59s' })
   child.stdout?.pause()
   await requests(url, 1_000)
   child.kill('SIGTERM')

@@ -98,7 +98,7 @@ await t.test('if no address can be reached, the log names those that were tried'
     dir,
     script: `
       const { status } = await request('http://127.0.0.1:8080${ROUTE}=a')
-      return { status, reason: logs().find(({ msg }) => msg === 'request failed').reason }`,
+      return { status, reason: (await logged('request failed')).reason }`,
   })
   t.match(result, { status: 502, reason: /192\.0\.2\.1 port 9000: ENETUNREACH/ })
   t.match(result, { reason: /2001:db8::1 port 9000: ENETUNREACH/ })

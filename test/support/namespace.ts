@@ -30,7 +30,7 @@ export interface NamespaceOptions {
   /** The folder of a built service. */
   readonly dir: string
   readonly env?: Readonly<Record<string, string>>
-  /** The body of an async function of `request(url)`, `upstream`, `logs()`; its value as JSON is the result. */
+  /** The body of an async function of `request(url)`, `upstream`, `logs()`, `logged(msg)`; its value as JSON is the result. */
   readonly script: string
 }
 
@@ -78,6 +78,13 @@ process.on('exit', () => child.kill('SIGKILL'))
 let output = ''
 child.stdout.on('data', (bytes) => (output += bytes))
 const logs = () => output.split('\\n').filter(Boolean).map((line) => JSON.parse(line))
+const logged = async (message) => {
+  for (;;) {
+    const line = logs().find(({ msg }) => msg === message)
+    if (line) return line
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
 while (!output.includes('"started"')) {
   if (child.exitCode !== null) throw new Error('the service ended: ' + output)
   await new Promise((resolve) => setTimeout(resolve, 20))
