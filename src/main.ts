@@ -163,6 +163,6 @@ const addresses = await app.start().catch(async (err: Error) => {
   setTimeout(exit, FLUSH_MS, 1)
   await app.stop()
   await app.flushLog()
-  return exit(1)
+  return new Promise<never>(() => setImmediate(exit, 1)) // when the write itself counts as ended
 })
 app.log.info({ version, ...addresses, settings: config.effective }, 'started')
