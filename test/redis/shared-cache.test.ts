@@ -560,6 +560,7 @@ for (const [name, open] of [
         await until('all are shared', async () => (await place.stations()).length >= ids.length)
         await cache.purge.all()
         t.strictSame(await place.stations(), [])
+        await new Promise((resolve) => setTimeout(resolve, 5)) // a call of the purge's millisecond is not shared
         await get('of many 0')
         await until('it is shared again', async () => (await place.stations()).length === 1)
         t.pass()
