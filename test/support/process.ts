@@ -11,7 +11,7 @@ import { until } from './until.ts'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
 /** TypeScript 6: the loaders that tap puts into every process of its own on Node 20 cannot start version 7. */
-export const TSC = join(root, 'node_modules/@typescript/old/bin/tsc')
+export const TSC = join(root, 'node_modules/typescript/bin/tsc')
 
 /** Builds the service into a folder outside of the checkout, with the files that it reads; returns the folder. */
 export async function build(): Promise<string> {
