@@ -10,7 +10,7 @@ import type { RequestOptions } from './support/request.ts'
 import { request, pathFor } from './support/request.ts'
 import type { Media, Operation, Parameter } from './support/contract.ts'
 import { examplesOf, operations, violations } from './support/contract.ts'
-import { TSC } from './support/process.ts'
+import { tsc } from './support/process.ts'
 import { openStream } from './support/event-source.ts'
 import { sendBytes } from './support/raw-http.ts'
 import { answerStation, answerStatus, sendJson } from './support/scripted-upstream.ts'
@@ -430,7 +430,7 @@ await t.test('a client generated from the document', async (t) => {
   })
 
   await t.test('correct uses compile, and each mistake is a type error', async (t) => {
-    t.equal(await run(TSC, '-p', 'test/client'), '')
+    t.equal(await tsc('-p', 'test/client'), '')
   })
 
   await t.test('a client that has only the base URL can call the service', async (t) => {

@@ -1,9 +1,7 @@
-import { execFile } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
-import { TSC } from './process.ts'
+import { tsc } from './process.ts'
 
 /** Inside the checkout, so that the types resolve; the package does not export those of panels. */
 const PLACE = fileURLToPath(new URL('../../.tap/', import.meta.url))
@@ -50,7 +48,7 @@ export async function schemaProblems(dashboard: { readonly panels: readonly obje
       '--target',
       'es2022',
     ]
-    await promisify(execFile)(process.execPath, [TSC, ...flags, '--moduleResolution', 'bundler', file])
+    await tsc(...flags, '--moduleResolution', 'bundler', file)
     return ''
   } catch (error) {
     return (error as { stdout?: string }).stdout ?? String(error)

@@ -1,10 +1,8 @@
-import { execFile } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
-import { TSC } from './process.ts'
+import { tsc } from './process.ts'
 
 export interface Resource {
   readonly apiVersion: string
@@ -57,7 +55,7 @@ export async function resourceProblems(resources: readonly Resource[]): Promise<
     writeFileSync(file, [MONITORING, ...resources.map(declaration), 'export {}'].join('\n'))
     const flags = ['--ignoreConfig', '--noEmit', '--strict', '--skipLibCheck', '--module', 'esnext']
     const target = ['--target', 'es2022', '--moduleResolution', 'bundler']
-    await promisify(execFile)(process.execPath, [TSC, ...flags, ...target, file])
+    await tsc(...flags, ...target, file)
     return ''
   } catch (error) {
     return (error as { stdout?: string }).stdout ?? String(error)

@@ -1,17 +1,28 @@
 import type { ChildProcess } from 'node:child_process'
 import { execFile, spawn } from 'node:child_process'
 import { mkdtempSync, symlinkSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { until } from './until.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-/** TypeScript 6: the loaders that tap puts into every process of its own on Node 20 cannot start version 7. */
-export const TSC = join(root, 'node_modules/typescript/bin/tsc')
+/**
+ * Runs TypeScript's compiler; rejects if it reports an error. Its program itself, because tap puts loaders into every
+ * process of Node.js, with which the package's own start script does not work.
+ */
+export async function tsc(...args: readonly string[]): Promise<string> {
+  const platform = `@typescript/typescript-${process.platform}-${process.arch}/package.json`
+  const { resolve } = createRequire(join(root, 'node_modules/typescript/package.json'))
+  const { stdout } = await promisify(execFile)(join(dirname(resolve(platform)), 'lib/tsc'), args, {
+    cwd: root,
+  })
+  return stdout
+}
 
 /** Builds the service into a folder outside of the checkout, with the files that it reads; returns the folder. */
 export async function build(): Promise<string> {
@@ -19,8 +30,7 @@ export async function build(): Promise<string> {
   for (const name of ['package.json', 'openapi.yaml', 'node_modules']) {
     symlinkSync(join(root, name), join(dir, name))
   }
-  const args = [TSC, '-p', join(root, 'tsconfig.build.json'), '--outDir', join(dir, 'dist')]
-  await promisify(execFile)(process.execPath, args)
+  await tsc('-p', join(root, 'tsconfig.build.json'), '--outDir', join(dir, 'dist'))
   return dir
 }
 
