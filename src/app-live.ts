@@ -1,3 +1,4 @@
+import { isStationId } from './availability/query.ts'
 import type { createCacheStack } from './app-cache.ts'
 import type { Config } from './config/load.ts'
 import type { Observer } from './events.ts'
@@ -33,7 +34,9 @@ export function createLive({ config, clock, observer, subscribe, stack }: LiveDe
   if (watchers !== null) stack.onPublished(watchers.published)
   const { watchFile: file } = config.live
   const stop =
-    file === null || watchers === null ? () => {} : watchStationsOf(file, { watchers, clock, observer })
+    file === null || watchers === null
+      ? () => {}
+      : watchStationsOf(file, { watchers, clock, observer, isStationId })
   const gauge = () => ({
     stream: streams.count('stream'),
     long_poll: streams.count('long_poll'),

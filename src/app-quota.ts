@@ -2,11 +2,10 @@ import type { Config } from './config/load.ts'
 import type { QuotaForecast } from './gauges.ts'
 import type { Clock } from './lib/clock.ts'
 import type { SharedStores } from './stores.ts'
-import type { PacedQuota } from './upstream/pacing/price.ts'
 import { Price } from './upstream/pacing/price.ts'
 import { StationPacing } from './upstream/pacing/station-pacing.ts'
 import { UnknownIdAllowance } from './upstream/pacing/unknown-id-allowance.ts'
-import type { QuotaLedger, QuotaLimit } from './upstream/state/quota-ledger.ts'
+import type { QuotaLimit } from './upstream/state/quota-ledger.ts'
 import { LocalQuota } from './upstream/state/quota-ledger.ts'
 import { SharedQuota } from './upstream/state/shared-quota.ts'
 
@@ -21,7 +20,6 @@ export interface QuotaDeps {
 
 /** The quota with its pacing. */
 export interface PacedUpstream {
-  readonly per: QuotaLimit['per']
   readonly ledger: LocalQuota | SharedQuota
   /** The price of a call; it also decides whether calls are rationed. */
   readonly pacing: Price
@@ -41,15 +39,14 @@ export interface PacedUpstream {
 export function createQuota(deps: QuotaDeps, previous: PacedUpstream | null = null): PacedUpstream | null {
   const { config, clock, stores, lookups } = deps
   const { quota: limit } = config.upstream
-  const isKept = previous !== null && previous.per === limit?.per
+  const isKept = previous !== null && previous.ledger.per === limit?.per
   if (!isKept) previous?.close()
   if (limit === null) return null
   if (isKept) previous.ledger.changeLimit(limit.limit)
   const ledger = isKept ? previous.ledger : createLedger(limit, deps)
-  const quota = pacedQuota(ledger, limit.per)
-  const pacing = new Price(config.cache, { quota, clock, lookups, shared: stores && stores.price })
+  const pacing = new Price(config.cache, { quota: ledger, clock, lookups, shared: stores && stores.price })
   const stations = config.cache.ttlMs > 0 ? new StationPacing(config.cache, { price: pacing, clock }) : null
-  const allowance = isKept ? previous.allowance : new UnknownIdAllowance(quota, clock)
+  const allowance = isKept ? previous.allowance : new UnknownIdAllowance(ledger, clock)
   const forecast = (): QuotaForecast => ({
     // Before the demand is known calls are released as if rationed; that is no state to report.
     isRationing: pacing.isRationing() && pacing.isDemandKnown,
@@ -64,26 +61,11 @@ export function createQuota(deps: QuotaDeps, previous: PacedUpstream | null = nu
     if (ledger instanceof SharedQuota) ledger.stop()
   }
   start()
-  return { per: limit.per, ledger, pacing, stations, allowance, forecast, start, close }
+  return { ledger, pacing, stations, allowance, forecast, start, close }
 }
 
 function createLedger(limit: QuotaLimit, { config, clock, stores }: QuotaDeps): LocalQuota | SharedQuota {
   const { limitShare: share } = config.upstream
   if (stores === null) return new LocalQuota(limit, clock, share)
   return new SharedQuota(limit, { store: stores.quota, clock, share })
-}
-
-function pacedQuota(ledger: QuotaLedger, per: QuotaLimit['per']): PacedQuota {
-  return {
-    per,
-    get spent() {
-      return ledger.spent
-    },
-    get remaining() {
-      return ledger.remaining
-    },
-    get resetAtMs() {
-      return ledger.resetAtMs
-    },
-  }
 }

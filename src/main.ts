@@ -100,10 +100,12 @@ function heapWarnings(config: Config): string[] {
 
 const delay = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms).unref())
 
+type Stop = (code: number, logReason: () => void) => Promise<never>
+
 /** Drains at the first signal or error and ends the process in time; ends it at once at the second. */
-function stopOnSignals(app: App, { drain }: Config): void {
+function stopOnSignals(app: App, { drain }: Config): Stop {
   let isStopping = false
-  const stop = async (code: number, logReason: () => void) => {
+  const stop: Stop = async (code, logReason) => {
     if (isStopping) exit(1)
     isStopping = true
     logReason()
@@ -114,7 +116,7 @@ function stopOnSignals(app: App, { drain }: Config): void {
       ?.shutdown()
       .catch(() => {})
     await Promise.race([app.flushLog(), delay(FLUSH_MS)])
-    setImmediate(exit, code) // when the write itself counts as ended
+    return new Promise<never>(() => setImmediate(exit, code)) // when the write itself counts as ended
   }
   const fail = (error: unknown) => {
     const reason = error instanceof Error ? error.message : String(error)
@@ -127,6 +129,7 @@ function stopOnSignals(app: App, { drain }: Config): void {
     process.on(signal, () => void stop(0, () => app.log.info({ signal }, 'stopping')))
   }
   for (const signal of IGNORED_SIGNALS) process.on(signal, () => app.log.info({ signal }, 'signal ignored'))
+  return stop
 }
 
 /** In force until the app exists. PID 1 of a container has no default signal handlers: signals would be lost. */
@@ -150,19 +153,15 @@ const app = await createApp(config, {
 for (const warning of config.warnings) app.log.warn({ setting: warning }, 'unknown setting')
 if (isTracedUnsafely()) app.log.warn('OpenTelemetry is loaded without otel.js and exports keys')
 for (const warning of heapWarnings(config)) app.log.warn({ setting: warning }, 'unsuitable setting')
-stopOnSignals(app, config)
-for (const signal of STOP_SIGNALS) process.off(signal, exitAtOnce)
-for (const signal of IGNORED_SIGNALS) process.off(signal, ignore)
 if (config.upstream.quota !== null && config.stateDir === null && config.redis === null) {
   app.log.warn({ quota: config.upstream.quota }, 'a restart forgets what was spent of UPSTREAM_QUOTA')
 }
+const stop = stopOnSignals(app, config)
+for (const signal of STOP_SIGNALS) process.off(signal, exitAtOnce)
+for (const signal of IGNORED_SIGNALS) process.off(signal, ignore)
 
-const addresses = await app.start().catch(async (err: Error) => {
-  app.log.fatal({ err }, 'cannot listen')
+const addresses = await app.start().catch((err: Error) => {
   process.stderr.write(`Cannot listen: ${err.message}\n`)
-  setTimeout(exit, FLUSH_MS, 1)
-  await app.stop()
-  await app.flushLog()
-  return new Promise<never>(() => setImmediate(exit, 1)) // when the write itself counts as ended
+  return stop(1, () => app.log.fatal({ err }, 'cannot listen'))
 })
 app.log.info({ version, ...addresses, settings: config.effective }, 'started')

@@ -118,11 +118,16 @@ function percentEncodeByte(character: string): string {
   return `%${character.charCodeAt(0).toString(16)}`
 }
 
+/** Whether the text can be the id of a station: 1 to 128 characters, none of them a control character. */
+export function isStationId(text: string): boolean {
+  return text !== '' && text.length <= MAX_ID_LENGTH && !CONTROL_CHARACTER.test(text)
+}
+
 function parseId(values: readonly string[], lookalike: () => string | undefined): string {
   const [id, ...more] = values
   if (more.length > 0) throw invalidParameter('chargingAvailability', 'must be given once')
   if (id === undefined || id === '') throw missingParameter('chargingAvailability', lookalike())
-  if (id.length > MAX_ID_LENGTH || CONTROL_CHARACTER.test(id)) {
+  if (!isStationId(id)) {
     throw invalidParameter(
       'chargingAvailability',
       `must have 1 to ${MAX_ID_LENGTH} characters, none of them a control character`,

@@ -5,7 +5,7 @@ import type { Clock } from '../lib/clock.ts'
 import type { Source } from '../source.ts'
 import type { FreshnessOptions } from './freshness.ts'
 import type { SharedLoaderDeps } from './shared-loader.ts'
-import type { StationPacing } from './station-pacing.ts'
+import type { StationPacing } from './pacing-port.ts'
 
 export interface CacheOptions extends FreshnessOptions {
   /** A waiter with a usable stale entry gets that entry after so many ms. */

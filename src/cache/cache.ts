@@ -19,7 +19,7 @@ import { Purge } from './purge.ts'
 import { SharedLoader } from './shared-loader.ts'
 import type { InFlightCall } from './single-flight.ts'
 import { SingleFlight } from './single-flight.ts'
-import { recordLookup } from './station-pacing.ts'
+import { recordLookup } from './pacing-port.ts'
 
 export type { CacheDeps, CacheOptions } from './cache-options.ts'
 export type { LookupResult } from './lookup-result.ts'

@@ -9,8 +9,8 @@ import type { CacheEntry, EntryStore } from './entry-store.ts'
 import { floorMs, UNPACED } from './entry-store.ts'
 import { ttlFactor } from './freshness.ts'
 import type { NegativeCache } from './negative-cache.ts'
-import type { StationPacing } from './station-pacing.ts'
-import { withState } from './station-pacing.ts'
+import type { StationPacing } from './pacing-port.ts'
+import { withState } from './pacing-port.ts'
 
 interface EntryKeeperOptions {
   /** Nothing is stored with 0. */

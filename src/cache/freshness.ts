@@ -1,8 +1,8 @@
 import type { ServiceError } from '../errors.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { CacheEntry } from './entry-store.ts'
-import type { StationPacing } from './station-pacing.ts'
-import { MIN_SERVED_FOR_STALE } from './station-pacing.ts'
+import type { StationPacing } from './pacing-port.ts'
+import { MIN_SERVED_FOR_STALE } from './pacing-port.ts'
 
 export interface FreshnessOptions {
   /** TTL in ms; under a quota the shortest TTL of a station. */

@@ -23,8 +23,6 @@ interface Connection {
   bytesWhenIdle: number
   /** Bytes of the budget that its requests have taken. */
   waitingBytes: number
-  /** The client's end of input means that it has left, however early it comes. */
-  isHeldOpen: boolean
   /** No further request of this connection is handled. */
   isStopped: boolean
 }
@@ -40,6 +38,8 @@ type Internals = Socket & { parser?: { onIncoming: () => number } | null }
 const dropRequest = () => 0
 
 const connectionOf = new WeakMap<Socket, Connection>()
+/** Responses without an end of their own. */
+const heldOpen = new WeakSet<ServerResponse>()
 
 /** Whether no later request of its connection is known: only its last response may close a connection. */
 export function isLastResponse(response: ServerResponse): boolean {
@@ -48,9 +48,9 @@ export function isLastResponse(response: ServerResponse): boolean {
 }
 
 /** For a response without an end: from now on a client that ends its input has left, also soon after its request. */
-export function closeOnEndOfInput({ req: { socket } }: ServerResponse): void {
-  const connection = connectionOf.get(socket)
-  if (connection !== undefined) connection.isHeldOpen = true
+export function closeOnEndOfInput(response: ServerResponse): void {
+  const { socket } = response.req
+  heldOpen.add(response)
   if (socket.readableEnded) socket.destroy()
 }
 
@@ -82,15 +82,15 @@ export class Connections {
       requestedAt: 0,
       bytesWhenIdle: 0,
       waitingBytes: 0,
-      isHeldOpen: false,
       isStopped: false,
     }
     this.#open.set(socket, connection)
     connectionOf.set(socket, connection)
     socket.once('close', () => this.#onClose(socket, connection))
     socket.once('end', () => {
-      const isLate = performance.now() - connection.requestedAt > HALF_CLOSE_MS
-      if (connection.due.size > 0 && (isLate || connection.isHeldOpen)) socket.destroy()
+      const { due, requestedAt } = connection
+      const isLate = performance.now() - requestedAt > HALF_CLOSE_MS
+      if (due.size > 0 && (isLate || [...due].some((response) => heldOpen.has(response)))) socket.destroy()
     })
   }
 
@@ -144,7 +144,6 @@ export class Connections {
     if (connection.due.size > 0) return
     connection.bytesWhenIdle = socket.bytesRead
     connection.last = null
-    connection.isHeldOpen = false
   }
 
   /** Node closes the response that is being sent; those behind it would never know that their client has gone. */

@@ -33,6 +33,7 @@ export interface WatchedFile<T> {
 export function watchFile<T>(file: string, options: WatchOptions<T>): WatchedFile<T> {
   const { parse, isSame, onChange, onError, onRecovery, clock } = options
   let lastError: string | null = null
+  let lastText: string | null = null
   const fail = (error: unknown) => {
     const reason = messageOf(error)
     if (reason !== lastError) onError(reason)
@@ -44,7 +45,10 @@ export function watchFile<T>(file: string, options: WatchOptions<T>): WatchedFil
 
   const reload = () => {
     try {
-      const next = parse(readSmallFile(file, options.maxBytes))
+      const text = readSmallFile(file, options.maxBytes)
+      if (text === lastText && lastError === null) return
+      const next = parse(text)
+      lastText = text
       if (lastError !== null) onRecovery?.()
       lastError = null
       if (!isSame(next, value)) {
@@ -53,8 +57,9 @@ export function watchFile<T>(file: string, options: WatchOptions<T>): WatchedFil
       }
     } catch (error) {
       fail(error)
+    } finally {
+      schedule()
     }
-    schedule()
   }
   const schedule = () => {
     if (!stopped) cancel = clock.after(READ_EVERY_MS, reload)

@@ -3,11 +3,9 @@ import type { ErrorCode } from '../errors.ts'
 import { answerAt, decodeRecord, encodeAnswer, recordOf } from './answer-record.ts'
 import type { LeaseRecord } from './databases.ts'
 import type { Context } from './operation.ts'
+import { MAX_AHEAD_MS } from './operation.ts'
 import { isPurgedSince } from './purge-operations.ts'
 import { drop, evict, touch } from './use-order.ts'
-
-/** Clocks read in different processes at the same time differ by less. A lease further ahead is from before a change. */
-const MAX_AHEAD_MS = 1_000
 
 /** Undefined if there is neither a new answer nor a lease in force: the lease can be acquired. */
 export function readAnswerOrLease({ db, now }: Context, id: string, known: string): LeaseResult | undefined {

@@ -1,5 +1,11 @@
 import type { Databases } from './databases.ts'
 
+/** The number of the reply of the store thread to the opening of the file. */
+export const OPENED = 0
+
+/** Clocks read in different processes at the same time differ by less. A time further ahead is from before a change. */
+export const MAX_AHEAD_MS = 1_000
+
 /** What an operation works on. */
 export interface Context {
   readonly db: Databases

@@ -1,10 +1,9 @@
 import type { Context } from './operation.ts'
+import { MAX_AHEAD_MS } from './operation.ts'
 import { drop, dropAll } from './use-order.ts'
 
 /** No call takes longer, so that an older mark has no effect. */
 const MARK_MS = 600_000
-/** Clocks read in different processes at the same time differ by less. A mark further ahead is from before a change. */
-const MAX_AHEAD_MS = 1_000
 const PURGED_ALL = 'purgedAll'
 
 /** Drops a station's answer and lease, and marks when, so that no call that began before publishes its answer. */

@@ -1,3 +1,4 @@
+import { MAX_COUNTED_CLIENTS } from '../upstream/state/client-calls.ts'
 import { periodAt } from '../upstream/state/quota-period.ts'
 import type { QuotaReply, QuotaUpdate } from '../upstream/state/shared-quota.ts'
 import type { Databases } from './databases.ts'
@@ -13,8 +14,6 @@ import {
   spentOf,
 } from './quota-account.ts'
 
-/** Clients that are counted one by one; all others are counted as one. */
-const MAX_COUNTED_CLIENTS = 10_000
 const OTHERS = 'others'
 
 /** The usage without a change; undefined if there is none yet, or this process has to report something. */

@@ -1,13 +1,12 @@
 import { Worker } from 'node:worker_threads'
 import type { Clock } from '../lib/clock.ts'
+import { OPENED } from './operation.ts'
 import type { OperationName } from './operations.ts'
 import type { Reply } from './execute.ts'
 import type { Message, StoreThreadData } from './store-thread.ts'
 
 /** Longest wait for a request: a commit on a slow disk, or another process that stopped in the middle of one. */
 export const REQUEST_TIMEOUT_MS = 1_000
-/** The number of the reply to the opening, as in store-thread.ts, which must not be loaded here. */
-const OPENED = 0
 const OPEN_TIMEOUT_MS = 5_000
 const CLOSE_TIMEOUT_MS = 300
 

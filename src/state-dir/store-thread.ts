@@ -8,6 +8,7 @@ import { openDatabases } from './databases.ts'
 import type { Reply, Request } from './execute.ts'
 import { executeAll, failure } from './execute.ts'
 import { checkClock, isClockBehind } from './maintenance.ts'
+import { OPENED } from './operation.ts'
 
 export interface StoreThreadData {
   readonly path: string
@@ -15,9 +16,6 @@ export interface StoreThreadData {
 }
 
 export type Message = Request | 'close'
-
-/** The number of the reply to the opening of the file. */
-const OPENED = 0
 
 function serve(path: string, answerBytes: number, send: (reply: Reply) => void): (message: Message) => void {
   const db = openDatabases(path, answerBytes)

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { MAX_ID_LENGTH } from '../availability/query.ts'
+import { isStationId, MAX_ID_LENGTH } from '../availability/query.ts'
 
 export interface Options {
   readonly stations: readonly string[]
@@ -72,7 +72,7 @@ function parseStations(text = ''): string[] {
   const ids = [...new Set(text.split(',').map((id) => id.trim()))].filter((id) => id !== '')
   if (ids.length === 0) throw new UsageError('--stations: expected at least one id')
   if (ids.length > MAX_STATIONS) throw new UsageError(`--stations: expected at most ${MAX_STATIONS} ids`)
-  if (ids.some((id) => id.length > MAX_ID_LENGTH || /\p{Cc}/u.test(id))) {
+  if (!ids.every(isStationId)) {
     throw new UsageError(`--stations: expected ids of 1 to ${MAX_ID_LENGTH} characters`)
   }
   return ids

@@ -5,15 +5,14 @@ import type { Watcher, Watchers } from './watchers.ts'
 
 /** Maximum number of stations in the file; the lines after them are ignored. */
 export const MAX_FILE_IDS = 10_000
-/** As for the parameter chargingAvailability. */
-const MAX_ID_LENGTH = 128
-const CONTROL_CHARACTER = /\p{Cc}/u
 /** Enough for as many ids of the maximum length. */
 const MAX_FILE_BYTES = 4 * 2 ** 20
 /** Numbers of invalid lines in one log line. */
 const MAX_LOGGED_LINES = 20
 
 export interface WatchFileDeps {
+  /** The rule of the parameter chargingAvailability. */
+  readonly isStationId: (text: string) => boolean
   readonly watchers: Pick<Watchers, 'watch'>
   readonly clock: Pick<Clock, 'after'>
   readonly observer: Pick<Observer, 'watchFileLoaded' | 'watchFileLineSkipped' | 'watchFileFailed'>
@@ -34,7 +33,10 @@ const SILENT: Watcher = { answered: () => {}, failed: () => {} }
  * Watches the stations of a file, which is read again when it changes. A file that cannot be read watches nothing until it
  * can, or keeps the present stations. Returns the function that ends it.
  */
-export function watchStationsOf(file: string, { watchers, clock, observer }: WatchFileDeps): () => void {
+export function watchStationsOf(
+  file: string,
+  { watchers, clock, observer, isStationId }: WatchFileDeps,
+): () => void {
   const leave = new Map<string, () => void>()
   let logged = new Set<number>()
   const apply = ({ ids, invalid, cutAt }: WatchFileContent) => {
@@ -54,7 +56,7 @@ export function watchStationsOf(file: string, { watchers, clock, observer }: Wat
     observer.watchFileLoaded(leave.size)
   }
   const { current, stop } = watchFile<WatchFileContent>(file, {
-    parse: parseStations,
+    parse: (text) => parseStations(text, isStationId),
     maxBytes: MAX_FILE_BYTES,
     isSame: (one, other) => JSON.stringify(one) === JSON.stringify(other),
     onChange: apply,
@@ -70,7 +72,7 @@ export function watchStationsOf(file: string, { watchers, clock, observer }: Wat
 }
 
 /** One id a line; blank lines and lines that begin with `#` are skipped. */
-export function parseStations(text: string): WatchFileContent {
+export function parseStations(text: string, isStationId: WatchFileDeps['isStationId']): WatchFileContent {
   const ids = new Set<string>()
   const invalid: number[] = []
   let number = 0
@@ -78,7 +80,7 @@ export function parseStations(text: string): WatchFileContent {
     number++
     const id = line.trim()
     if (id === '' || id.startsWith('#') || ids.has(id)) continue
-    if (id.length > MAX_ID_LENGTH || CONTROL_CHARACTER.test(id)) invalid.push(number)
+    if (!isStationId(id)) invalid.push(number)
     else if (ids.size === MAX_FILE_IDS) return { ids: [...ids], invalid, cutAt: number }
     else ids.add(id)
   }

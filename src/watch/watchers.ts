@@ -3,8 +3,9 @@ import type { Cache } from '../cache/cache.ts'
 import type { ErrorCode, ServiceError } from '../errors.ts'
 import { asServiceError } from '../errors.ts'
 import type { StoredAnswer } from '../events.ts'
+import { backoffMs } from '../lib/backoff.ts'
 import type { Clock } from '../lib/clock.ts'
-import { ChangeRate } from './change-rate.ts'
+import { RefreshInterval } from './refresh-interval.ts'
 
 /** A station's answer that may be served now. */
 export interface CurrentAnswer {
@@ -39,7 +40,7 @@ export interface WatchersDeps {
 interface Station {
   readonly id: string
   readonly watchers: Set<Watcher>
-  readonly rate: ChangeRate
+  readonly interval: RefreshInterval
   cancel: (() => void) | null
   /** When the last refresh began. */
   refreshedAt: number
@@ -58,6 +59,7 @@ const PAUSED_CHECK_MS = 2_000
 /** While a refresh succeeded so recently, a 429 is a matter of the queue, and no error of a station. */
 const PROGRESS_MS = 3_000
 /** As long as the back-off of the cache, which answers earlier attempts without a call. */
+const MIN_BACK_OFF_MS = 1_000
 const MAX_BACK_OFF_MS = 10_000
 
 /** Errors that are no fault of the station: the next one would get the same. */
@@ -100,7 +102,7 @@ export class Watchers {
     let station = this.#stations.get(id)
     if (station === undefined) {
       const state = { cancel: null, refreshedAt: Number.NEGATIVE_INFINITY, failures: 0, error: null }
-      station = { id, watchers: new Set(), rate: new ChangeRate(), ...state }
+      station = { id, watchers: new Set(), interval: new RefreshInterval(), ...state }
       this.#stations.set(id, station)
       this.#schedule(station)
     }
@@ -119,7 +121,7 @@ export class Watchers {
   readonly stored = ({ id, change, sinceMs }: StoredAnswer): void => {
     const station = this.#stations.get(id)
     if (station === undefined) return
-    if (change !== 'first') station.rate.observe(sinceMs, change === 'different')
+    if (change !== 'first') station.interval.observe(sinceMs, change === 'different')
     station.failures = 0
     station.error = null
     this.#schedule(station)
@@ -159,7 +161,7 @@ export class Watchers {
     const current = this.current(station.id)
     if (current === null) return 0
     const { ttlMs } = this.#options
-    const intervalMs = station.rate.intervalMs(Math.max(ttlMs, current.ageMs + current.ttlMs))
+    const intervalMs = station.interval.ms(Math.max(ttlMs, current.ageMs + current.ttlMs))
     return Math.max(0, intervalMs - current.ageMs, station.refreshedAt + ttlMs - this.#deps.clock.now())
   }
 
@@ -232,9 +234,9 @@ export class Watchers {
 
   #retryInMs({ id, failures }: Station, error: ServiceError): number {
     const { ttlMs, emptyTtlMs } = this.#options
-    const backOffMs = Math.min(1_000 * 2 ** (failures - 1), MAX_BACK_OFF_MS)
     const isNegative = error.status < 500
-    return Math.max(backOffMs, isNegative ? emptyTtlMs : 0, this.current(id) === null ? 0 : ttlMs)
+    const waitMs = backoffMs(MIN_BACK_OFF_MS, MAX_BACK_OFF_MS, failures)
+    return Math.max(waitMs, isNegative ? emptyTtlMs : 0, this.current(id) === null ? 0 : ttlMs)
   }
 
   #report(station: Station, error: ServiceError): void {

@@ -1,20 +1,15 @@
 import { writeFileSync } from 'node:fs'
 import type { Test } from 'tap'
 import t from 'tap'
-import { Answer } from '../../src/cache/answer.ts'
 import type { AdmissionOptions } from '../../src/http/admission.ts'
-import { createPublicServer } from '../../src/http/server.ts'
-import { broadcast } from '../../src/events.ts'
 import type { WireResponse } from '../support/request.ts'
 import { pathFor } from '../support/request.ts'
-import { Streams } from '../../src/http/streams.ts'
-import { TestClock } from '../support/clock.ts'
 import { errorResponseProblems } from '../support/error-response.ts'
 import { answerStatus, Barrier } from '../support/scripted-upstream.ts'
 import { waitFor, hang } from '../support/scripts.ts'
 import { startService } from '../support/service.ts'
-import { referenceStation } from '../support/stations.ts'
 import { until } from '../support/until.ts'
+import { createTestServer } from './public-server.ts'
 
 const WEB = 'web-key-0123456789abcdef'
 const IOS = 'ios-key-0123456789abcdef'
@@ -173,44 +168,9 @@ async function startServer(
   options: Partial<AdmissionOptions> & { trustedProxies?: readonly string[] },
   clients: { nameOf: (key: string) => string | null } | null = null,
 ) {
-  const clock = new TestClock()
   const limited: string[] = []
-  const app = await createPublicServer(
-    {
-      perSecond: 0,
-      maxInFlight: 0,
-      trustedProxies: [],
-      corsOrigins: '*',
-      accessLog: false,
-      addressDetail: 'off',
-      openapi: '',
-      docs: false,
-      basePath: '',
-      isDraining: () => false,
-      batchDeadlineMs: 4_000,
-      ...options,
-    },
-    {
-      cache: {
-        get: (id) => ({
-          answer: new Answer(referenceStation(id)),
-          result: 'hit',
-          ageMs: 0,
-          ttlMs: 1,
-          wasExpired: false,
-          isStored: true,
-          changedAt: 0,
-          staleReason: null,
-        }),
-        inFlight: () => undefined,
-      },
-      clients,
-      live: { streams: new Streams(0), watchers: null },
-      clock,
-      observer: broadcast([{ clientLimited: (limit) => void limited.push(limit) }]),
-    },
-  )
-  t.teardown(() => app.close())
+  const listener = { clientLimited: (limit: string) => void limited.push(limit) }
+  const { app, clock } = await createTestServer(t, options, { clients, listener })
   const request = ({ query = '', from = '192.0.2.1', forwarded }: RequestOptions = {}) =>
     app.inject({
       url: pathFor(`chargingAvailability=a&${query}`),

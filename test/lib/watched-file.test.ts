@@ -8,8 +8,10 @@ import { settled, TestClock } from '../support/clock.ts'
 function watch(file: string) {
   const clock = new TestClock()
   const events: unknown[] = []
+  const parsed: string[] = []
   const { current, stop } = watchFile(file, {
     parse: (text) => {
+      parsed.push(text)
       if (!/^\d+\n?$/.test(text)) throw new Error('not a number')
       return Number(text)
     },
@@ -27,7 +29,7 @@ function watch(file: string) {
     writeFileSync(file, content)
     await reload()
   }
-  return { clock, events, current, stop, reload, replace }
+  return { clock, events, parsed, current, stop, reload, replace }
 }
 
 const fileWith = (t: Test, content: string) => `${t.testdir({ value: content })}/value`
@@ -36,6 +38,20 @@ await t.test('the file is read at the start', async (t) => {
   const { current, events, stop } = watch(fileWith(t, '1'))
   t.equal(current(), 1)
   t.strictSame(events, [])
+  stop()
+})
+
+await t.test('a text that has not changed is not parsed again, unless it follows an error', async (t) => {
+  const { events, parsed, reload, replace, stop } = watch(fileWith(t, '1'))
+  await replace('2')
+  await reload()
+  await reload()
+  t.strictSame(parsed, ['1', '2'])
+  await replace('x')
+  await replace('2')
+  await reload()
+  t.strictSame(parsed, ['1', '2', 'x', '2'])
+  t.strictSame(events, [2, 'not a number'])
   stop()
 })
 

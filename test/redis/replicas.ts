@@ -4,8 +4,11 @@ import { redisUrl } from '../../src/config/redis-url.ts'
 import { systemClock } from '../../src/lib/clock.ts'
 import { openRedisStores } from '../../src/redis/stores.ts'
 import type { SharedStores } from '../../src/stores.ts'
+import type { QuotaStore } from '../../src/upstream/state/shared-quota.ts'
+import { SharedQuota } from '../../src/upstream/state/shared-quota.ts'
 import { RedisServer } from '../support/redis.ts'
 import { until } from '../support/until.ts'
+import type { QuotaHarness } from '../upstream/state/quota-ledger.contract.ts'
 
 /** The stores of one replica on this server. */
 export async function openStores(t: Test, server: RedisServer): Promise<SharedStores> {
@@ -36,4 +39,21 @@ export function keepAlive(t: Test): void {
 
 export function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => void setTimeout(resolve, ms))
+}
+
+/** Shared quotas of replicas, each with a third of the limit while it is alone, and how to wait until they agree. */
+export function quotaHarness(stores: readonly QuotaStore[], limit: number): QuotaHarness {
+  const ledgers = stores.map(
+    (store) => new SharedQuota({ limit, per: 'month' }, { store, clock: systemClock, share: 1 / 3 }),
+  )
+  /** A refund is in flight when `refund` returns. */
+  const sync = async () => {
+    await sleep(100)
+    for (const ledger of ledgers) ledger.start()
+    const [first] = ledgers
+    await sleep(100)
+    await until('all ledgers agree', () => ledgers.every(({ spent }) => spent === first?.spent))
+    for (const ledger of ledgers) ledger.stop()
+  }
+  return { ledgers, sync }
 }

@@ -1,15 +1,13 @@
 import t from 'tap'
 import { systemClock } from '../../src/lib/clock.ts'
 import { SharedCoolDownState } from '../../src/upstream/state/shared-cool-down.ts'
-import { SharedQuota } from '../../src/upstream/state/shared-quota.ts'
 import { SharedTokenBucket } from '../../src/upstream/state/shared-token-bucket.ts'
 import { LocalTokenBucket } from '../../src/upstream/state/token-bucket.ts'
 import { NO_REDIS } from '../support/redis.ts'
-import { until } from '../support/until.ts'
 import { coolDownContract } from '../upstream/state/cool-down-state.contract.ts'
 import { quotaContract } from '../upstream/state/quota-ledger.contract.ts'
 import { tokenBucketContract } from '../upstream/state/token-bucket.contract.ts'
-import { keepAlive, sleep, threeReplicas } from './replicas.ts'
+import { keepAlive, quotaHarness, sleep, threeReplicas } from './replicas.ts'
 
 keepAlive(t)
 
@@ -46,19 +44,9 @@ await t.test('cool-downs on Redis fulfil the contract', { skip: NO_REDIS }, asyn
 await t.test('quotas on Redis fulfil the contract', { skip: NO_REDIS }, async (t) => {
   await quotaContract(t, async (t, limit) => {
     const { replicas } = await threeReplicas(t)
-    const ledgers = replicas.map(
-      ({ quota }) =>
-        new SharedQuota({ limit, per: 'month' }, { store: quota, clock: systemClock, share: 1 / 3 }),
+    return quotaHarness(
+      replicas.map(({ quota }) => quota),
+      limit,
     )
-    /** A refund is on its way when `refund` returns. */
-    const sync = async () => {
-      await sleep(100)
-      for (const ledger of ledgers) ledger.start()
-      const [first] = ledgers
-      await sleep(100)
-      await until('all ledgers agree', () => ledgers.every(({ spent }) => spent === first?.spent))
-      for (const ledger of ledgers) ledger.stop()
-    }
-    return { ledgers, sync }
   })
 })

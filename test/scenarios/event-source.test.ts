@@ -1,6 +1,6 @@
 import t from 'tap'
 import { NO_BROWSER, startBrowser } from '../support/browser.ts'
-import { freePort } from '../support/redis.ts'
+import { freePort } from '../support/free-port.ts'
 import { startProxy } from '../support/proxy.ts'
 import { ScriptedUpstream, sendJson } from '../support/scripted-upstream.ts'
 import { connector, level, station } from '../support/stations.ts'

@@ -2,11 +2,9 @@ import type { Test } from 'tap'
 import t from 'tap'
 import { systemClock } from '../../src/lib/clock.ts'
 import { SharedCoolDownState } from '../../src/upstream/state/shared-cool-down.ts'
-import { SharedQuota } from '../../src/upstream/state/shared-quota.ts'
 import { SharedTokenBucket } from '../../src/upstream/state/shared-token-bucket.ts'
 import { LocalTokenBucket } from '../../src/upstream/state/token-bucket.ts'
-import { keepAlive, sleep } from '../redis/replicas.ts'
-import { until } from '../support/until.ts'
+import { keepAlive, quotaHarness, sleep } from '../redis/replicas.ts'
 import { coolDownContract } from '../upstream/state/cool-down-state.contract.ts'
 import { quotaContract } from '../upstream/state/quota-ledger.contract.ts'
 import { tokenBucketContract } from '../upstream/state/token-bucket.contract.ts'
@@ -49,19 +47,9 @@ await t.test('cool-downs in a state directory fulfil the contract', async (t) =>
 
 await t.test('quotas in a state directory fulfil the contract', async (t) => {
   await quotaContract(t, async (t, limit) => {
-    const ledgers = threeProcesses(t).map(
-      ({ quota }) =>
-        new SharedQuota({ limit, per: 'month' }, { store: quota, clock: systemClock, share: 1 / 3 }),
+    return quotaHarness(
+      threeProcesses(t).map(({ quota }) => quota),
+      limit,
     )
-    /** A refund is in flight when `refund` returns. */
-    const sync = async () => {
-      await sleep(100)
-      for (const ledger of ledgers) ledger.start()
-      const [first] = ledgers
-      await sleep(100)
-      await until('all ledgers agree', () => ledgers.every(({ spent }) => spent === first?.spent))
-      for (const ledger of ledgers) ledger.stop()
-    }
-    return { ledgers, sync }
   })
 })

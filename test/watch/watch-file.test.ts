@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import t from 'tap'
+import { isStationId } from '../../src/availability/query.ts'
 import { MAX_FILE_IDS, parseStations, watchStationsOf } from '../../src/watch/watch-file.ts'
 import { READ_EVERY_MS } from '../../src/lib/watched-file.ts'
 import { TestClock } from '../support/clock.ts'
@@ -34,6 +35,7 @@ function watchIn(t: Test, content: string | null) {
       },
     },
     clock,
+    isStationId,
     observer: {
       watchFileLoaded: (stations) => void log.push(`${stations} loaded`),
       watchFileLineSkipped: (line, reason) => void log.push(`${line} ${reason}`),
@@ -52,16 +54,20 @@ function watchIn(t: Test, content: string | null) {
 
 await t.test('one id a line; blank lines and comments are skipped, invalid lines are numbered', (t) => {
   const text = `# mine\nA\n\n  B \r\nA\n${'x'.repeat(129)}\n${'y'.repeat(128)}\nz\u0000z\n`
-  t.strictSame(parseStations(text), { ids: ['A', 'B', 'y'.repeat(128)], invalid: [6, 8], cutAt: null })
-  t.strictSame(parseStations(''), { ids: [], invalid: [], cutAt: null })
+  t.strictSame(parseStations(text, isStationId), {
+    ids: ['A', 'B', 'y'.repeat(128)],
+    invalid: [6, 8],
+    cutAt: null,
+  })
+  t.strictSame(parseStations('', isStationId), { ids: [], invalid: [], cutAt: null })
   t.end()
 })
 
 await t.test('at most 10,000 ids are used', (t) => {
   const lines = Array.from({ length: MAX_FILE_IDS + 2 }, (_, i) => `s${i}`)
-  const found = parseStations(lines.join('\n'))
+  const found = parseStations(lines.join('\n'), isStationId)
   t.strictSame([found.ids.length, found.cutAt], [MAX_FILE_IDS, MAX_FILE_IDS + 1])
-  t.equal(parseStations(lines.slice(0, MAX_FILE_IDS).join('\n')).cutAt, null)
+  t.equal(parseStations(lines.slice(0, MAX_FILE_IDS).join('\n'), isStationId).cutAt, null)
   t.end()
 })
 

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { Cache } from '../../src/cache/cache.ts'
 import { ServiceError } from '../../src/errors.ts'
-import { ChangeRate } from '../../src/watch/change-rate.ts'
+import { RefreshInterval } from '../../src/watch/refresh-interval.ts'
 import { Watchers } from '../../src/watch/watchers.ts'
 import { TIMES } from '../cache/setup.ts'
 import { settled, TestClock } from '../support/clock.ts'
@@ -82,12 +82,12 @@ await t.test(
 
 await t.test('the interval follows the learned rate, between the TTL and three minutes', (t) => {
   const rate = (changes: number, hours: number) => {
-    const learned = new ChangeRate()
+    const learned = new RefreshInterval()
     for (let i = 0; i < 100; i++) learned.observe((hours * 3_600_000) / 100, i < changes)
-    return Math.round(learned.intervalMs(1_000) / 1_000)
+    return Math.round(learned.ms(1_000) / 1_000)
   }
   t.strictSame([rate(0, 0), rate(0, 24), rate(10, 1), rate(100, 1)], [60, 180, 23, 15])
-  t.equal(new ChangeRate().intervalMs(90_000), 90_000)
+  t.equal(new RefreshInterval().ms(90_000), 90_000)
   t.end()
 })
 

@@ -15,18 +15,6 @@ export function createThisBuild({ world, limit, per = 'day', replicas = 1, seed 
   const clock = virtualClock()
   const random = randomNumbers(seed)
   const quota = new LocalQuota({ limit, per }, clock)
-  const paced = {
-    per,
-    get spent() {
-      return quota.spent
-    },
-    get remaining() {
-      return quota.remaining
-    },
-    get resetAtMs() {
-      return quota.resetAtMs
-    },
-  }
   const newest = new Map()
   let latestThetaS = null
   const sharedPrice = {
@@ -36,7 +24,7 @@ export function createThisBuild({ world, limit, per = 'day', replicas = 1, seed 
     },
   }
   const shared = replicas === 1 ? null : sharedPrice
-  const upstream = { calls: 0, shared, quota, paced, newest, world, clock, random }
+  const upstream = { calls: 0, shared, quota, newest, world, clock, random }
   const fleet = Array.from({ length: replicas }, () => createReplica(upstream))
   const choose = () => fleet[replicas === 1 ? 0 : Math.floor(random() * replicas)]
   return {
@@ -51,12 +39,12 @@ export function createThisBuild({ world, limit, per = 'day', replicas = 1, seed 
 }
 
 function createReplica(upstream) {
-  const { shared, quota, paced, newest, world, clock, random } = upstream
+  const { shared, quota, newest, world, clock, random } = upstream
   let lookups = 0
   const options = { ttlMs: TTL, maxTtlMs: MAX_TTL }
-  const price = new Price(options, { quota: paced, clock, lookups: () => lookups, shared })
+  const price = new Price(options, { quota, clock, lookups: () => lookups, shared })
   const pacing = new StationPacing(options, { price, clock })
-  const allowance = new UnknownIdAllowance(paced, clock)
+  const allowance = new UnknownIdAllowance(quota, clock)
   const entries = new Map()
   const empties = new Map()
 

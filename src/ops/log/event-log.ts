@@ -24,7 +24,13 @@ export function createEventLog(log: Logger, clock: Pick<Clock, 'now' | 'after'>)
   return {
     // Few listeners, because each event asks every one of them.
     observers: [
-      { ...requestLog(log, limit), ...keyLog(log), ...sharedCacheLog(log, clock) },
+      {
+        ...requestLog(log, limit),
+        ...keyLog(log),
+        ...settingsLog(log),
+        ...watchLog(log),
+        ...sharedCacheLog(log, clock),
+      },
       createUpstreamLog(log, clock),
     ],
     flush: () => limit.flush(),
@@ -64,10 +70,23 @@ function keyLog(log: Logger): Partial<Observer> {
     clientsChanged: (clients) => log.info({ clients }, 'client keys reloaded'),
     clientsReloadFailed: (reason) =>
       log.warn({ reason }, 'client keys not reloaded, the current keys stay in effect'),
+    keyRejectedAtStart: () => log.error('not ready: upstream rejected the API key at the start'),
+    keyRotated: () => log.info('upstream API key reloaded'),
+    keyReloadFailed: (reason) =>
+      log.warn({ reason }, 'upstream API key not reloaded, the current key stays in effect'),
+  }
+}
+
+function settingsLog(log: Logger): Partial<Observer> {
+  return {
     settingsChanged: (settings) => log.info({ settings }, 'settings reloaded'),
     settingsReloadFailed: (reason) =>
       log.warn({ reason }, 'settings not reloaded, the current settings stay in effect'),
-    keyRejectedAtStart: () => log.error('not ready: upstream rejected the API key at the start'),
+  }
+}
+
+function watchLog(log: Logger): Partial<Observer> {
+  return {
     streamOpened: (trackingId, stations) => log.debug({ trackingId, stations }, 'stream opened'),
     streamClosed: (trackingId, reason, seconds, events) =>
       log.debug({ trackingId, reason, seconds, events }, 'stream closed'),
@@ -75,9 +94,6 @@ function keyLog(log: Logger): Partial<Observer> {
     watchFileLineSkipped: (line, reason) => log.warn({ line, reason }, 'line of WATCH_FILE skipped'),
     watchFileFailed: (reason) =>
       log.warn({ reason }, 'WATCH_FILE not read, the current stations stay in effect'),
-    keyRotated: () => log.info('upstream API key reloaded'),
-    keyReloadFailed: (reason) =>
-      log.warn({ reason }, 'upstream API key not reloaded, the current key stays in effect'),
   }
 }
 

@@ -1,6 +1,6 @@
 import type { Observer, RequestFailure } from '../../events.ts'
 import type { Clock } from '../../lib/clock.ts'
-import { copyString } from '../../lib/copy-string.ts'
+import { truncated } from './truncated.ts'
 
 /** Errors with the same code. */
 export interface ErrorGroup {
@@ -26,8 +26,6 @@ export interface ErrorSender {
 
 /** Senders that are remembered; the one whose last error is the oldest is dropped. */
 export const MAX_SENDERS = 100
-/** In characters. */
-const MAX_TEXT_LENGTH = 200
 
 /** Errors since the start by code, and client errors by sender. */
 export class ErrorSummary {
@@ -62,12 +60,13 @@ export class ErrorSummary {
     group.lastReason = truncated(reason)
   }
 
-  #addToSender({ code, client, clientAddress, userAgent }: RequestFailure, now: number): void {
+  #addToSender({ code, client, clientAddress, ...failure }: RequestFailure, now: number): void {
+    const userAgent = truncated(failure.userAgent)
     const key = JSON.stringify([client, clientAddress, userAgent])
     const sender = this.#senders.get(key) ?? {
       client: client ?? null,
       address: clientAddress ?? null,
-      userAgent: truncated(userAgent),
+      userAgent,
       count: 0,
       lastAt: now,
       lastCode: code,
@@ -79,8 +78,4 @@ export class ErrorSummary {
     sender.lastCode = code
     if (this.#senders.size > MAX_SENDERS) this.#senders.delete(this.#senders.keys().next().value as string)
   }
-}
-
-function truncated(text: string | undefined): string | null {
-  return text === undefined ? null : copyString(text.slice(0, MAX_TEXT_LENGTH))
 }

@@ -3,6 +3,7 @@ import type { Clock } from '../../lib/clock.ts'
 import { copyString } from '../../lib/copy-string.ts'
 import { RingBuffer } from '../../lib/ring-buffer.ts'
 import { isClientError } from './request-history.ts'
+import { truncated } from './truncated.ts'
 
 /** A request that ended in an error response. */
 export interface RecentError {
@@ -22,9 +23,6 @@ export interface RecentError {
 
 export const MAX_FAILURES = 1_000
 export const MAX_CLIENT_ERRORS = 200
-
-/** In characters. The log has the full text; the limit bounds memory, which bench/parts/page.mjs measures. */
-const MAX_TEXT_LENGTH = 200
 
 /** The latest requests with an error response, in two lists, so that client errors do not displace failures. */
 export class RecentErrors {
@@ -64,8 +62,4 @@ function errorOf(failure: RequestFailure, number: number, at: number): RecentErr
     reason: truncated(reason),
     cause: cause instanceof Error ? truncated(cause.message) : null,
   }
-}
-
-function truncated(text: string | undefined): string | null {
-  return text === undefined ? null : copyString(text.slice(0, MAX_TEXT_LENGTH))
 }

@@ -19,6 +19,7 @@ export interface QuotaClient {
 /** Quota usage of the current period, as seen by the quota policy and the pacer. */
 export interface QuotaLedger {
   readonly limit: number
+  readonly per: QuotaLimit['per']
   readonly spent: number
   /** Calls that can still be spent, as far as this replica knows; never negative. */
   readonly remaining: number
@@ -74,6 +75,7 @@ const JUMP_LASTS_MS = 60_000
  * belong to either.
  */
 export class LocalQuota implements QuotaLedger {
+  readonly per: QuotaLimit['per']
   readonly #clock: Pick<Clock, 'wall' | 'now'>
   readonly #share: number
   readonly #clients = new ClientCalls()
@@ -95,6 +97,7 @@ export class LocalQuota implements QuotaLedger {
 
   /** `share` is this replica's part of the limit, from 0 to 1. */
   constructor({ limit, per }: QuotaLimit, clock: Pick<Clock, 'wall' | 'now'>, share = 1) {
+    this.per = per
     this.#limit = limit
     this.#clock = clock
     this.#share = share

@@ -79,7 +79,7 @@ const MAX_HOLD_MS = 2 * RECOVERY_MS
  * replica spends its share of what was left when it last saw the usage, and reports those calls afterwards.
  */
 export class SharedQuota implements QuotaLedger {
-  readonly #per: QuotaLimit['per']
+  readonly per: QuotaLimit['per']
   readonly #store: QuotaStore
   readonly #clock: SharedQuotaDeps['clock']
   /** The store's clock, continued on the monotonic clock; null before the first reply. */
@@ -93,7 +93,7 @@ export class SharedQuota implements QuotaLedger {
   #cancelSync: () => void = () => {}
 
   constructor(options: QuotaLimit, { store, clock, share }: SharedQuotaDeps) {
-    this.#per = options.per
+    this.per = options.per
     this.#store = store
     this.#clock = clock
     const storeClock = { now: () => clock.now(), wall: () => this.#wall() }
@@ -182,7 +182,7 @@ export class SharedQuota implements QuotaLedger {
     const unreported = this.#unreported
     const { limit } = this.#all
     const lastSeen = this.#lastSeen
-    const reply = await this.#store.apply({ limit, per: this.#per, change, lastSeen, unreported })
+    const reply = await this.#store.apply({ limit, per: this.per, change, lastSeen, unreported })
     if (reply === null) return null
     this.#markReported(unreported, reply.period.name)
     this.#follow(reply, change)

@@ -6,6 +6,7 @@ import { Health } from '../../../src/ops/health.ts'
 import { MetricsRecorder } from '../../../src/ops/metrics/metrics-recorder.ts'
 import { readCursor, START } from '../../../src/ops/status/cursor.ts'
 import { ErrorSummary, MAX_SENDERS } from '../../../src/ops/status/error-summary.ts'
+import { MAX_TEXT_LENGTH } from '../../../src/ops/status/truncated.ts'
 import { MAX_SECONDS } from '../../../src/ops/status/request-history.ts'
 import { Status, totalsOf } from '../../../src/ops/status/status.ts'
 import { TestClock } from '../../support/clock.ts'
@@ -158,6 +159,20 @@ await t.test('a report keeps at most 100 senders, those with the latest errors',
   t.strictSame(
     [agents.includes('agent 0'), agents.includes('agent 1'), agents.includes('one more')],
     [true, false, true],
+  )
+})
+
+await t.test('a sender is kept by the beginning of its User-Agent, however long that is', async (t) => {
+  const summary = new ErrorSummary(new TestClock())
+  const begin = 'x'.repeat(MAX_TEXT_LENGTH)
+  for (const userAgent of [begin.slice(1), begin, `${begin}a`, `${begin}${'b'.repeat(10_000)}`])
+    summary.observer.requestFailed?.(failure('x', { status: 400, userAgent }))
+  t.strictSame(
+    summary.senders(10).map(({ userAgent, count }) => [userAgent, count]),
+    [
+      [begin, 3],
+      [begin.slice(1), 1],
+    ],
   )
 })
 

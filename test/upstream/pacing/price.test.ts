@@ -44,20 +44,8 @@ function byHand({
 function town({ limit, per = 'day', ttls = TTLS }: { limit: number; per?: Per; ttls?: typeof TTLS }) {
   const clock = { ms: MIDNIGHT, steady: 0, now: () => clock.steady, wall: () => clock.ms }
   const quota = new LocalQuota({ limit, per }, clock)
-  const paced = {
-    per,
-    get spent() {
-      return quota.spent
-    },
-    get remaining() {
-      return quota.remaining
-    },
-    get resetAtMs() {
-      return quota.resetAtMs
-    },
-  }
   const seen = { lookups: 0, calls: 0, refused: 0, oldestMs: 0, mostSpent: 0 }
-  const price = new Price(ttls, { quota: paced, clock, lookups: () => seen.lookups })
+  const price = new Price(ttls, { quota, clock, lookups: () => seen.lookups })
   const pacing = new StationPacing(ttls, { price, clock })
   const entries: { receivedAt: number; state: StationState }[] = []
   const ask = (i: number) => {
@@ -196,7 +184,7 @@ await t.test('the price of a call', async (t) => {
   })
 })
 
-await t.test('a quota that is paced', async (t) => {
+await t.test('a quota that is quota', async (t) => {
   await t.test('is used to at least 97 % and never exceeded, day after day', async (t) => {
     const { live, seen } = town({ limit: 2_500 })
     const days = [live(DAY, 100), live(DAY, 100), live(DAY, 100)]

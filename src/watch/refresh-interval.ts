@@ -8,10 +8,10 @@ const MIN_WEIGHT = 0.25
 const MAX_WEIGHT = 4
 
 /**
- * How often a station's answer changes, learned from its refreshes. The interval between refreshes that loses least truth
+ * The time between two refreshes of a station, from how often its answer changed at earlier ones. The interval between refreshes that loses least truth
  * for a number of calls is inversely proportional to the square root of the rate.
  */
-export class ChangeRate {
+export class RefreshInterval {
   #changes = 0
   #observedMs = 0
 
@@ -25,7 +25,7 @@ export class ChangeRate {
    * The time between two refreshes under this TTL: the TTL itself from three minutes on; below, as long as the rate makes
    * worthwhile, and at least the TTL.
    */
-  intervalMs(ttlMs: number): number {
+  ms(ttlMs: number): number {
     if (ttlMs >= UPSTREAM_REFRESH_MS) return ttlMs
     const ratio = (this.#changes + 1) / (this.#observedMs * MEAN_PER_MS + 1)
     const weight = Math.min(Math.max(Math.sqrt(ratio), MIN_WEIGHT), MAX_WEIGHT)
