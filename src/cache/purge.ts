@@ -42,7 +42,7 @@ export class Purge {
     calls.forget(id)
     store.delete(id)
     negative.clear(id)
-    await shared?.purge?.(id)
+    await shared?.purge(id)
   }
 
   async all(): Promise<void> {
@@ -53,6 +53,6 @@ export class Purge {
     }
     store.clear()
     negative.clearAll()
-    await shared?.purgeAll?.()
+    await shared?.purgeAll()
   }
 }

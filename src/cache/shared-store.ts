@@ -59,11 +59,10 @@ export interface SharedAnswerStore {
   release(id: string, token: string, error: { readonly code: ErrorCode; readonly ms: number }): void
   /**
    * Drops a station's answer and lease. An answer of a call that began before, on any replica, is not stored afterwards.
-   * Absent in a store that cannot delete.
    */
-  purge?(id: string): Promise<void>
+  purge(id: string): Promise<void>
   /** Like `purge`, for all stations. */
-  purgeAll?(): Promise<void>
+  purgeAll(): Promise<void>
   /** Calls the listener for every answer that a replica publishes, this one included. Absent: replicas only ask. */
   onPublished?(listener: (id: string, version: string) => void): void
 }

@@ -337,6 +337,8 @@ for (const [name, open] of [
         renew: (...args) => (uses++, tier.renew(...args)),
         publish: (...args) => (uses++, tier.publish(...args)),
         release: (...args) => (uses++, tier.release(...args)),
+        purge: (...args) => (uses++, tier.purge(...args)),
+        purgeAll: () => (uses++, tier.purgeAll()),
       }
       const { source, get, cache } = await replica({ open: async () => counted })
       source.answerAll()
