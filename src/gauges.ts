@@ -28,7 +28,7 @@ export interface Gauges {
   quota(): { readonly limit: number; readonly remaining: number; readonly resetAtMs: number } | null
   /** What pacing expects; null without a quota. */
   pacing(): QuotaForecast | null
-  /** The current TTL, in ms. */
+  /** CACHE_TTL; with a quota, the mean of the TTLs in force. In ms. */
   effectiveTtlMs(): number
   /** Open streams and long polls, and the stations that are watched. */
   live(): Readonly<Record<StreamKind, number>> & { readonly stations: number }

@@ -1,11 +1,11 @@
+import { changeWeight } from '../lib/change-weight.ts'
+
 /** The mean of the recorded stations: 0.55 changes per hour. */
 const MEAN_PER_MS = 0.55 / 3_600_000
 /** Upstream's own refresh: no station changes faster there. */
 const UPSTREAM_REFRESH_MS = 180_000
 /** The interval for a station that changes at the mean rate, or of which nothing is known. */
 const MEAN_INTERVAL_MS = 60_000
-const MIN_WEIGHT = 0.25
-const MAX_WEIGHT = 4
 
 /**
  * The time between two refreshes of a station, from how often its answer changed at earlier ones. The interval between refreshes that loses least truth
@@ -27,8 +27,7 @@ export class RefreshInterval {
    */
   ms(ttlMs: number): number {
     if (ttlMs >= UPSTREAM_REFRESH_MS) return ttlMs
-    const ratio = (this.#changes + 1) / (this.#observedMs * MEAN_PER_MS + 1)
-    const weight = Math.min(Math.max(Math.sqrt(ratio), MIN_WEIGHT), MAX_WEIGHT)
+    const weight = changeWeight({ changes: this.#changes, observed: this.#observedMs }, MEAN_PER_MS)
     return Math.max(ttlMs, Math.min(MEAN_INTERVAL_MS / weight, UPSTREAM_REFRESH_MS))
   }
 }

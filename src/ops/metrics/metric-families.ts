@@ -101,7 +101,7 @@ function cacheFamilies(recorder: MetricsRecorder, gauges: Gauges): Family[] {
     histogram('evproxy_cache_age_seconds', 'Age of the answers served.', () => single(recorder.ageSeconds)),
     gauge(
       'evproxy_cache_effective_ttl_seconds',
-      'The current TTL: CACHE_TTL, or longer if pacing extends it to save quota.',
+      'CACHE_TTL; with a quota, the mean of the TTLs of the answers served in the last five minutes.',
       () => single(gauges.effectiveTtlMs() / 1000),
     ),
   ]

@@ -1,5 +1,5 @@
 import type { Clock } from '../../lib/clock.ts'
-import { MIN_WEIGHT } from './station-ttl.ts'
+import { MIN_WEIGHT } from '../../lib/change-weight.ts'
 import { DemandForecast } from './demand-forecast.ts'
 
 export interface PriceOptions {

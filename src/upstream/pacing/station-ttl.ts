@@ -12,6 +12,7 @@
  * is the same for all pages", with requests in place of time. With a constant request rate L it is TTL ≈ √(2 θ / (w L)),
  * the square-root law; without requests it is θ / w. No request rate is estimated: N and S are counted.
  */
+import { changeWeight } from '../../lib/change-weight.ts'
 import type { ChangeRate } from './change-rate.ts'
 
 /** What is known of a station; small integers, so that V8 keeps them in the cache entry itself. */
@@ -29,8 +30,6 @@ export interface StationUsage {
 }
 
 export const WEIGHT_UNIT = 1024
-export const MIN_WEIGHT = 1 / 4
-export const MAX_WEIGHT = 4
 /** Above this, older observations count half. */
 const MAX_CHANGES = 100
 /** V8's small integers end here on every platform. */
@@ -75,19 +74,9 @@ export function usageAfterAnswer(
     changes: Math.floor(counted / halving),
     watchedS: Math.min(MAX_SMALL_INTEGER, Math.floor((watchedS + gapS) / halving)),
   }
-  const weight1024ths = Math.round(stationWeight(known, meanRate.perSecond) * WEIGHT_UNIT)
+  // The full rate would keep a little more answers correct at the cost of very old ones elsewhere, and would feed back:
+  // shorter TTLs find more changes per time.
+  const weight = changeWeight({ changes: known.changes, observed: known.watchedS }, meanRate.perSecond)
+  const weight1024ths = Math.round(weight * WEIGHT_UNIT)
   return { served: 0, servedAgesS: 0, ...known, weight1024ths }
-}
-
-/**
- * The square root of the station's rate of change relative to the mean rate (changes per s), with one change at the
- * mean rate as prior. The full rate would keep a little more answers correct at the cost of very old ones elsewhere,
- * and would feed back: shorter TTLs find more changes per time.
- */
-export function stationWeight(
-  { changes, watchedS }: Pick<StationUsage, 'changes' | 'watchedS'>,
-  meanRatePerS: number,
-): number {
-  const relativeRate = (changes + 1) / (watchedS * meanRatePerS + 1)
-  return Math.max(MIN_WEIGHT, Math.min(MAX_WEIGHT, Math.sqrt(relativeRate)))
 }

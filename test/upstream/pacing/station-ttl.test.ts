@@ -6,7 +6,6 @@ import {
   newStationUsage,
   recordServed,
   stationTtlMs,
-  stationWeight,
   usageAfterAnswer,
 } from '../../../src/upstream/pacing/station-ttl.ts'
 
@@ -102,24 +101,6 @@ await t.test('what is known of a station', async (t) => {
     t.match(usageAfterAnswer(newStationUsage(), { differs: false, gapMs: -1 }, new ChangeRate()), {
       watchedS: 0,
     })
-  })
-})
-
-await t.test('the weight of a station', async (t) => {
-  const mean = 1 / 3_600
-
-  await t.test('is the square root of its rate of change over the mean rate', async (t) => {
-    t.equal(stationWeight({ changes: 39, watchedS: 9 * 3_600 }, mean), 2)
-    t.equal(stationWeight({ changes: 9, watchedS: 39 * 3_600 }, mean), 0.5)
-  })
-
-  await t.test('is 1 before anything is known, and never outside 1/4 to 4', async (t) => {
-    const weights = [
-      stationWeight({ changes: 0, watchedS: 0 }, mean),
-      stationWeight({ changes: 100, watchedS: 60 }, mean),
-      stationWeight({ changes: 0, watchedS: 1e8 }, mean),
-    ]
-    t.strictSame(weights, [1, 4, 0.25])
   })
 })
 
