@@ -35,7 +35,7 @@ export function leaseKey(id: string): string {
   return `${PREFIX}lease:${hashTag(id)}`
 }
 
-/** When a station was purged. */
+/** Present if a station was purged in the last ten minutes. */
 export function purgedKey(id: string): string {
   return `${PREFIX}purged:${hashTag(id)}`
 }

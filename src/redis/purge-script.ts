@@ -1,8 +1,7 @@
 import type { Script } from './scripts.ts'
-import { NOW } from './scripts.ts'
 
 /**
- * Drops a station's answer and lease, and marks when, so that no call that began before publishes its answer.
+ * Drops a station's answer and lease, and leaves a mark, so that no call that began before publishes its answer.
  *
  * | KEYS | ARGV | reply |
  * | --- | --- | --- |
@@ -11,9 +10,9 @@ import { NOW } from './scripts.ts'
 export const PURGE: Script = {
   name: 'evproxyPurge',
   keys: 3,
-  lua: `${NOW}
+  lua: `
 redis.call('DEL', KEYS[1], KEYS[2])
-redis.call('SET', KEYS[3], string.format('%.0f', now), 'PX', ARGV[1])
+redis.call('SET', KEYS[3], '', 'PX', ARGV[1])
 return 1
 `,
 }

@@ -58,8 +58,8 @@ return {'taken', holder, left_ms}
 }
 
 /**
- * Ends the lease of the same version, and keeps the answer unless that of a later call is there, or the station was purged
- * since the call began.
+ * Ends the lease of the same version, and keeps the answer unless that of a later call is there. Of a station that was
+ * purged, only a call with the lease keeps its answer: a purge ends the lease of every call that began before.
  *
  * | KEYS | ARGV | reply |
  * | --- | --- | --- |
@@ -73,12 +73,12 @@ local answer_key, lease_key = KEYS[1], KEYS[2]
 local version, age_ms, started_ago_ms, jitter = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local json, life_ms = ARGV[5], ARGV[6]
 
-if redis.call('GET', lease_key) == version then redis.call('DEL', lease_key) end
+local has_lease = redis.call('GET', lease_key) == version
+if has_lease then redis.call('DEL', lease_key) end
+if not has_lease and redis.call('EXISTS', KEYS[3]) == 1 then return 0 end
 local present = redis.pcall('GETRANGE', answer_key, 0, 99)
 local _, other_started = string.match(type(present) == 'string' and present or '', '${HEADER}')
 local started = now - started_ago_ms
-local purged = redis.pcall('GET', KEYS[3])
-if type(purged) == 'string' and tonumber(purged) and started <= tonumber(purged) then return 0 end
 if other_started and tonumber(other_started) > started and tonumber(other_started) <= now then return 0 end
 local header = string.format('%.0f %.0f %s %s ', now - age_ms, started, jitter, version)
 redis.call('SET', answer_key, header .. json, 'PX', life_ms)

@@ -4,7 +4,7 @@ import { answerAt, decodeRecord, encodeAnswer, recordOf } from './answer-record.
 import type { LeaseRecord } from './databases.ts'
 import type { Context } from './operation.ts'
 import { MAX_AHEAD_MS } from './operation.ts'
-import { isPurgedSince } from './purge-operations.ts'
+import { isPurged } from './purge-operations.ts'
 import { drop, evict, touch } from './use-order.ts'
 
 /** Undefined if there is neither a new answer nor a lease in force: the lease can be acquired. */
@@ -44,12 +44,13 @@ export function releaseLease(
 
 export function publish(context: Context, id: string, answer: SharedAnswer, lifeMs: number): void {
   const { db, now } = context
-  if (db.leases.get(id)?.holder === answer.version) db.leases.removeSync(id)
+  const hasLease = db.leases.get(id)?.holder === answer.version
+  if (hasLease) db.leases.removeSync(id)
+  else if (isPurged(context, id)) return
   const present = db.answers.get(id)
   const other = present === undefined ? null : decodeRecord(present)
   const record = recordOf(answer, lifeMs, now)
   if (other !== null && other.startedAt > record.startedAt && other.startedAt <= now) return
-  if (isPurgedSince(context, id, record.startedAt)) return
   const value = encodeAnswer(record)
   if (value.length > context.answerBytes / 2) {
     drop(db, id)

@@ -6,7 +6,7 @@ import { drop, dropAll } from './use-order.ts'
 const MARK_MS = 600_000
 const PURGED_ALL = 'purgedAll'
 
-/** Drops a station's answer and lease, and marks when, so that no call that began before publishes its answer. */
+/** Drops a station's answer and lease, and leaves a mark, so that no call that began before publishes its answer. */
 export function purge({ db, now }: Context, id: string): void {
   drop(db, id)
   db.leases.removeSync(id)
@@ -20,16 +20,18 @@ export function purgeAll({ db, now }: Context): void {
   db.records.putSync(PURGED_ALL, now)
 }
 
-/** Whether the station was purged after a call that began then. */
-export function isPurgedSince({ db, now }: Context, id: string, startedAt: number): boolean {
-  return [db.purged.get(id), db.records.get(PURGED_ALL)].some(
-    (at) => typeof at === 'number' && startedAt <= at && at <= now + MAX_AHEAD_MS,
-  )
+/** Whether the station was purged in the last ten minutes: only a call with the lease publishes its answer then. */
+export function isPurged({ db, now }: Context, id: string): boolean {
+  return isInForce(db.purged.get(id), now) || isInForce(db.records.get(PURGED_ALL), now)
 }
 
 /** Removes marks without an effect among the first `limit`. */
 export function sweepPurged({ db, now }: Context, limit: number): void {
   for (const { key, value } of Array.from(db.purged.getRange({ limit }))) {
-    if (value < now - MARK_MS || value > now + MAX_AHEAD_MS) db.purged.removeSync(key)
+    if (!isInForce(value, now)) db.purged.removeSync(key)
   }
+}
+
+function isInForce(at: unknown, now: number): boolean {
+  return typeof at === 'number' && at > now - MARK_MS && at <= now + MAX_AHEAD_MS
 }

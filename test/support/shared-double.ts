@@ -14,7 +14,7 @@ export class SharedDouble implements SharedAnswerStore {
   isUp = true
   readonly #clock: Pick<Clock, 'now'>
   readonly #answers = new Map<string, Kept | 'corrupt'>()
-  readonly #purgedAt = new Map<string, number>()
+  readonly #purged = new Set<string>()
   readonly #leases = new Map<string, { readonly holder: string; readonly until: number }>()
 
   constructor(clock: Pick<Clock, 'now'>) {
@@ -46,8 +46,8 @@ export class SharedDouble implements SharedAnswerStore {
     if (!this.isUp) return
     const now = this.#clock.now()
     if (this.#holds(id, answer.version)) this.#leases.delete(id)
+    else if (this.#purged.has(id)) return
     const [receivedAt, startedAt] = [now - answer.ageMs, now - answer.startedAgoMs]
-    if (startedAt <= (this.#purgedAt.get(id) ?? Number.NEGATIVE_INFINITY)) return
     const present = this.#answers.get(id)
     if (present !== undefined && present !== 'corrupt' && present.startedAt > startedAt) return
     this.#answers.set(id, { answer, receivedAt, startedAt, until: now + lifeMs })
@@ -62,7 +62,7 @@ export class SharedDouble implements SharedAnswerStore {
   async purge(id: string): Promise<void> {
     this.#answers.delete(id)
     this.#leases.delete(id)
-    this.#purgedAt.set(id, this.#clock.now())
+    this.#purged.add(id)
   }
 
   async purgeAll(): Promise<void> {

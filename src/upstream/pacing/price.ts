@@ -65,7 +65,8 @@ const MAX_THETA_TTLS = 400
 export class Price {
   readonly #deps: PriceDeps
   readonly #demand: DemandForecast
-  readonly #stores: boolean
+  /** Whether a longer TTL can save calls. */
+  readonly #canStretch: boolean
   readonly #minS: number
   readonly #maxS: number
   readonly #startedAt: number
@@ -90,7 +91,7 @@ export class Price {
     const { quota, clock } = deps
     this.#deps = deps
     this.#demand = new DemandForecast(clock)
-    this.#stores = ttlMs > 0
+    this.#canStretch = ttlMs > 0 && maxTtlMs > ttlMs
     this.#minS = Math.min(1, (ttlMs / 1000) * MIN_WEIGHT)
     this.#maxS = (MAX_THETA_TTLS * Math.max(ttlMs, maxTtlMs)) / 1000
     this.#thetaS = ttlMs / 1000
@@ -162,8 +163,8 @@ export class Price {
     const excess = (this.#made + DAMPING_CALLS) / (this.#planned + DAMPING_CALLS)
     // Many calls at once are as good a reason to move as much time: a cold start must not spend the day's calls.
     const moved = 1 - Math.exp(-Math.max(perMs * elapsedMs, calls) / MEMORY_CALLS)
-    if (this.#stores) this.#setTheta(this.#commonThetaS() * excess ** (GAIN * moved))
-    const isHighest = !this.#stores || this.#thetaS === this.#maxS
+    if (this.#canStretch) this.#setTheta(this.#commonThetaS() * excess ** (GAIN * moved))
+    const isHighest = !this.#canStretch || this.#thetaS === this.#maxS
     this.#isRationing = isHighest && this.#made > this.#planned
     this.#projected = this.#deps.quota.remaining * (1 - (1 - UNPLANNED_SHARE) * excess)
   }

@@ -126,6 +126,23 @@ await t.test('the price of a call', async (t) => {
     t.equal(price.isRationing(), true)
   })
 
+  await t.test(
+    'changes nothing where CACHE_MAX_TTL is CACHE_TTL, so that calls over plan are rationed',
+    async (t) => {
+      const { price, counts, quota, clock } = byHand({ limit: 20, ttls: { ttlMs: 200, maxTtlMs: 200 } })
+      counts.lookups = 5
+      quota.spent = 5
+      quota.remaining = 15
+      const seen = new Set<string>()
+      for (let ms = 0; ms < 20_000; ms += 500) {
+        clock.ms += 500
+        counts.lookups++
+        seen.add(`${price.thetaS()} ${price.isRationing()}`)
+      }
+      t.strictSame([...seen], ['0.2 true'])
+    },
+  )
+
   await t.test('takes a refund for less than no call', async (t) => {
     const { price, quota, clock, pass } = byHand()
     pass(MINUTE, 400)
@@ -184,7 +201,7 @@ await t.test('the price of a call', async (t) => {
   })
 })
 
-await t.test('a quota that is quota', async (t) => {
+await t.test('a quota that is paced', async (t) => {
   await t.test('is used to at least 97 % and never exceeded, day after day', async (t) => {
     const { live, seen } = town({ limit: 2_500 })
     const days = [live(DAY, 100), live(DAY, 100), live(DAY, 100)]
