@@ -13,7 +13,7 @@ import type { Clients } from './clients/clients.ts'
 import type { Config } from './config/load.ts'
 import type { Observer } from './events.ts'
 import type { Gauges } from './gauges.ts'
-import { broadcast } from './events.ts'
+import { createEventBus } from './app-event-bus.ts'
 import { createDrain } from './http/drain.ts'
 import { createPublicServer } from './http/server.ts'
 import type { ByteBudget } from './lib/byte-budget.ts'
@@ -125,7 +125,6 @@ export async function createApp(loaded: Config, runtime: RuntimeInfo): Promise<A
 }
 
 function createSharedDeps(config: Config, runtime: RuntimeInfo): SharedDeps {
-  const listeners: Partial<Observer>[] = []
   const { cache, upstream, log } = config
   return {
     config: { ...config, cache: { ...cache }, upstream: { ...upstream }, log: { ...log } },
@@ -133,8 +132,7 @@ function createSharedDeps(config: Config, runtime: RuntimeInfo): SharedDeps {
     clock: systemClock,
     health: new Health(),
     waiting: waitingBudget(getHeapStatistics().heap_size_limit),
-    observer: broadcast(listeners),
-    subscribe: (listener) => void listeners.push(listener),
+    ...createEventBus(),
   }
 }
 
@@ -199,7 +197,7 @@ function createAdmin(
     { gauges, recorder, health, clock, ...(residentBytes && { residentBytes }) },
   )
   subscribe(recorder.observer)
-  subscribe(status.observer)
+  for (const listener of status.observers) subscribe(listener)
   const circuit = () => gauges.upstream().circuit
   return createAdminServer({ health, metrics, circuit, status, inspector, redact })
 }

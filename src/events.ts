@@ -139,7 +139,7 @@ export interface Access {
 type Event<Details extends unknown[]> = (...details: Details) => void
 const event = () => {}
 
-/** Every event. The names in `broadcast` and the type `Observer` both follow from this object. */
+/** Every event: `EVENT_NAMES` and the type `Observer` follow from this object. */
 const EVENTS = {
   /** A response was sent on the public listener. */
   requestAnswered: event as Event<
@@ -223,16 +223,4 @@ const EVENTS = {
 
 export type Observer = typeof EVENTS
 
-/**
- * An observer that passes each event on to every listener with a method for it, in order. The list is read at each
- * event, so listeners may be added later.
- */
-export function broadcast(listeners: readonly Partial<Observer>[]): Observer {
-  type Listener = Record<string, ((...details: unknown[]) => void) | undefined>
-  const emit =
-    (name: string) =>
-    (...details: unknown[]) => {
-      for (const listener of listeners as readonly Listener[]) listener[name]?.apply(listener, details)
-    }
-  return Object.fromEntries(Object.keys(EVENTS).map((name) => [name, emit(name)])) as Observer
-}
+export const EVENT_NAMES = Object.keys(EVENTS)

@@ -54,6 +54,7 @@ const peerEnv = ({ upstreamPort, ttlSeconds, staleSeconds }) => ({
 export const PROXY_FILE = process.env.PROXY ?? here('../../dist/main.js')
 
 const raw = () => startNode(here('raw.mjs'), {})
+const bareFastify = () => startNode(here('fastify.mjs'), {})
 
 /** `caches` are those that stand in front of an upstream; the others send a fixed answer. */
 export const peers = {
@@ -69,8 +70,9 @@ export const peers = {
     title: 'bare Fastify',
     caches: false,
     lacks: nothing,
-    start: () => startNode(here('fastify.mjs'), {}),
+    start: bareFastify,
   },
+  'fastify-again': { title: 'bare Fastify again (A/A)', caches: false, lacks: nothing, start: bareFastify },
   nginx: {
     title: 'nginx, gzip on the fly',
     caches: true,

@@ -56,21 +56,24 @@ export const UNFILTERED = ''
 export function variantKey(index: FilterIndex, filter: Filter, powerFilter: PowerFilter = 'recount'): string {
   if (isUnfiltered(filter)) return UNFILTERED
   let key = ''
-  let isWhole = !isBounded(filter) || powerFilter !== 'recount'
   for (const { type, powers } of index) {
-    const kept = keepsType(filter, type) ? keptPart(filter, powers, powerFilter) : '-'
-    key += kept
-    isWhole &&= !/[-0]/.test(kept)
+    key += keepsType(filter, type) ? keptPart(filter, powers, powerFilter) : '-'
   }
-  return isWhole ? UNFILTERED : key
+  const recounts = isBounded(filter) && powerFilter === 'recount'
+  return recounts || key.includes('-') || key.includes('0') ? key : UNFILTERED
 }
 
 /** The part of a variant key for a connector whose type is kept. */
 function keptPart(filter: Filter, powers: readonly number[], powerFilter: PowerFilter): string {
   if (!isBounded(filter)) return '+'
   let rows = ''
-  for (const power of powers) rows += keepsPower(filter, power) ? '1' : '0'
-  if (!rows.includes('1')) return '-'
+  let keepsAny = false
+  for (const power of powers) {
+    const isKept = keepsPower(filter, power)
+    keepsAny ||= isKept
+    rows += isKept ? '1' : '0'
+  }
+  if (!keepsAny) return '-'
   return powerFilter === 'connectors' ? '+' : rows
 }
 

@@ -24,7 +24,9 @@ import { recordLookup } from './pacing-port.ts'
 export type { CacheDeps, CacheOptions } from './cache-options.ts'
 export type { LookupResult } from './lookup-result.ts'
 
-type FoundDetails = Partial<Pick<LookupResult, 'wasExpired' | 'staleReason'>>
+type FoundDetails = Partial<Pick<LookupResult, 'wasExpired' | 'staleReason'>> & {
+  readonly age?: Pick<LookupResult, 'ageMs' | 'ttlMs'>
+}
 
 /**
  * One entry per station and at most one call per station in flight. A lookup's path: `get` (fresh) → `#lookupStale`
@@ -125,7 +127,10 @@ export class Cache {
   get(id: string, onWait?: OnWait, client = ''): LookupResult | Promise<LookupResult> {
     this.#lookups++
     const entry = this.#use(id)
-    if (entry?.doubt === null && this.#freshness.staleForMs(entry) <= 0) return this.#found('hit', entry)
+    if (entry?.doubt === null) {
+      const age = this.#freshness.of(entry)
+      if (age.ttlMs >= 0) return this.#found('hit', entry, { age })
+    }
     return this.#lookupStale(id, entry, { client, onWait })
   }
 
@@ -219,9 +224,9 @@ export class Cache {
   #found(
     result: LookupResult['result'],
     entry: CacheEntry,
-    { wasExpired = false, staleReason = null }: FoundDetails = {},
+    { age = this.#freshness.of(entry), wasExpired = false, staleReason = null }: FoundDetails = {},
   ): LookupResult {
-    const { ageMs, ttlMs } = this.#freshness.of(entry)
+    const { ageMs, ttlMs } = age
     this.#deps.observer.lookedUp(result, ageMs / 1000)
     if (this.#deps.pacing !== null) recordLookup(this.#deps.pacing, result, entry, ageMs)
     const { answer, doubt, changedAt } = entry

@@ -58,10 +58,16 @@ export function closeOnEndOfInput(response: ServerResponse): void {
 export class Connections {
   readonly #open = new Map<Socket, Connection>()
   readonly #deps: ConnectionsDeps
+  /** One listener for all responses, as a method of the response. */
+  readonly #onResponseClose: (this: ServerResponse) => void
   #isDraining = false
 
   constructor(deps: ConnectionsDeps) {
     this.#deps = deps
+    const closed = (response: ServerResponse) => this.#responseClosed(response)
+    this.#onResponseClose = function () {
+      closed(this)
+    }
   }
 
   /** Whether every connection has been silent so far. */
@@ -129,7 +135,7 @@ export class Connections {
     connection.requestedAt = performance.now()
     connection.last = response
     due.add(response)
-    response.once('close', () => this.#onResponseClose(request.socket, connection, response))
+    response.on('close', this.#onResponseClose)
     if (due.size === 1) return true
     const hasRoom = this.#deps.waiting?.tryTake(PIPELINED_REQUEST_BYTES) ?? true
     if (hasRoom) connection.waitingBytes += PIPELINED_REQUEST_BYTES
@@ -138,8 +144,10 @@ export class Connections {
     return hasRoom
   }
 
-  #onResponseClose(socket: Socket, connection: Connection, response: ServerResponse): void {
-    connection.due.delete(response)
+  #responseClosed(response: ServerResponse): void {
+    const { socket } = response.req
+    const connection = connectionOf.get(socket)
+    if (connection?.due.delete(response) !== true) return // closed before
     if (connection.waitingBytes > 0) this.#release(connection, PIPELINED_REQUEST_BYTES)
     if (connection.due.size > 0) return
     connection.bytesWhenIdle = socket.bytesRead

@@ -2,12 +2,12 @@ import type { Test } from 'tap'
 import { Answer } from '../../src/cache/answer.ts'
 import type { LookupResult } from '../../src/cache/cache.ts'
 import type { Observer } from '../../src/events.ts'
-import { broadcast } from '../../src/events.ts'
 import type { PublicServerDeps, PublicServerOptions } from '../../src/http/server.ts'
 import { createPublicServer } from '../../src/http/server.ts'
 import { Streams } from '../../src/http/streams.ts'
 import { TestClock } from '../support/clock.ts'
 import { referenceStation } from '../support/stations.ts'
+import { broadcast } from '../support/broadcast.ts'
 
 export function hitFor(id: string): LookupResult {
   return {

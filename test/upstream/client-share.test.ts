@@ -1,10 +1,10 @@
 import t from 'tap'
-import { broadcast } from '../../src/events.ts'
 import { ClientQuotaError } from '../../src/errors.ts'
 import { withPolicies } from '../../src/upstream/policies.ts'
 import { LocalQuota } from '../../src/upstream/state/quota-ledger.ts'
 import { TestClock } from '../support/clock.ts'
 import { answering, CALLER, ended, failing, ScriptedSource, unreached } from './doubles.ts'
+import { broadcast } from '../support/broadcast.ts'
 
 function setup(clientShare: number, limit = 10) {
   const clock = new TestClock()

@@ -1,10 +1,10 @@
 import t from 'tap'
-import { broadcast } from '../../src/events.ts'
 import { withPolicies } from '../../src/upstream/policies.ts'
 import { LocalQuota } from '../../src/upstream/state/quota-ledger.ts'
 import { TestClock } from '../support/clock.ts'
 import type { Ending } from './doubles.ts'
 import { answering, broken, CALLER, ended, failing, failure, ScriptedSource, watch } from './doubles.ts'
+import { broadcast } from '../support/broadcast.ts'
 
 /** All policies; with a limit of 0 calls there is no quota. */
 function setup({ perSecond = 0, queueTimeoutMs = 0, limit = 1_000 } = {}) {

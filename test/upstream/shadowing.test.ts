@@ -1,5 +1,4 @@
 import t from 'tap'
-import { broadcast } from '../../src/events.ts'
 import { withPolicies } from '../../src/upstream/policies.ts'
 import type { TokenStore } from '../../src/upstream/state/shared-token-bucket.ts'
 import type { QuotaStore, QuotaUpdate } from '../../src/upstream/state/shared-quota.ts'
@@ -9,6 +8,7 @@ import type { SharedCoolDown } from '../../src/upstream/state/cool-down-state.ts
 import type { CoolDownStore } from '../../src/upstream/state/shared-cool-down.ts'
 import { settled, TestClock } from '../support/clock.ts'
 import { answering, CALLER, ended, failing, failure, REFRESH, ScriptedSource, watch } from './doubles.ts'
+import { broadcast } from '../support/broadcast.ts'
 
 /*
  * While replicas share state in a store, each replica keeps its own state up to date beside it: whenever the store

@@ -31,6 +31,11 @@ export const COLUMNS: readonly (`requests.${RequestKind}` | `calls.${CallKind}`)
   ...CALLS.map((kind) => `calls.${kind}` as const),
 ]
 
+const columnsFrom = <Kind extends string>(kinds: readonly Kind[], first: number) =>
+  Object.fromEntries(kinds.map((kind, i) => [kind, first + i])) as Record<Kind, number>
+const REQUEST_COLUMN = columnsFrom(REQUESTS, 0)
+const CALL_COLUMN = columnsFrom(CALLS, REQUESTS.length)
+
 export const MAX_SECONDS = 600
 export const MAX_MINUTES = 60
 
@@ -68,9 +73,9 @@ export class RequestHistory {
     this.#latency = new LatencyHistogram(this.#minute)
     this.observer = {
       requestAnswered: (_format, status, result) =>
-        this.#count(REQUESTS.indexOf(requestKind(status, result))),
+        this.#count(REQUEST_COLUMN[requestKind(status, result)]),
       upstreamAnswered: (outcome, seconds) => {
-        this.#count(REQUESTS.length + CALLS.indexOf(CALL_KIND[outcome]))
+        this.#count(CALL_COLUMN[CALL_KIND[outcome]])
         this.#latency.record(this.#minute, seconds * 1_000)
       },
     }

@@ -1,7 +1,6 @@
 import { getHeapStatistics } from 'node:v8'
 import type { CacheResult, Observer, UpstreamOutcome } from '../../events.ts'
 import type { Gauges } from '../../gauges.ts'
-import { broadcast } from '../../events.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Health } from '../health.ts'
 import type { MetricsRecorder } from '../metrics/metrics-recorder.ts'
@@ -54,7 +53,7 @@ const MAX_SENDERS_REPORTED = 10
 
 /** The data of the status page: current state, totals since the start, history of the last hour. */
 export class Status {
-  readonly observer: Partial<Observer>
+  readonly observers: readonly Partial<Observer>[]
   readonly #options: StatusOptions
   readonly #deps: StatusDeps
   readonly #startedAt: number
@@ -79,7 +78,7 @@ export class Status {
     this.#outage = new OutageState(clock)
     this.#rejection = new RejectionState(clock)
     this.#settings = new SettingsState(options.settings, clock)
-    this.observer = broadcast([
+    this.observers = [
       this.#history.observer,
       this.#errors.observer,
       this.#summary.observer,
@@ -88,7 +87,7 @@ export class Status {
       this.#rejection.observer,
       this.#settings.observer,
       { upstreamAnswered: () => this.#currentBurnDown()?.sample() },
-    ])
+    ]
   }
 
   /** The whole report; of history and errors, only what is newer than the cursor of an earlier report. */

@@ -1,9 +1,9 @@
 import t from 'tap'
-import { broadcast } from '../../../src/events.ts'
 import { createEventLog } from '../../../src/ops/log/event-log.ts'
 import { createLogger } from '../../../src/ops/log/logger.ts'
 import { TestClock } from '../../support/clock.ts'
 import { failure } from '../status/failure.ts'
+import { broadcast } from '../../support/broadcast.ts'
 
 function setup() {
   const clock = new TestClock()

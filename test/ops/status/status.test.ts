@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { CacheResult, Observer, UpstreamOutcome } from '../../../src/events.ts'
 import type { Gauges } from '../../../src/gauges.ts'
-import { broadcast, CACHE_RESULTS, UPSTREAM_OUTCOMES } from '../../../src/events.ts'
+import { CACHE_RESULTS, UPSTREAM_OUTCOMES } from '../../../src/events.ts'
 import { Health } from '../../../src/ops/health.ts'
 import { MetricsRecorder } from '../../../src/ops/metrics/metrics-recorder.ts'
 import { readCursor, START } from '../../../src/ops/status/cursor.ts'
@@ -11,6 +11,7 @@ import { MAX_SECONDS } from '../../../src/ops/status/request-history.ts'
 import { Status, totalsOf } from '../../../src/ops/status/status.ts'
 import { TestClock } from '../../support/clock.ts'
 import { failure } from './failure.ts'
+import { broadcast } from '../../support/broadcast.ts'
 
 const lookups = (counts: Partial<Record<CacheResult, number>>) =>
   new Map(CACHE_RESULTS.map((result) => [result, counts[result] ?? 0]))
@@ -56,7 +57,7 @@ function setup(): { clock: TestClock; status: Status; observer: Observer } {
   }
   const recorder = new MetricsRecorder()
   const status = new Status(options, { gauges: GAUGES, recorder, health: new Health(), clock })
-  return { clock, status, observer: broadcast([recorder.observer, status.observer]) }
+  return { clock, status, observer: broadcast([recorder.observer, ...status.observers]) }
 }
 
 await t.test('successive reports contain the same history and failures as one full report', async (t) => {
