@@ -34,8 +34,9 @@ const options = readOptions(process.argv.slice(2))
 useLoadCore()
 const asked = (part) => options.only === null || options.only.includes(part)
 const own = new Set(['raw', 'proxy', 'raw-again'])
+const others = Object.keys(peers).filter((name) => name !== 'fastify-again') // that of bench:check
 const names = present(
-  Object.keys(peers).filter((name) => own.has(name) || (options.peers?.includes(name) ?? true)),
+  others.filter((name) => own.has(name) || (options.peers?.includes(name) ?? true)),
   say,
 )
 

@@ -20,12 +20,11 @@ export interface ConcurrencyLimitDeps {
 const RETRY_AFTER_MS = 1_000
 
 /**
- * `Cache.get` with at most `max` requests of one client waiting for upstream; 0 is no limit. A cached answer needs no
+ * `Cache.get` with at most `max` requests of one client waiting for upstream. A cached answer needs no
  * slot, and over the limit a client gets a stale answer or 429. A slot is released when the awaited call ends, not when
  * the client disconnects: otherwise a client could start any number of calls by disconnecting early.
  */
 export function limitConcurrency(max: number, { cache, observer }: ConcurrencyLimitDeps): CacheGet {
-  if (max === 0) return (id, onWait, client) => cache.get(id, onWait, client)
   const waiting = new Map<string, number>()
 
   const acquire = (client: string, name: string | null = null) => {

@@ -19,6 +19,7 @@ import type { AddressDetail } from './client-address.ts'
 import type { BatchDeps, BatchOptions } from './batch-route.ts'
 import { batchRoute } from './batch-route.ts'
 import { ClientDisconnectedError } from './client-disconnect.ts'
+import type { CacheGet } from './concurrency-limit.ts'
 import { limitConcurrency } from './concurrency-limit.ts'
 import type { CorsOrigins } from './cors.ts'
 import { corsOptions } from './cors.ts'
@@ -70,7 +71,10 @@ export async function createPublicServer(
   const sendError = createErrorHandler(options, observer)
   const logRequest = createRequestLogger(observer, options)
   const admit = await createAdmission(options, deps)
-  const cacheGet = limitConcurrency(options.maxInFlight, deps)
+  const cacheGet: CacheGet =
+    options.maxInFlight > 0
+      ? limitConcurrency(options.maxInFlight, deps)
+      : (id, onWait, client) => cache.get(id, onWait, client)
 
   await app.register(async (scope) => {
     const parts = { ...deps, ...live, admit, logRequest, inFlight: (id: string) => cache.inFlight(id) }

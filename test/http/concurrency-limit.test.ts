@@ -54,11 +54,6 @@ function withResolvers(): PromiseWithResolvers {
   return { promise, resolve, reject }
 }
 
-await t.test('a limit of 0 lets any number of requests wait', async (t) => {
-  const { request } = setup(0)
-  t.strictSame([request('a'), request('b'), request('c')], ['waits', 'waits', 'waits'])
-})
-
 await t.test('a request over the limit is TooManyRequests with a Retry-After of a second', async (t) => {
   const { request, errors } = setup(1)
   t.strictSame([request('a'), request('b')], ['waits', 'TooManyRequests'])
