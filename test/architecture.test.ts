@@ -1,8 +1,9 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import t from 'tap'
-import type { Node, SourceFile } from './support/parsed-source.ts'
+import type { Node, SourceFile, Visited } from './support/parsed-source.ts'
 import { isReference, linesIn, parseFile } from './support/parsed-source.ts'
 import { ALLOWED_IMPORTS, CORE_DEPENDENCY } from './allowed-imports.ts'
+import { TESTED_BY } from './tested-by.ts'
 
 /*
  * The structure of src/ as rules. A rule is a function from source files to violations, so that each test applies it
@@ -110,7 +111,7 @@ const shortFiles: Rule = (files) =>
 const shortFunctions: Rule = (files) =>
   files.flatMap(({ path, text, nodes }) =>
     nodes
-      .filter(({ node }) => /^(?:Arrow)?Function(?:Declaration|Expression)$/.test(node.type))
+      .filter(isFunction)
       .map(({ node }) => ({
         line: linesIn(text.slice(0, node.start + 1)),
         lines: linesIn(text.slice(node.start, node.end)),
@@ -128,6 +129,23 @@ const boundNames: Rule = (files) =>
     const wrong = names.filter((name) => /^(?:LONGEST|MOST|SHORTEST|FEWEST|LEAST|LARGEST|FIRST)_/.test(name))
     return [...new Set(wrong)].map((name) => `${path}: ${name} is to be called MAX_, MIN_ or INITIAL_`)
   })
+
+const isFunction = ({ node }: Visited) => /^(?:Arrow)?Function(?:Declaration|Expression)$/.test(node.type)
+
+/** Files with functions that nothing in test/ imports, that have no test of their name, and no test in the table. */
+const tested =
+  (
+    tests: { readonly paths: readonly string[]; readonly text: string },
+    testedBy: Readonly<Record<string, string>>,
+  ): Rule =>
+  (files) => {
+    const hasTest = (path: string) =>
+      tests.text.includes(path) ||
+      tests.paths.includes(path.replace(/^src\/(.*)\.ts$/, '$1.test.ts')) ||
+      testedBy[path] !== undefined
+    const untested = files.filter(({ path, nodes }) => nodes.some(isFunction) && !hasTest(path))
+    return untested.map(({ path }) => `${path}: no test of tested-by.ts`)
+  }
 
 const root = new URL('../', import.meta.url)
 const src: readonly SourceFile[] = readdirSync(new URL('src/', root), { recursive: true, encoding: 'utf8' })
@@ -314,4 +332,23 @@ await t.test('the rules see every module and its imports', async (t) => {
   t.strictSame(modules.toSorted(), Object.keys(ALLOWED_IMPORTS).toSorted())
   const app = src.find(({ path }) => path === 'src/app.ts')
   t.ok((app?.imports.length ?? 0) > 10, 'app.ts imports most modules')
+})
+
+await t.test('every file with functions is imported by a test or has one in tested-by.ts', async (t) => {
+  const paths = readdirSync(new URL('test/', root), { recursive: true, encoding: 'utf8' })
+    .filter((path) => path.endsWith('.ts') && path !== 'tested-by.ts')
+    .map((path) => path.replaceAll('\\', '/'))
+  const text = paths.map((path) => readFileSync(new URL(`test/${path}`, root), 'utf8')).join('\n')
+  t.strictSame(tested({ paths, text }, TESTED_BY)(src), [])
+  const gone = Object.entries(TESTED_BY).filter((pair) =>
+    pair.some((path) => !existsSync(new URL(path, root))),
+  )
+  t.strictSame(gone, [])
+
+  const [logic, types] = [file('a.ts', 'export const a = () => 1'), file('b.ts', 'export interface B {}')]
+  const none = { paths: [], text: '' }
+  t.strictSame(tested(none, {})([logic, types]), ['src/a.ts: no test of tested-by.ts'])
+  t.strictSame(tested({ ...none, text: "from '../src/a.ts'" }, {})([logic]), [])
+  t.strictSame(tested({ ...none, paths: ['a.test.ts'] }, {})([logic]), [])
+  t.strictSame(tested(none, { 'src/a.ts': 'test/a.test.ts' })([logic]), [])
 })
