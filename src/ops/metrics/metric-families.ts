@@ -2,7 +2,7 @@ import type { Gauges } from '../../gauges.ts'
 import { CIRCUIT_STATES, STREAM_KINDS } from '../../events.ts'
 import type { Histogram, LabelledCounter } from './counters.ts'
 import type { MetricsRecorder } from './metrics-recorder.ts'
-import { formatAndStatusOf, NO_CLIENT } from './metrics-recorder.ts'
+import { NO_CLIENT } from './metrics-recorder.ts'
 
 export type Labels = Readonly<Record<string, string>>
 /** A value and its labels; a histogram's value is the histogram. */
@@ -47,7 +47,10 @@ function requestFamilies({ requests, requestSeconds }: MetricsRecorder): Family[
     counter(
       'evproxy_requests_total',
       'Responses sent on the public listener, by requested format and status; 499 for a client that left before.',
-      () => [...requests.counts].map(([key, value]) => [formatAndStatusOf(key), value]),
+      () =>
+        [...requests].flatMap(([format, { counts }]) =>
+          [...counts].map(([status, value]) => [{ format, status: String(status) }, value] as const),
+        ),
     ),
     histogram(
       'evproxy_request_duration_seconds',

@@ -1,4 +1,4 @@
-import type { FormatLabel, Observer, RequestResult } from '../../events.ts'
+import type { Observer, RequestResult } from '../../events.ts'
 import {
   ANSWER_CHANGES,
   CACHE_RESULTS,
@@ -29,9 +29,8 @@ export const NO_CLIENT = 'none'
  * the first increment of a series that appears with it.
  */
 export class MetricsRecorder {
-  readonly requests = new LabelledCounter<string>(
-    FORMATS.flatMap((format) => STATUSES.map((status) => formatAndStatus(format, status))),
-  )
+  /** By requested format and status. */
+  readonly requests = new Map(FORMATS.map((format) => [format, new LabelledCounter<number>(STATUSES)]))
   readonly requestSeconds = new Map(RESULTS.map((result) => [result, new Histogram(REQUEST_BUCKETS)]))
   readonly clients = new LabelledCounter<string>([])
   readonly limitedClients = new LabelledCounter<string>([])
@@ -53,7 +52,7 @@ export class MetricsRecorder {
 
   readonly observer: Partial<Observer> = {
     requestAnswered: (format, status, result, seconds) => {
-      this.requests.add(formatAndStatus(format, status))
+      this.requests.get(format)?.add(status)
       this.requestSeconds.get(result)?.observe(seconds)
     },
     clientIdentified: (name) => this.clients.add(name ?? NO_CLIENT),
@@ -92,14 +91,4 @@ export class MetricsRecorder {
       this.attemptSeconds.observe(seconds)
     },
   }
-}
-
-/** Two labels as one key of a flat map, so that counting a request takes a single lookup. */
-function formatAndStatus(format: FormatLabel, status: number): string {
-  return `${format} ${status}`
-}
-
-export function formatAndStatusOf(key: string): { readonly format: string; readonly status: string } {
-  const [format = '', status = ''] = key.split(' ')
-  return { format, status }
 }

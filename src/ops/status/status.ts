@@ -1,5 +1,6 @@
 import { getHeapStatistics } from 'node:v8'
 import type { CacheResult, Observer, UpstreamOutcome } from '../../events.ts'
+import { CLIENT_LEFT } from '../../events.ts'
 import type { Gauges } from '../../gauges.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Health } from '../health.ts'
@@ -111,7 +112,7 @@ export class Status {
         /** Calls that lookups of each client started; empty without client keys. */
         clients: Object.fromEntries(recorder.clientCalls.counts),
       },
-      abandoned: abandonedOf(recorder.requests.counts),
+      abandoned: abandonedOf(recorder),
       cache: this.#cache(),
       memory: this.#memory(),
       quota: this.#quota(since),
@@ -226,8 +227,8 @@ export function totalsOf(
 }
 
 /** Requests whose client disconnected before the response (status 499). */
-function abandonedOf(requests: ReadonlyMap<string, number>): number {
-  return [...requests].reduce((total, [key, count]) => total + (key.endsWith(' 499') ? count : 0), 0)
+function abandonedOf({ requests }: Pick<MetricsRecorder, 'requests'>): number {
+  return [...requests.values()].reduce((total, counter) => total + counter.of(CLIENT_LEFT), 0)
 }
 
 function sum(counts: ReadonlyMap<string, number>): number {
