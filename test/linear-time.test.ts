@@ -9,6 +9,7 @@ import { trackingIdOf, traceIdOf } from '../src/http/request-context.ts'
 import { loggedPath, originForm, pathOf } from '../src/http/request-target.ts'
 import { matchesEtag, wantsGzip } from '../src/http/response-headers.ts'
 import { parseRetryAfter } from '../src/upstream/tomtom/retry-after.ts'
+import { findsKey } from '../src/upstream/tomtom/repeated-key.ts'
 import type { Node } from './support/parsed-source.ts'
 import { parseFile } from './support/parsed-source.ts'
 
@@ -45,7 +46,7 @@ const FILLS = [
   '{',
   '\\',
 ]
-const MIXED = [', ', '" ', '",', '%2', '. ', ' \t', 'a,', '0.', '&a=', '"a"', 'q=']
+const MIXED = ['25', '%25', ', ', '" ', '",', '%2', '. ', ' \t', 'a,', '0.', '&a=', '"a"', 'q=']
 const ENDINGS = ['', 'b']
 
 interface Pattern {
@@ -64,16 +65,18 @@ const patterns: readonly Pattern[] = readdirSync('src', { recursive: true, encod
     })
   })
 
-/** A regular expression literal, or `new RegExp` with a text; a number stands in for what a template inserts. */
+/**
+ * A regular expression literal, or `new RegExp` with a text; a number stands in for what a template inserts. One that is
+ * computed is tested with the reader that uses it.
+ */
 function regexOf(node: Node, text: string): RegExp | null {
   const literal = node['regex'] as { pattern: string; flags: string } | undefined
   if (node.type === 'Literal' && literal !== undefined) return new RegExp(literal.pattern, literal.flags)
   const isConstructed = node.type === 'NewExpression' && (node['callee'] as Node)['name'] === 'RegExp'
   if (!isConstructed) return null
   const [source, flags] = node['arguments'] as Node[]
-  const written = text
-    .slice((source as Node).start + 1, (source as Node).end - 1)
-    .replace(/\$\{[^}]*\}/g, '128')
+  if (source?.type !== 'Literal' && source?.type !== 'TemplateLiteral') return null
+  const written = text.slice(source.start + 1, source.end - 1).replace(/\$\{[^}]*\}/g, '128')
   return new RegExp(
     JSON.parse(`"${written.replaceAll('"', '\\"')}"`) as string,
     flags && String(flags['value']),
@@ -138,6 +141,8 @@ function swallow(action: () => unknown) {
 }
 
 const queries = new QueryCache(10)
+/** Its parts are what percent signs, escapes and the key itself begin with. */
+const repeatsKey = findsKey('%25%2525aa0')
 const rawRequest = (head: string) =>
   parseRawRequest({ rawPacket: Buffer.from(head, 'latin1') } as unknown as ParserError)
 
@@ -160,6 +165,10 @@ const READERS: Record<string, readonly [(text: string) => unknown, readonly stri
   matchesEtag: [(text) => matchesEtag(text, '"x"'), ['"', 'W/"', '*']],
   wantsGzip: [(text) => wantsGzip(text, 10_000), ['gzip', 'gzip;q=']],
   clientAddresses: [clientAddresses, ['203.0.113.7:', '[', '[2001:db8::1]:']],
+  findsKey: [
+    (text) => repeatsKey({ chargingAvailability: 'a', connectors: [], text }, text),
+    ['%', '%25', '%2525', '%25%25', '\\'],
+  ],
   parseRetryAfter: [(text) => parseRetryAfter(text, 0), ['1', 'Sun, ']],
 }
 

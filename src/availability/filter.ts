@@ -28,16 +28,21 @@ export function filterAvailability(
 }
 
 /**
- * The part of an answer that filters depend on: each connector's type and the powers of its rows, in kW. A row that is no
- * object, which a bound removes, has the power NaN.
+ * The part of an answer that filters depend on: each connector's type and the powers of its rows, in kW. One NaN at the
+ * end stands for all rows that are no objects, which a bound removes.
  */
 export type FilterIndex = readonly { readonly type: string; readonly powers: readonly number[] }[]
 
 export function indexOf(availability: Availability): FilterIndex {
-  return availability.connectors.map(({ type, availability: { perPowerLevel } }) => ({
-    type,
-    powers: Array.isArray(perPowerLevel) ? perPowerLevel.map(powerOf) : [],
-  }))
+  return availability.connectors.map((connector) => {
+    const {
+      type,
+      availability: { perPowerLevel },
+    } = connector
+    const powers = rowsOf(connector).map(powerOf)
+    if (Array.isArray(perPowerLevel) && perPowerLevel.length > powers.length) powers.push(Number.NaN)
+    return { type, powers }
+  })
 }
 
 /** The variant key of the unfiltered answer. */

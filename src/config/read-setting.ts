@@ -13,8 +13,15 @@ export function readSetting<T>(environment: Environment, setting: Setting<T>, pr
   return null
 }
 
-/** An empty variable counts as unset: compose files pass `${X:-}` on. */
-export function textOf(environment: Environment, setting: Setting<unknown>): string | null {
-  const text = environment[setting.name]
-  return text === undefined || text === '' ? setting.default : text
+/**
+ * An empty variable counts as unset: compose files pass `${X:-}` on. One trailing newline, as block texts of YAML have, is
+ * no part of a value; secrets have a rule of their own.
+ */
+export function textOf(
+  environment: Environment,
+  { name, mask, default: byDefault }: Setting<unknown>,
+): string | null {
+  const text = environment[name]
+  const value = mask === undefined ? text?.replace(/\r?\n$/, '') : text
+  return value === undefined || value === '' ? byDefault : value
 }

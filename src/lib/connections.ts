@@ -2,7 +2,10 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import type { Socket } from 'node:net'
 import type { ByteBudget } from './byte-budget.ts'
 
-/** Requests of one connection that may be in progress. Node parses all requests of a packet at once, up to 2,000. */
+/**
+ * Requests of one connection that may be in progress, and that may come in one packet. Node parses all requests of a
+ * packet at once, up to 2,000; those with a body are answered one by one meanwhile, and nothing else is done.
+ */
 export const MAX_REQUESTS_PER_CONNECTION = 100
 /** Heap of a request that waits behind another of its connection, with its response and the framework's objects. */
 export const PIPELINED_REQUEST_BYTES = 10_000
@@ -21,6 +24,9 @@ interface Connection {
   requestedAt: number
   /** `bytesRead` of the socket when its last response had been sent; 0 before the first request. */
   bytesWhenIdle: number
+  /** `bytesRead` of the socket when the newest packet had come, and the requests that it has had so far. */
+  packetEnd: number
+  requestsOfPacket: number
   /** Bytes of the budget that its requests have taken. */
   waitingBytes: number
   /** No further request of this connection is handled. */
@@ -87,6 +93,8 @@ export class Connections {
       acceptedAt: performance.now(),
       requestedAt: 0,
       bytesWhenIdle: 0,
+      packetEnd: 0,
+      requestsOfPacket: 0,
       waitingBytes: 0,
       isStopped: false,
     }
@@ -136,6 +144,8 @@ export class Connections {
     connection.last = response
     due.add(response)
     response.on('close', this.#onResponseClose)
+    countInPacket(request.socket, connection)
+    if (connection.requestsOfPacket >= MAX_REQUESTS_PER_CONNECTION) stop(request.socket, connection, response)
     if (due.size === 1) return true
     const hasRoom = this.#deps.waiting?.tryTake(PIPELINED_REQUEST_BYTES) ?? true
     if (hasRoom) connection.waitingBytes += PIPELINED_REQUEST_BYTES
@@ -165,6 +175,11 @@ export class Connections {
     connection.waitingBytes -= bytes
     this.#deps.waiting?.release(bytes)
   }
+}
+
+function countInPacket({ bytesRead }: Socket, connection: Connection): void {
+  connection.requestsOfPacket = bytesRead === connection.packetEnd ? connection.requestsOfPacket + 1 : 1
+  connection.packetEnd = bytesRead
 }
 
 /** The response becomes the last of its connection: what the parser finds behind it is dropped as it is found. */

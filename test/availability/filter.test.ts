@@ -456,8 +456,9 @@ await t.test('variantKey identifies the result of a filter', async (t) => {
       { type: 'CCS', powers: [50, 150, 350] },
       { type: 'Rowless', powers: [] },
     ])
-    const [index] = indexOf(station('s', odd({ perPowerLevel: [null, { powerKW: '1' }, { powerKW: 1 }] })))
-    t.strictSame(index?.powers, [Number.NaN, Number.NaN, 1], 'a row that is no object is in no range')
+    const rows = [null, { powerKW: '1' }, 1, [], { powerKW: 1 }]
+    const [index] = indexOf(station('s', odd({ perPowerLevel: rows })))
+    t.strictSame(index?.powers, [Number.NaN, 1, Number.NaN], 'one NaN for all rows that are no objects')
   })
 })
 

@@ -49,6 +49,15 @@ await t.test('defaults', async (t) => {
     t.strictSame(load(Object.fromEntries(unset)), load())
   })
 
+  await t.test('one trailing newline is no part of a value', async (t) => {
+    const environment = { TOMTOM_BASE_URL: 'https://x.example/a\n', CACHE_TTL: '7s\r\n', PORT: '\n' }
+    const { upstream, cache, public: listener, effective } = load(environment)
+    t.strictSame([upstream.baseUrl, cache.ttlMs, listener.port], ['https://x.example/a', 7_000, 8080])
+    t.equal(effective['TOMTOM_BASE_URL'], 'https://x.example/a')
+    t.match(problem('TOMTOM_BASE_URL', 'https://x.example\n\n'), [/got "https:\/\/x\.example\\n"$/])
+    t.match(problem('TOMTOM_BASE_URL', '\nhttps://x.example'), [/^TOMTOM_BASE_URL: expected/])
+  })
+
   await t.test('zero is a value and does not become the default', async (t) => {
     const config = load({
       CACHE_TTL: '0',

@@ -5,7 +5,7 @@ import { connect } from 'node:net'
 import type { Test } from 'tap'
 import t from 'tap'
 import { ByteBudget } from '../../src/lib/byte-budget.ts'
-import { PIPELINED_REQUEST_BYTES } from '../../src/lib/connections.ts'
+import { MAX_REQUESTS_PER_CONNECTION, PIPELINED_REQUEST_BYTES } from '../../src/lib/connections.ts'
 import { connectionsIn, httpServer } from '../../src/lib/http-server.ts'
 import { until } from '../support/until.ts'
 
@@ -79,6 +79,34 @@ await t.test('requests behind another take from the budget and give it back', as
     ['200', '200', '200', '503'],
   )
   t.equal(waiting.used, 0)
+})
+
+await t.test('of requests with a body in one packet, a hundred are answered', async (t) => {
+  const post = 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}'
+  const counts = [1, 0, -1].map((less) => MAX_REQUESTS_PER_CONNECTION - less)
+  const seen = await Promise.all(
+    [...counts, 400].map(async (count) => {
+      let handled = 0
+      const { socket } = await start(t, (request, response) => {
+        handled++
+        request.resume().on('end', () => response.end('x'))
+      })
+      let text = ''
+      socket.setEncoding('latin1').on('data', (chunk: string) => (text += chunk))
+      socket.write(post.repeat(count))
+      const answers = () => text.split('HTTP/1.1 200').length - 1
+      await until('they are answered', () => answers() >= Math.min(count, MAX_REQUESTS_PER_CONNECTION))
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      return [handled, answers(), socket.readableEnded]
+    }),
+  )
+  const most = MAX_REQUESTS_PER_CONNECTION
+  t.strictSame(seen, [
+    [most - 1, most - 1, false],
+    [most, most, true],
+    [most, most, true],
+    [most, most, true],
+  ])
 })
 
 await t.test('a connection that breaks gives back what its requests have taken', async (t) => {

@@ -22,7 +22,7 @@ import { referenceStation } from '../support/stations.ts'
 import { until } from '../support/until.ts'
 
 /** Encodings change the middle of the key; its head and its tail are the same in all of them. */
-const KEY = 'cAnArYkE/+"%<&=\\tAiLsEcReT'
+const KEY = 'cAnArYkE/+"%41%<&=\\tAiLsEcReT'
 /** The key that a client sends. */
 const CLIENT_KEY = 'pArRoTkEy4711-of-a-client'
 

@@ -12,7 +12,9 @@ export const MAX_BODY_BYTES = 1024 * 1024
  * @throws ServiceError UpstreamFailed for an unexpected or invalid content coding, or invalid UTF-8
  */
 export async function readText(response: UpstreamResponse): Promise<string> {
-  const coding = String(response.headers['content-encoding'] ?? 'identity').toLowerCase()
+  const coding = String(response.headers['content-encoding'] ?? 'identity')
+    .trim()
+    .toLowerCase()
   const wire = Buffer.from(await response.body.arrayBuffer())
   return decodeUtf8(decompress(wire, coding))
 }

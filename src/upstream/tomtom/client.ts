@@ -10,6 +10,8 @@ import { createConnections } from './connections.ts'
 import type { UpstreamResponse } from './send.ts'
 import { sendRequest, trackSent } from './send.ts'
 import { isDefect, outcomeOfStatus, rejectionKind, upstreamErrorOf } from './error.ts'
+import type { RepeatsKey } from './repeated-key.ts'
+import { createKeyFinder } from './repeated-key.ts'
 import { parseRetryAfter } from './retry-after.ts'
 import { OUTCOMES, UpstreamError } from '../outcomes.ts'
 import type { ProxyTunnel } from './proxy-tunnel.ts'
@@ -41,8 +43,6 @@ export interface TomTom {
 const PATH = '/search/2/chargingAvailability.json'
 /** Longest wait for the body of a rejection. Calls for other stations continue until then, so it is short. */
 const ERROR_BODY_TIMEOUT_MS = 250
-/** A shorter key could be part of a normal answer. */
-const MIN_KEY_LENGTH_TO_DETECT = 8
 
 /**
  * TomTom's endpoint as a Source: one GET for the unfiltered JSON answer of one station, which takes nothing from the
@@ -60,6 +60,7 @@ export function createTomTom(options: TomTomOptions, deps: TomTomDeps): TomTom {
     return trackSent(added)
   }
   const connections = createConnections(trackSent(pool), fresh, clock)
+  const attempt = { ...deps, finderOf: createKeyFinder() }
   let inFlight = 0
 
   const source: Source = async (id, loadOptions) => {
@@ -71,7 +72,7 @@ export function createTomTom(options: TomTomOptions, deps: TomTomDeps): TomTom {
         connections.current(),
         id,
         { ...options, ...loadOptions },
-        deps,
+        attempt,
       )
       observer.upstreamAnswered(availability.connectors.length === 0 ? 'empty' : 'ok', seconds())
       return availability
@@ -103,11 +104,15 @@ function pathOf(baseUrl: string): string {
   return new URL(baseUrl).pathname.replace(/\/$/, '')
 }
 
+interface AttemptDeps extends TomTomDeps {
+  readonly finderOf: (key: string) => RepeatsKey
+}
+
 async function requestAvailability(
   dispatcher: Dispatcher,
   id: string,
   { baseUrl, timeoutMs, userAgent, referer }: TomTomOptions,
-  deps: TomTomDeps,
+  deps: AttemptDeps,
 ): Promise<Availability> {
   const key = deps.apiKey()
   const request = {
@@ -125,7 +130,7 @@ async function requestAvailability(
   if (response.statusCode !== 200) throw await errorOf(response, deps.clock)
   const text = await readText(response)
   const availability = decodeAvailability(text, id)
-  if (key.length >= MIN_KEY_LENGTH_TO_DETECT && containsKey(availability, key)) {
+  if (deps.finderOf(key)(availability, text)) {
     throw new UpstreamError('invalid', { reason: 'not an answer: the body repeats the key' })
   }
   return availability
@@ -152,21 +157,4 @@ async function readErrorBody(response: UpstreamResponse, clock: Clock): Promise<
   const text = await readText(response).catch(() => '')
   cancel()
   return text
-}
-
-/** Whether the answer contains the key, literally or percent-encoded, with any JSON escapes. */
-function containsKey(availability: Availability, key: string): boolean {
-  const text = JSON.stringify(availability)
-  return (text.includes('%') ? decodePercent(text) : text).includes(inJson(key))
-}
-
-function decodePercent(text: string): string {
-  return text.replace(/%[0-9a-f]{2}/gi, (escape) =>
-    inJson(String.fromCharCode(Number.parseInt(escape.slice(1), 16))),
-  )
-}
-
-/** The text as it appears within a JSON string. */
-function inJson(text: string): string {
-  return JSON.stringify(text).slice(1, -1)
 }

@@ -57,7 +57,7 @@ class SentTracker implements Handler {
 
 /**
  * The head of the response. The deadline includes the body and the wait for a connection: undici alone handles an abort
- * only once the request has its connection.
+ * only once the request has its connection. Nothing of the deadline is left once the body has ended.
  * @throws UpstreamError
  */
 export async function sendRequest(
@@ -66,17 +66,35 @@ export async function sendRequest(
   timeoutMs: number,
 ): Promise<UpstreamResponse> {
   const progress: Progress = { isSent: false }
-  const signal = AbortSignal.timeout(Math.ceil(timeoutMs))
-  const response = dispatcher.request({ ...request, signal, opaque: progress })
+  const { signal, expired, release } = startDeadline(timeoutMs)
   try {
-    return await Promise.race([response, rejectionAt(signal)])
+    const response = await Promise.race([
+      dispatcher.request({ ...request, signal, opaque: progress }),
+      expired,
+    ])
+    response.body.once('close', release)
+    return response
   } catch (thrown) {
+    release()
     throw upstreamErrorOf(thrown, progress.isSent)
   }
 }
 
-function rejectionAt(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
+interface Deadline {
+  readonly signal: AbortSignal
+  /** Rejects with a TimeoutError when the time is over, else stays pending. */
+  readonly expired: Promise<never>
+  readonly release: () => void
+}
+
+/** Not AbortSignal.timeout, whose timer keeps all that listens to it until the time is over, however early a call ends. */
+function startDeadline(timeoutMs: number): Deadline {
+  const controller = new AbortController()
+  const { signal } = controller
+  const expired = new Promise<never>((_, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
   })
+  const expire = () => controller.abort(new DOMException('The deadline of the call is over', 'TimeoutError'))
+  const timer = setTimeout(expire, Math.ceil(timeoutMs)).unref()
+  return { signal, expired, release: () => clearTimeout(timer) }
 }

@@ -175,6 +175,8 @@ await t.test('an answer', async (t) => {
     ['the coding by its old name', send(gzipSync(ANSWER), { 'content-encoding': 'x-gzip' })],
     ['said to be identity', send(ANSWER, { 'content-encoding': 'identity' })],
     ['of a coding without a name', send(ANSWER, { 'content-encoding': '' })],
+    ['the coding between blanks', send(gzipSync(ANSWER), { 'content-encoding': ' \t gzip \t ' })],
+    ['of a coding of blanks', send(ANSWER, { 'content-encoding': ' \t ' })],
     ['of another content type', send(ANSWER, { 'content-type': 'text/html' })],
     ['with a byte order mark', send(`\ufeff${ANSWER}`)],
     ['of 1 MiB', send(answerOf(MIB))],
@@ -386,6 +388,13 @@ await t.test('a connection', async (t) => {
       'is reset in the body',
       (socket) =>
         void socket.write(`${HEAD}content-length: 9999\r\n\r\n${ANSWER}`, () => socket.resetAndDestroy()),
+    ],
+    [
+      'says 100 Continue unasked, which undici takes for an error',
+      (socket) =>
+        void socket.write(
+          `HTTP/1.1 100 Continue\r\n\r\n${HEAD}content-length: ${ANSWER.length}\r\n\r\n${ANSWER}`,
+        ),
     ],
     [
       'breaks off between the chunks',
