@@ -17,8 +17,8 @@ const USAGE = `usage: node dist/main.js [--check | --version]
 `
 /** DRAIN_TIMEOUT ends a drain; so much later the process ends, whatever has not come to its end. */
 const STOP_MARGIN_MS = 100
-/** For the last log lines. A destination that takes none does not delay the exit any longer. */
-const FLUSH_MS = 100
+/** For the last log lines, on a busy machine too. A destination that takes none does not delay the exit any longer. */
+const FLUSH_MS = 1_000
 const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const
 /** SIGHUP would end the process, and SIGUSR1 would open Node's inspector. */
 const IGNORED_SIGNALS = ['SIGHUP', 'SIGUSR1'] as const

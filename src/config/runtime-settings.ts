@@ -81,13 +81,7 @@ export function parseRuntimeSettings(config: Config, text: string): RuntimeSetti
     problems.push(...contradictions(merged, () => false))
   }
   if (problems.length > 0) throw new Error(problems.join('; '))
-  const effective = OVERRIDABLE.map((setting) => [setting.name, textOf(environment, setting) ?? ''] as const)
-  return {
-    cache,
-    upstream,
-    log,
-    effective: Object.fromEntries(effective.filter(([, shown]) => shown !== '')),
-  }
+  return { cache, upstream, log, effective: overridableTexts(environment) }
 }
 
 export interface RuntimeSettingsDeps {

@@ -16,7 +16,7 @@ export interface AdminServerDeps extends StatusRouteDeps {
   readonly circuit: () => CircuitState
 }
 
-const INVALID_HTTP = 'HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n'
+const TIMED_OUT = 'ERR_HTTP_REQUEST_TIMEOUT'
 
 /** The admin listener: probes, metrics and the status page. It serves no availability. */
 export function createAdminServer({ health, metrics, circuit, ...status }: AdminServerDeps): FastifyInstance {
@@ -27,9 +27,9 @@ export function createAdminServer({ health, metrics, circuit, ...status }: Admin
     return503OnClosing: false,
     serverFactory: httpServer({ waiting: null, onOverload: () => {} }),
     clientErrorHandler: (error, socket) => {
-      const isSilent = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && socket.bytesRead === 0
+      const isSilent = error.code === TIMED_OUT && socket.bytesRead === 0
       if (isSilent || !socket.writable) socket.destroy()
-      else socket.end(INVALID_HTTP)
+      else socket.end(emptyResponse(error.code === TIMED_OUT ? '408 Request Timeout' : '400 Bad Request'))
     },
   })
 
@@ -57,6 +57,10 @@ export function createAdminServer({ health, metrics, circuit, ...status }: Admin
     )
   })
   return app
+}
+
+function emptyResponse(status: string): string {
+  return `HTTP/1.1 ${status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`
 }
 
 /** The shape of the public listener's errors. */

@@ -158,6 +158,7 @@ await t.test('unknown variables', async (t) => {
       LOG_LVL: 'debug',
       CACHE_PORT: '6379',
       UPSTREAM_SERVICE: 'x',
+      CHECK_KEY_ON_START: 'true',
     }
     t.strictSame(
       load(unknown).warnings,
@@ -189,6 +190,11 @@ await t.test('unknown variables', async (t) => {
       UPSTREAM_MAIN_SERVICE_HOST: '10.0.0.2',
     }
     t.strictSame(load(environment).warnings, [])
+  })
+
+  await t.test('the variables that systemd sets for the directories of a unit do not warn', async (t) => {
+    const directories = { STATE_DIRECTORY: '/var/lib/ev-availability-proxy', CACHE_DIRECTORY: '/var/cache/x' }
+    t.strictSame(load(directories).warnings, [])
   })
 
   await t.test('an unknown variable is not a problem', async (t) => {

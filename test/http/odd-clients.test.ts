@@ -145,12 +145,16 @@ await t.test('clients with odd connections', async (t) => {
       }
       const before = await total()
       const silent = [port, proxy.addresses.admin.port].map((to) => open(t, to))
-      const closed = silent.map(({ socket }) => new Promise((resolve) => socket.once('end', resolve)))
+      const unfinished = open(t, proxy.addresses.admin.port)
+      unfinished.socket.write('GET / HTTP/1.1\r\nHo')
+      const opened = [...silent, unfinished]
+      const closed = opened.map(({ socket }) => new Promise((resolve) => socket.once('end', resolve)))
       await Promise.all(closed) // 10 s for the headers, checked every 5 s
       t.strictSame(
         silent.map(({ text }) => text()),
         ['', ''],
       )
+      t.match(unfinished.text(), /^HTTP\/1\.1 408 /, 'the admin listener says what it waited for')
       t.strictSame(await total(), before)
     },
   )

@@ -41,11 +41,13 @@ async function start(t: Test, stdout: number | 'pipe', environment: Record<strin
   return { child, url, dropped, exited }
 }
 
+/** How many of so many requests are served, ten at a time. */
 async function requests(url: string, count: number): Promise<number> {
+  const path = pathFor(`chargingAvailability=a&${'x'.repeat(1_000)}`)
   let served = 0
-  for (let i = 0; i < count; i++) {
-    const path = pathFor(`chargingAvailability=a&${'x'.repeat(1_000)}`)
-    served += Number((await request(url, path)).status === 200)
+  for (let i = 0; i < count; i += 10) {
+    const responses = await Promise.all(Array.from({ length: 10 }, () => request(url, path)))
+    served += responses.filter(({ status }) => status === 200).length
   }
   return served
 }
@@ -85,6 +87,25 @@ await t.test(
     t.ok(await endsWithin(exited, 3_500), 'within DRAIN_TIMEOUT and a margin')
   },
 )
+
+await t.test('a reader that pauses during the stop gets the last line, and the exit code is 0', async (t) => {
+  const { child, url } = await start(t, 'pipe', { DRAIN_TIMEOUT: '10s' })
+  const closed = once(child, 'close')
+  let text = ''
+  child.stdout?.setEncoding('utf8').on('data', (part: string) => (text += part))
+  child.stdout?.pause()
+  await requests(url, 500)
+  child.kill('SIGTERM')
+  await until('it has stopped listening', () =>
+    request(url, '/healthz').then(
+      () => false,
+      () => true,
+    ),
+  )
+  setTimeout(() => child.stdout?.resume(), 400)
+  t.strictSame(await closed, [0, null])
+  t.match(text.slice(-100), /"msg":"stopped"\}\n$/)
+})
 
 await t.test('a pipe that nobody reads: a second signal ends the process at once', async (t) => {
   const { child, url, exited } = await start(t, 'pipe', { DRAIN_TIMEOUT: '1m', DRAIN_DELAY: '59s' })

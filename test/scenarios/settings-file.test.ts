@@ -124,8 +124,10 @@ void t.test('a quota can be set, replaced by one of another period, and removed'
   await change('UPSTREAM_QUOTA=500/month')
   t.equal((await get('chargingAvailability=c')).status, 200)
   t.equal(await proxy.metric('evproxy_quota_limit'), 500)
+  t.equal((await status()).settings.inForce['UPSTREAM_QUOTA'], '500/month')
   await change('')
-  t.equal((await status()).quota, null)
+  const { quota, settings } = await status()
+  t.strictSame([quota, settings.inForce['UPSTREAM_QUOTA']], [null, undefined])
   t.equal((await get('chargingAvailability=d')).status, 200)
 })
 
