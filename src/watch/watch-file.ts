@@ -1,7 +1,8 @@
 import type { Observer } from '../events.ts'
 import type { Clock } from '../lib/clock.ts'
 import { watchFile } from '../lib/watched-file.ts'
-import type { Watcher, Watchers } from './watchers.ts'
+import type { Watcher } from './watcher.ts'
+import type { Watchers } from './watchers.ts'
 
 /** Maximum number of stations in the file; the lines after them are ignored. */
 export const MAX_FILE_IDS = 10_000
