@@ -11,7 +11,7 @@ import { between, seeded } from './random.ts'
 export const SLOT_MS = 3 * 60_000
 const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS
-/** After so long a station begins again from states drawn anew, so that any moment can be computed by itself. */
+/** After so long a station begins again from new states, so that any moment can be computed by itself. */
 const EPOCH_SLOTS = (7 * DAY_MS) / SLOT_MS
 
 /** Changes per hour of a station in the recorded hours: parts of all stations, and the rate that they do not exceed. */
