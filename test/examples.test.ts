@@ -125,7 +125,7 @@ await t.test(
       const { connectors } = station(
         id,
         connector('Chademo', level(50, free, 1)),
-        connector('IEC62196Type2Outlet', level(22, 0, 3)),
+        connector('IEC62196Type2Outlet', level(22, 0, 4)),
       )
       const [first, second] = connectors
       const current = { available: 0, occupied: 1, reserved: 1, unknown: 2, outOfService: 0 }
@@ -153,7 +153,7 @@ await t.test(
     await page.locator('#state', { hasText: 'live' }).waitFor()
     t.match(
       await first.innerText(),
-      /Chademo, 50 kW[^]*2 free[^]*1 occupied[^]*0 free[^]*1 occupied[^]*2 unknown[^]*1 reserved[^]*no change seen yet/,
+      /Chademo, 50\skW[^]*2 free[^]*1 occupied[^]*0 free[^]*1 occupied[^]*2 unknown[^]*1 reserved[^]*no change seen yet/,
     )
     t.match(await page.locator('article').nth(1).innerText(), /not available/)
     const width = await page.evaluate('document.documentElement.scrollWidth')
@@ -169,6 +169,11 @@ await t.test(
     await first.locator('text=no such connector').waitFor()
     await page.locator('#power').selectOption('')
     await first.locator('text=5 free').waitFor()
+    const colourOfFree = () =>
+      page.evaluate<string>("getComputedStyle(document.querySelector('.free')).color")
+    const dark = await colourOfFree()
+    await page.emulateMedia({ colorScheme: 'light' })
+    t.not(await colourOfFree(), dark, 'it has colours for light and for dark')
     await page.setViewportSize({ width: 900, height: 500 })
     await page.screenshot({ path: `${ARTEFACTS}live-list.png` })
     await upstream.stop()
