@@ -1,113 +1,63 @@
-// What lists and streams cost: node bench/lists.mjs (needs a build). A batch of 100 cached stations against 100 single hits
-// in CPU time of the process, and 1,000 quiet streams of 20 stations in memory and CPU.
-import { spawn } from 'node:child_process'
+/**
+ * What a list costs in one request: server CPU of a batch of 100 cached stations against 100 single hits, both without
+ * compression, in interleaved rounds. Fails if a batch costs as much as MAX_HITS single hits.
+ * Usage: npm run bench:lists [-- rounds]
+ */
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
-import { Agent, createServer, request } from 'node:http'
-import { setTimeout as wait } from 'node:timers/promises'
+import { Agent, request } from 'node:http'
+import { startService } from './lib/live-service.mjs'
+import { cpuSeconds } from './lib/process.mjs'
+import { PATH, stationId } from './lib/stations.mjs'
+import { median, ratios, spread } from './lib/stats.mjs'
 
-const STREAMS = 1_000
-const STATIONS = 20
-const QUIET_MS = 30_000
-const TICKS_PER_SECOND = 100 // of /proc/<pid>/stat on Linux
+const STATIONS = 100
+const BATCHES = 500
+const HITS = 10_000
+/** A batch must cost less than this number of single hits. */
+const MAX_HITS = 25
+const rounds = Number(process.argv[2] ?? 5)
 
-const row = (powerKW) => ({ powerKW, available: 1, occupied: 1, reserved: 0, unknown: 0, outOfService: 0 })
-const current = { available: 2, occupied: 2, reserved: 0, unknown: 0, outOfService: 0 }
-const connectors = ['IEC62196Type2Outlet', 'Chademo', 'IEC62196Type2CCS'].map((type) => ({
-  type,
-  total: 4,
-  availability: { current, perPowerLevel: [row(22), row(50)] },
-}))
-const upstream = createServer((incoming, response) => {
-  const id = new URL(incoming.url, 'http://upstream').searchParams.get('chargingAvailability')
-  response.end(JSON.stringify({ connectors, chargingAvailability: id }))
-}).listen(0, '127.0.0.1')
-await once(upstream, 'listening')
+const service = await startService({ CACHE_TTL: '1h' })
+const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+const targets = Array.from(
+  { length: STATIONS },
+  (_, i) => `${PATH}.json?chargingAvailability=${stationId(i)}`,
+)
+const body = JSON.stringify({ batchItems: targets.map((query) => ({ query })) })
 
-const settings = {
-  TOMTOM_API_KEY: 'a-key-of-the-benchmark',
-  TOMTOM_BASE_URL: `http://127.0.0.1:${upstream.address().port}`,
-  HOST: '127.0.0.1',
-  PORT: '18080',
-  ADMIN_PORT: '0',
-  LOG_LEVEL: 'info',
-  UPSTREAM_MAX_QPS: '0',
-  CACHE_TTL: '10m',
-  EVENTS_MAX_STREAMS: '2000',
-  TRUSTED_PROXIES: '127.0.0.1',
+const batch = () => send({ method: 'POST', path: '/search/2/batch/sync.json' }, body)
+const single = (i) => send({ path: targets[i % STATIONS] })
+await measure(batch, BATCHES) // loads the stations, and warms both paths
+await measure(single, HITS)
+
+const [batches, hits] = [[], []]
+for (let round = 0; round < rounds; round++) {
+  batches.push(await measure(batch, BATCHES))
+  hits.push(await measure(single, HITS))
 }
-const proxy = spawn(process.execPath, [new URL('../dist/main.js', import.meta.url).pathname], {
-  env: settings,
-})
-proxy.stderr.pipe(process.stderr)
-await once(proxy.stdout, 'data')
-const base = { host: '127.0.0.1', port: 18080 }
-const agent = new Agent({ keepAlive: true, maxSockets: 4 })
+const costs = ratios(batches, hits)
+console.log(
+  `a batch of ${STATIONS} cached stations: ${spread(batches, 0)} µs of CPU; a hit: ${spread(hits, 1)} µs; ` +
+    `a batch costs ${spread(costs, 1)} hits`,
+)
+await service.stop()
+agent.destroy()
+process.exitCode = median(costs) < MAX_HITS ? 0 : 1
 
-const ids = Array.from({ length: 100 }, (_, i) => `00112233-4455-6677-8899-${String(i).padStart(12, '0')}`)
-const batch = JSON.stringify({
-  batchItems: ids.map((id) => ({ query: `/chargingAvailability.json?chargingAvailability=${id}` })),
-})
+/** CPU of the service in µs for one request. */
+async function measure(action, times) {
+  const before = cpuSeconds(service.pid)
+  for (let i = 0; i < times; i++) await action(i)
+  return ((cpuSeconds(service.pid) - before) / times) * 1e6
+}
 
-/** The response's body, read to its end. */
-async function send(options, body) {
-  const outgoing = request({ ...base, agent, ...options })
-  outgoing.end(body)
+/** The response is read to its end. */
+async function send(options, text) {
+  const headers = text === undefined ? {} : { 'content-type': 'application/json' }
+  const outgoing = request({ host: '127.0.0.1', port: service.port, agent, headers, ...options })
+  outgoing.end(text)
   const [response] = await once(outgoing, 'response')
   response.resume()
   await once(response, 'end')
-}
-const single = (id) => send({ path: `/search/2/chargingAvailability.json?chargingAvailability=${id}` })
-const list = () =>
-  send(
-    { method: 'POST', path: '/search/2/batch/sync.json', headers: { 'content-type': 'application/json' } },
-    batch,
-  )
-
-/** Seconds of CPU of the process so far. */
-function cpu() {
-  const fields = readFileSync(`/proc/${proxy.pid}/stat`, 'utf8').split(') ')[1].split(' ')
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
-}
-const residentMB = () =>
-  Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${proxy.pid}/status`, 'utf8'))[1]) / 1024
-
-async function cpuOf(times, action) {
-  const before = cpu()
-  for (let i = 0; i < times; i++) await action(i)
-  return ((cpu() - before) / times) * 1e6
-}
-
-await list()
-for (let i = 0; i < 100; i++) await list() // warm
-for (let i = 0; i < 10_000; i++) await single(ids[i % 100])
-const perBatch = await cpuOf(1_000, list)
-const perHit = await cpuOf(20_000, (i) => single(ids[i % 100]))
-console.log(
-  `a batch of 100 cached stations: ${perBatch.toFixed(0)} µs of CPU; a hit: ${perHit.toFixed(1)} µs; a batch costs ${(perBatch / perHit).toFixed(1)} hits`,
-)
-
-const memoryBefore = residentMB()
-const query = ids
-  .slice(0, STATIONS)
-  .map((id) => `chargingAvailability=${id}`)
-  .join('&')
-for (let i = 0; i < STREAMS; i++) {
-  const headers = { 'x-forwarded-for': `10.0.${Math.floor(i / 20)}.${i % 20}` }
-  const outgoing = request({ ...base, agent: false, path: `/events?${query}`, headers })
-  outgoing.end()
-  const [response] = await once(outgoing, 'response')
-  response.resume()
-  response.on('error', () => {})
   if (response.statusCode !== 200) throw new Error(`status ${response.statusCode}`)
 }
-await wait(2_000)
-const cpuBefore = cpu()
-await wait(QUIET_MS)
-const share = (cpu() - cpuBefore) / (QUIET_MS / 1000)
-console.log(
-  `${STREAMS} quiet streams of ${STATIONS} stations: ${(residentMB() - memoryBefore).toFixed(0)} MB, ${(share * 100).toFixed(2)} % of a core`,
-)
-proxy.kill('SIGTERM')
-await once(proxy, 'exit')
-process.exit(0)

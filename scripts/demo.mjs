@@ -20,6 +20,8 @@ const START_LIMIT_MS = 30_000
 const STOP_LIMIT_MS = 20_000
 /** Interval of simulated outages of a few seconds, in ms. */
 const HICCUP = '120000'
+/** Stations change this many times as often as recorded ones, so that the list shows some changes a minute. */
+const CHANGE_SPEED = '20'
 /** Low enough for pacing to stretch the TTL if the demo runs all day. */
 const QUOTA = '20000/day'
 
@@ -82,6 +84,7 @@ async function startSimulator(died) {
     SIM_PORT: '0',
     SIM_KEY: KEY,
     SIM_LATENCY: setting('SIM_LATENCY', '40'),
+    SIM_CHANGE_SPEED: setting('SIM_CHANGE_SPEED', CHANGE_SPEED),
     SIM_HICCUP: setting('SIM_HICCUP', quiet ? '0' : HICCUP),
   }
   const child = start('simulator', 'simulator/main.js', settings, 'pipe', died)

@@ -40,6 +40,7 @@ export function createLive({ config, clock, observer, subscribe, stack }: LiveDe
   const gauge = () => ({
     stream: streams.count('stream'),
     long_poll: streams.count('long_poll'),
+    maxStreams: config.live.maxStreams,
     stations: watchers?.stations ?? 0,
   })
   return { streams, watchers, gauge, stop }

@@ -30,8 +30,8 @@ export interface Gauges {
   pacing(): QuotaForecast | null
   /** CACHE_TTL; with a quota, the mean of the TTLs in force. In ms. */
   effectiveTtlMs(): number
-  /** Open streams and long polls, and the stations that are watched. */
-  live(): Readonly<Record<StreamKind, number>> & { readonly stations: number }
+  /** Open streams and long polls, how many may be open together, and the stations that are watched. */
+  live(): Readonly<Record<StreamKind, number>> & { readonly maxStreams: number; readonly stations: number }
   /** Whether Redis is connected or the state directory works; null if neither is configured. */
   sharedCacheUp(): boolean | null
 }

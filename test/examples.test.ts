@@ -13,6 +13,7 @@ import type { Script } from './support/scripted-upstream.ts'
 import { answerStatus, sendJson } from './support/scripted-upstream.ts'
 import { startService } from './support/service.ts'
 import { connector, level, station } from './support/stations.ts'
+import { until } from './support/until.ts'
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url))
 const example = (path: string) => join(ROOT, 'examples', path)
@@ -124,10 +125,10 @@ await t.test(
       const { connectors } = station(
         id,
         connector('Chademo', level(50, free, 1)),
-        connector('IEC62196Type2Outlet', level(22, 0, 3)),
+        connector('IEC62196Type2Outlet', level(22, 0, 4)),
       )
       const [first, second] = connectors
-      const current = { available: 0, occupied: 1, reserved: 0, unknown: 2, outOfService: 0 }
+      const current = { available: 0, occupied: 1, reserved: 1, unknown: 2, outOfService: 0 }
       sendJson(response, {
         chargingAvailability: id,
         connectors: [first, { ...second, availability: { ...second?.availability, current } }],
@@ -152,7 +153,7 @@ await t.test(
     await page.locator('#state', { hasText: 'live' }).waitFor()
     t.match(
       await first.innerText(),
-      /2 free[^]*1 occupied[^]*0 free[^]*1 occupied[^]*2 unknown[^]*no change seen yet/,
+      /Chademo, 50\skW[^]*2 free[^]*1 occupied[^]*0 free[^]*1 occupied[^]*2 unknown[^]*1 reserved[^]*no change seen yet/,
     )
     t.match(await page.locator('article').nth(1).innerText(), /not available/)
     const width = await page.evaluate('document.documentElement.scrollWidth')
@@ -168,10 +169,50 @@ await t.test(
     await first.locator('text=no such connector').waitFor()
     await page.locator('#power').selectOption('')
     await first.locator('text=5 free').waitFor()
+    const colourOfFree = () =>
+      page.evaluate<string>("getComputedStyle(document.querySelector('.free')).color")
+    const dark = await colourOfFree()
+    await page.emulateMedia({ colorScheme: 'light' })
+    t.not(await colourOfFree(), dark, 'it has colours for light and for dark')
     await page.setViewportSize({ width: 900, height: 500 })
     await page.screenshot({ path: `${ARTEFACTS}live-list.png` })
     await upstream.stop()
     await proxy.stop()
     await page.locator('#state', { hasText: /stale since \d/ }).waitFor()
+  },
+)
+
+await t.test(
+  'without streams the live list polls the batch with its ETag',
+  { skip: NO_BROWSER },
+  async (t) => {
+    const { proxy } = await startService(t, { env: { EVENTS_MAX_STREAMS: '0' } })
+    const url = await serveFolder(t, 'live-list')
+    const browser = await startBrowser()
+    t.teardown(() => browser.close())
+    const page = await browser.newPage()
+    await page.clock.install()
+    const polls: [number, boolean][] = []
+    page.on('response', (response) => {
+      const request = response.request()
+      if (request.method() === 'POST') polls.push([response.status(), 'if-none-match' in request.headers()])
+    })
+    await page.route('**/stations.json', (route) =>
+      route.fulfill({ json: { proxy: proxy.url, stations: [{ id: 's1', name: 'Station 1' }] } }),
+    )
+    await page.goto(url)
+    await until('the batch was polled', () => polls.length === 2)
+    await page.locator('#state', { hasText: /^as of/ }).waitFor()
+    await page.clock.runFor(30_000)
+    await until('the batch was polled again', () => polls.length === 3)
+    t.strictSame(polls, [
+      [200, false],
+      [304, true],
+      [304, true],
+    ])
+    const stopped = page.locator('#state', { hasText: /^stale since/ }).waitFor()
+    await proxy.stop()
+    await page.clock.runFor(30_000)
+    await stopped
   },
 )

@@ -98,11 +98,14 @@ export class Cache {
     if (entry?.version !== version) void this.#shared?.fetch(id, entry)
   }
 
-  /** The entry of a station, whatever its age. Makes no call, counts no lookup and leaves the order of eviction. */
-  peek(id: string): PeekedEntry | null {
+  /**
+   * The entry of a station, whatever its age. Makes no call, counts no lookup and leaves the order of eviction.
+   * @param failure the error of the last call, as far as the caller knows
+   */
+  peek(id: string, failure: ServiceError | null = null): PeekedEntry | null {
     const entry = this.store.peek(id)
     if (entry === null) return null
-    const mayBeServed = this.#freshness.mayServeStale(entry)
+    const mayBeServed = this.#freshness.mayBeServed(entry, this.#negative.get(id) ?? failure)
     return { answer: entry.answer, changedAt: entry.changedAt, ...this.#freshness.of(entry), mayBeServed }
   }
 

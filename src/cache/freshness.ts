@@ -1,4 +1,5 @@
 import type { ServiceError } from '../errors.ts'
+import { allowsStaleFallback } from '../errors.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { CacheEntry } from './entry-store.ts'
 import type { StationPacing } from './pacing-port.ts'
@@ -77,6 +78,12 @@ export class Freshness {
     const { maxTtlMs, staleIfErrorMs } = this.#options
     const isForQuota = error.code === 'QuotaExhausted' && this.#deps.pacing !== null
     return isForQuota && this.ageMs(entry) <= maxTtlMs + staleIfErrorMs
+  }
+
+  /** Whether a lookup could return the entry without an answer of upstream, after this error if there was one. */
+  mayBeServed(entry: CacheEntry, error: ServiceError | null): boolean {
+    if (error === null) return this.mayServeStale(entry)
+    return allowsStaleFallback(error) && this.mayReplace(error, entry)
   }
 
   /** Whether the entry may be served in place of an empty answer. */

@@ -24,6 +24,6 @@ export interface LookupResult {
 
 /** An entry, whatever its age. */
 export interface PeekedEntry extends Pick<LookupResult, 'answer' | 'ageMs' | 'ttlMs' | 'changedAt'> {
-  /** Whether a lookup could return it while upstream fails. */
+  /** Whether a lookup could return it without an answer of upstream. */
   readonly mayBeServed: boolean
 }

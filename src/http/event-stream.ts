@@ -3,7 +3,8 @@ import type { Filter } from '../availability/query.ts'
 import { ServiceError } from '../errors.ts'
 import type { Observer, StreamEnd } from '../events.ts'
 import type { Clock } from '../lib/clock.ts'
-import type { CurrentAnswer, Watcher, Watchers } from '../watch/watchers.ts'
+import type { CurrentAnswer, Watcher } from '../watch/watcher.ts'
+import type { Watchers } from '../watch/watchers.ts'
 import { renderError } from './error-body.ts'
 
 export interface EventStreamOptions {

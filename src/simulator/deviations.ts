@@ -14,7 +14,7 @@
  * - `xml-order`: connectors before the id; `numbers`: whole powers without a fraction
  * - `tracking-id-new`: never echoed; `tracking-id-any`: echoed though malformed
  * - `no-cors`, `cacheable`, `etag`, `no-gzip`
- * - `roll-out`: two versions of every station by turns, call by call; of a station with one connector, one is empty
+ * - `roll-out`: of every station two versions by turns, call by call; of a station with one connector, one is empty
  */
 export const DEVIATIONS = [
   'miscounted',

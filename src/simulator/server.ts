@@ -48,6 +48,8 @@ export interface SimulatorOptions {
   readonly maxQps?: number
   /** Period of recurring outages in ms, see `createOutages`. Default 0: none. */
   readonly outagePeriodMs?: number
+  /** Multiplies how often stations change. Default 1: as recorded (occupancy.ts). */
+  readonly changeSpeed?: number
   /** In force for every call, in addition to those of faults. Default none. */
   readonly deviations?: readonly Deviation[]
   /** Replaces the generated stations. */
@@ -119,13 +121,18 @@ function createRequestHandler(options: SimulatorOptions, { log, faults, now, sig
     outagePeriodMs = 0,
     sleep = pause,
     deviations = [],
+    changeSpeed = 1,
   } = options
-  const stations = options.stations ?? ((id) => stationAt(id, now()))
+  const stations = options.stations ?? ((id) => stationAt(id, now(), changeSpeed))
   const gateway = createGateway({ key, maxQps, now })
   const outage = createOutages(outagePeriodMs, now())
-  const older: Stations = (id) => olderVersion(stations(id))
+  const isTurnOfOlder = turns()
   const normalResponse = (call: Call): Answer =>
-    gateway(call) ?? endpoint(call, call.deviations.has('roll-out') && log.count % 2 === 0 ? older : stations)
+    gateway(call) ??
+    endpoint(call, (id) => {
+      const isOlder = isTurnOfOlder(id) && call.deviations.has('roll-out')
+      return isOlder ? olderVersion(stations(id)) : stations(id)
+    })
 
   return async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const received = parseCall(request)
@@ -140,6 +147,16 @@ function createRequestHandler(options: SimulatorOptions, { log, faults, now, sig
     const outcome = decision.outcome ?? outage(now())
     if (outcome === null) return send(call, response, normalResponse(call))
     return executeFault(outcome, { call, response, normalResponse, sleep: (ms) => sleep(ms, signal) })
+  }
+}
+
+/** Whether it is the turn of a station's older version: at every second of its calls. */
+function turns(): (id: string) => boolean {
+  const isOlderNext = new Map<string, boolean>()
+  return (id) => {
+    const isOlder = isOlderNext.get(id) ?? false
+    isOlderNext.set(id, !isOlder)
+    return isOlder
   }
 }
 

@@ -24,6 +24,7 @@ const WEEK_MS = 7 * 24 * 3_600_000
  * | `SIM_LATENCY` | `0` | ms before every response |
  * | `SIM_MAX_QPS` | `0` | calls per second before a 429; 0 is no limit |
  * | `SIM_HICCUP` | `0` | period in ms of recurring outages (`createOutages`); 0 is none |
+ * | `SIM_CHANGE_SPEED` | `1` | multiplies how often stations change; 1 is as recorded, 0 is never |
  * | `SIM_DEVIATIONS` | – | names of `deviations.ts`, separated by commas |
  *
  * @throws SettingsError
@@ -44,6 +45,7 @@ export function parseSettings(environment: Readonly<Record<string, string | unde
     latencyMs: whole('SIM_LATENCY', 0, 3_600_000),
     maxQps: whole('SIM_MAX_QPS', 0, 1_000_000),
     outagePeriodMs: whole('SIM_HICCUP', 0, WEEK_MS),
+    changeSpeed: whole('SIM_CHANGE_SPEED', 1, 1_000),
     deviations: text('SIM_DEVIATIONS', '')
       .split(',')
       .filter((name) => name !== '') as Deviation[],

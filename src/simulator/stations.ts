@@ -1,10 +1,7 @@
 import type { Count, StationBody } from './model.ts'
 import { COUNTS } from './model.ts'
-import type { Random } from './random.ts'
+import { statesAt } from './occupancy.ts'
 import { between, draw, seeded } from './random.ts'
-
-/** How long occupancy stays the same: upstream refreshes its data about this often. */
-export const SLOT_MS = 3 * 60_000
 
 /** The 14 documented connector types, each with usual powers in kW. */
 export const CONNECTOR_TYPES: Readonly<Record<string, readonly number[]>> = {
@@ -28,15 +25,6 @@ const MAX_CONNECTORS = 4
 const MAX_LEVELS = 4
 const MAX_POINTS = 6
 
-/** The share of charging points in each state. */
-const SHARES: Readonly<Record<Count, number>> = {
-  available: 0.52,
-  occupied: 0.36,
-  reserved: 0.04,
-  unknown: 0.04,
-  outOfService: 0.04,
-}
-
 /** A connector of a station, without occupancy: it never changes. */
 interface Plug {
   readonly type: string
@@ -44,13 +32,16 @@ interface Plug {
 }
 
 /**
- * Generates the station of an id: its connectors depend on the id alone, their occupancy on the id and on the slot of
- * `SLOT_MS` that contains the wall-clock time. null for an unknown id.
+ * Generates the station of an id: its connectors depend on the id alone, their occupancy on the id and on the wall-clock
+ * time. null for an unknown id.
+ * @param speed multiplies the changes per hour
  */
-export function stationAt(id: string, wallMs: number): StationBody | null {
+export function stationAt(id: string, wallMs: number, speed = 1): StationBody | null {
   if (isUnknown(id)) return null
-  const random = seeded(`${id} in slot ${Math.floor(wallMs / SLOT_MS)}`)
-  const connectors = plugsOf(id).map((plug) => connectorOf(plug, random))
+  const plugs = plugsOf(id)
+  const points = plugs.flatMap(({ levels }) => levels).reduce((sum, level) => sum + level.points, 0)
+  const states = statesAt(id, points, wallMs, speed)
+  const connectors = plugs.map((plug) => connectorOf(plug, states))
   return { connectors, chargingAvailability: id }
 }
 
@@ -75,23 +66,22 @@ function plugsOf(id: string): Plug[] {
   }))
 }
 
-function connectorOf({ type, levels }: Plug, random: Random) {
-  const perPowerLevel = levels.map(({ powerKW, points }) => ({ powerKW, ...occupancy(points, random) }))
+/** Takes the states of its points from the front of `states`. */
+function connectorOf({ type, levels }: Plug, states: Count[]) {
+  const perPowerLevel = levels.map(({ powerKW, points }) => ({
+    powerKW,
+    ...occupancy(states.splice(0, points)),
+  }))
   const current = noPoints()
   for (const level of perPowerLevel) for (const name of COUNTS) current[name] += level[name]
   const total = levels.reduce((sum, { points }) => sum + points, 0)
   return { type, total, availability: { current, perPowerLevel } }
 }
 
-function occupancy(points: number, random: Random): Record<Count, number> {
+function occupancy(states: readonly Count[]): Record<Count, number> {
   const counts = noPoints()
-  for (let point = 0; point < points; point++) counts[stateOfPoint(random())]++
+  for (const state of states) counts[state]++
   return counts
-}
-
-function stateOfPoint(drawn: number): Count {
-  let reached = 0
-  return COUNTS.find((name) => drawn < (reached += SHARES[name])) ?? 'available'
 }
 
 function noPoints(): Record<Count, number> {

@@ -1,14 +1,15 @@
 import type { Observer } from '../events.ts'
 import type { Clock } from '../lib/clock.ts'
 import { watchFile } from '../lib/watched-file.ts'
-import type { Watcher, Watchers } from './watchers.ts'
+import type { Watcher } from './watcher.ts'
+import type { Watchers } from './watchers.ts'
 
 /** Maximum number of stations in the file; the lines after them are ignored. */
 export const MAX_FILE_IDS = 10_000
 /** Enough for as many ids of the maximum length. */
 const MAX_FILE_BYTES = 4 * 2 ** 20
-/** Numbers of invalid lines in one log line. */
-const MAX_LOGGED_LINES = 20
+/** Invalid lines that are logged for one version of the file. */
+const MAX_LOGGED_LINES = 1_000
 
 export interface WatchFileDeps {
   /** The rule of the parameter chargingAvailability. */

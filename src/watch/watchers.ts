@@ -1,4 +1,3 @@
-import type { Answer } from '../cache/answer.ts'
 import type { Cache } from '../cache/cache.ts'
 import type { ErrorCode, ServiceError } from '../errors.ts'
 import { asServiceError } from '../errors.ts'
@@ -6,22 +5,7 @@ import type { StoredAnswer } from '../events.ts'
 import { backoffMs } from '../lib/backoff.ts'
 import type { Clock } from '../lib/clock.ts'
 import { RefreshInterval } from './refresh-interval.ts'
-
-/** A station's answer that may be served now. */
-export interface CurrentAnswer {
-  readonly answer: Answer
-  readonly ageMs: number
-  /** Milliseconds left of the TTL; negative for a stale answer. */
-  readonly ttlMs: number
-  /** Seconds since the epoch; 0 if no change has been seen. */
-  readonly changedAt: number
-}
-
-/** Gets every new answer of a station, changed or not, and every error while the station cannot be answered. */
-export interface Watcher {
-  answered(current: CurrentAnswer): void
-  failed(error: ServiceError): void
-}
+import type { CurrentAnswer, Watcher } from './watcher.ts'
 
 export interface WatchersOptions {
   /** CACHE_TTL: no station is refreshed more often. */
@@ -46,6 +30,7 @@ interface Station {
   refreshedAt: number
   /** Failed refreshes in a row. */
   failures: number
+  /** Of the last refresh. */
   error: ServiceError | null
 }
 
@@ -107,13 +92,16 @@ export class Watchers {
       this.#schedule(station)
     }
     station.watchers.add(watcher)
-    if (station.error !== null && this.current(id) === null) watcher.failed(station.error)
+    if (this.current(id) === null) {
+      if (station.error !== null) watcher.failed(station.error)
+      else if (station.cancel !== null) this.#schedule(station) // it was purged, or a lookup found it rejected
+    }
     return () => this.#leave(id, watcher)
   }
 
   /** The station's answer if it may be served, stale or not. */
   current(id: string): CurrentAnswer | null {
-    const entry = this.#deps.cache.peek(id)
+    const entry = this.#deps.cache.peek(id, this.#stations.get(id)?.error)
     return entry?.mayBeServed === true ? entry : null
   }
 
@@ -152,7 +140,7 @@ export class Watchers {
     station.cancel = this.#deps.clock.after(delayMs, () => {
       station.cancel = null
       this.#enqueue(station)
-      if (this.#pausedBy !== null) this.#report(station, this.#pausedBy)
+      if (this.#pausedBy !== null && this.#cold.has(station)) this.#report(station, this.#pausedBy)
       this.#pump()
     })
   }
@@ -239,9 +227,14 @@ export class Watchers {
     return Math.max(waitMs, isNegative ? emptyTtlMs : 0, this.current(id) === null ? 0 : ttlMs)
   }
 
+  /** Passes the error on, or the answer that a lookup gets in its place. */
   #report(station: Station, error: ServiceError): void {
-    if (this.current(station.id) !== null) return
+    const known = this.current(station.id)
     station.error = error
-    for (const watcher of station.watchers) watcher.failed(error)
+    const current = this.current(station.id)
+    for (const watcher of station.watchers) {
+      if (current === null) watcher.failed(error)
+      else if (known === null) watcher.answered(current)
+    }
   }
 }

@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http'
 import t from 'tap'
 import { Answer } from '../../src/cache/answer.ts'
 import { EventStream, knownTags } from '../../src/http/event-stream.ts'
-import type { CurrentAnswer, Watcher } from '../../src/watch/watchers.ts'
+import type { CurrentAnswer, Watcher } from '../../src/watch/watcher.ts'
 import { settled, TestClock } from '../support/clock.ts'
 import { connector, level, station } from '../support/stations.ts'
 

@@ -218,6 +218,29 @@ await t.test('a signal to stop', async (t) => {
     t.equal(await inFlight, 'cut')
   })
 
+  await t.test('SIGTERM ends 1,000 event streams at once, and then the process', async (t) => {
+    const { service, url } = await start(t, { EVENTS_MAX_STREAMS: '1000', TRUSTED_PROXIES: '127.0.0.1' })
+    const streams = Array.from({ length: 1_000 }, (_, i) => {
+      const socket = connect(Number(new URL(url).port), '127.0.0.1').setEncoding('latin1')
+      t.teardown(() => socket.destroy())
+      const stream = { text: '', closed: once(socket, 'close') }
+      socket.on('data', (text: string) => (stream.text += text))
+      const client = `10.0.${Math.floor(i / 20)}.1` // 20 streams each
+      const path = '/events?chargingAvailability=a&chargingAvailability=b'
+      socket.write(`GET ${path} HTTP/1.1\r\nHost: test\r\nX-Forwarded-For: ${client}\r\n\r\n`)
+      return stream
+    })
+    const isComplete = ({ text }: { text: string }) => text.split('event: availability').length === 3
+    await until('both stations have arrived everywhere', () => streams.every(isComplete), 30_000)
+    service.child.kill('SIGTERM')
+    await Promise.all(streams.map(({ closed }) => closed))
+    t.equal(streams.filter(({ text }) => !text.endsWith('0\r\n\r\n')).length, 0, 'each body is complete')
+    t.equal(await service.exited, 0)
+    const [stopping, stopped] = [await service.logged('stopping'), await service.logged('stopped')]
+    const tookMs = Date.parse(String(stopped['time'])) - Date.parse(String(stopping['time']))
+    t.ok(tookMs < 10_000, `within DRAIN_TIMEOUT: ${tookMs} ms`)
+  })
+
   await t.test('a request that takes longer than DRAIN_TIMEOUT is cut', async (t) => {
     const { service, upstream, url } = await start(t, { DRAIN_TIMEOUT: '300ms' }, hang)
     const inFlight = request(url, pathFor('chargingAvailability=a')).catch(() => 'cut')

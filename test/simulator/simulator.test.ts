@@ -110,6 +110,7 @@ await t.test('the simulator as a server', async (t) => {
       latencyMs: 0,
       maxQps: 0,
       outagePeriodMs: 0,
+      changeSpeed: 1,
       deviations: [],
     })
     const all = {
@@ -119,6 +120,7 @@ await t.test('the simulator as a server', async (t) => {
       SIM_LATENCY: '5',
       SIM_MAX_QPS: '6',
       SIM_HICCUP: '7',
+      SIM_CHANGE_SPEED: '8',
       SIM_DEVIATIONS: 'etag,post',
     }
     t.same(parseSettings(all), {
@@ -128,6 +130,7 @@ await t.test('the simulator as a server', async (t) => {
       latencyMs: 5,
       maxQps: 6,
       outagePeriodMs: 7,
+      changeSpeed: 8,
       deviations: ['etag', 'post'],
     })
   })

@@ -68,14 +68,20 @@ async function run(
   return { url, log: () => readFileSync(logFile, 'utf8') }
 }
 
-export async function startNginx(t: Test, replicas: readonly [Replica, Replica]): Promise<Balancer> {
-  const port = await freePort()
-  const config = pointedAt(example('nginx/nginx.conf'), replicas)
-    .replace('listen 8443', `listen 127.0.0.1:${port}`)
-    .replace('/tmp/nginx-ev-availability.pid', 'nginx.pid')
-  const folder = t.testdir({ 'nginx.conf': config })
+export function startNginx(t: Test, replicas: readonly [Replica, Replica]): Promise<Balancer> {
+  return startNginxWith(t, (listen) =>
+    pointedAt(example('nginx/nginx.conf'), replicas)
+      .replace('listen 8443', `listen ${listen}`)
+      .replace('/tmp/nginx-ev-availability.pid', 'nginx.pid'),
+  )
+}
+
+/** nginx with the configuration for an address; its pid file must be `nginx.pid`. */
+export async function startNginxWith(t: Test, configFor: (listen: string) => string): Promise<Balancer> {
+  const listen = `127.0.0.1:${await freePort()}`
+  const folder = t.testdir({ 'nginx.conf': configFor(listen) })
   const args = ['-p', folder, '-c', 'nginx.conf', '-e', 'stderr', '-g', 'daemon off; master_process off;']
-  return run(t, NGINX, args, folder, `http://127.0.0.1:${port}`)
+  return run(t, NGINX, args, folder, `http://${listen}`)
 }
 
 export async function startHaproxy(t: Test, replicas: readonly [Replica, Replica]): Promise<Balancer> {

@@ -1,5 +1,7 @@
 import t from 'tap'
 import { Cache } from '../../src/cache/cache.ts'
+import { UNPACED } from '../../src/cache/entry-store.ts'
+import type { StationPacing } from '../../src/cache/pacing-port.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { RefreshInterval } from '../../src/watch/refresh-interval.ts'
 import { Watchers } from '../../src/watch/watchers.ts'
@@ -11,7 +13,14 @@ import { connector, level, station } from '../support/stations.ts'
 const MINUTE = 60_000
 
 /** Watchers of a real cache over a scripted source. */
-function setupWatchers(options: { ttlMs?: number; maxEntries?: number } = {}) {
+function setupWatchers(
+  options: {
+    ttlMs?: number
+    maxEntries?: number
+    staleWhileRevalidateMs?: number
+    pacing?: StationPacing
+  } = {},
+) {
   const clock = new TestClock()
   const source = new ScriptedSource(clock.now)
   const settings = { ...TIMES, maxEntries: 100_000, maxBytes: 1e9, ...options }
@@ -22,7 +31,7 @@ function setupWatchers(options: { ttlMs?: number; maxEntries?: number } = {}) {
     load: source.load,
     clock,
     random: () => 0,
-    pacing: null,
+    pacing: options.pacing ?? null,
     observer: {
       lookedUp: (result) => void lookups.push(result),
       evicted: () => {},
@@ -40,6 +49,16 @@ function setupWatchers(options: { ttlMs?: number; maxEntries?: number } = {}) {
       failed: (error) => void events.push(`${name} ${error.code}`),
     })
   return { clock, source, cache, watchers, watch, events, lookups, pause: (on: boolean) => (isPaused = on) }
+}
+
+/** The error of a lookup; null if it was answered. */
+async function codeOf(cache: Cache): Promise<string | null> {
+  try {
+    await cache.get('a')
+    return null
+  } catch (error) {
+    return (error as ServiceError).code
+  }
 }
 
 await t.test('a watched station is loaded once per interval, however many watch it', async (t) => {
@@ -139,6 +158,75 @@ await t.test('a station is a problem only without an answer that may be served',
   watch('a', 'later')
   t.equal(events.at(-1), 'later UpstreamFailed', 'a known problem is passed on at once')
 })
+
+await t.test('a rejected station is a problem, though an older answer is cached', async (t) => {
+  const { clock, source, watch, events, watchers } = setupWatchers()
+  source.answerAll()
+  watch('a')
+  await clock.advance(1)
+  source.failAll('NotFound')
+  await clock.advance(MINUTE)
+  t.strictSame(events, ['a 1', 'a NotFound'])
+  t.equal(watchers.current('a'), null)
+  watch('a', 'later')
+  t.equal(events.at(-1), 'later NotFound')
+  source.answerAll()
+  await clock.advance(2 * MINUTE)
+  t.match(events.slice(3).join(), /^a \d+,later \d+/)
+})
+
+await t.test(
+  'a station that a lookup found rejected, or that was purged, is loaded for a new watcher',
+  async (t) => {
+    const { clock, source, cache, watch, watchers, events } = setupWatchers({ staleWhileRevalidateMs: 0 })
+    source.answerAll()
+    watch('a')
+    await clock.advance(TIMES.ttlMs + 1)
+    source.failAll('NotFound')
+    t.equal(await codeOf(cache), 'NotFound')
+    t.equal(watchers.current('a'), null)
+    watch('a', 'later')
+    await clock.advance(1)
+    t.strictSame(events, ['a 1', 'a NotFound', 'later NotFound'])
+
+    source.answerAll()
+    watch('b')
+    await clock.advance(1)
+    await cache.purge.one('b')
+    watch('b', 'new')
+    await clock.advance(1)
+    t.strictSame(new Set(events.slice(-2)), new Set(['b 4', 'new 4']))
+  },
+)
+
+await t.test(
+  'while the quota is exhausted an answer is current as long as a lookup would return it',
+  async (t) => {
+    const ttlMs = TIMES.ttlMs
+    const pacing = {
+      ttlMs: () => ttlMs,
+      served() {},
+      waited() {},
+      first: () => UNPACED,
+      after: () => UNPACED,
+    }
+    const { clock, source, cache, watch, watchers, events } = setupWatchers({ pacing })
+    source.answerAll()
+    watch('a')
+    await clock.advance(1)
+    source.always = () => {
+      throw new ServiceError('QuotaExhausted', { retryAfterMs: 60_000 })
+    }
+    await clock.advance(TIMES.maxTtlMs + TIMES.staleIfErrorMs - MINUTE)
+    watch('a', 'later')
+    t.strictSame(new Set(events), new Set(['a 1']))
+    t.ok(watchers.current('a'))
+    t.equal((await cache.get('a')).result, 'stale_error')
+    await clock.advance(2 * MINUTE)
+    t.equal(await codeOf(cache), 'QuotaExhausted')
+    t.strictSame(new Set(events.slice(-2)), new Set(['a QuotaExhausted', 'later QuotaExhausted']))
+  },
+)
 
 await t.test(
   'an error of all stations pauses the refreshes and is reported for those without an answer',

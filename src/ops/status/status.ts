@@ -39,7 +39,7 @@ export interface StatusOptions {
 export interface StatusDeps {
   readonly gauges: Gauges
   /** Counts lookups and calls since the start. It must get the events, too. */
-  readonly recorder: Pick<MetricsRecorder, 'lookups' | 'attempts' | 'requests' | 'clientCalls'>
+  readonly recorder: Pick<MetricsRecorder, 'lookups' | 'attempts' | 'requests' | 'clientCalls' | 'events'>
   readonly health: Pick<Health, 'phase'>
   readonly clock: Pick<Clock, 'now' | 'wall'>
   /** Resident memory of the process in bytes; absent if it cannot be read. */
@@ -106,7 +106,8 @@ export class Status {
       upstream: this.#upstream(),
       /** Whether Redis is connected or the state directory works; null if neither is configured. */
       sharedTierUp: gauges.sharedCacheUp(),
-      live: gauges.live(),
+      /** Streams and long polls that are open, watched stations, and the events sent since the start. */
+      live: { ...gauges.live(), events: Object.fromEntries(recorder.events.counts) },
       totals: {
         ...totalsOf(recorder.lookups.counts, recorder.attempts.counts),
         /** Calls that lookups of each client started; empty without client keys. */

@@ -10,7 +10,7 @@ await t.test('a client that is removed and added again is counted from zero', as
     upstream: () => ({ inFlight: 0, queued: 0, circuit: 'closed', callsPerSecond: null }),
     quota: () => null,
     pacing: () => null,
-    live: () => ({ stream: 0, long_poll: 0, stations: 0 }),
+    live: () => ({ stream: 0, long_poll: 0, maxStreams: 10, stations: 0 }),
     effectiveTtlMs: () => 0,
     sharedCacheUp: () => null,
   }

@@ -2,6 +2,7 @@ import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import type { Test } from 'tap'
 import t from 'tap'
 import { ARTEFACTS, NO_BROWSER, startBrowser } from '../../support/browser.ts'
+import { openStream } from '../../support/event-source.ts'
 import { answerStation, answerStatus } from '../../support/scripted-upstream.ts'
 import { perCall } from '../../support/scripts.ts'
 import type { Service } from '../../support/service.ts'
@@ -106,6 +107,15 @@ await t.test('the status page in a browser', { skip }, async (t) => {
     await shows(page, '#requests-legend li:has-text("hit")', /hit\s*[\d.]*[1-9]/)
     await shows(page, '#quota-left', /2,4\d\d of 2,500 left/)
     await shows(page, '#results', /hit\s*5\d/)
+  })
+
+  await t.test('the page shows open streams, watched stations and the events sent', async (t) => {
+    const stream = await openStream(t, service.proxy.url, 'chargingAvailability=s1&chargingAvailability=s2')
+    await stream.received(2)
+    await shows(page, '.tile:has-text("Live updates")', /1\s*stream\s*0 long polls, 2 stations watched/)
+    await shows(page, '#events', /availability\s*2\s*problem\s*0/)
+    stream.close()
+    await shows(page, '.tile:has-text("Live updates")', /0\s*streams\s*0 long polls, 0 stations watched/)
   })
 
   await t.test('the page lists failures and client errors and shows untrusted input as text', async (t) => {

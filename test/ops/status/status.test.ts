@@ -40,7 +40,7 @@ const GAUGES: Gauges = {
   upstream: () => ({ inFlight: 0, queued: 0, circuit: 'closed', callsPerSecond: 5 }),
   quota: () => ({ limit: 100, remaining: 90, resetAtMs: Date.UTC(2026, 0, 16) }),
   pacing: () => null,
-  live: () => ({ stream: 0, long_poll: 0, stations: 0 }),
+  live: () => ({ stream: 2, long_poll: 1, maxStreams: 10, stations: 20 }),
   effectiveTtlMs: () => 30_000,
   sharedCacheUp: () => null,
 }
@@ -59,6 +59,18 @@ function setup(): { clock: TestClock; status: Status; observer: Observer } {
   const status = new Status(options, { gauges: GAUGES, recorder, health: new Health(), clock })
   return { clock, status, observer: broadcast([recorder.observer, ...status.observers]) }
 }
+
+await t.test('a report has the open streams and the events sent since the start', async (t) => {
+  const { status, observer } = setup()
+  observer.eventSent('availability')
+  t.strictSame(status.report(START).live, {
+    stream: 2,
+    long_poll: 1,
+    maxStreams: 10,
+    stations: 20,
+    events: { availability: 1, problem: 0 },
+  })
+})
 
 await t.test('successive reports contain the same history and failures as one full report', async (t) => {
   const { clock, status, observer } = setup()

@@ -85,6 +85,7 @@ function draw(report) {
   charts.show(report, aggregates)
   showCounts('results', totals.results)
   showCounts('outcomes', totals.outcomes)
+  showCounts('events', report.live.events)
   byId('spenders').hidden = Object.keys(totals.clients).length === 0
   showCounts('clients', totals.clients)
   showSettings(report.settings)

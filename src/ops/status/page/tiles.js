@@ -66,6 +66,15 @@ const TILES = [
     }),
   ],
   [
+    'Live updates',
+    ({ live }) => ({
+      value: count(live.stream),
+      unit: live.maxStreams === 0 ? 'streams, off' : live.stream === 1 ? 'stream' : 'streams',
+      more: `${count(live.long_poll)} long polls, ${count(live.stations)} stations watched`,
+      share: live.maxStreams === 0 ? null : (live.stream + live.long_poll) / live.maxStreams,
+    }),
+  ],
+  [
     'Memory',
     ({ memory }) => ({
       value: bytes(memory.residentBytes ?? memory.heapUsedBytes),
