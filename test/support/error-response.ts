@@ -35,7 +35,7 @@ export function errorResponseProblems(
     [`a header of a 200: ${NOT_ON_ERRORS.join(', ')}`]: NOT_ON_ERRORS.every(
       (name) => headers[name] === undefined,
     ),
-    [`Allow ${headers['allow']}`]: status !== 405 || headers['allow'] === allow,
+    [`Allow ${String(headers['allow'])}`]: status !== 405 || headers['allow'] === allow,
     [`Retry-After ${retryAfter ?? 'missing'}`]: retryAfterFits(status, retryAfter),
   }).concat(commonHeaderProblems(headers))
 }
