@@ -2,6 +2,7 @@ import type { PacedUpstream } from './app-quota.ts'
 import { createQuota } from './app-quota.ts'
 import { Cache } from './cache/cache.ts'
 import { WarmStart } from './cache/warm-start.ts'
+import type { Clients } from './clients/clients.ts'
 import type { ByteBudget } from './lib/byte-budget.ts'
 import type { Config } from './config/load.ts'
 import { ConfigError } from './config/load.ts'
@@ -29,6 +30,8 @@ export interface CacheStackDeps {
   readonly apiKey: ApiKey
   readonly waiting: ByteBudget
   readonly userAgent: string
+  /** Null if clients have no names. */
+  readonly clients: Pick<Clients, 'names'> | null
 }
 
 /** The cache, upstream with its policies behind it, and what replicas share. */
@@ -135,7 +138,7 @@ async function openStores({ config, clock, observer }: CacheStackDeps): Promise<
 }
 
 function createUpstream(
-  { config, clock, observer, apiKey }: CacheStackDeps,
+  { config, clock, observer, apiKey, clients }: CacheStackDeps,
   tomtom: TomTom,
   quota: PacedUpstream | null,
   stores: SharedStores | null,
@@ -146,7 +149,8 @@ function createUpstream(
       ...config.upstream,
       share,
       clientShare: config.clients.quotaShare,
-      hasNamedClients: config.clients.keys !== null,
+      hasNamedClients: clients !== null,
+      clientCount: () => clients?.names().length ?? 0,
     },
     { source: tomtom.source, quota, stores, apiKey: apiKey.current, clock, observer, random: Math.random },
   )

@@ -86,7 +86,7 @@ export async function createApp(loaded: Config, runtime: RuntimeInfo): Promise<A
   const secrets = () => [apiKey.secrets(), clients?.secrets() ?? [], ...configuredSecrets(config)].flat()
   const { log, flush, flushCounts } = createLog(deps, secrets)
   const userAgent = `ev-availability-proxy/${runtime.version}`
-  const stack = await createCacheStack({ ...deps, apiKey, userAgent })
+  const stack = await createCacheStack({ ...deps, apiKey, userAgent, clients })
   const live = createLive({ ...deps, stack })
   const publicServer = await createPublic(deps, { cache: stack.cache, clients, live })
   const adminServer = createAdmin(deps, {

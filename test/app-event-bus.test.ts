@@ -20,15 +20,18 @@ await t.test('an event bus skips listeners without a method for the event', asyn
   t.doesNotThrow(() => observer.upstreamRecovered())
 })
 
-await t.test('an event bus reaches a listener that subscribed after its observer was given away', async (t) => {
-  const { observer, subscribe } = createEventBus()
-  const { evicted } = observer
-  let count = 0
-  evicted()
-  subscribe({ evicted: () => count++ })
-  evicted()
-  t.equal(count, 1)
-})
+await t.test(
+  'an event bus reaches a listener that subscribed after its observer was given away',
+  async (t) => {
+    const { observer, subscribe } = createEventBus()
+    const { evicted } = observer
+    let count = 0
+    evicted()
+    subscribe({ evicted: () => count++ })
+    evicted()
+    t.equal(count, 1)
+  },
+)
 
 await t.test('an event bus calls a listener as a method of its object', async (t) => {
   class Counter {

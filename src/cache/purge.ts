@@ -8,7 +8,7 @@ export interface PurgeDeps {
   readonly store: Pick<EntryStore, 'delete' | 'clear'>
   readonly negative: Pick<NegativeCache, 'clear' | 'clearAll'>
   /** Absent without a shared cache. */
-  readonly shared: Pick<SharedAnswerStore, 'purge' | 'purgeAll'> | undefined
+  readonly shared: Pick<SharedAnswerStore, 'purge' | 'purgeAll' | 'onPurged'> | undefined
 }
 
 /** A call, from its start until it has ended, be it after its deadline. */
@@ -28,6 +28,7 @@ export class Purge {
 
   constructor(deps: PurgeDeps) {
     this.#deps = deps
+    deps.shared?.onPurged?.((id) => this.#dropPurgedByPeer(id))
   }
 
   /** Runs a call until it ends; `CallRun.isPurged` becomes true if its station is purged meanwhile. */
@@ -37,22 +38,36 @@ export class Purge {
   }
 
   async one(id: string): Promise<void> {
-    const { calls, store, negative, shared } = this.#deps
+    this.#dropOne(id)
+    await this.#deps.shared?.purge(id)
+  }
+
+  async all(): Promise<void> {
+    this.#dropAll()
+    await this.#deps.shared?.purgeAll()
+  }
+
+  /** Another replica has purged a station, or all (null), in the shared cache. */
+  #dropPurgedByPeer(id: string | null): void {
+    if (id === null) this.#dropAll()
+    else this.#dropOne(id)
+  }
+
+  #dropOne(id: string): void {
+    const { calls, store, negative } = this.#deps
     for (const run of this.#runs) if (run.id === id) run.isPurged = true
     calls.forget(id)
     store.delete(id)
     negative.clear(id)
-    await shared?.purge(id)
   }
 
-  async all(): Promise<void> {
-    const { calls, store, negative, shared } = this.#deps
+  #dropAll(): void {
+    const { calls, store, negative } = this.#deps
     for (const run of this.#runs) {
       run.isPurged = true
       calls.forget(run.id)
     }
     store.clear()
     negative.clearAll()
-    await shared?.purgeAll()
   }
 }

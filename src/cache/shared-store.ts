@@ -65,6 +65,8 @@ export interface SharedAnswerStore {
   purgeAll(): Promise<void>
   /** Calls the listener for every answer that a replica publishes, this one included. Absent: replicas only ask. */
   onPublished?(listener: (id: string, version: string) => void): void
+  /** Calls the listener for every purge by another replica, soon: with the station, or with null for all stations. */
+  onPurged?(listener: (id: string | null) => void): void
 }
 
 /** A station whose answer is in the archive. */

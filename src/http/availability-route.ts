@@ -14,6 +14,7 @@ import type { CorsOrigins } from './cors.ts'
 import { corsFields } from './cors.ts'
 import type { Hold } from './long-poll.ts'
 import { preferredWaitS } from './long-poll.ts'
+import { extensionOf } from './paths.ts'
 import { QueryCache } from './query-cache.ts'
 import type { RawQuery } from './request-context.ts'
 import { initRequest } from './request-context.ts'
@@ -30,12 +31,6 @@ import { validateRequest } from './validate-request.ts'
 
 /** The proxied route; the format is a parameter, so that an unknown one is a 400 and not a 404. */
 const ROUTE = '/search/2/chargingAvailability.:ext'
-const PATH = /^\/search\/2\/chargingAvailability\.([^/?#]*)(?=[?#]|$)/
-
-/** Whether a target names the proxied resource, in any format. */
-export function isAvailabilityPath(target: string): boolean {
-  return PATH.test(target)
-}
 
 export interface RouteOptions {
   readonly corsOrigins: CorsOrigins
@@ -96,7 +91,7 @@ export function availabilityRoute(app: FastifyInstance, options: RouteOptions, d
  * @throws ServiceError NotFound for another spelling of the path, InvalidParameter for another format
  */
 function formatOf(target: string): Format {
-  const ext = PATH.exec(target)?.[1]
+  const ext = extensionOf(target)
   if (ext === 'json' || ext === 'xml') return ext
   throw ext === undefined ? new ServiceError('NotFound') : invalidParameter('ext', "must be 'json' or 'xml'")
 }

@@ -1,5 +1,5 @@
 import type { FastifyCorsOptions } from '@fastify/cors'
-import { allowedMethods } from './paths.ts'
+import { methodsOfPreflight } from './paths.ts'
 
 /** `*`, or the allowed origins. */
 export type CorsOrigins = '*' | readonly string[]
@@ -17,7 +17,7 @@ export function corsOptions(origins: CorsOrigins): FastifyCorsOptions {
   return {
     origin: origins === '*' ? '*' : [...origins],
     credentials: origins !== '*',
-    methods: allowedMethods(''),
+    methods: methodsOfPreflight(''),
     exposedHeaders: EXPOSED_HEADERS,
     maxAge: PREFLIGHT_MAX_AGE,
     strictPreflight: false,

@@ -2,12 +2,11 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { asServiceError, malformedRequest, ServiceError } from '../errors.ts'
 import type { Observer } from '../events.ts'
 import { isLastResponse } from '../lib/connections.ts'
-import { isAvailabilityPath } from './availability-route.ts'
 import { ClientDisconnectedError } from './client-disconnect.ts'
 import type { AddressDetail } from './client-address.ts'
 import type { CorsOrigins } from './cors.ts'
 import { errorFormat, renderErrorResponse } from './error-body.ts'
-import { isBatchPath } from './paths.ts'
+import { isAvailabilityPath, isBatchPath } from './paths.ts'
 import { correlationFields } from './request-log.ts'
 
 export interface ErrorHandlerOptions {

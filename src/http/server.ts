@@ -14,7 +14,7 @@ import { NO_SCHEMA_COMPILERS } from '../lib/fastify-options.ts'
 import { httpServer } from '../lib/http-server.ts'
 import type { AdmissionDeps, AdmissionOptions } from './admission.ts'
 import { createAdmission } from './admission.ts'
-import { availabilityRoute, isAvailabilityPath } from './availability-route.ts'
+import { availabilityRoute } from './availability-route.ts'
 import type { AddressDetail } from './client-address.ts'
 import type { BatchDeps, BatchOptions } from './batch-route.ts'
 import { batchRoute } from './batch-route.ts'
@@ -28,7 +28,7 @@ import { createErrorHandler } from './error-handler.ts'
 import type { Live } from './events-route.ts'
 import { eventsRoute } from './events-route.ts'
 import { createHold } from './long-poll.ts'
-import { allowedMethods, isBatchPath, isEventsPath } from './paths.ts'
+import { isAvailabilityPath, isBatchPath, isEventsPath, methodsOfPreflight } from './paths.ts'
 import type { ProtocolErrorHandlers } from './protocol-errors.ts'
 import { createProtocolErrorHandlers } from './protocol-errors.ts'
 import { decorateRequests, initRequest } from './request-context.ts'
@@ -167,7 +167,7 @@ async function registerOtherRoutes(
   await scope.register(cors, corsOptions(options.corsOrigins))
   scope.addHook('onSend', ({ method, url }, reply, _payload, done) => {
     // The plugin has one list of methods for all paths; options per request would add Origin to every Vary.
-    if (method === 'OPTIONS' && isBatchPath(url)) reply.header(ALLOW_METHODS, allowedMethods(url))
+    if (method === 'OPTIONS' && isBatchPath(url)) reply.header(ALLOW_METHODS, methodsOfPreflight(url))
     done()
   })
   await scope.register(compress, { encodings: ['gzip'], customTypes: COMPRESSIBLE })

@@ -1,9 +1,18 @@
+import { randomUUID } from 'node:crypto'
 import type { Lease, LeaseResult, SharedAnswer, SharedAnswerStore } from '../cache/shared-store.ts'
 import type { ErrorCode } from '../errors.ts'
 import { CACHE_RULES } from '../errors.ts'
 import type { Commands } from './commands.ts'
-import { answerKey, leaseKey, PUBLISHED_CHANNEL, purgedKey, STATION_PATTERNS, stationOf } from './keys.ts'
-import { PURGE } from './purge-script.ts'
+import {
+  answerKey,
+  leaseKey,
+  PUBLISHED_CHANNEL,
+  PURGED_CHANNEL,
+  purgedKey,
+  STATION_PATTERNS,
+  stationOf,
+} from './keys.ts'
+import { PURGE, PUBLISH_PURGED } from './purge-script.ts'
 import { LEASE_GET, PUBLISH, RELEASE, RENEW } from './scripts.ts'
 
 const HEADER = /^(\d{1,15}) (\d{1,15}) (\d{1,4}) (\S{1,64}) (?:(\d{1,10}) )?/
@@ -18,6 +27,8 @@ const MAX_ERROR_MS = 86_400_000
 /** The shared cache: answers, and leases, each the right to call for one station. */
 export class RedisAnswerStore implements SharedAnswerStore {
   readonly #commands: Commands
+  /** Names this replica in its messages, which reach it as well. */
+  readonly #replica = randomUUID()
 
   constructor(commands: Commands) {
     this.#commands = commands
@@ -60,17 +71,30 @@ export class RedisAnswerStore implements SharedAnswerStore {
   }
 
   async purge(id: string): Promise<void> {
-    const keys = [answerKey(id), leaseKey(id), purgedKey(id)]
-    await this.#commands.script(PURGE, keys, [PURGE_MARK_MS])
+    await this.#purge(id, `${this.#replica} ${id}`)
   }
 
   /** A call in flight has a lease, so that its station is found even if it has no answer yet. */
   async purgeAll(): Promise<void> {
     for (const pattern of STATION_PATTERNS) {
       for await (const keys of this.#commands.scan(pattern)) {
-        await Promise.all(keys.map((key) => this.purge(stationOf(key))))
+        await Promise.all(keys.map((key) => this.#purge(stationOf(key), '')))
       }
     }
+    await this.#commands.script(PUBLISH_PURGED, [], [this.#replica])
+  }
+
+  onPurged(listener: (id: string | null) => void): void {
+    this.#commands.subscribe(PURGED_CHANNEL, (message) => {
+      const [replica = ''] = message.split(' ', 1)
+      if (replica === this.#replica) return
+      listener(message === replica ? null : message.slice(replica.length + 1))
+    })
+  }
+
+  async #purge(id: string, message: string): Promise<void> {
+    const keys = [answerKey(id), leaseKey(id), purgedKey(id)]
+    await this.#commands.script(PURGE, keys, [PURGE_MARK_MS, message])
   }
 }
 

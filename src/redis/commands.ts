@@ -7,14 +7,23 @@ import type { Client } from './client.ts'
 import { createClient } from './client.ts'
 import { TIMED_OUT } from './errors.ts'
 import { PREFIX, PROBE_KEY } from './keys.ts'
-import { PURGE } from './purge-script.ts'
+import { PURGE, PUBLISH_PURGED } from './purge-script.ts'
 import type { Script } from './scripts.ts'
 import { QUOTA_UPDATE } from './quota-script.ts'
 import { LEASE_GET, PUBLISH, RELEASE, RENEW, TAKE_TOKEN } from './scripts.ts'
 
 export type Argument = string | number
 
-const SCRIPTS: readonly Script[] = [LEASE_GET, PUBLISH, RENEW, RELEASE, PURGE, TAKE_TOKEN, QUOTA_UPDATE]
+const SCRIPTS: readonly Script[] = [
+  LEASE_GET,
+  PUBLISH,
+  RENEW,
+  RELEASE,
+  PURGE,
+  PUBLISH_PURGED,
+  TAKE_TOKEN,
+  QUOTA_UPDATE,
+]
 
 /** The start of the service waits no longer than this for the first attempt to connect. */
 const MAX_CONNECT_WAIT_MS = 1_500
@@ -33,7 +42,10 @@ type Method = (...args: readonly Argument[]) => Promise<unknown>
 export class Commands {
   readonly #client: Client
   readonly #breaker: RedisBreaker
-  readonly #subscribers: Client[] = []
+  /** The connection for messages, which can send no commands; null while nobody listens. */
+  #subscriber: Client | null = null
+  /** By channel, prefix included. */
+  readonly #listeners = new Map<string, (message: string) => void>()
 
   private constructor(client: Client, { clock, observer }: CommandsDeps) {
     this.#client = client
@@ -45,8 +57,7 @@ export class Commands {
       clock,
       observer,
     })
-    for (const { name, keys, lua } of [...SCRIPTS, PURGE])
-      client.defineCommand(name, { numberOfKeys: keys, lua })
+    for (const { name, keys, lua } of SCRIPTS) client.defineCommand(name, { numberOfKeys: keys, lua })
     client.on('ready', () => void this.#breaker.probe())
     client.on('error', (error: unknown) => {
       this.#breaker.reportFailure(error)
@@ -107,14 +118,20 @@ export class Commands {
     }
   }
 
-  /** Calls the listener with each message of a channel, on a connection of its own, while Redis can be reached. */
+  /** Calls the listener with each message of a channel while Redis can be reached. One listener for each channel. */
   subscribe(channel: string, listener: (message: string) => void): void {
+    this.#listeners.set(PREFIX + channel, listener)
+    const subscriber = (this.#subscriber ??= this.#connectSubscriber())
+    if (subscriber.status === 'ready') void subscriber.subscribe(PREFIX + channel).catch(() => {})
+  }
+
+  #connectSubscriber(): Client {
     const subscriber = (this.#client as Redis).duplicate()
-    this.#subscribers.push(subscriber)
     subscriber.on('error', () => {}) // the circuit breaker of the commands reports outages
-    subscriber.on('ready', () => void subscriber.subscribe(PREFIX + channel).catch(() => {}))
-    subscriber.on('message', (_channel: string, message: string) => listener(message))
+    subscriber.on('ready', () => void subscriber.subscribe(...this.#listeners.keys()).catch(() => {}))
+    subscriber.on('message', (name: string, message: string) => this.#listeners.get(name)?.(message))
     subscriber.connect().catch(() => {}) // it tries again by itself
+    return subscriber
   }
 
   /** The server's `maxmemory-policy`; null if it is not known or no memory limit is set. */
@@ -129,7 +146,7 @@ export class Commands {
   }
 
   close(): void {
-    for (const subscriber of this.#subscribers) subscriber.disconnect()
+    this.#subscriber?.disconnect()
     this.#breaker.stop()
     this.#client.disconnect()
   }

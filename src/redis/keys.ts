@@ -70,3 +70,5 @@ function fingerprint(apiKey: string): string {
 
 /** The channel of `version id` for every answer that was stored. */
 export const PUBLISHED_CHANNEL = 'published'
+/** The channel of `replica id` for every station that was purged, and of `replica` for a purge of all. */
+export const PURGED_CHANNEL = 'purged'

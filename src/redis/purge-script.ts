@@ -1,3 +1,4 @@
+import { PREFIX, PURGED_CHANNEL } from './keys.ts'
 import type { Script } from './scripts.ts'
 
 /**
@@ -5,7 +6,7 @@ import type { Script } from './scripts.ts'
  *
  * | KEYS | ARGV | reply |
  * | --- | --- | --- |
- * | 1 answer, 2 lease, 3 purged | 1 the lifetime of the mark in ms | 1 |
+ * | 1 answer, 2 lease, 3 purged | 1 the lifetime of the mark in ms, 2 the message for other replicas, or empty | 1 |
  */
 export const PURGE: Script = {
   name: 'evproxyPurge',
@@ -13,6 +14,21 @@ export const PURGE: Script = {
   lua: `
 redis.call('DEL', KEYS[1], KEYS[2])
 redis.call('SET', KEYS[3], '', 'PX', ARGV[1])
+if ARGV[2] ~= '' then redis.pcall('PUBLISH', '${PREFIX}${PURGED_CHANNEL}', ARGV[2]) end
+return 1
+`,
+}
+
+/**
+ * | KEYS | ARGV | reply |
+ * | --- | --- | --- |
+ * | – | 1 the message for other replicas | 1 |
+ */
+export const PUBLISH_PURGED: Script = {
+  name: 'evproxyPublishPurged',
+  keys: 0,
+  lua: `
+redis.pcall('PUBLISH', '${PREFIX}${PURGED_CHANNEL}', ARGV[1])
 return 1
 `,
 }

@@ -14,7 +14,7 @@ export interface ConnectionOptions {
 }
 
 export interface ConnectionDeps {
-  readonly clock: Pick<Clock, 'after'>
+  readonly clock: Pick<Clock, 'after' | 'wall'>
   readonly observer: Pick<Observer, 'sharedCacheChanged' | 'stateFileReplaced'>
 }
 

@@ -2,7 +2,7 @@ import * as answers from './answer-operations.ts'
 import * as coolDowns from './cool-down-operations.ts'
 import { maintain } from './maintenance.ts'
 import type { Operation } from './operation.ts'
-import { purge, purgeAll } from './purge-operations.ts'
+import { purge, purgeAll, purgesSince } from './purge-operations.ts'
 import { readQuota, updateQuota } from './quota-operations.ts'
 import { takeToken } from './token-operations.ts'
 import { noteUses, recentlyUsed } from './use-order.ts'
@@ -15,6 +15,7 @@ export const OPERATIONS = {
   release: { write: answers.releaseLease },
   purge: { write: purge },
   purgeAll: { write: purgeAll },
+  purgesSince: { read: purgesSince },
   readAnswers: { read: answers.readAnswers },
   recentlyUsed: { read: recentlyUsed },
   noteUses: { write: noteUses },

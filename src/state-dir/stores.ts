@@ -17,6 +17,7 @@ import type { TokenBucketOptions } from '../upstream/state/token-bucket.ts'
 import type { ConnectionDeps, ConnectionOptions } from './connection.ts'
 import { Connection } from './connection.ts'
 import { UnusableDirectoryError } from './directory.ts'
+import { PurgeFeed } from './purge-feed.ts'
 import type { Used } from './use-order.ts'
 
 export { UnusableDirectoryError }
@@ -30,15 +31,26 @@ export async function openStateDirStores(
   deps: ConnectionDeps,
 ): Promise<SharedStores> {
   const connection = await Connection.open(options, deps)
-  return { ...createStores(connection), close: () => connection.close() }
+  const { stop, ...stores } = createStores(connection, deps.clock)
+  const close = () => {
+    stop()
+    return connection.close()
+  }
+  return { ...stores, close }
 }
 
 /** Where the stores send their requests. */
 export type Requester = Pick<Connection, 'isUp' | 'request'>
 
-export function createStores(connection: Requester): Omit<SharedStores, 'close'> {
+/** The stores, and what ends their own requests. */
+export function createStores(
+  connection: Requester,
+  clock: ConnectionDeps['clock'],
+): Omit<SharedStores, 'close'> & { readonly stop: () => void } {
+  const purges = new PurgeFeed(connection, clock)
   return {
-    answers: answerStore(connection),
+    answers: answerStore(connection, purges),
+    stop: () => purges.stop(),
     archive: answerArchive(connection),
     tokens: tokenStore(connection),
     quota: quotaStore(connection),
@@ -48,7 +60,7 @@ export function createStores(connection: Requester): Omit<SharedStores, 'close'>
   }
 }
 
-function answerStore(connection: Requester): SharedAnswerStore {
+function answerStore(connection: Requester, purges: PurgeFeed): SharedAnswerStore {
   return {
     get isUp() {
       return connection.isUp
@@ -63,11 +75,12 @@ function answerStore(connection: Requester): SharedAnswerStore {
     release: (id: string, token: string, { code, ms }: { readonly code: ErrorCode; readonly ms: number }) =>
       void connection.request('release', [id, token, code, Math.ceil(ms)]),
     async purge(id) {
-      await connection.request('purge', [id])
+      purges.noteOwn(id, await connection.request('purge', [id]))
     },
     async purgeAll() {
-      await connection.request('purgeAll', [])
+      purges.noteOwn(null, await connection.request('purgeAll', []))
     },
+    onPurged: (listener) => purges.start(listener),
   }
 }
 

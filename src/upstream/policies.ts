@@ -30,6 +30,8 @@ export interface UpstreamStackOptions {
   readonly clientShare?: number
   /** Whether clients have names, by which their calls are counted. */
   readonly hasNamedClients?: boolean
+  /** The number of clients that have names. */
+  readonly clientCount?: () => number
 }
 
 /** The quota, what decides on rationing, and the part of it that calls for unknown ids may take. */

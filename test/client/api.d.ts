@@ -427,10 +427,10 @@ export interface components {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description The method is neither GET nor OPTIONS. */
+        /** @description The method is neither GET, HEAD nor OPTIONS. */
         MethodNotAllowedHere: {
             headers: {
-                Allow: components["headers"]["Allow"];
+                Allow: components["headers"]["AllowHere"];
                 "Cache-Control": components["headers"]["NoStore"];
                 "Tracking-ID": components["headers"]["TrackingID"];
                 Vary: components["headers"]["Vary"];
@@ -840,6 +840,8 @@ export interface components {
         MaxAge: number;
         /** @description The allowed methods of this path. */
         Allow: "GET, OPTIONS";
+        /** @description The allowed methods of this path. */
+        AllowHere: "GET, HEAD, OPTIONS";
         /** @description The methods that a page may use. */
         AllowBatchMethods: "POST, OPTIONS";
         /** @description The allowed methods of this path. */

@@ -33,9 +33,30 @@ await t.test('an error response has the headers of its error, its format and its
     'tracking-id': 'mine',
   })
   t.equal(body, renderError(new ServiceError('NotFound'), 'xml'))
-  t.equal(
-    renderErrorResponse(new ServiceError('MethodNotAllowed'), REQUEST, '*').headers['allow'],
-    'GET, OPTIONS',
+})
+
+await t.test('Allow names HEAD where it is served', async (t) => {
+  const allow = (target: string) =>
+    renderErrorResponse(new ServiceError('MethodNotAllowed'), { ...REQUEST, target }, '*').headers['allow']
+  t.strictSame(
+    [
+      '/search/2/chargingAvailability.json?chargingAvailability=a',
+      '/search/2/chargingAvailability.xml',
+      'host.example:443',
+      '/search/2/batch/sync.json?key=a',
+      '/healthz',
+      '/docs/docs.js?a',
+      '/events',
+    ].map(allow),
+    [
+      'GET, OPTIONS',
+      'GET, OPTIONS',
+      'GET, OPTIONS',
+      'POST, OPTIONS',
+      'GET, HEAD, OPTIONS',
+      'GET, HEAD, OPTIONS',
+      'GET, HEAD, OPTIONS',
+    ],
   )
 })
 

@@ -21,10 +21,16 @@ await t.test('methods', async (t) => {
   })
 
   await t.test('other methods of the service routes are a 405', async (t) => {
-    const problems = await problemsByCase(['/healthz', '/openapi.yaml'], async (path) => [
-      path,
-      errorResponseProblems(await request(path, { method: 'POST' }), notAllowed),
-    ])
+    const problems = await problemsByCase(
+      ['/healthz', '/openapi.yaml', '/events?chargingAvailability=a'],
+      async (path) => [
+        path,
+        errorResponseProblems(await request(path, { method: 'POST' }), {
+          ...notAllowed,
+          allow: 'GET, HEAD, OPTIONS',
+        }),
+      ],
+    )
     t.strictSame(problems, {})
   })
 

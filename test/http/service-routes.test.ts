@@ -8,7 +8,7 @@ import { problemsByCase } from './cases.ts'
 const PATHS = DOCS_FILES.map(({ path }) => path)
 const MAX_BYTES = 2_000_000
 const NOT_FOUND = { status: 404, code: 'NotFound' }
-const NOT_ALLOWED = { status: 405, code: 'MethodNotAllowed' }
+const NOT_ALLOWED = { status: 405, code: 'MethodNotAllowed', allow: 'GET, HEAD, OPTIONS' }
 
 await t.test('routes of the service', async (t) => {
   const { request, upstream } = await startService(t)
@@ -100,7 +100,7 @@ await t.test('files of the API reference', async (t) => {
     )
     t.strictSame(
       received,
-      cases.map(() => [405, 'GET, OPTIONS']),
+      cases.map(() => [405, 'GET, HEAD, OPTIONS']),
     )
     const post = await request(proxy.url, '/docs', { method: 'POST' })
     t.strictSame(errorResponseProblems(post, NOT_ALLOWED), [])

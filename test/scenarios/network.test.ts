@@ -1,6 +1,14 @@
 /* Networks that a machine of a developer does not have, each in a namespace of its own. */
 import { readFileSync, rmSync } from 'node:fs'
 import t from 'tap'
+import {
+  DISTANCE_MS,
+  DISTANT,
+  DISTANT_NETWORK,
+  NO_DISTANT_NETWORK,
+  SILENT,
+  START_DISTANT_NETWORK,
+} from '../support/distant-network.ts'
 import { inNamespace, noNamespace } from '../support/namespace.ts'
 import { build } from '../support/process.ts'
 
@@ -104,19 +112,53 @@ await t.test('if no address can be reached, the log names those that were tried'
   t.match(result, { reason: /2001:db8::1 port 9000: ENETUNREACH/ })
 })
 
-/** A round trip of 300 ms, which is more than the 250 ms that Node gives an address by default. */
-const DELAY = ['tc qdisc add dev lo root netem delay 150ms']
+/** The family by which Node itself connects if each address but the last one has so long. */
+const CONTROL = `
+  const { connect } = await import('node:net')
+  const connects = (autoSelectFamilyAttemptTimeout) =>
+    new Promise((resolve) => {
+      const socket = connect({ host: 'upstream.example', port: 9000, autoSelectFamily: true, autoSelectFamilyAttemptTimeout })
+      socket.on('error', resolve).on('connect', () => {
+        resolve(socket.remoteFamily)
+        socket.destroy()
+      })
+    })
+  const control = [await connects(250), await connects(1_000)]
+`
 
 await t.test(
-  'an upstream with several addresses at a distance of 300 ms is reached',
-  { skip: noNamespace(...DELAY) },
+  'an upstream with several addresses at a distance of 300 ms is reached at the first',
+  { skip: NO_DISTANT_NETWORK },
   async (t) => {
     const result = await inNamespace({
-      setup: DELAY,
-      hosts: ['127.0.0.1 localhost', '::1 upstream.example', '127.0.0.1 upstream.example'],
+      setup: DISTANT_NETWORK,
+      hosts: ['127.0.0.1 localhost', `${DISTANT.ipv6} upstream.example`, `${DISTANT.ipv4} upstream.example`],
       dir,
-      script: `return (await request('http://127.0.0.1:8080${ROUTE}=a')).status`,
+      script: `${START_DISTANT_NETWORK} ${CONTROL}
+        const { status, ms } = await request('http://127.0.0.1:8080${ROUTE}=a')
+        return { control, status, isDistant: ms >= ${4 * DISTANCE_MS}, families: [...new Set(upstream.families)] }`,
     })
-    t.equal(result, 200)
+    t.strictSame(result, { control: ['IPv4', 'IPv6'], status: 200, isDistant: true, families: ['IPv6'] })
+  },
+)
+
+await t.test(
+  'every address has a second, and the last one is reached at a distance of 300 ms',
+  { skip: NO_DISTANT_NETWORK },
+  async (t) => {
+    const result = (await inNamespace({
+      setup: DISTANT_NETWORK,
+      hosts: [
+        '127.0.0.1 localhost',
+        `${SILENT.ipv6} upstream.example`,
+        `${SILENT.ipv4} upstream.example`,
+        `${DISTANT.ipv4} upstream.example`,
+      ],
+      dir,
+      env: { UPSTREAM_TIMEOUT: '10s' },
+      script: `${START_DISTANT_NETWORK} return request('http://127.0.0.1:8080${ROUTE}=a')`,
+    })) as { status: number; ms: number }
+    t.equal(result.status, 200)
+    t.ok(result.ms >= 2 * 950 + 4 * DISTANCE_MS && result.ms < 5_000, `${result.ms} ms`)
   },
 )

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import type { Test } from 'tap'
+import { systemClock } from '../../src/lib/clock.ts'
 import { openDatabases } from '../../src/state-dir/databases.ts'
 import type { Databases } from '../../src/state-dir/databases.ts'
 import { prepareDirectory } from '../../src/state-dir/directory.ts'
@@ -31,5 +32,5 @@ export function localStores(t: Test, answerBytes = 40_000_000): LocalStores {
         executeAll(db, answerBytes, [{ number: 1, name, args: structuredClone(args) }], settle),
       )
     })
-  return { path, db, open: () => createStores({ isUp: true, request }) }
+  return { path, db, open: () => createStores({ isUp: true, request }, systemClock) }
 }

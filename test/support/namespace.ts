@@ -65,9 +65,10 @@ function driver(dir: string, env: Readonly<Record<string, string>>, script: stri
 import { spawn } from 'node:child_process'
 import { createServer, get } from 'node:http'
 
-const upstream = { calls: 0 }
-const server = createServer(({ url, headers }, response) => {
+const upstream = { calls: 0, families: [] }
+const server = createServer(({ url, headers, socket }, response) => {
   upstream.calls++
+  upstream.families.push(socket.remoteAddress.startsWith('::ffff:') ? 'IPv4' : 'IPv6')
   const chargingAvailability = new URL(url, 'http://upstream').searchParams.get('chargingAvailability')
   response.end(JSON.stringify({ chargingAvailability, connectors: [] }))
 })

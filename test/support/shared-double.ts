@@ -15,6 +15,7 @@ export class SharedDouble implements SharedAnswerStore {
   readonly #clock: Pick<Clock, 'now'>
   readonly #answers = new Map<string, Kept | 'corrupt'>()
   readonly #purged = new Set<string>()
+  readonly #purgeListeners: ((id: string | null) => void)[] = []
   readonly #leases = new Map<string, { readonly holder: string; readonly until: number }>()
 
   constructor(clock: Pick<Clock, 'now'>) {
@@ -63,10 +64,17 @@ export class SharedDouble implements SharedAnswerStore {
     this.#answers.delete(id)
     this.#leases.delete(id)
     this.#purged.add(id)
+    for (const listener of this.#purgeListeners) listener(id)
   }
 
   async purgeAll(): Promise<void> {
     for (const id of [...this.#answers.keys(), ...this.#leases.keys()]) await this.purge(id)
+    for (const listener of this.#purgeListeners) listener(null)
+  }
+
+  /** All replicas of a test have this store, so the purging one is told as well, before its purge ends. */
+  onPurged(listener: (id: string | null) => void): void {
+    this.#purgeListeners.push(listener)
   }
 
   /** Puts an answer there, as a replica would have, or what is none. */

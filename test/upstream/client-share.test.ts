@@ -6,7 +6,7 @@ import { TestClock } from '../support/clock.ts'
 import { answering, CALLER, ended, failing, ScriptedSource, unreached } from './doubles.ts'
 import { broadcast } from '../support/broadcast.ts'
 
-function setup(clientShare: number, limit = 10) {
+function setup(clientShare: number, limit = 10, { hasNamedClients = true, clientCount = 2 } = {}) {
   const clock = new TestClock()
   const inner = new ScriptedSource(clock.now)
   inner.always = answering
@@ -15,8 +15,10 @@ function setup(clientShare: number, limit = 10) {
   const observer = broadcast([
     { clientLimited: (kind) => void events.push(kind), clientCalled: (name) => void events.push(name) },
   ])
+  const pacing = { rations: false, isRationing: () => pacing.rations }
+  const clients = { clientShare, hasNamedClients, clientCount: () => clientCount }
   const { source } = withPolicies(
-    { perSecond: 0, queueTimeoutMs: 0, timeoutMs: 3_000, clientShare, hasNamedClients: true },
+    { perSecond: 0, queueTimeoutMs: 0, timeoutMs: 3_000, ...clients },
     {
       source: inner.source,
       stores: null,
@@ -24,7 +26,7 @@ function setup(clientShare: number, limit = 10) {
       random: () => 0,
       clock,
       observer,
-      quota: { ledger, pacing: { isRationing: () => false } },
+      quota: { ledger, pacing },
     },
   )
   const spend = async (client: string | undefined, calls: number) => {
@@ -35,7 +37,7 @@ function setup(clientShare: number, limit = 10) {
     }
     return sent
   }
-  return { clock, inner, ledger, source, spend, events }
+  return { clock, inner, ledger, source, spend, events, pacing }
 }
 
 await t.test('a client spends floor(quota × share) calls, and others the rest', async (t) => {
@@ -70,4 +72,39 @@ await t.test('a call that was not sent is returned to its client', async (t) => 
   t.equal(await spend('a', 3), 0)
   inner.always = answering
   t.equal(await spend('a', 3), 1)
+})
+
+/** The calls of three callers while calls are rationed, after client a has spent half of 400 calls before. */
+async function spentUnderRationing(options: { hasNamedClients?: boolean; clientCount?: number }) {
+  const { spend, pacing } = setup(0.5, 400, options)
+  await spend('a', 400)
+  pacing.rations = true
+  return { a: await spend('a', 10), nobody: await spend(undefined, 10), b: await spend('b', 300) }
+}
+
+await t.test('while calls are rationed, a client need not wait because of what others spend', async (t) => {
+  t.strictSame(
+    {
+      two: await spentUnderRationing({ clientCount: 2 }),
+      four: await spentUnderRationing({ clientCount: 4 }),
+      addresses: await spentUnderRationing({ hasNamedClients: false }),
+    },
+    {
+      two: { a: 0, nobody: 0, b: 199 }, // as many as a, one less
+      four: { a: 0, nobody: 0, b: 66 }, // a quarter of what is spent then
+      addresses: { a: 0, nobody: 0, b: 0 },
+    },
+  )
+})
+
+await t.test('clients that spend alike are rationed alike', async (t) => {
+  const { spend, pacing, ledger } = setup(0.5, 400)
+  pacing.rations = true
+  const spent = { a: 0, b: 0 }
+  for (let i = 0; i < 300; i++) {
+    spent.a += await spend('a', 1)
+    spent.b += await spend('b', 1)
+  }
+  t.strictSame(spent, { a: 50, b: 50 })
+  t.equal(ledger.spent, 100, 'the calls that are released at the start')
 })

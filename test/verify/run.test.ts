@@ -220,6 +220,7 @@ await t.test('the mask', async (t) => {
     ['XML', key.replaceAll('<', '&lt;').replaceAll('"', '&quot;')],
     ['XML references', Array.from(key, (c) => `&#${c.charCodeAt(0)};`).join('')],
     ['mixed', `%61${key.slice(1)}`],
+    ['in lower case', encodeURIComponent(key).toLowerCase()],
   ]
   t.strictSame(
     spellings.map(([what, spelling]) => [what, mask(`x${spelling}y`)]),

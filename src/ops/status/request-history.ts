@@ -72,8 +72,7 @@ export class RequestHistory {
     this.#minutes = new RollingCounters(MAX_MINUTES, COLUMNS.length, this.#minute)
     this.#latency = new LatencyHistogram(this.#minute)
     this.observer = {
-      requestAnswered: (_format, status, result) =>
-        this.#count(REQUEST_COLUMN[requestKind(status, result)]),
+      requestAnswered: (_format, status, result) => this.#count(REQUEST_COLUMN[requestKind(status, result)]),
       upstreamAnswered: (outcome, seconds) => {
         this.#count(CALL_COLUMN[CALL_KIND[outcome]])
         this.#latency.record(this.#minute, seconds * 1_000)

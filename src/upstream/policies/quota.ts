@@ -12,6 +12,8 @@ export interface QuotaPolicyDeps {
   readonly clientShare?: number
   /** Whether clients have names; else an address identifies them, which is no label. */
   readonly hasNamedClients?: boolean
+  /** The number of clients that have names. */
+  readonly clientCount?: () => number
 }
 
 const MARK = Symbol('mark')
@@ -42,9 +44,9 @@ export class QuotaPolicy {
    * only known when the call is sent.
    */
   readonly check: Policy = (next) => async (id, options) => {
-    const { ledger, pacing } = this.#deps
+    const { ledger } = this.#deps
     const client = this.#clientOf(options)
-    const request = { hasStale: options.hasStale, rationed: pacing.isRationing(), client }
+    const request = { hasStale: options.hasStale, rationed: this.#isRationed(client), client }
     const waitMs = ledger.waitMs(request, this.#uncharged.size)
     if (waitMs > 0) throw this.#exhausted(waitMs, client)
     const mark = {}
@@ -57,12 +59,12 @@ export class QuotaPolicy {
   }
 
   readonly policy: Policy = (next) => async (id, options) => {
-    const { ledger, pacing } = this.#deps
+    const { ledger } = this.#deps
     const { [MARK]: mark } = options as MarkedOptions
     if (mark !== undefined) this.#uncharged.delete(mark)
     const client = this.#clientOf(options)
     const { period } = ledger
-    const acquiring = ledger.acquire(options.hasStale, pacing.isRationing(), client)
+    const acquiring = ledger.acquire(options.hasStale, this.#isRationed(client), client)
     const waitMs = typeof acquiring === 'number' ? acquiring : await acquiring
     if (waitMs > 0) throw this.#exhausted(waitMs, client)
     const chargedPeriod = ledger.period
@@ -80,6 +82,19 @@ export class QuotaPolicy {
     const { ledger, clientShare = 1 } = this.#deps
     if (client === undefined || clientShare >= 1) return null
     return { id: client, limit: Math.floor(ledger.limit * clientShare) }
+  }
+
+  /**
+   * Whether this call has to wait for one that is released. A client with a name that has started fewer calls than its part
+   * of those spent does not, so that it need not wait because of what others spend. Of addresses there are too many: each
+   * new one would be such a client.
+   */
+  #isRationed(client: QuotaClient | null): boolean {
+    const { ledger, pacing, clientShare = 1, hasNamedClients = false, clientCount = () => 1 } = this.#deps
+    if (!pacing.isRationing()) return false
+    if (client === null || !hasNamedClients) return true
+    const part = Math.min(clientShare, 1 / Math.max(1, clientCount()))
+    return ledger.callsOf(client.id) + 1 > part * ledger.spent
   }
 
   #exhausted(waitMs: number, client: QuotaClient | null): ServiceError {
