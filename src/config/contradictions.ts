@@ -8,31 +8,69 @@ type Listener = Values['admin']
 const HEAP_PER_CACHED_BYTE = 2.5
 const LOOPBACK = new Map([['localhost', '127.0.0.1']])
 
-/**
- * Settings that are valid on their own and not together. A default is no contradiction to a setting that was set:
- * UPSTREAM_TIMEOUT=500ms alone is valid, although the default of UPSTREAM_SOFT_TIMEOUT is longer.
- */
-export function contradictions(
-  { admin, cache, drain, public: open, upstream }: Values,
-  isSet: (name: string) => boolean,
-): string[] {
-  const problems: string[] = []
-  if (drain.delayMs > 0 && drain.delayMs >= drain.timeoutMs) {
-    problems.push('DRAIN_DELAY: expected less than DRAIN_TIMEOUT, which includes it')
-  }
-  if (isSet('UPSTREAM_SOFT_TIMEOUT') && upstream.softTimeoutMs >= upstream.timeoutMs) {
-    problems.push('UPSTREAM_SOFT_TIMEOUT: expected less than UPSTREAM_TIMEOUT')
-  }
-  if (upstream.quota !== null && cache.maxTtlMs < cache.ttlMs) {
-    problems.push('CACHE_MAX_TTL: expected at least CACHE_TTL, which UPSTREAM_QUOTA extends up to it')
-  }
-  if (isSet('STATE_DIR') && (isSet('REDIS_URL') || isSet('REDIS_URL_FILE'))) {
-    problems.push('STATE_DIR and REDIS_URL: both are set; unset one of them')
-  }
-  if (isSameAddress(open, admin)) {
-    problems.push('ADMIN_HOST and ADMIN_PORT: expected another address than that of HOST and PORT')
-  }
-  return problems
+/** A rule between settings. */
+interface Rule {
+  /** The settings that the rule is about, or the setting to change. */
+  readonly subject: string
+  readonly expected: string
+  /** The settings that it compares, shown as received; without them both of the subject are set. */
+  readonly compared: readonly string[]
+  readonly isBroken: (values: Values, isSet: (name: string) => boolean) => boolean
+}
+
+/** A default is no contradiction to a setting that was set: UPSTREAM_TIMEOUT=500ms alone is valid. */
+const RULES: readonly Rule[] = [
+  {
+    subject: 'DRAIN_DELAY',
+    expected: 'less than DRAIN_TIMEOUT, which includes it',
+    compared: ['DRAIN_DELAY', 'DRAIN_TIMEOUT'],
+    isBroken: ({ drain }) => drain.delayMs > 0 && drain.delayMs >= drain.timeoutMs,
+  },
+  {
+    subject: 'UPSTREAM_SOFT_TIMEOUT',
+    expected: 'less than UPSTREAM_TIMEOUT',
+    compared: ['UPSTREAM_SOFT_TIMEOUT', 'UPSTREAM_TIMEOUT'],
+    isBroken: ({ upstream }, isSet) =>
+      isSet('UPSTREAM_SOFT_TIMEOUT') && upstream.softTimeoutMs >= upstream.timeoutMs,
+  },
+  {
+    subject: 'CACHE_MAX_TTL',
+    expected: 'at least CACHE_TTL, which UPSTREAM_QUOTA extends up to it',
+    compared: ['CACHE_MAX_TTL', 'CACHE_TTL', 'UPSTREAM_QUOTA'],
+    isBroken: ({ cache, upstream }) => upstream.quota !== null && cache.maxTtlMs < cache.ttlMs,
+  },
+  {
+    subject: 'STATE_DIR and REDIS_URL',
+    expected: 'one of them',
+    compared: [],
+    isBroken: (_values, isSet) => isSet('STATE_DIR') && (isSet('REDIS_URL') || isSet('REDIS_URL_FILE')),
+  },
+  {
+    subject: 'ADMIN_HOST and ADMIN_PORT',
+    expected: 'another address than that of HOST and PORT',
+    compared: ['ADMIN_HOST', 'ADMIN_PORT', 'HOST', 'PORT'],
+    isBroken: ({ admin, public: open }) => isSameAddress(open, admin),
+  },
+]
+
+export interface ReadSettings {
+  readonly values: Values
+  /** The text of a setting: what was set, or its default. */
+  readonly textOf: (name: string) => string
+  readonly isSet: (name: string) => boolean
+  /** Settings whose own value is invalid: no rule that compares one of them is applied. */
+  readonly isInvalid: (name: string) => boolean
+}
+
+/** The problems of settings that are valid on their own and not together. */
+export function contradictions({ values, textOf, isSet, isInvalid }: ReadSettings): string[] {
+  const broken = RULES.filter(
+    ({ compared, isBroken }) => !compared.some(isInvalid) && isBroken(values, isSet),
+  )
+  return broken.map(({ subject, expected, compared }) => {
+    const received = compared.map((name) => `${name}=${textOf(name)}`).join(', ')
+    return `${subject}: expected ${expected}, got ${received === '' ? 'both' : received}`
+  })
 }
 
 /** Whether the second of two listeners would find its address in use. Port 0 is another one for each. */

@@ -1,4 +1,5 @@
 import type { Config, Values } from './config.ts'
+import type { ReadSettings } from './contradictions.ts'
 import { contradictions } from './contradictions.ts'
 import { chooseOutboundProxy } from './outbound-proxy.ts'
 import type { RedisConfig } from './redis-url.ts'
@@ -53,8 +54,7 @@ export function loadConfig(original: Environment, readFile: (path: string) => st
     )
   }
   const isSet = (name: string) => (environment[name] ?? '') !== ''
-  // The rules between settings need the values of all of them.
-  if (problems.length === 0) problems.push(...contradictions(values, isSet))
+  problems.push(...contradictions({ values, isSet, ...textsAndFaults(environment, problems) }))
   const outbound = values.upstream.baseUrl && chooseOutboundProxy(environment, values.upstream.baseUrl)
   if (outbound) problems.push(...outbound.problems)
   if (problems.length > 0 || !outbound) throw new ConfigError(problems)
@@ -66,6 +66,16 @@ export function loadConfig(original: Environment, readFile: (path: string) => st
     effective: { ...effective(environment), ...outbound.effective },
     warnings: unknownSettings(environment),
   })
+}
+
+/** The texts of the settings, and which of them have a problem of their own. */
+function textsAndFaults(
+  environment: Environment,
+  problems: readonly string[],
+): Pick<ReadSettings, 'textOf' | 'isInvalid'> {
+  const texts = new Map(settingsIn(SETTINGS).map((setting) => [setting.name, textOf(environment, setting)]))
+  const invalid = new Set(problems.map((problem) => problem.slice(0, problem.indexOf(':'))))
+  return { textOf: (name) => texts.get(name) ?? '', isInvalid: (name) => invalid.has(name) }
 }
 
 /** The names of the settings whose values are secret. */

@@ -73,12 +73,14 @@ export function parseRuntimeSettings(config: Config, text: string): RuntimeSetti
   const upstream = { perSecond: read(SETTINGS.upstream.perSecond), quota: read(SETTINGS.upstream.quota) }
   const log = { level: read(SETTINGS.log.level) }
   if (problems.length === 0) {
-    const merged = {
+    const values = {
       ...config,
       cache: { ...config.cache, ...cache },
       upstream: { ...config.upstream, ...upstream },
     }
-    problems.push(...contradictions(merged, () => false))
+    const texts: Environment = { ...config.effective, ...environment }
+    const textOf = (name: string) => texts[name] ?? ''
+    problems.push(...contradictions({ values, textOf, isSet: () => false, isInvalid: () => false }))
   }
   if (problems.length > 0) throw new Error(problems.join('; '))
   return { cache, upstream, log, effective: overridableTexts(environment) }

@@ -55,6 +55,7 @@ function userAgentField(userAgent: string | undefined): { userAgent?: string } {
 /** Fastify's own 4xx errors are caused by the request; every other unknown error is a 500. */
 function serviceErrorOf(thrown: unknown): ServiceError {
   const { statusCode } = thrown as { statusCode?: unknown }
+  if (statusCode === 408) return new ServiceError('RequestTimeout')
   if (statusCode === 413) return new ServiceError('PayloadTooLarge')
   if (statusCode === 415) return new ServiceError('UnsupportedMediaType')
   const isClientError = typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500

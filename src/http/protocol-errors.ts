@@ -67,8 +67,9 @@ export function createProtocolErrorHandlers(
       const isSilent = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && socket.bytesRead === 0
       const { remoteAddress: address } = socket
       const rawRequest = () => ({ ...parseRawRequest(error), address })
+      const failure = serviceErrorOf(error)
       if (error.code === 'ECONNRESET' || isSilent) socket.destroy()
-      else afterResponses(socket, () => respondOn(socket, serviceErrorOf(error), rawRequest()))
+      else afterResponses(socket, failure, () => respondOn(socket, failure, rawRequest()))
     },
     onConnect(request, socket) {
       socket.on('error', () => socket.destroy()) // Node has removed its own listener from the socket
@@ -98,11 +99,23 @@ function reportError(observer: ErrorObserver, error: ServiceError, { correlation
 
 type Socketed = Socket & { readonly _httpMessage?: ServerResponse | null }
 
-/** Waits for the responses to earlier requests of the connection, else this one would be taken for one of theirs. */
-function afterResponses(socket: Socketed, action: () => void): void {
+/**
+ * Waits for the responses to earlier requests of the connection, else this one would be taken for one of theirs. If it
+ * is the body of the current request that failed, its response is due: its reader gets the error.
+ */
+function afterResponses(socket: Socketed, failure: ServiceError, action: () => void): void {
   const { _httpMessage: current } = socket
   if (current === null || current === undefined) action()
-  else current.once('finish', () => afterResponses(socket, action))
+  else if (!failBody(current, failure)) current.once('finish', () => afterResponses(socket, failure, action))
+}
+
+/** @returns false if the body is complete or nobody reads it */
+function failBody(response: ServerResponse, { message, status }: ServiceError): boolean {
+  const { req: request } = response
+  if (request.complete || request.listenerCount('error') === 0) return false
+  response.setHeader('connection', 'close')
+  request.emit('error', Object.assign(new Error(message), { statusCode: status }))
+  return true
 }
 
 function serviceErrorOf(error: ParserError): ServiceError {

@@ -16,6 +16,7 @@ export interface AdminServerDeps extends StatusRouteDeps {
   readonly circuit: () => CircuitState
 }
 
+const METHODS = ['GET', 'HEAD', 'POST', 'DELETE'] as const
 const TIMED_OUT = 'ERR_HTTP_REQUEST_TIMEOUT'
 
 /** The admin listener: probes, metrics and the status page. It serves no availability. */
@@ -47,7 +48,12 @@ export function createAdminServer({ health, metrics, circuit, ...status }: Admin
     reply.header('x-content-type-options', 'nosniff')
     done()
   })
-  app.setNotFoundHandler((_request, reply) => sendError(reply, new ServiceError('NotFound')))
+  app.setNotFoundHandler(({ url }, reply) => {
+    const path = url.replace(/\?.*/s, '')
+    const allowed = METHODS.filter((method) => app.hasRoute({ method, url: path }))
+    if (allowed.length === 0) return sendError(reply, new ServiceError('NotFound'))
+    return sendError(reply.header('allow', allowed.join(', ')), new ServiceError('MethodNotAllowed'))
+  })
   app.setErrorHandler((thrown, _request, reply) => {
     const { statusCode } = thrown as { statusCode?: number }
     const isClientError = statusCode !== undefined && statusCode >= 400 && statusCode < 500

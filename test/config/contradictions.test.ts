@@ -8,7 +8,7 @@ const contradicts = (environment: Environment) => problems({ TOMTOM_API_KEY: KEY
 /** Each rule: what is rejected, and what is at the bound and valid. */
 const RULES: [problem: RegExp, rejected: Environment[], valid: Environment[]][] = [
   [
-    /^DRAIN_DELAY: expected less than DRAIN_TIMEOUT/,
+    /^DRAIN_DELAY: expected less than DRAIN_TIMEOUT, which includes it, got DRAIN_DELAY=\d+m?s, DRAIN_TIMEOUT=\d+s?$/,
     [
       { DRAIN_DELAY: '10s' },
       { DRAIN_DELAY: '2s', DRAIN_TIMEOUT: '2s' },
@@ -17,12 +17,12 @@ const RULES: [problem: RegExp, rejected: Environment[], valid: Environment[]][] 
     [{ DRAIN_DELAY: '9999ms' }, { DRAIN_TIMEOUT: '0' }],
   ],
   [
-    /^UPSTREAM_SOFT_TIMEOUT: expected less than UPSTREAM_TIMEOUT/,
+    /^UPSTREAM_SOFT_TIMEOUT: expected less than UPSTREAM_TIMEOUT, got UPSTREAM_SOFT_TIMEOUT=\d+m?s, UPSTREAM_TIMEOUT=\d+m?s$/,
     [{ UPSTREAM_SOFT_TIMEOUT: '3s' }, { UPSTREAM_SOFT_TIMEOUT: '500ms', UPSTREAM_TIMEOUT: '500ms' }],
     [{ UPSTREAM_SOFT_TIMEOUT: '2999ms' }, { UPSTREAM_TIMEOUT: '500ms' }],
   ],
   [
-    /^CACHE_MAX_TTL: expected at least CACHE_TTL/,
+    /^CACHE_MAX_TTL: expected at least CACHE_TTL, .*, got CACHE_MAX_TTL=1m, CACHE_TTL=2m, UPSTREAM_QUOTA=100\/day$/,
     [{ UPSTREAM_QUOTA: '100/day', CACHE_TTL: '2m', CACHE_MAX_TTL: '1m' }],
     [
       { CACHE_TTL: '2m', CACHE_MAX_TTL: '1m' },
@@ -30,7 +30,7 @@ const RULES: [problem: RegExp, rejected: Environment[], valid: Environment[]][] 
     ],
   ],
   [
-    /^ADMIN_HOST and ADMIN_PORT: expected another address/,
+    /^ADMIN_HOST and ADMIN_PORT: expected another address .*, got ADMIN_HOST=\S+, ADMIN_PORT=\d+, HOST=\S+, PORT=\d+$/,
     [
       { PORT: '8081' },
       { HOST: '127.0.0.1', PORT: '8081' },
@@ -59,6 +59,20 @@ for (const [problem, rejected, valid] of RULES) {
     )
   })
 }
+
+await t.test(
+  'contradictions are reported together with invalid settings that they do not compare',
+  async (t) => {
+    const both = { DRAIN_DELAY: '10s', PORT: 'x', STATE_DIR: '/state', REDIS_URL: 'redis://127.0.0.1' }
+    t.match(contradicts(both), [
+      /^PORT: /,
+      /^DRAIN_DELAY: /,
+      /^STATE_DIR and REDIS_URL: expected one of them, got both$/,
+    ])
+    t.match(contradicts({ DRAIN_DELAY: '10s', DRAIN_TIMEOUT: 'x' }), [/^DRAIN_TIMEOUT: /])
+    t.equal(contradicts({ DRAIN_DELAY: '10s', DRAIN_TIMEOUT: 'x' }).length, 1)
+  },
+)
 
 await t.test('a cache that does not fit into the heap is a warning', async (t) => {
   const MB = 2 ** 20

@@ -109,15 +109,18 @@ await t.test('problems', async (t) => {
     const values = NAMES.filter((name) => !name.endsWith('_FILE'))
     t.strictSame(
       found.map((line) => line.replace(/: .*/s, '')),
-      values.flatMap((name) =>
-        NAMES.includes(`${name}_FILE`) ? [name, `${name} and ${name}_FILE`] : [name],
-      ),
+      [
+        ...values.flatMap((name) =>
+          NAMES.includes(`${name}_FILE`) ? [name, `${name} and ${name}_FILE`] : [name],
+        ),
+        'STATE_DIR and REDIS_URL',
+      ],
     )
   })
 
   await t.test('a state directory and Redis exclude each other', async (t) => {
     const both = { TOMTOM_API_KEY: KEY, STATE_DIR: '/var/lib/x', REDIS_URL: 'redis://127.0.0.1' }
-    t.strictSame(problems(both), ['STATE_DIR and REDIS_URL: both are set; unset one of them'])
+    t.strictSame(problems(both), ['STATE_DIR and REDIS_URL: expected one of them, got both'])
     t.equal(load({ STATE_DIR: './x' }).stateDir, './x')
     t.match(problems({ ...both, STATE_DIR: 'x' }), [/^STATE_DIR: expected the path of a directory/])
   })

@@ -1,10 +1,15 @@
+import { once } from 'node:events'
+import type { AddressInfo, Socket } from 'node:net'
+import { connect } from 'node:net'
 import t from 'tap'
 import type { ParserError } from '../../src/http/protocol-errors.ts'
 import { parseRawRequest } from '../../src/http/protocol-errors.ts'
 import { sendBytes } from '../support/raw-http.ts'
 import { startService } from '../support/service.ts'
+import { until } from '../support/until.ts'
 import { UUID } from './cases.ts'
-import { finalResponse, getAndClose, HOST } from './raw-requests.ts'
+import { createTestServer } from './public-server.ts'
+import { finalResponse, getAndClose, HOST, statusesIn } from './raw-requests.ts'
 
 await t.test('parseRawRequest', async (t) => {
   const parse = (packet: string, bytesParsed?: number) =>
@@ -94,5 +99,52 @@ await t.test('error responses outside of the request lifecycle', async (t) => {
   await t.test('the access log has paths without queries', async (t) => {
     const paths = new Set(proxy.logs.flatMap((line) => (line['path'] === undefined ? [] : [line['path']])))
     t.strictSame(paths, new Set(['', '/%zz', path]))
+  })
+})
+
+await t.test('a body that fails ends its request', async (t) => {
+  const { app } = await createTestServer(t)
+  const accepted: Socket[] = []
+  app.server.prependListener('connection', (socket: Socket) => accepted.push(socket))
+  const received: number[] = []
+  app.server.prependListener('request', () => received.push(0))
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  const head = `POST /search/2/batch/sync.json HTTP/1.1\r\n${HOST}Content-Type: application/json\r\n`
+  const unfinished = `${head}Content-Length: 100\r\n\r\n{`
+
+  await t.test('a chunk that is not valid is 400, and the connection is closed', async (t) => {
+    const { status, headers } = finalResponse(
+      await sendBytes(port, `${head}Transfer-Encoding: chunked\r\n\r\nZZ\r\n`, 20_000),
+    )
+    t.strictSame([status, headers['connection']], [400, 'close'])
+  })
+
+  await t.test('a client that ends its half of the connection in the body gets 400', async (t) => {
+    const socket = connect(port, '127.0.0.1')
+    socket.end(unfinished)
+    const [chunk] = (await once(socket, 'data')) as [Buffer]
+    t.strictSame(statusesIn(chunk.toString()), [400])
+  })
+
+  /** Node reports an unfinished request after half a minute; the event is the same. */
+  const timeOut = async (bytes: string, requests: number) => {
+    received.length = 0
+    const response = sendBytes(port, bytes, 20_000)
+    await until('the requests arrive', () => received.length === requests)
+    const error = Object.assign(new Error('timeout'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' })
+    app.server.emit('clientError', error, accepted.at(-1))
+    return response
+  }
+
+  await t.test('a body that is not complete in time is 408, and the connection is closed', async (t) => {
+    const { status, headers, text } = finalResponse(await timeOut(unfinished, 1))
+    t.match(text, '"code":"RequestTimeout"')
+    t.strictSame([status, headers['connection']], [408, 'close'])
+  })
+
+  await t.test('the response to an earlier request of the connection comes first', async (t) => {
+    const earlier = `GET /healthz HTTP/1.1\r\n${HOST}\r\n`
+    t.strictSame(statusesIn((await timeOut(earlier + unfinished, 2)).text), [200, 408])
   })
 })

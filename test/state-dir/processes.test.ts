@@ -194,7 +194,7 @@ await t.test('a directory that cannot be used is exit code 78 with a sentence', 
     [{ STATE_DIR: join(dir, 'file/below') }, /STATE_DIR: .* cannot be created: a part of the path is a file/],
     [{ STATE_DIR: '/proc/evproxy' }, /STATE_DIR: .* cannot be created: /],
     [{ STATE_DIR: newer }, /STATE_DIR: .* was written by a newer version of this service/],
-    [{ REDIS_URL: 'redis://127.0.0.1:1' }, /STATE_DIR and REDIS_URL: both are set/],
+    [{ REDIS_URL: 'redis://127.0.0.1:1' }, /STATE_DIR and REDIS_URL: expected one of them, got both/],
   ]
   const results: unknown[] = []
   for (const [environment] of cases) results.push(await failedStart(environment))

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
-import { asServiceError } from '../../errors.ts'
+import { asServiceError, malformedRequest, missingParameter, ServiceError } from '../../errors.ts'
 import { selfOnlyCsp } from '../../lib/static-page.ts'
 import { readCursor } from './cursor.ts'
 import { PAGE_FILES } from './page-files.ts'
@@ -37,6 +37,8 @@ export interface StatusRouteDeps {
 }
 
 export const CONTENT_SECURITY_POLICY = selfOnlyCsp({ images: "'self'" })
+
+const CROSS_SITE = { message: 'Pages of other sites may not purge.' }
 
 const HEADERS = {
   'content-security-policy': CONTENT_SECURITY_POLICY,
@@ -78,7 +80,7 @@ export function statusRoutes(app: FastifyInstance, { status, inspector, redact }
   // It may spend a call, so it is a POST of JSON: a browser sends that across origins only after a preflight, which fails.
   app.post('/status/station', async (request, reply) => {
     const id = parameter(request.body, 'id')
-    if (id === undefined) return reply.code(400).send({ status: 'expected a JSON body with the string id' })
+    if (id === undefined) throw malformedRequest('The body must be a JSON object with the string id')
     return send(reply, await answerOrError(inspector, id))
   })
 
@@ -87,19 +89,18 @@ export function statusRoutes(app: FastifyInstance, { status, inspector, redact }
 
 /** A browser sends DELETE across origins only after a preflight, which fails; the header is a second line of defence. */
 function purgeRoutes(app: FastifyInstance, inspector: StationInspector): void {
-  const purge = (path: string, run: (query: unknown) => Promise<void> | null) =>
+  const purge = (path: string, run: (query: unknown) => Promise<void>) =>
     app.delete(path, async ({ headers, query }, reply) => {
-      if (headers['sec-fetch-site'] === 'cross-site') return reply.code(403).send({ status: 'forbidden' })
-      const purged = run(query)
-      if (purged === null) return reply.code(400).send({ status: 'expected the parameter id' })
-      await purged
+      if (headers['sec-fetch-site'] === 'cross-site') throw new ServiceError('Forbidden', CROSS_SITE)
+      await run(query)
       return reply.code(204).send()
     })
 
   purge('/status/stations', () => inspector.purgeAll())
   purge('/status/station', (query) => {
     const id = parameter(query, 'id')
-    return id === undefined || id === '' ? null : inspector.purge(id)
+    if (id === undefined || id === '') throw missingParameter('id')
+    return inspector.purge(id)
   })
 }
 

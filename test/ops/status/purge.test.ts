@@ -34,6 +34,11 @@ await t.test('DELETE on the admin listener purges', async (t) => {
       '/status/station?ids=a',
     ]
     t.strictSame(await Promise.all(paths.map((path) => statusOf(path))), [400, 400, 400, 400])
+    t.match(JSON.parse((await requestAdmin('/status/station', purge)).text), {
+      message: "Missing parameter 'id'",
+      detailedError: { code: 'MissingParameter' },
+      httpStatusCode: '400',
+    })
   })
 
   await t.test('a purge by a page of another site is a 403, and no origin is allowed', async (t) => {
@@ -50,7 +55,7 @@ await t.test('DELETE on the admin listener purges', async (t) => {
     })
     t.equal(sameOrigin.status, 204)
     t.equal(sameOrigin.headers['access-control-allow-origin'], undefined)
-    t.equal((await requestAdmin('/status/stations', { method: 'OPTIONS', headers })).status, 404)
+    t.equal((await requestAdmin('/status/stations', { method: 'OPTIONS', headers })).status, 405)
   })
 
   await t.test('the public listener purges nothing', async (t) => {

@@ -185,7 +185,7 @@ await t.test('the station lookup', async (t) => {
       bodies.map(() => true),
     )
     const { status } = await service.requestAdmin('/status/station', { method: 'OPTIONS' })
-    t.equal(status, 404, 'a preflight fails')
+    t.equal(status, 405, 'a preflight fails')
     t.equal(service.upstream.calls.length, calls)
   })
 })
