@@ -30,6 +30,8 @@ const SETTING_PREFIX =
   /^(TOMTOM|CACHE|UPSTREAM|CORS|CLIENT|TRUSTED|ADMIN|DRAIN|ACCESS|LOG|REDIS|POWER|STATE|EVENTS|WATCH|SETTINGS)_/
 /** What Kubernetes sets for every service it knows, as `NAME=value`. */
 const KUBERNETES_SERVICE = /_SERVICE_(HOST|PORT)[_=]|_PORT_\d+_(TCP|UDP|SCTP)[_=]|_PORT=(tcp|udp|sctp):/
+/** What `node --watch` sets for the process that it starts. */
+const NODE_WATCH = 'WATCH_REPORT_DEPENDENCIES'
 
 /**
  * The frozen configuration of an environment. `readFile` reads the file of a secret.
@@ -114,7 +116,7 @@ function effective(environment: Environment): Record<string, string> {
 function unknownSettings(environment: Environment): string[] {
   const known = new Set(settingsIn(SETTINGS).map(({ name }) => name))
   return Object.entries(environment)
-    .filter(([name]) => SETTING_PREFIX.test(name) && !known.has(name))
+    .filter(([name]) => SETTING_PREFIX.test(name) && name !== NODE_WATCH && !known.has(name))
     .filter(([name, value]) => !KUBERNETES_SERVICE.test(`${name}=${value}`))
     .map(([name]) => `${name} is not a setting of this service`)
 }
