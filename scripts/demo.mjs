@@ -34,7 +34,18 @@ const LIST_FILES = {
 }
 const LIST_LENGTH = 20
 
-const quiet = process.argv.includes('--quiet')
+/** EX_USAGE of sysexits.h. */
+const EXIT_USAGE = 64
+const USAGE = `usage: npm run demo [-- --quiet]
+  --quiet  no simulated clients and no simulated outages
+`
+
+const options = process.argv.slice(2)
+const quiet = options.includes('--quiet')
+if (options.some((option) => option !== '--quiet')) {
+  process.stderr.write(USAGE)
+  process.exit(EXIT_USAGE)
+}
 
 /** An error that the user can correct; printed without a stack. */
 class DemoError extends Error {}
@@ -102,7 +113,7 @@ async function startProxy({ port, adminPort, simulator }, died) {
     ADMIN_HOST: HOST,
     ADMIN_PORT: String(adminPort),
     // Simulated errors are on the status page; the terminal stays readable.
-    LOG_LEVEL: setting('LOG_LEVEL', quiet ? 'warn' : 'fatal'),
+    LOG_LEVEL: setting('LOG_LEVEL', quiet ? 'error' : 'fatal'),
     UPSTREAM_QUOTA: setting('UPSTREAM_QUOTA', QUOTA),
   }
   start('proxy', 'main.js', settings, process.stderr, died)

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import type { Test } from 'tap'
 import t from 'tap'
@@ -42,25 +42,31 @@ await t.test('every example is listed in examples/README.md', (t) => {
   t.end()
 })
 
-await t.test('the browser page shows a station and the error of another', { skip: NO_BROWSER }, async (t) => {
-  const { proxy, upstream } = await startService(t)
-  const url = await serveFolder(t, 'browser')
-  const browser = await startBrowser()
-  t.teardown(() => browser.close())
-  const page = await browser.newPage()
-  const show = async (station: string, expected: RegExp) => {
-    await page.fill('[name=proxy]', proxy.url)
-    await page.fill('[name=station]', station)
-    await page.click('button')
-    await page.locator('[role=status]').filter({ hasText: expected }).waitFor()
-  }
-  await page.goto(url)
-  await show('a', /^\d+ s old, ev-availability-proxy; fwd=uri-miss/)
-  t.ok((await page.locator('tbody tr').count()) > 0, 'it has a row for each connector')
-  await show('a', /^\d+ s old, ev-availability-proxy; hit/)
-  upstream.script = answerStatus(500, '')
-  await show('b', /^UpstreamFailed: /)
-})
+await t.test(
+  'the browser page shows a station and the error of another, served and as a file',
+  { skip: NO_BROWSER },
+  async (t) => {
+    const { proxy, upstream } = await startService(t)
+    const url = await serveFolder(t, 'browser')
+    const browser = await startBrowser()
+    t.teardown(() => browser.close())
+    const page = await browser.newPage()
+    const show = async (station: string, expected: RegExp) => {
+      await page.fill('[name=proxy]', proxy.url)
+      await page.fill('[name=station]', station)
+      await page.click('button')
+      await page.locator('[role=status]').filter({ hasText: expected }).waitFor()
+    }
+    await page.goto(url)
+    await show('a', /^\d+ s old, ev-availability-proxy; fwd=uri-miss/)
+    t.ok((await page.locator('tbody tr').count()) > 0, 'it has a row for each connector')
+    await show('a', /^\d+ s old, ev-availability-proxy; hit/)
+    upstream.script = answerStatus(500, '')
+    await show('b', /^UpstreamFailed: /)
+    await page.goto(pathToFileURL(example('browser/index.html')).href)
+    await show('a', /^\d+ s old/)
+  },
+)
 
 await t.test('the Node client prints a station with its age', async (t) => {
   const { proxy } = await startService(t)
@@ -74,6 +80,14 @@ await t.test('the Node client prints a station with its age', async (t) => {
   const { station, ageSeconds, isStale } = JSON.parse(stdout) as Record<string, unknown>
   t.match(station, { chargingAvailability: 'a' })
   t.strictSame([ageSeconds, isStale], [0, false])
+})
+
+await t.test('the Node client prints its usage without its arguments', async (t) => {
+  const { code, stderr } = await promisify(execFile)(process.execPath, [example('node/client.mjs')]).then(
+    () => ({ code: 0, stderr: '' }),
+    (error: { code: number; stderr: string }) => error,
+  )
+  t.strictSame([code, stderr], [64, 'usage: node client.mjs <proxy> <station>\n'])
 })
 
 await t.test('the Node client repeats a 429 after its Retry-After and then reports the error', async (t) => {

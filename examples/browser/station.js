@@ -1,4 +1,5 @@
-// Shows one station. fetch() sends If-None-Match by itself, because the proxy answers `no-cache` with an ETag.
+// Shows one station. fetch() sends If-None-Match by itself, because the proxy answers `no-cache` with an ETag. A
+// classic script, because browsers load no module from a file.
 const form = document.querySelector('form')
 const rows = document.querySelector('tbody')
 const status = document.querySelector('[role=status]')

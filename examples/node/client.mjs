@@ -41,5 +41,9 @@ export async function availability(proxy, station, filter = {}) {
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const [proxy, station] = process.argv.slice(2)
+  if (station === undefined) {
+    console.error('usage: node client.mjs <proxy> <station>')
+    process.exit(64)
+  }
   console.log(JSON.stringify(await availability(proxy, station), null, 2))
 }

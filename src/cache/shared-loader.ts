@@ -79,12 +79,12 @@ const RENEW_EVERY_MS = LEASE_MS / 3
 
 /**
  * Bounds of the random pause before the next leaseGet while a peer calls, in ms. With waiters it is short against a call
- * to TomTom, as it adds to their latency; without any, a tenth of the commands will do.
+ * to TomTom, as it adds to their latency; without any, a tenth of the commands suffices.
  */
 const PAUSE_WITH_WAITERS_MS = [10, 30] as const
 const PAUSE_OF_REFRESH_MS = [100, 300] as const
 
-/** A store that returns more answers than this of which none can be used is as good as none. */
+/** A store that returns more unusable answers than this for one request counts as unavailable. */
 const MAX_UNUSABLE_ANSWERS = 100
 
 /** What #leaseOrAnswer found: a peer's answer, or that this replica makes the call. */

@@ -46,7 +46,8 @@ export interface Lease {
 export interface SharedAnswerStore {
   readonly isUp: boolean
   /**
-   * An answer whose version is not `known`, else the lease if no other replica has it. Atomic: otherwise a replica could acquire the lease right after another published the answer.
+   * An answer whose version is not `known`, else the lease if no other replica has it. Atomic: otherwise a replica could
+   * acquire the lease right after another published the answer.
    */
   leaseGet(id: string, known: string, lease: Lease): Promise<LeaseResult>
   /** Extends the lease to its full duration again, if this token still holds it. */

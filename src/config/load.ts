@@ -31,9 +31,12 @@ const SETTING_PREFIX =
   /^(TOMTOM|CACHE|UPSTREAM|CORS|CLIENT|TRUSTED|ADMIN|DRAIN|ACCESS|LOG|REDIS|POWER|STATE|EVENTS|WATCH|SETTINGS|CHECK)_/
 /** What Kubernetes sets for every service it knows, as `NAME=value`. */
 const KUBERNETES_SERVICE = /_SERVICE_(HOST|PORT)[_=]|_PORT_\d+_(TCP|UDP|SCTP)[_=]|_PORT=(tcp|udp|sctp):/
-
-/** What systemd sets for the directories of a unit, `StateDirectory=` for one. */
-const SYSTEMD_DIRECTORIES: ReadonlySet<string> = new Set(['STATE_DIRECTORY', 'CACHE_DIRECTORY'])
+/** What systemd sets for the directories of a unit, and `node --watch` for its process. */
+const SET_BY_OTHERS: ReadonlySet<string> = new Set([
+  'STATE_DIRECTORY',
+  'CACHE_DIRECTORY',
+  'WATCH_REPORT_DEPENDENCIES',
+])
 
 /**
  * The frozen configuration of an environment. `readFile` reads the file of a secret.
@@ -127,7 +130,7 @@ function effective(environment: Environment): Record<string, string> {
 function unknownSettings(environment: Environment): string[] {
   const known = new Set(settingsIn(SETTINGS).map(({ name }) => name))
   return Object.entries(environment)
-    .filter(([name]) => SETTING_PREFIX.test(name) && !known.has(name) && !SYSTEMD_DIRECTORIES.has(name))
+    .filter(([name]) => SETTING_PREFIX.test(name) && !known.has(name) && !SET_BY_OTHERS.has(name))
     .filter(([name, value]) => !KUBERNETES_SERVICE.test(`${name}=${value}`))
     .map(([name]) => `${name} is not a setting of this service`)
 }

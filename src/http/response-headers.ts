@@ -12,7 +12,8 @@ const CACHE = 'ev-availability-proxy'
 
 /**
  * Cache-Status (RFC 9211): `hit` and `fwd` exclude each other, `ttl` is in whole seconds and negative for a stale
- * answer, whose `detail` is the code of the error that it replaces, or that a later answer was empty. No `key`: that is the station's id.
+ * answer, whose `detail` is the code of the error that it replaces, or that a later answer was empty. No `key`: that is
+ * the station's id.
  */
 export function cacheStatus(found: LookupResult): string {
   const { result, ttlMs, wasExpired, isStored, staleReason, isEmptyUnconfirmed = false } = found

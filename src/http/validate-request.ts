@@ -5,9 +5,9 @@ import { malformedRequest, ServiceError } from '../errors.ts'
 export const MAX_HEADERS = 2_000
 
 /**
- * Checks that apply to every request. No request body is ever read: the connection of a request that has one is closed
- * after its response, so that the body cannot be parsed as another request. So is that of a request with an `Upgrade`,
- * because the parser takes what follows it for another protocol.
+ * Checks that apply to every request. Only the batch route reads a body. The connection of any other request with a body
+ * is closed after its response, so that the body cannot be parsed as another request. So is that of a request with an
+ * `Upgrade`, because the parser takes what follows it for another protocol.
  * @throws ServiceError InvalidParameter, HeadersTooLarge
  */
 export function validateRequest(request: IncomingMessage, response: ServerResponse): void {

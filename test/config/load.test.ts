@@ -182,6 +182,10 @@ await t.test('unknown variables', async (t) => {
     t.strictSame(load(environment).warnings, [])
   })
 
+  await t.test('the variable that node --watch sets does not warn', async (t) => {
+    t.strictSame(load({ WATCH_REPORT_DEPENDENCIES: '1' }).warnings, [])
+  })
+
   await t.test('the variables that Kubernetes sets for its services do not warn', async (t) => {
     const environment = {
       CACHE_SERVICE_HOST: '10.0.0.1',

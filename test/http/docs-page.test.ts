@@ -3,6 +3,7 @@ import { createServer } from 'node:http'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import type { Test } from 'tap'
 import t from 'tap'
+import { LOW_CONTRASTS } from '../support/contrast.ts'
 import { ARTEFACTS, NO_BROWSER, startBrowser } from '../support/browser.ts'
 import type { Service } from '../support/service.ts'
 import { request } from '../support/request.ts'
@@ -104,6 +105,7 @@ await t.test('the API reference in a browser', { skip }, async (t) => {
       }))
       t.ok(width <= options.viewport.width, `no overflow: ${width}`)
       t.equal(isDark, options.colorScheme === 'dark')
+      t.strictSame(await page.evaluate(LOW_CONTRASTS), [], 'every text can be read')
       await page.screenshot({ path: `${ARTEFACTS}docs-${name}.png` })
     })
   }

@@ -57,3 +57,12 @@ await t.test(
     t.equal(errors, '', 'nothing is written to stderr')
   },
 )
+
+await t.test('the demo rejects an unknown option with its usage and starts nothing', async (t) => {
+  const demo = spawn(process.execPath, ['scripts/demo.mjs', '--quite'], { cwd: ROOT, timeout: 5_000 })
+  let errors = ''
+  demo.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString()))
+  const [code] = (await once(demo, 'close')) as [number | null]
+  t.equal(code, 64)
+  t.match(errors, /^usage: npm run demo \[-- --quiet\]$/m)
+})

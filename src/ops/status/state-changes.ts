@@ -15,7 +15,7 @@ export const MAX_CHANGES = 100
 /** In characters. */
 const MAX_DETAIL_LENGTH = 200
 
-/** The latest changes of states, in the words of the log. */
+/** The latest changes of states, each as a short phrase with a detail. */
 export class StateChanges {
   readonly changes = new RingBuffer<StateChange>(MAX_CHANGES)
   readonly observer: Partial<Observer>

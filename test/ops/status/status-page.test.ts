@@ -104,6 +104,7 @@ await t.test('the status page in a browser', { skip }, async (t) => {
     await shows(page, '.tile:has-text("Requests") .value', /[1-9]/)
     await shows(page, '.tile:has-text("Cache hit ratio") .value', /\d\d %/)
     await shows(page, '.tile:has-text("Cached stations") .value', /^7/)
+    await shows(page, '.tile:has-text("Cached stations")', /KB of 256 MB/)
     await shows(page, '#requests-legend li:has-text("hit")', /hit\s*[\d.]*[1-9]/)
     await shows(page, '#quota-left', /2,4\d\d of 2,500 left/)
     await shows(page, '#results', /hit\s*5\d/)

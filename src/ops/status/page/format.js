@@ -22,11 +22,15 @@ export function percent(share) {
   return `${shown > 99 && shown < 100 ? (Math.floor(shown * 10) / 10).toFixed(1) : Math.round(shown)} %`
 }
 
+/** A size in the units of the settings, which are powers of 1024. */
 export function bytes(value) {
-  if (value < 1e3) return `${value} B`
-  if (value < 1e6) return `${(value / 1e3).toFixed(value < 1e4 ? 1 : 0)} kB`
-  if (value < 1e9) return `${(value / 1e6).toFixed(value < 1e7 ? 1 : 0)} MB`
-  return `${(value / 1e9).toFixed(1)} GB`
+  const [size, unit] = [
+    [2 ** 30, 'GB'],
+    [2 ** 20, 'MB'],
+    [2 ** 10, 'KB'],
+  ].find(([size]) => value >= size) ?? [1, 'B']
+  const number = value / size
+  return `${size > 1 && number < 10 ? Number(number.toFixed(1)) : Math.round(number)} ${unit}`
 }
 
 /** A latency in ms or s, `–` for null. */
