@@ -56,13 +56,16 @@ export async function createCacheStack(deps: CacheStackDeps) {
     shared: stores && { store: stores.answers, observer },
     waiting: deps.waiting,
   })
+  let isWatched = (_id: string) => false
+  stores?.answers.onPublished?.((id, version) => cache.published(id, version, isWatched(id)))
   const warmStart = createWarmStart(deps, stores, cache)
   return {
     cache,
     start: () => void warmStart?.run(),
     gauges: createGauges({ config, cache, tomtom, upstream, quota: () => quota, stores }),
     checkKey: () => checkKey(upstream.limitedSource),
-    onPublished: (listener: (id: string, version: string) => void) => stores?.answers.onPublished?.(listener),
+    /** From now on answers that other replicas publish for these stations are taken over, cached or not. */
+    fetchWatched: (isWatchedNow: (id: string) => boolean) => void (isWatched = isWatchedNow),
     /** Whether calls are held back: the circuit is open, or the quota is rationed. */
     isSparing: () => upstream.circuit() === 'open' || quota?.forecast().isRationing === true,
     /** Applies what has changed in `config`. */

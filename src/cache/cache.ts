@@ -90,10 +90,14 @@ export class Cache {
     return this.#lookups
   }
 
-  /** Takes over the answer that a peer has published. Makes no call. */
-  fetchPublished(id: string, version: string): void {
+  /**
+   * A peer has published an answer: it is taken over if the station is watched, or under a quota, if it is cached: there
+   * the present answer may be fresh for hours, and no replica is to serve an older one than another has. Makes no call.
+   */
+  published(id: string, version: string, isWatched: boolean): void {
     const entry = this.store.peek(id)
-    if (entry?.version !== version) void this.#shared?.fetch(id, entry)
+    const isWanted = isWatched || (entry !== null && this.#deps.pacing !== null)
+    if (isWanted && entry?.version !== version) void this.#shared?.fetch(id, entry)
   }
 
   /** The entry of a station, whatever its age. Makes no call, counts no lookup and leaves the order of eviction. */
