@@ -40,7 +40,8 @@ export async function createCacheStack(deps: CacheStackDeps) {
     { apiKey: apiKey.current, observer, clock },
   )
   // The price follows the lookups of the cache, and the cache needs the TTLs that the price gives: hence the functions.
-  const quotaDeps = { ...deps, stores, lookups: () => cache.lookups }
+  let lookups = () => 0
+  const quotaDeps = { ...deps, stores, lookups: () => lookups() }
   let quota = createQuota(quotaDeps)
   deps.subscribe({ sharedCacheChanged: (up) => up && quota?.start() })
   const upstream = createUpstream(deps, tomtom, quota, stores)
@@ -56,6 +57,7 @@ export async function createCacheStack(deps: CacheStackDeps) {
     shared: stores && { store: stores.answers, observer },
     waiting: deps.waiting,
   })
+  lookups = () => cache.lookups
   let isWatched = (_id: string) => false
   stores?.answers.onPublished?.((id, version) => cache.published(id, version, isWatched(id)))
   const warmStart = createWarmStart(deps, stores, cache)
@@ -79,7 +81,7 @@ export async function createCacheStack(deps: CacheStackDeps) {
     },
     async close() {
       await tomtom.close()
-      quota?.close()
+      await quota?.close()
       await warmStart?.stop()
       await stores?.close()
     },

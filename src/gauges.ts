@@ -2,7 +2,9 @@ import type { CircuitState, StreamKind } from './events.ts'
 
 /** What pacing expects until the reset. */
 export interface QuotaForecast {
-  /** Calls that will be left at the reset. */
+  /** Whether the demand was observed for long enough to tell what will be left. */
+  readonly isProjected: boolean
+  /** Calls that will be left at the reset; all that remain, as long as that is not known. */
   readonly projectedRemaining: number
   /** Whether calls are held back because the quota does not last even at the maximum TTL. */
   readonly isRationing: boolean

@@ -8,6 +8,7 @@ import { createClient } from './client.ts'
 import { TIMED_OUT } from './errors.ts'
 import { PREFIX, PROBE_KEY } from './keys.ts'
 import { PURGE } from './purge-script.ts'
+import { CHARGE_UNKNOWN_IDS } from './unknown-id-script.ts'
 import type { Script } from './scripts.ts'
 import { QUOTA_UPDATE } from './quota-script.ts'
 import { LEASE_GET, PUBLISH, RELEASE, RENEW, TAKE_TOKEN } from './scripts.ts'
@@ -45,7 +46,7 @@ export class Commands {
       clock,
       observer,
     })
-    for (const { name, keys, lua } of [...SCRIPTS, PURGE])
+    for (const { name, keys, lua } of [...SCRIPTS, PURGE, CHARGE_UNKNOWN_IDS])
       client.defineCommand(name, { numberOfKeys: keys, lua })
     client.on('ready', () => void this.#breaker.probe())
     client.on('error', (error: unknown) => {

@@ -2,6 +2,8 @@ import * as answers from './answer-operations.ts'
 import * as coolDowns from './cool-down-operations.ts'
 import { maintain } from './maintenance.ts'
 import type { Operation } from './operation.ts'
+import * as pacing from './pacing-operations.ts'
+import { publishedSince } from './published-operations.ts'
 import { purge, purgeAll } from './purge-operations.ts'
 import { readQuota, updateQuota } from './quota-operations.ts'
 import { takeToken } from './token-operations.ts'
@@ -25,6 +27,11 @@ export const OPERATIONS = {
   clearCoolDown: { write: coolDowns.clearCoolDown },
   acquireProbe: { write: coolDowns.acquireProbe },
   releaseProbe: { write: coolDowns.releaseProbe },
+  exchangePrice: { write: pacing.exchangePrice },
+  loadLearned: { read: pacing.loadLearned },
+  saveLearned: { write: pacing.saveLearned },
+  chargeUnknownIds: { read: pacing.readUnknownIds, write: pacing.chargeUnknownIds },
+  publishedSince: { read: publishedSince },
   maintain: { write: maintain },
 } satisfies Readonly<Record<string, Operation>>
 

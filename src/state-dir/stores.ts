@@ -10,6 +10,9 @@ import type {
 import type { ErrorCode } from '../errors.ts'
 import type { SharedStores } from '../stores.ts'
 import type { SharedCoolDown } from '../upstream/state/cool-down-state.ts'
+import type { PacingStore } from '../upstream/pacing/learned-pacing.ts'
+import { parseLearned } from '../upstream/pacing/learned-pacing.ts'
+import type { UnknownIdStore } from '../upstream/pacing/unknown-id-allowance.ts'
 import type { CoolDownStore } from '../upstream/state/shared-cool-down.ts'
 import type { QuotaReply, QuotaStore, QuotaUpdate } from '../upstream/state/shared-quota.ts'
 import type { TokenStore } from '../upstream/state/shared-token-bucket.ts'
@@ -17,6 +20,7 @@ import type { TokenBucketOptions } from '../upstream/state/token-bucket.ts'
 import type { ConnectionDeps, ConnectionOptions } from './connection.ts'
 import { Connection } from './connection.ts'
 import { UnusableDirectoryError } from './directory.ts'
+import { PublishedFeed } from './published-feed.ts'
 import type { Used } from './use-order.ts'
 
 export { UnusableDirectoryError }
@@ -30,7 +34,20 @@ export async function openStateDirStores(
   deps: ConnectionDeps,
 ): Promise<SharedStores> {
   const connection = await Connection.open(options, deps)
-  return { ...createStores(connection), close: () => connection.close() }
+  const stores = createStores(connection)
+  const feeds: PublishedFeed[] = []
+  const answers: SharedAnswerStore = {
+    ...stores.answers,
+    get isUp() {
+      return connection.isUp
+    },
+    onPublished: (listener) => void feeds.push(new PublishedFeed(connection, deps.clock, listener)),
+  }
+  const close = () => {
+    for (const feed of feeds) feed.stop()
+    return connection.close()
+  }
+  return { ...stores, answers, close }
 }
 
 /** Where the stores send their requests. */
@@ -43,7 +60,8 @@ export function createStores(connection: Requester): Omit<SharedStores, 'close'>
     tokens: tokenStore(connection),
     quota: quotaStore(connection),
     coolDowns: coolDownStore(connection),
-    price: null,
+    pacing: pacingStore(connection),
+    unknownIds: unknownIdStore(connection),
     isUp: () => connection.isUp,
   }
 }
@@ -92,6 +110,28 @@ function answerArchive(connection: Requester): AnswerArchive {
     },
     async noteUses(ids) {
       await connection.request('noteUses', [ids])
+    },
+  }
+}
+
+function pacingStore(connection: Requester): PacingStore {
+  const process = randomUUID()
+  let latest: number | null = null
+  const exchange = async (thetaS: number) => {
+    latest = ((await connection.request('exchangePrice', [thetaS, process])) as number | null) ?? null
+  }
+  return {
+    latestThetaS: () => (connection.isUp ? latest : null),
+    publishTheta: (thetaS) => void exchange(thetaS),
+    load: async () => parseLearned(await connection.request('loadLearned', [])),
+    save: async (learned) => void (await connection.request('saveLearned', [learned])),
+  }
+}
+
+function unknownIdStore(connection: Requester): UnknownIdStore {
+  return {
+    async apply(charge) {
+      return ((await connection.request('chargeUnknownIds', [charge])) as number | undefined) ?? null
     },
   }
 }

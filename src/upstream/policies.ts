@@ -36,7 +36,7 @@ export interface UpstreamStackOptions {
 export interface QuotaParts {
   readonly ledger: QuotaLedger
   readonly pacing: { readonly isRationing: () => boolean }
-  readonly allowance?: Pick<UnknownIdAllowance, 'waitMs' | 'charge'>
+  readonly allowance?: Pick<UnknownIdAllowance, 'sync' | 'waitMs' | 'charge'>
 }
 
 export interface UpstreamStackDeps {

@@ -17,10 +17,13 @@ export function createThisBuild({ world, limit, per = 'day', replicas = 1, seed 
   const clock = virtualClock()
   const random = randomNumbers(seed)
   const ledger = new LocalQuota({ limit, per }, clock)
-  const allowance = new UnknownIdAllowance(ledger, clock)
+  const allowance = new UnknownIdAllowance({ quota: ledger, clock })
   const upstream = createUpstream(world, clock)
   const isShared = replicas > 1
-  const shared = { answers: isShared ? createSharedAnswers(clock) : null, price: isShared ? sharedPrice() : null }
+  const shared = {
+    answers: isShared ? createSharedAnswers(clock) : null,
+    price: isShared ? sharedPrice() : null,
+  }
   const deps = { clock, random, ledger, allowance, source: upstream.source, shared }
   const fleet = Array.from({ length: replicas }, () => createReplica(deps))
   const choose = () => fleet[replicas === 1 ? 0 : Math.floor(random() * replicas)]
@@ -108,7 +111,7 @@ function sharedPrice() {
   let latest = null
   return {
     latestThetaS: () => latest,
-    publish: (thetaS) => {
+    publishTheta: (thetaS) => {
       latest = thetaS
     },
   }

@@ -88,6 +88,23 @@ export class Correctness {
     return this.#served.mean(nowMs)
   }
 
+  /** What {@link restore} takes. */
+  learned(): readonly number[] {
+    return [this.#meanShare, this.#logMemoryS, this.#information, this.#meanInformation, this.#meanServed]
+  }
+
+  /** Continues with what an earlier process has learned. Ignores what it cannot have. */
+  restore(learned: readonly number[]): void {
+    const [share = 0, logMemoryS = 0, information = 0, meanInformation = 0, meanServed = -1] = learned
+    const isPossible = share > 0 && share <= 1 && information > 0 && meanInformation > 0 && meanServed >= 0
+    if (!isPossible || logMemoryS < Math.log(MIN_MEMORY_S) || logMemoryS > Math.log(MAX_MEMORY_S)) return
+    this.#meanShare = share
+    this.#logMemoryS = logMemoryS
+    this.#information = Math.min(MAX_INFORMATION, information)
+    this.#meanInformation = Math.min(MAX_MEAN_INFORMATION, meanInformation)
+    this.#meanServed = meanServed
+  }
+
   get #memoryS(): number {
     return Math.exp(this.#logMemoryS)
   }
