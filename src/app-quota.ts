@@ -29,7 +29,7 @@ export interface PacedUpstream {
   readonly allowance: UnknownIdAllowance
   /** Null where nothing is shared. */
   readonly memory: PacingMemory | null
-  readonly forecast: () => QuotaForecast
+  readonly forecast: () => Omit<QuotaForecast, 'shortfall'>
   /** Reads the usage of all replicas, now and every few seconds. */
   readonly start: () => void
   readonly close: () => Promise<void>
@@ -56,7 +56,7 @@ export function createQuota(deps: QuotaDeps, previous: PacedUpstream | null = nu
   const memory = shared && new PacingMemory(parts, { store: shared, clock })
   const store = stores && stores.unknownIds
   const allowance = isKept ? previous.allowance : new UnknownIdAllowance({ quota: ledger, clock, store })
-  const forecast = (): QuotaForecast => ({
+  const forecast = () => ({
     // Before the demand is known calls are released as if rationed; that is no state to report.
     isRationing: pacing.isRationing() && pacing.isDemandKnown,
     isProjected: pacing.isProjected,

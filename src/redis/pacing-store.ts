@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto'
 import type { LearnedPacing, PacingStore } from '../upstream/pacing/learned-pacing.ts'
-import { parseLearned } from '../upstream/pacing/learned-pacing.ts'
 import type { Commands } from './commands.ts'
 import { LEARNED_KEY, PRICE_KEY } from './keys.ts'
 
@@ -25,10 +24,10 @@ export class RedisPacingStore implements PacingStore {
     void this.#exchange(thetaS)
   }
 
-  readonly load = async (): Promise<LearnedPacing | null> => {
+  readonly load = async (): Promise<unknown> => {
     const text = await this.#commands.command('get', LEARNED_KEY)
     try {
-      return parseLearned(JSON.parse(String(text)))
+      return JSON.parse(String(text))
     } catch {
       return null
     }

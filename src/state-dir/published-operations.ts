@@ -11,7 +11,7 @@ export interface Announcements {
   readonly answers: readonly (readonly [id: string, version: string])[]
 }
 
-/** Tells the other processes that an answer was stored. */
+/** Announces to the other processes that an answer was stored. */
 export function announce({ db }: Context, id: string, version: string): void {
   const number = nextOf(db)
   db.records.putSync(`${NEXT}:${number % KEPT}`, [number, id, version])

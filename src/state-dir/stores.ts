@@ -11,7 +11,6 @@ import type { ErrorCode } from '../errors.ts'
 import type { SharedStores } from '../stores.ts'
 import type { SharedCoolDown } from '../upstream/state/cool-down-state.ts'
 import type { PacingStore } from '../upstream/pacing/learned-pacing.ts'
-import { parseLearned } from '../upstream/pacing/learned-pacing.ts'
 import type { UnknownIdStore } from '../upstream/pacing/unknown-id-allowance.ts'
 import type { CoolDownStore } from '../upstream/state/shared-cool-down.ts'
 import type { QuotaReply, QuotaStore, QuotaUpdate } from '../upstream/state/shared-quota.ts'
@@ -115,15 +114,15 @@ function answerArchive(connection: Requester): AnswerArchive {
 }
 
 function pacingStore(connection: Requester): PacingStore {
-  const process = randomUUID()
+  const owner = randomUUID()
   let latest: number | null = null
   const exchange = async (thetaS: number) => {
-    latest = ((await connection.request('exchangePrice', [thetaS, process])) as number | null) ?? null
+    latest = ((await connection.request('exchangePrice', [thetaS, owner])) as number | null) ?? null
   }
   return {
     latestThetaS: () => (connection.isUp ? latest : null),
     publishTheta: (thetaS) => void exchange(thetaS),
-    load: async () => parseLearned(await connection.request('loadLearned', [])),
+    load: () => connection.request('loadLearned', []),
     save: async (learned) => void (await connection.request('saveLearned', [learned])),
   }
 }

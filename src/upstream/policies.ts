@@ -80,7 +80,7 @@ export function withPolicies(options: UpstreamStackOptions, deps: UpstreamStackD
   const first = quotaPolicies(options, deps, deps.quota)
   const [ids, check, charge] = first.map((policy) => new SwitchablePolicy(policy))
 
-  const count = options.hasNamedClients === true ? countByClient(deps.observer) : passThrough
+  const count = countCalls(options, deps.observer)
   const limits = [check, rate, charge, send].map((one) => (one as SwitchablePolicy).policy)
   const limitedSource = compose([...limits, count])(deps.source)
   const outer = [breaker.policy, coolDown.policy, (ids as SwitchablePolicy).policy, retry.policy]
@@ -104,9 +104,13 @@ export function withPolicies(options: UpstreamStackOptions, deps: UpstreamStackD
   }
 }
 
-function countByClient({ clientCalled }: Pick<Observer, 'clientCalled'>): Policy {
+function countCalls(
+  { hasNamedClients = false }: UpstreamStackOptions,
+  { clientCalled, stationCalled }: Pick<Observer, 'clientCalled' | 'stationCalled'>,
+): Policy {
   return (next) => (id, options) => {
-    if (options.client !== undefined) clientCalled(options.client)
+    stationCalled(id)
+    if (hasNamedClients && options.client !== undefined) clientCalled(options.client)
     return next(id, options)
   }
 }

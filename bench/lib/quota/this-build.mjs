@@ -38,7 +38,8 @@ export function createThisBuild({ world, limit, per = 'day', replicas = 1, seed 
 }
 
 function createReplica({ clock, random, ledger, allowance, source, shared }) {
-  const quota = { quota: ledger, clock, lookups: () => cache.lookups, shared: shared.price }
+  let cache = null
+  const quota = { quota: ledger, clock, lookups: () => cache?.lookups ?? 0, shared: shared.price }
   const price = new Price(CACHE, quota)
   const pacing = new StationPacing(CACHE, { price, clock })
   const stack = withPolicies(
@@ -55,7 +56,7 @@ function createReplica({ clock, random, ledger, allowance, source, shared }) {
   )
   const store = shared.answers && { store: shared.answers, observer: SILENT }
   const deps = { load: stack.source, observer: SILENT, clock, random, pacing, shared: store }
-  const cache = new Cache(CACHE, deps)
+  cache = new Cache(CACHE, deps)
   shared.answers?.onPublished((id, version) => cache.published(id, version, false))
   return {
     /** The age of the answer in ms, or NaN; a promise of it if anything happens in the background. */

@@ -69,7 +69,7 @@ export class CallPlan {
     return Math.min(lasting, (MAX_SPEED * perDay) / this.#equivalentMs(now + DAY_MS))
   }
 
-  /** Whether the demand was observed for long enough to tell what will be left. */
+  /** Whether the demand was observed for long enough to project what will be left. */
   get isProjected(): boolean {
     return this.#isRestored || this.#demand.observedMs >= MIN_PROJECTED_MS
   }

@@ -33,8 +33,8 @@ export interface PacingStore {
   /** The latest price of another replica in s; null when there is none. */
   readonly latestThetaS: () => number | null
   readonly publishTheta: (thetaS: number) => void
-  /** Null if there is nothing, or nothing of the right form. */
-  readonly load: () => Promise<LearnedPacing | null>
+  /** What was saved; anything else if there is nothing, see {@link parseLearned}. */
+  readonly load: () => Promise<unknown>
   readonly save: (learned: LearnedPacing) => Promise<void>
 }
 

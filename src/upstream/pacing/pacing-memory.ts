@@ -1,5 +1,6 @@
 import type { Clock } from '../../lib/clock.ts'
 import type { LearnedPacing, PacingStore } from './learned-pacing.ts'
+import { parseLearned } from './learned-pacing.ts'
 import type { Price } from './price.ts'
 import type { StationPacing } from './station-pacing.ts'
 
@@ -35,7 +36,7 @@ export class PacingMemory {
   }
 
   async #read(): Promise<void> {
-    const learned = await this.#deps.store.load()
+    const learned = parseLearned(await this.#deps.store.load())
     if (learned !== null) restorePacing(this.#pacing, learned)
   }
 

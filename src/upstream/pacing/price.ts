@@ -105,7 +105,7 @@ export class Price {
     return this.#isDemandKnown
   }
 
-  /** Whether the demand was observed for long enough to tell what will be left. */
+  /** Whether the demand was observed for long enough to project what will be left. */
   get isProjected(): boolean {
     return this.#plan.isProjected
   }
