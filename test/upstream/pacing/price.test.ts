@@ -151,7 +151,7 @@ await t.test('the price of a call', async (t) => {
       const { made, price } = burst({ limit: 10_000, ms: 10 * SECOND, everyMs: 5, before: 2 * HOUR })
       t.equal(price.thetaS(), MAX_THETA_S)
       const released = 500 + (9_500 * 2) / 24
-    t.ok(made <= released + 110, `${made} of 2,000 calls, ${released} were released`)
+      t.ok(made <= released + 110, `${made} of 2,000 calls, ${released} were released`)
     },
   )
 
