@@ -1,5 +1,7 @@
+import { QuotaCheck } from './app-quota-check.ts'
 import type { PacedUpstream } from './app-quota.ts'
 import { createQuota } from './app-quota.ts'
+import type { CacheOptions } from './cache/cache.ts'
 import { Cache } from './cache/cache.ts'
 import { WarmStart } from './cache/warm-start.ts'
 import type { Clients } from './clients/clients.ts'
@@ -11,6 +13,7 @@ import type { Observer } from './events.ts'
 import type { Gauges } from './gauges.ts'
 import type { Clock } from './lib/clock.ts'
 import { openRedisStores } from './redis/stores.ts'
+import type { Source } from './source.ts'
 import type { SharedStores } from './stores.ts'
 import type { UpstreamStack } from './upstream/policies.ts'
 import { withPolicies } from './upstream/policies.ts'
@@ -43,29 +46,23 @@ export async function createCacheStack(deps: CacheStackDeps) {
     { apiKey: apiKey.current, observer, clock },
   )
   // The price follows the lookups of the cache, and the cache needs the TTLs that the price gives: hence the functions.
-  const quotaDeps = { ...deps, stores, lookups: () => cache.lookups }
+  let created: Cache | null = null
+  const quotaDeps = { ...deps, stores, lookups: () => created?.lookups ?? 0 }
   let quota = createQuota(quotaDeps)
   deps.subscribe({ sharedCacheChanged: (up) => up && quota?.start() })
   const upstream = createUpstream(deps, tomtom, quota, stores)
   const cacheOptions = { ...config.cache, ...config.upstream, flightTimeoutMs: deadlineMs(config) }
-  const cache: Cache = new Cache(cacheOptions, {
-    load: upstream.source,
-    observer,
-    clock,
-    random: Math.random,
-    get pacing() {
-      return quota && quota.stations
-    },
-    shared: stores && { store: stores.answers, observer },
-    waiting: deps.waiting,
-  })
+  const cache = createCache(deps, { cacheOptions, load: upstream.source, stores, quota: () => quota })
+  created = cache
   const warmStart = createWarmStart(deps, stores, cache)
+  const quotaCheck = new QuotaCheck({ ...deps, store: cache.store, quota: () => quota })
   return {
     cache,
-    start: () => void warmStart?.run(),
-    gauges: createGauges({ config, cache, tomtom, upstream, quota: () => quota, stores }),
+    start: () => void startAll(warmStart, quotaCheck),
+    gauges: createGauges({ config, cache, tomtom, upstream, quota: () => quota, quotaCheck, stores }),
     checkKey: () => checkKey(upstream.limitedSource),
-    onPublished: (listener: (id: string, version: string) => void) => stores?.answers.onPublished?.(listener),
+    /** From now on answers that other replicas publish for these stations are taken over, cached or not. */
+    fetchWatched: followPublished(stores, cache),
     /** Whether calls are held back: the circuit is open, or the quota is rationed. */
     isSparing: () => upstream.circuit() === 'open' || quota?.forecast().isRationing === true,
     /** Applies what has changed in `config`. */
@@ -79,11 +76,51 @@ export async function createCacheStack(deps: CacheStackDeps) {
     },
     async close() {
       await tomtom.close()
-      quota?.close()
+      quotaCheck.stop()
+      await quota?.close()
       await warmStart?.stop()
       await stores?.close()
     },
   }
+}
+
+interface CacheParts {
+  readonly cacheOptions: CacheOptions
+  readonly load: Source
+  readonly stores: SharedStores | null
+  readonly quota: () => PacedUpstream | null
+}
+
+function createCache(
+  { clock, observer, waiting }: CacheStackDeps,
+  { cacheOptions, load, stores, quota }: CacheParts,
+): Cache {
+  return new Cache(cacheOptions, {
+    load,
+    observer,
+    clock,
+    random: Math.random,
+    get pacing() {
+      return quota()?.stations ?? null
+    },
+    shared: stores && { store: stores.answers, observer },
+    waiting,
+  })
+}
+
+/** Takes over answers that other replicas publish. The returned function names the stations that are watched here. */
+function followPublished(stores: SharedStores | null, cache: Cache): (isWatched: IsWatched) => void {
+  let isWatched: IsWatched | null = null
+  stores?.answers.onPublished?.((id, version) => cache.published(id, version, isWatched?.(id) === true))
+  return (isWatchedHere) => void (isWatched = isWatchedHere)
+}
+
+type IsWatched = (id: string) => boolean
+
+/** Afterwards the stations in use are known, if earlier processes have left them. */
+async function startAll(warmStart: WarmStart | null, quotaCheck: QuotaCheck): Promise<void> {
+  await warmStart?.run()
+  quotaCheck.start()
 }
 
 interface GaugeDeps {
@@ -92,6 +129,7 @@ interface GaugeDeps {
   readonly tomtom: TomTom
   readonly upstream: UpstreamStack
   readonly quota: () => PacedUpstream | null
+  readonly quotaCheck: QuotaCheck
   readonly stores: SharedStores | null
 }
 
@@ -101,6 +139,7 @@ function createGauges({
   tomtom,
   upstream,
   quota,
+  quotaCheck,
   stores,
 }: GaugeDeps): Omit<Gauges, 'access' | 'live'> {
   return {
@@ -112,7 +151,10 @@ function createGauges({
       callsPerSecond: config.upstream.perSecond || null,
     }),
     quota: () => quota()?.ledger ?? null,
-    pacing: () => quota()?.forecast() ?? null,
+    pacing: () => {
+      const forecast = quota()?.forecast() ?? null
+      return forecast && { ...forecast, shortfall: quotaCheck.shortfall }
+    },
     effectiveTtlMs: () => quota()?.stations?.meanTtlMs() ?? config.cache.ttlMs,
     sharedCacheUp: () => stores && stores.isUp(),
   }

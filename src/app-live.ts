@@ -13,7 +13,7 @@ export interface LiveDeps {
   readonly clock: Clock
   readonly observer: Observer
   readonly subscribe: (listener: Partial<Observer>) => void
-  readonly stack: Pick<Awaited<ReturnType<typeof createCacheStack>>, 'cache' | 'isSparing' | 'onPublished'>
+  readonly stack: Pick<Awaited<ReturnType<typeof createCacheStack>>, 'cache' | 'isSparing' | 'fetchWatched'>
 }
 
 export interface LiveStack {
@@ -31,7 +31,7 @@ export function createLive({ config, clock, observer, subscribe, stack }: LiveDe
   const watchers = config.cache.ttlMs === 0 ? null : new Watchers(config.cache, { cache, clock, isPaused })
   subscribe({ clientsChanged: streams.endRemovedClients })
   if (watchers !== null) subscribe({ answerStored: watchers.stored })
-  if (watchers !== null) stack.onPublished(watchers.published)
+  if (watchers !== null) stack.fetchWatched(watchers.isWatched)
   const { watchFile: file } = config.live
   const stop =
     file === null || watchers === null

@@ -2,6 +2,7 @@ import type { Config } from './config/load.ts'
 import type { QuotaForecast } from './gauges.ts'
 import type { Clock } from './lib/clock.ts'
 import type { SharedStores } from './stores.ts'
+import { learnedOf, PacingMemory, restorePacing } from './upstream/pacing/pacing-memory.ts'
 import { Price } from './upstream/pacing/price.ts'
 import { StationPacing } from './upstream/pacing/station-pacing.ts'
 import { UnknownIdAllowance } from './upstream/pacing/unknown-id-allowance.ts'
@@ -26,10 +27,12 @@ export interface PacedUpstream {
   /** A TTL for each station; null where nothing is stored. */
   readonly stations: StationPacing | null
   readonly allowance: UnknownIdAllowance
-  readonly forecast: () => QuotaForecast
+  /** Null where nothing is shared. */
+  readonly memory: PacingMemory | null
+  readonly forecast: () => Omit<QuotaForecast, 'shortfall'>
   /** Reads the usage of all replicas, now and every few seconds. */
   readonly start: () => void
-  readonly close: () => void
+  readonly close: () => Promise<void>
 }
 
 /**
@@ -40,28 +43,37 @@ export function createQuota(deps: QuotaDeps, previous: PacedUpstream | null = nu
   const { config, clock, stores, lookups } = deps
   const { quota: limit } = config.upstream
   const isKept = previous !== null && previous.ledger.per === limit?.per
-  if (!isKept) previous?.close()
+  if (!isKept) void previous?.close()
   if (limit === null) return null
   if (isKept) previous.ledger.changeLimit(limit.limit)
   const ledger = isKept ? previous.ledger : createLedger(limit, deps)
-  const pacing = new Price(config.cache, { quota: ledger, clock, lookups, shared: stores && stores.price })
+  const shared = stores && stores.pacing
+  const pacing = new Price(config.cache, { quota: ledger, clock, lookups, shared })
   const stations = config.cache.ttlMs > 0 ? new StationPacing(config.cache, { price: pacing, clock }) : null
-  const allowance = isKept ? previous.allowance : new UnknownIdAllowance(ledger, clock)
-  const forecast = (): QuotaForecast => ({
+  const parts = { price: pacing, stations }
+  if (isKept) restorePacing(parts, learnedOf({ price: previous.pacing, stations: previous.stations }))
+  if (isKept) void previous.memory?.stop()
+  const memory = shared && new PacingMemory(parts, { store: shared, clock })
+  const store = stores && stores.unknownIds
+  const allowance = isKept ? previous.allowance : new UnknownIdAllowance({ quota: ledger, clock, store })
+  const forecast = () => ({
     // Before the demand is known calls are released as if rationed; that is no state to report.
     isRationing: pacing.isRationing() && pacing.isDemandKnown,
+    isProjected: pacing.isProjected,
     projectedRemaining: pacing.projectedRemaining,
     unknownIdsRemaining: allowance.remaining,
     estimatedCorrectRatio: stations && stations.estimatedCorrectRatio(),
   })
   const start = () => {
     if (ledger instanceof SharedQuota) ledger.start()
+    memory?.start()
   }
-  const close = () => {
+  const close = async () => {
     if (ledger instanceof SharedQuota) ledger.stop()
+    await memory?.stop()
   }
   start()
-  return { ledger, pacing, stations, allowance, forecast, start, close }
+  return { ledger, pacing, stations, allowance, memory, forecast, start, close }
 }
 
 function createLedger(limit: QuotaLimit, { config, clock, stores }: QuotaDeps): LocalQuota | SharedQuota {

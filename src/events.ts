@@ -51,6 +51,14 @@ export interface StoredAnswer {
   readonly sinceMs: number
 }
 
+/** A quota that is too small for the stations in use, even if each is called only once per CACHE_MAX_TTL. */
+export interface QuotaShortfall {
+  readonly stations: number
+  readonly callsNeeded: number
+  readonly quota: `${number}/${'day' | 'month'}`
+  readonly maxTtlMs: number
+}
+
 /** What holds a connection open: an event stream, or a request with `Prefer: wait`. */
 export const STREAM_KINDS = ['stream', 'long_poll'] as const
 export type StreamKind = (typeof STREAM_KINDS)[number]
@@ -193,6 +201,8 @@ const EVENTS = {
   stateFileReplaced: event as Event<[path: string, keptAs: string]>,
   /** An attempt to call upstream ended. */
   upstreamAnswered: event as Event<[outcome: UpstreamOutcome, seconds: number]>,
+  /** A call for this station was sent; `id` is for the status page, never a label. */
+  stationCalled: event as Event<[id: string]>,
   /** The circuit breaker changed its state. */
   circuitChanged: event as Event<[state: CircuitState, details?: CircuitDetails]>,
   /** Calls are paused for this long, because upstream rejected one; emitted for every rejection. */
@@ -203,6 +213,8 @@ const EVENTS = {
   upstreamRecovered: event as Event<[]>,
   /** Usage of the quota reached 50, 80, 95 or 100 percent; once for each in a period. */
   quotaSpent: event as Event<[percent: number, remaining: number, resetAt: Date]>,
+  /** The quota has become too small for the stations in use. */
+  quotaTooSmall: event as Event<[shortfall: QuotaShortfall]>,
   /** SETTINGS_FILE was reloaded with a change; the texts of all settings that it can override. */
   settingsChanged: event as Event<[settings: Readonly<Record<string, string>>]>,
   /** SETTINGS_FILE cannot be used; the current settings stay. */

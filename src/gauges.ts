@@ -1,11 +1,15 @@
-import type { CircuitState, StreamKind } from './events.ts'
+import type { CircuitState, QuotaShortfall, StreamKind } from './events.ts'
 
 /** What pacing expects until the reset. */
 export interface QuotaForecast {
-  /** Calls that will be left at the reset. */
+  /** Whether the demand was observed for long enough to project what will be left. */
+  readonly isProjected: boolean
+  /** Calls that will be left at the reset; all that remain, as long as that is not known. */
   readonly projectedRemaining: number
   /** Whether calls are held back because the quota does not last even at the maximum TTL. */
   readonly isRationing: boolean
+  /** Null if the quota suffices for the stations in use. */
+  readonly shortfall: QuotaShortfall | null
   /** Calls that may still find no station (unknown ids). */
   readonly unknownIdsRemaining: number
   /** The expected share of the answers served in the last five minutes that are still correct; null without answers. */

@@ -154,7 +154,8 @@ for (const warning of config.warnings) app.log.warn({ setting: warning }, 'unkno
 if (isTracedUnsafely()) app.log.warn('OpenTelemetry is loaded without otel.js and exports keys')
 for (const warning of heapWarnings(config)) app.log.warn({ setting: warning }, 'unsuitable setting')
 if (config.upstream.quota !== null && config.stateDir === null && config.redis === null) {
-  app.log.warn({ quota: config.upstream.quota }, 'a restart forgets what was spent of UPSTREAM_QUOTA')
+  const { limit, per } = config.upstream.quota
+  app.log.warn({ quota: `${limit}/${per}` }, 'a restart forgets what was spent of UPSTREAM_QUOTA')
 }
 const stop = stopOnSignals(app, config)
 for (const signal of STOP_SIGNALS) process.off(signal, exitAtOnce)

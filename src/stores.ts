@@ -1,6 +1,7 @@
 import type { AnswerArchive, SharedAnswerStore } from './cache/shared-store.ts'
 import type { CoolDownStore } from './upstream/state/shared-cool-down.ts'
-import type { SharedPrice } from './upstream/pacing/price.ts'
+import type { PacingStore } from './upstream/pacing/learned-pacing.ts'
+import type { UnknownIdStore } from './upstream/pacing/unknown-id-allowance.ts'
 import type { QuotaStore } from './upstream/state/shared-quota.ts'
 import type { TokenStore } from './upstream/state/shared-token-bucket.ts'
 
@@ -15,8 +16,8 @@ export interface SharedStores {
   readonly tokens: TokenStore
   readonly quota: QuotaStore
   readonly coolDowns: CoolDownStore
-  /** The price of a call under the quota; null if each process steers by its own. */
-  readonly price: SharedPrice | null
+  readonly pacing: PacingStore
+  readonly unknownIds: UnknownIdStore
   readonly isUp: () => boolean
   readonly close: () => void | Promise<void>
 }

@@ -18,7 +18,7 @@ const gauges = {
   cache: () => ({ entries: 1, bytes: 1 }),
   upstream: () => ({ inFlight: 0, queued: 0, circuit: 'closed', callsPerSecond: 5 }),
   quota: () => quota,
-  pacing: () => ({ projectedRemaining: 0, isRationing: false }),
+  pacing: () => ({ projectedRemaining: 0, isProjected: true, isRationing: false, shortfall: null }),
   effectiveTtlMs: () => 30_000,
   sharedCacheUp: () => null,
 }

@@ -1,4 +1,4 @@
-import type { LookupResult, PeekedEntry } from './lookup-result.ts'
+import type { FoundDetails, LookupResult, PeekedEntry } from './lookup-result.ts'
 import {
   allowsStaleFallback,
   asServiceError,
@@ -23,10 +23,6 @@ import { recordLookup } from './pacing-port.ts'
 
 export type { CacheDeps, CacheOptions } from './cache-options.ts'
 export type { LookupResult } from './lookup-result.ts'
-
-type FoundDetails = Partial<Pick<LookupResult, 'wasExpired' | 'staleReason'>> & {
-  readonly age?: Pick<LookupResult, 'ageMs' | 'ttlMs'>
-}
 
 /**
  * One entry per station and at most one call per station in flight. A lookup's path: `get` (fresh) → `#lookupStale`
@@ -92,10 +88,14 @@ export class Cache {
     return this.#lookups
   }
 
-  /** Takes over the answer that a peer has published. Makes no call. */
-  fetchPublished(id: string, version: string): void {
+  /**
+   * A peer has published an answer: it is taken over if the station is watched, or under a quota, if it is cached: there
+   * the present answer may be fresh for hours, and no replica is to serve an older one than another has. Makes no call.
+   */
+  published(id: string, version: string, isWatched: boolean): void {
     const entry = this.store.peek(id)
-    if (entry?.version !== version) void this.#shared?.fetch(id, entry)
+    const isWanted = isWatched || (entry !== null && this.#deps.pacing !== null)
+    if (isWanted && entry?.version !== version) void this.#shared?.fetch(id, entry)
   }
 
   /**

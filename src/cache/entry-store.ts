@@ -97,6 +97,11 @@ export class EntryStore {
     return this.#stations.calculatedSize + this.#empties.calculatedSize
   }
 
+  /** How many stations with connectors there are. */
+  get stations(): number {
+    return this.#stations.size
+  }
+
   /** The stations with connectors, the most recently used first. */
   recent(): Iterable<CacheEntry> {
     return this.#stations.values()

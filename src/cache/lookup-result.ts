@@ -27,3 +27,8 @@ export interface PeekedEntry extends Pick<LookupResult, 'answer' | 'ageMs' | 'tt
   /** Whether a lookup could return it without an answer of upstream. */
   readonly mayBeServed: boolean
 }
+
+/** What a lookup found out beside the entry; `age` if it is known already. */
+export type FoundDetails = Partial<Pick<LookupResult, 'wasExpired' | 'staleReason'>> & {
+  readonly age?: Pick<LookupResult, 'ageMs' | 'ttlMs'>
+}

@@ -8,6 +8,7 @@ import { createClient } from './client.ts'
 import { TIMED_OUT } from './errors.ts'
 import { PREFIX, PROBE_KEY } from './keys.ts'
 import { PURGE, PUBLISH_PURGED } from './purge-script.ts'
+import { CHARGE_UNKNOWN_IDS } from './unknown-id-script.ts'
 import type { Script } from './scripts.ts'
 import { QUOTA_UPDATE } from './quota-script.ts'
 import { LEASE_GET, PUBLISH, RELEASE, RENEW, TAKE_TOKEN } from './scripts.ts'
@@ -23,6 +24,7 @@ const SCRIPTS: readonly Script[] = [
   PUBLISH_PURGED,
   TAKE_TOKEN,
   QUOTA_UPDATE,
+  CHARGE_UNKNOWN_IDS,
 ]
 
 /** The start of the service waits no longer than this for the first attempt to connect. */

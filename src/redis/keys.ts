@@ -22,8 +22,14 @@ export function quotaClientsKey(per: 'day' | 'month'): string {
   return `${QUOTA_PREFIX}{${per}}:clients`
 }
 
-/** The latest price of a call under the quota, in s. */
+/** The latest price of a call under the quota in s, and the replica that it is of. */
 export const PRICE_KEY = `${PREFIX}price`
+
+/** What pacing has learned, as JSON. */
+export const LEARNED_KEY = `${PREFIX}pacing`
+
+/** What is left of the allowance for unknown ids. */
+export const UNKNOWN_IDS_KEY = `${PREFIX}unknown-ids`
 
 /** A station's answer. */
 export function answerKey(id: string): string {

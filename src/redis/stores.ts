@@ -5,9 +5,10 @@ import { RedisAnswerStore } from './answer-store.ts'
 import type { CommandsDeps } from './commands.ts'
 import { Commands } from './commands.ts'
 import { RedisCoolDownStore } from './cool-down-store.ts'
-import { RedisPriceStore } from './price-store.ts'
+import { RedisPacingStore } from './pacing-store.ts'
 import { RedisQuotaStore } from './quota-store.ts'
 import { RedisTokenStore } from './token-bucket.ts'
+import { RedisUnknownIdStore } from './unknown-id-store.ts'
 
 export interface RedisStoresDeps extends CommandsDeps {
   readonly observer: Pick<Observer, 'sharedCacheChanged' | 'sharedCommandRejected' | 'quotaMayBeEvicted'>
@@ -35,7 +36,8 @@ export async function openRedisStores(config: RedisConfig, deps: RedisStoresDeps
     archive: null,
     tokens: new RedisTokenStore(commands),
     quota: new RedisQuotaStore(commands),
-    price: new RedisPriceStore(commands),
+    pacing: new RedisPacingStore(commands),
+    unknownIds: new RedisUnknownIdStore(commands),
     coolDowns: new RedisCoolDownStore(commands),
     isUp: () => commands.isUp,
     close: () => {

@@ -4,6 +4,7 @@ import { answerAt, decodeRecord, encodeAnswer, recordOf } from './answer-record.
 import type { LeaseRecord } from './databases.ts'
 import type { Context } from './operation.ts'
 import { MAX_AHEAD_MS } from './operation.ts'
+import { announce } from './announcement-operations.ts'
 import { isPurged } from './purge-operations.ts'
 import { drop, evict, touch } from './use-order.ts'
 
@@ -59,6 +60,7 @@ export function publish(context: Context, id: string, answer: SharedAnswer, life
   db.answers.putSync(id, value)
   touch(db, id, now, value.length)
   evict(context)
+  announce(context, { stored: id, version: answer.version })
 }
 
 /** The answers of these stations that can be used; others are left out. */

@@ -1,8 +1,10 @@
+import { announcedSince } from './announcement-operations.ts'
 import * as answers from './answer-operations.ts'
 import * as coolDowns from './cool-down-operations.ts'
 import { maintain } from './maintenance.ts'
 import type { Operation } from './operation.ts'
-import { purge, purgeAll, purgesSince } from './purge-operations.ts'
+import * as pacing from './pacing-operations.ts'
+import { purge, purgeAll } from './purge-operations.ts'
 import { readQuota, updateQuota } from './quota-operations.ts'
 import { takeToken } from './token-operations.ts'
 import { noteUses, recentlyUsed } from './use-order.ts'
@@ -15,7 +17,6 @@ export const OPERATIONS = {
   release: { write: answers.releaseLease },
   purge: { write: purge },
   purgeAll: { write: purgeAll },
-  purgesSince: { read: purgesSince },
   readAnswers: { read: answers.readAnswers },
   recentlyUsed: { read: recentlyUsed },
   noteUses: { write: noteUses },
@@ -26,6 +27,11 @@ export const OPERATIONS = {
   clearCoolDown: { write: coolDowns.clearCoolDown },
   acquireProbe: { write: coolDowns.acquireProbe },
   releaseProbe: { write: coolDowns.releaseProbe },
+  exchangePrice: { write: pacing.exchangePrice },
+  loadLearned: { read: pacing.loadLearned },
+  saveLearned: { write: pacing.saveLearned },
+  chargeUnknownIds: { read: pacing.readUnknownIds, write: pacing.chargeUnknownIds },
+  announcedSince: { read: announcedSince },
   maintain: { write: maintain },
 } satisfies Readonly<Record<string, Operation>>
 

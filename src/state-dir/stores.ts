@@ -10,14 +10,16 @@ import type {
 import type { ErrorCode } from '../errors.ts'
 import type { SharedStores } from '../stores.ts'
 import type { SharedCoolDown } from '../upstream/state/cool-down-state.ts'
+import type { PacingStore } from '../upstream/pacing/learned-pacing.ts'
+import type { UnknownIdStore } from '../upstream/pacing/unknown-id-allowance.ts'
 import type { CoolDownStore } from '../upstream/state/shared-cool-down.ts'
 import type { QuotaReply, QuotaStore, QuotaUpdate } from '../upstream/state/shared-quota.ts'
 import type { TokenStore } from '../upstream/state/shared-token-bucket.ts'
 import type { TokenBucketOptions } from '../upstream/state/token-bucket.ts'
+import { AnnouncementFeed } from './announcement-feed.ts'
 import type { ConnectionDeps, ConnectionOptions } from './connection.ts'
 import { Connection } from './connection.ts'
 import { UnusableDirectoryError } from './directory.ts'
-import { PurgeFeed } from './purge-feed.ts'
 import type { Used } from './use-order.ts'
 
 export { UnusableDirectoryError }
@@ -47,20 +49,21 @@ export function createStores(
   connection: Requester,
   clock: ConnectionDeps['clock'],
 ): Omit<SharedStores, 'close'> & { readonly stop: () => void } {
-  const purges = new PurgeFeed(connection, clock)
+  const feed = new AnnouncementFeed(connection, clock)
   return {
-    answers: answerStore(connection, purges),
-    stop: () => purges.stop(),
+    answers: answerStore(connection, feed),
+    stop: () => feed.stop(),
     archive: answerArchive(connection),
     tokens: tokenStore(connection),
     quota: quotaStore(connection),
     coolDowns: coolDownStore(connection),
-    price: null,
+    pacing: pacingStore(connection),
+    unknownIds: unknownIdStore(connection),
     isUp: () => connection.isUp,
   }
 }
 
-function answerStore(connection: Requester, purges: PurgeFeed): SharedAnswerStore {
+function answerStore(connection: Requester, feed: AnnouncementFeed): SharedAnswerStore {
   return {
     get isUp() {
       return connection.isUp
@@ -74,13 +77,10 @@ function answerStore(connection: Requester, purges: PurgeFeed): SharedAnswerStor
       void connection.request('publish', [id, answer, Math.ceil(lifeMs)]),
     release: (id: string, token: string, { code, ms }: { readonly code: ErrorCode; readonly ms: number }) =>
       void connection.request('release', [id, token, code, Math.ceil(ms)]),
-    async purge(id) {
-      purges.noteOwn(id, await connection.request('purge', [id]))
-    },
-    async purgeAll() {
-      purges.noteOwn(null, await connection.request('purgeAll', []))
-    },
-    onPurged: (listener) => purges.start(listener),
+    purge: async (id) => void (await connection.request('purge', [id, feed.name])),
+    purgeAll: async () => void (await connection.request('purgeAll', [feed.name])),
+    onPublished: (stored) => feed.listen({ stored }),
+    onPurged: (purged) => feed.listen({ purged }),
   }
 }
 
@@ -105,6 +105,28 @@ function answerArchive(connection: Requester): AnswerArchive {
     },
     async noteUses(ids) {
       await connection.request('noteUses', [ids])
+    },
+  }
+}
+
+function pacingStore(connection: Requester): PacingStore {
+  const owner = randomUUID()
+  let latest: number | null = null
+  const exchange = async (thetaS: number) => {
+    latest = ((await connection.request('exchangePrice', [thetaS, owner])) as number | null) ?? null
+  }
+  return {
+    latestThetaS: () => (connection.isUp ? latest : null),
+    publishTheta: (thetaS) => void exchange(thetaS),
+    load: () => connection.request('loadLearned', []),
+    save: async (learned) => void (await connection.request('saveLearned', [learned])),
+  }
+}
+
+function unknownIdStore(connection: Requester): UnknownIdStore {
+  return {
+    async apply(charge) {
+      return ((await connection.request('chargeUnknownIds', [charge])) as number | undefined) ?? null
     },
   }
 }

@@ -38,7 +38,7 @@ export interface UpstreamStackOptions {
 export interface QuotaParts {
   readonly ledger: QuotaLedger
   readonly pacing: { readonly isRationing: () => boolean }
-  readonly allowance?: Pick<UnknownIdAllowance, 'waitMs' | 'charge'>
+  readonly allowance?: Pick<UnknownIdAllowance, 'sync' | 'waitMs' | 'charge'>
 }
 
 export interface UpstreamStackDeps {
@@ -82,7 +82,7 @@ export function withPolicies(options: UpstreamStackOptions, deps: UpstreamStackD
   const first = quotaPolicies(options, deps, deps.quota)
   const [ids, check, charge] = first.map((policy) => new SwitchablePolicy(policy))
 
-  const count = options.hasNamedClients === true ? countByClient(deps.observer) : passThrough
+  const count = countCalls(options, deps.observer)
   const limits = [check, rate, charge, send].map((one) => (one as SwitchablePolicy).policy)
   const limitedSource = compose([...limits, count])(deps.source)
   const outer = [breaker.policy, coolDown.policy, (ids as SwitchablePolicy).policy, retry.policy]
@@ -106,9 +106,13 @@ export function withPolicies(options: UpstreamStackOptions, deps: UpstreamStackD
   }
 }
 
-function countByClient({ clientCalled }: Pick<Observer, 'clientCalled'>): Policy {
+function countCalls(
+  { hasNamedClients = false }: UpstreamStackOptions,
+  { clientCalled, stationCalled }: Pick<Observer, 'clientCalled' | 'stationCalled'>,
+): Policy {
   return (next) => (id, options) => {
-    if (options.client !== undefined) clientCalled(options.client)
+    stationCalled(id)
+    if (hasNamedClients && options.client !== undefined) clientCalled(options.client)
     return next(id, options)
   }
 }

@@ -15,7 +15,7 @@ export interface WatchersOptions {
 }
 
 export interface WatchersDeps {
-  readonly cache: Pick<Cache, 'peek' | 'refresh' | 'fetchPublished'>
+  readonly cache: Pick<Cache, 'peek' | 'refresh'>
   readonly clock: Pick<Clock, 'now' | 'after'>
   /** While true, only stations without an answer are loaded: the circuit is open, or the quota is rationed. */
   readonly isPaused: () => boolean
@@ -117,10 +117,7 @@ export class Watchers {
     if (current !== null) for (const watcher of station.watchers) watcher.answered(current)
   }
 
-  /** A replica has published an answer. */
-  readonly published = (id: string, version: string): void => {
-    if (this.#stations.has(id)) this.#deps.cache.fetchPublished(id, version)
-  }
+  readonly isWatched = (id: string): boolean => this.#stations.has(id)
 
   #leave(id: string, watcher: Watcher): void {
     const station = this.#stations.get(id)
@@ -192,16 +189,16 @@ export class Watchers {
     try {
       await this.#deps.cache.refresh(station.id)
       this.#succeededAt = this.#deps.clock.now()
-      if (this.#isWatched(station)) this.#schedule(station, this.#options.ttlMs)
+      if (this.#isCurrent(station)) this.#schedule(station, this.#options.ttlMs)
     } catch (error) {
-      if (this.#isWatched(station)) this.#fail(station, asServiceError(error))
+      if (this.#isCurrent(station)) this.#fail(station, asServiceError(error))
     } finally {
       this.#active--
       this.#pump()
     }
   }
 
-  #isWatched(station: Station): boolean {
+  #isCurrent(station: Station): boolean {
     return this.#stations.get(station.id) === station
   }
 

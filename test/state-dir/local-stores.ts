@@ -6,12 +6,14 @@ import type { Databases } from '../../src/state-dir/databases.ts'
 import { prepareDirectory } from '../../src/state-dir/directory.ts'
 import type { Reply } from '../../src/state-dir/execute.ts'
 import { executeAll } from '../../src/state-dir/execute.ts'
+import type { Requester } from '../../src/state-dir/stores.ts'
 import { createStores } from '../../src/state-dir/stores.ts'
 import type { SharedStores } from '../../src/stores.ts'
 
 export interface LocalStores {
   readonly path: string
   readonly db: Databases
+  readonly request: Requester['request']
   /** The stores of one more process. */
   readonly open: () => Omit<SharedStores, 'close'>
 }
@@ -24,7 +26,7 @@ export function localStores(t: Test, answerBytes = 40_000_000): LocalStores {
   const path = prepareDirectory(join(t.testdir({}), 'state'))
   const db = openDatabases(path, answerBytes)
   t.teardown(() => db.env.close())
-  const request: Parameters<typeof createStores>[0]['request'] = (name, args) =>
+  const request: Requester['request'] = (name, args) =>
     new Promise((resolve) => {
       const settle = (reply: Reply) => resolve('error' in reply ? undefined : reply.result)
       // As they arrive at the thread: copies.
@@ -32,5 +34,5 @@ export function localStores(t: Test, answerBytes = 40_000_000): LocalStores {
         executeAll(db, answerBytes, [{ number: 1, name, args: structuredClone(args) }], settle),
       )
     })
-  return { path, db, open: () => createStores({ isUp: true, request }, systemClock) }
+  return { path, db, request, open: () => createStores({ isUp: true, request }, systemClock) }
 }

@@ -2,7 +2,7 @@
  * One TTL for all stations, stretched so that the quota lasts, as versions before 0.2 did: at a TTL of T a station in use
  * costs one call per T, the stations in use within T are counted, and the shortest T that can be afforded is in force.
  */
-import { ttlFactor } from '../../../dist/cache/jitter.js'
+import { ttlFactor } from '../../../dist/cache/freshness.js'
 import { DemandForecast } from '../../../dist/upstream/pacing/demand-forecast.js'
 import { LocalQuota } from '../../../dist/upstream/state/quota-ledger.js'
 import { randomNumbers } from '../stations.mjs'

@@ -49,6 +49,9 @@ function requestLog(log: Logger, limit: LineLimit): Partial<Observer> {
       if (percent < QUOTA_WARNING_PERCENT) log.info(line, 'quota threshold reached')
       else log.warn(line, 'quota threshold reached')
     },
+    quotaTooSmall: (shortfall) => {
+      log.warn({ ...shortfall }, 'the quota is too small for the stations in use')
+    },
   }
 }
 

@@ -15,6 +15,7 @@ import { OutageState } from './outage.ts'
 import { MAX_CHANGES, StateChanges } from './state-changes.ts'
 import { COLUMNS, RequestHistory } from './request-history.ts'
 import { SettingsState } from './settings-state.ts'
+import { CallsByStation } from './station-calls.ts'
 import { RejectionState } from './upstream-rejection.ts'
 
 /** The configured limits that the report shows beside the measured values. */
@@ -51,6 +52,7 @@ export type StatusReport = ReturnType<Status['report']>
 /** Maximum number of failures, and of client errors, in a report; `find` returns older ones as well. */
 const MAX_ERRORS_REPORTED = 20
 const MAX_SENDERS_REPORTED = 10
+const MAX_STATIONS_REPORTED = 10
 
 /** The data of the status page: current state, totals since the start, history of the last hour. */
 export class Status {
@@ -65,6 +67,7 @@ export class Status {
   readonly #outage: OutageState
   readonly #rejection: RejectionState
   readonly #settings: SettingsState
+  readonly #callsByStation: CallsByStation
   #burnDown: { readonly per: 'day' | 'month'; readonly plot: BurnDown } | null = null
 
   constructor(options: StatusOptions, deps: StatusDeps) {
@@ -79,6 +82,7 @@ export class Status {
     this.#outage = new OutageState(clock)
     this.#rejection = new RejectionState(clock)
     this.#settings = new SettingsState(options.settings, clock)
+    this.#callsByStation = new CallsByStation(clock)
     this.observers = [
       this.#history.observer,
       this.#errors.observer,
@@ -87,6 +91,7 @@ export class Status {
       this.#outage.observer,
       this.#rejection.observer,
       this.#settings.observer,
+      this.#callsByStation.observer,
       { upstreamAnswered: () => this.#currentBurnDown()?.sample() },
     ]
   }
@@ -113,6 +118,8 @@ export class Status {
         /** Calls that lookups of each client started; empty without client keys. */
         clients: Object.fromEntries(recorder.clientCalls.counts),
       },
+      /** Which stations cost most calls today (UTC). */
+      costliestStations: this.#callsByStation.most(MAX_STATIONS_REPORTED),
       abandoned: abandonedOf(recorder),
       cache: this.#cache(),
       memory: this.#memory(),

@@ -20,4 +20,16 @@ export class ChangeRate {
     this.#changes /= 2
     this.#watchedS /= 2
   }
+
+  /** What {@link restore} takes. */
+  learned(): readonly number[] {
+    return [this.#changes, this.#watchedS]
+  }
+
+  /** Continues with what an earlier process has learned. Ignores what it cannot have. */
+  restore([changes = 0, watchedS = 0]: readonly number[]): void {
+    if (!(changes > 0 && changes <= MAX_CHANGES && watchedS > 0)) return
+    this.#changes = changes
+    this.#watchedS = watchedS
+  }
 }

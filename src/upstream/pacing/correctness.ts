@@ -13,11 +13,17 @@ const INITIAL_INFORMATION = 100
 const MAX_INFORMATION = 2_000
 /** The same for the share of one station, about 10 calls. */
 const STATION_INFORMATION = 50
-/** And for the mean share of all stations, about 10 and 200 calls. */
+/** And for the mean share of all stations, about 10 and 1,000 calls. */
 const INITIAL_MEAN_INFORMATION = 50
-const MAX_MEAN_INFORMATION = 1_000
-const MAX_DEMAND_WEIGHT = 10
+const MAX_MEAN_INFORMATION = 5_000
+const MAX_DEMAND_WEIGHT = 20
+/** Stations are about as full as at this hour of the day before, and least so twelve hours later. */
+const DAILY_SWING = 0.12
+const DAY_S = 86_400
 const MEAN_SERVED_STEP = 1 / 100
+/** Where nearly every request is a call, the few others still teach. */
+const MIN_MEAN_SERVED = 0.1
+const MAX_CHANCE = 0.98
 /** An update of the logarithm of the memory never exceeds this. */
 const MAX_STEP = 0.5
 
@@ -39,14 +45,14 @@ export interface Comparison {
 /**
  * Estimates the share of the served answers that upstream would still give.
  *
- * An answer of age a differs with p = share × (1 − e^(−a / memory)): a station forgets its state in about the time that
- * cars stay, and some answers are the same again by chance. Every call shows whether an answer of a known age had
- * changed. From that are learned the memory, the mean share, and what each station's share is above or below it. Each
- * moves by the slope of the log-likelihood over the information, a Kalman filter in one dimension.
+ * An answer of age a differs with p = share × (1 − e^(−a / memory)) × swing(a): a station forgets its state in about the
+ * time that cars stay, some answers are the same again by chance, and after a day more than after half a day. Every call
+ * shows whether an answer of a known age had changed. From that are learned the memory, the mean share, and what each
+ * station's share is above or below it. Each moves by the slope of the log-likelihood over the information, a Kalman
+ * filter in one dimension.
  *
- * Changes over time would mislead: where calls are rare, one call finds one change though there were many. Calls a day
- * apart mislead, too, as stations are as full as at that hour of the day before. So where nearly all calls are that far
- * apart (a quota below one call a station and day) the estimate can be too high by 20 percentage points for days.
+ * Changes over time would mislead: where calls are rare, one call finds one change though there were many. Where a
+ * station gets less than a call a day, the estimate is too high by up to 7 percentage points in npm run bench:quota.
  */
 export class Correctness {
   readonly #served = new RollingMean()
@@ -61,14 +67,15 @@ export class Correctness {
     if (gapMs <= 0) return station
     const share = this.#shareOf(station)
     const ratio = gapMs / 1000 / this.#memoryS
-    const p = Math.max(1e-5, Math.min(0.999, chanceOfChange(share, ratio)))
+    const swing = dailySwing(gapMs / 1000)
+    const p = Math.max(1e-5, Math.min(MAX_CHANCE, share * (1 - Math.exp(-ratio)) * swing))
     const error = ((differs ? 1 : 0) - p) / (p * (1 - p))
-    const slope = 1 - Math.exp(-ratio)
+    const slope = (1 - Math.exp(-ratio)) * swing
     const information = slope ** 2 / (p * (1 - p))
     const weight = this.#demandWeight(served)
     this.#meanInformation = Math.min(MAX_MEAN_INFORMATION, this.#meanInformation + weight * information)
     this.#meanShare = bounded(this.#meanShare + (weight * error * slope) / this.#meanInformation)
-    this.#learnMemory(-share * ratio * Math.exp(-ratio), error, p * (1 - p))
+    this.#learnMemory(-share * swing * ratio * Math.exp(-ratio), error, p * (1 - p))
     const learned = bounded(share + (error * slope) / (STATION_INFORMATION + information))
     return { differing1024ths: Math.round((learned - this.#meanShare) * SHARE_UNIT) }
   }
@@ -80,12 +87,31 @@ export class Correctness {
 
   /** How likely an answer of this age is still correct, 0 to 1. */
   probability(station: StationChanges, ageMs: number): number {
-    return 1 - chanceOfChange(this.#shareOf(station), Math.max(0, ageMs / 1000 / this.#memoryS))
+    const ageS = Math.max(0, ageMs / 1000)
+    const forgotten = 1 - Math.exp(-ageS / this.#memoryS)
+    return 1 - Math.min(MAX_CHANCE, this.#shareOf(station) * forgotten * dailySwing(ageS))
   }
 
   /** Over the answers served in the last five minutes; null when there were none. */
   ratio(nowMs: number): number | null {
     return this.#served.mean(nowMs)
+  }
+
+  /** What {@link restore} takes. */
+  learned(): readonly number[] {
+    return [this.#meanShare, this.#logMemoryS, this.#information, this.#meanInformation, this.#meanServed]
+  }
+
+  /** Continues with what an earlier process has learned. Ignores what it cannot have. */
+  restore(learned: readonly number[]): void {
+    const [share = 0, logMemoryS = 0, information = 0, meanInformation = 0, meanServed = -1] = learned
+    const isPossible = share > 0 && share <= 1 && information > 0 && meanInformation > 0 && meanServed >= 0
+    if (!isPossible || logMemoryS < Math.log(MIN_MEMORY_S) || logMemoryS > Math.log(MAX_MEMORY_S)) return
+    this.#meanShare = share
+    this.#logMemoryS = logMemoryS
+    this.#information = Math.min(MAX_INFORMATION, information)
+    this.#meanInformation = Math.min(MAX_MEAN_INFORMATION, meanInformation)
+    this.#meanServed = meanServed
   }
 
   get #memoryS(): number {
@@ -96,10 +122,10 @@ export class Correctness {
     return bounded(this.#meanShare + differing1024ths / SHARE_UNIT)
   }
 
-  /** The ratio is one of requests, so a call counts by the requests that its predecessor served. */
+  /** The ratio is one of requests, so a call counts by the requests that its predecessor served; none teach nothing. */
   #demandWeight(served: number): number {
     this.#meanServed += (served - this.#meanServed) * MEAN_SERVED_STEP
-    return Math.min(MAX_DEMAND_WEIGHT, (1 + served) / (1 + this.#meanServed))
+    return Math.min(MAX_DEMAND_WEIGHT, served / Math.max(MIN_MEAN_SERVED, this.#meanServed))
   }
 
   #learnMemory(slope: number, error: number, variance: number): void {
@@ -110,9 +136,8 @@ export class Correctness {
   }
 }
 
-/** The chance that an answer differs whose age is this many times the memory. */
-function chanceOfChange(share: number, ratio: number): number {
-  return share * (1 - Math.exp(-ratio))
+function dailySwing(ageS: number): number {
+  return 1 + (DAILY_SWING * (1 - Math.cos((2 * Math.PI * ageS) / DAY_S))) / 2
 }
 
 function bounded(share: number): number {

@@ -1,16 +1,18 @@
 import type { Clock } from '../../lib/clock.ts'
 import { fitDailyDemand } from './diurnal-fit.ts'
+import { RecentRate } from './recent-rate.ts'
 
 const HOUR = 3_600_000
 const HOURS_A_DAY = 24
 /** The current day has the same weight as all earlier days together. */
 const WEIGHT_OF_TODAY = 0.5
-/** The current demand is a mean over about this time. */
-const CURRENT_MS = 1_800_000
+
+/** Requests by hour of the UTC day, in any unit; null for hours never seen. */
+export type HourlyShape = readonly (number | null)[]
 
 /**
- * The demand now and by hour of the UTC day, learned from day to day. Hours never seen are taken from a daily curve
- * through those that were.
+ * The demand now and by hour of the UTC day, learned from day to day. Hours never seen are taken from what an earlier
+ * process has learned, or from a daily curve through those that were seen.
  */
 export class DemandForecast {
   readonly #clock: Pick<Clock, 'wall'>
@@ -19,8 +21,9 @@ export class DemandForecast {
   #recordedAt: number
   #hourStartedAt: number
   #inThisHour = 0
-  #current = 0
-  #observedMs = 0
+  readonly #current = new RecentRate()
+  /** What an earlier process has learned. Of use is the ratio of two hours: its share of the demand was another. */
+  #restored: HourlyShape = []
 
   constructor(clock: Pick<Clock, 'wall'>) {
     this.#clock = clock
@@ -35,16 +38,29 @@ export class DemandForecast {
     if (elapsed <= 0) return this.#startAt(now) // the wall clock went back by an unknown time
     if (hourOf(now) !== hourOf(this.#hourStartedAt)) this.#closeHour(now)
     this.#inThisHour += requests
-    this.#observedMs += elapsed
-    const memory = Math.min(this.#observedMs, CURRENT_MS)
-    const weight = Math.min(1, elapsed / memory)
-    this.#current += (requests / elapsed - this.#current) * weight
+    this.#current.record(requests, elapsed)
     this.#recordedAt = now
   }
 
   /** The current demand: requests per ms. */
   get perMs(): number {
-    return this.#current
+    return this.#current.perMs
+  }
+
+  /** How long the demand has been observed. */
+  get observedMs(): number {
+    return this.#current.observedMs
+  }
+
+  /** What {@link restore} takes. */
+  get shape(): HourlyShape {
+    const scaled = this.#scaledShape()
+    return this.#learned.map((demand, hour) => demand ?? scaled(hour))
+  }
+
+  /** Takes over what an earlier process has learned, for the hours that this one has not seen. */
+  restore(shape: HourlyShape): void {
+    this.#restored = shape
   }
 
   /**
@@ -62,25 +78,30 @@ export class DemandForecast {
       at = end
     }
     const forecast = this.#forecast()
-    const ratio = (hour: number) => (this.#current === 0 ? 1 : forecast(hour) / this.#current)
+    const ratio = (hour: number) => (this.perMs === 0 ? 1 : forecast(hour) / this.perMs)
     return byHour.flatMap((ms, hour) => (ms === 0 ? [] : [{ ms, ratio: ratio(hour) }]))
   }
 
   /** The demand by hour of the day: the current one, that of earlier days, or that of the fitted curve. */
   #forecast(): (hour: number) => number {
-    const current = { hour: (this.#recordedAt / HOUR) % HOURS_A_DAY, demand: this.#current }
-    const seen = this.#learned.flatMap((demand, hour) =>
-      demand === null ? [] : [{ hour: hour + 0.5, demand }],
-    )
+    const current = { hour: (this.#recordedAt / HOUR) % HOURS_A_DAY, demand: this.perMs }
+    const scaled = this.#scaledShape()
+    const known = this.#learned.map((demand, hour) => demand ?? scaled(hour))
+    const seen = known.flatMap((demand, hour) => (demand === null ? [] : [{ hour: hour + 0.5, demand }]))
     const curve = seen.length === HOURS_A_DAY ? null : fitDailyDemand([...seen, current])
-    const unseen = curve ?? (() => Math.max(this.#current, this.#mean()))
-    return (hour) =>
-      hour === Math.floor(current.hour) ? this.#current : (this.#learned[hour] ?? unseen(hour + 0.5))
+    const mean = seen.reduce((sum, { demand }) => sum + demand, 0) / Math.max(1, seen.length)
+    const unseen = curve ?? (() => Math.max(this.perMs, mean))
+    return (hour) => (hour === Math.floor(current.hour) ? this.perMs : (known[hour] ?? unseen(hour + 0.5)))
   }
 
-  #mean(): number {
-    const known = this.#learned.filter((demand) => demand !== null)
-    return known.length === 0 ? this.#current : known.reduce((sum, demand) => sum + demand, 0) / known.length
+  /** What was restored, in units of the present demand; null where that is not known. */
+  #scaledShape(): (hour: number) => number | null {
+    const present = this.#restored[hourOf(this.#recordedAt)] ?? 0
+    const scale = present > 0 ? this.perMs / present : 0
+    return (hour) => {
+      const demand = this.#restored[hour] ?? null
+      return demand === null || scale === 0 ? null : demand * scale
+    }
   }
 
   #closeHour(now: number): void {

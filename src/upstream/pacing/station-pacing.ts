@@ -2,6 +2,7 @@ import type { Clock } from '../../lib/clock.ts'
 import { ChangeRate } from './change-rate.ts'
 import type { StationChanges } from './correctness.ts'
 import { Correctness } from './correctness.ts'
+import type { LearnedChanges } from './learned-pacing.ts'
 import type { Price, PriceOptions } from './price.ts'
 import { RollingMean } from './rolling-mean.ts'
 import type { StationUsage } from './station-ttl.ts'
@@ -75,6 +76,16 @@ export class StationPacing {
   /** The mean TTL in force over the answers of the last five minutes; CACHE_TTL without answers. */
   meanTtlMs(): number {
     return this.#ttls.mean(this.#clock.now()) ?? this.#ttlOptions.minTtlMs
+  }
+
+  learned(): LearnedChanges {
+    return { rate: this.#meanRate.learned(), correctness: this.#correctness.learned() }
+  }
+
+  /** Continues with what an earlier process has learned. */
+  restore({ rate, correctness }: LearnedChanges): void {
+    this.#meanRate.restore(rate)
+    this.#correctness.restore(correctness)
   }
 
   #observe(state: StationState, ageMs: number): void {

@@ -1,10 +1,30 @@
 import type { Clock } from '../../lib/clock.ts'
-import type { PacedQuota } from './price.ts'
+import type { PacedQuota } from './call-plan.ts'
 
 /** Of the quota, for calls that find no station; refilled evenly over the period. */
 const SHARE_OF_QUOTA = 0.05
 /** Of the quota, at most saved up. */
 const MAX_SAVED_SHARE = 0.01
+
+export interface UnknownIdCharge {
+  /** Calls that found no station: 0 only reads the balance. */
+  readonly charged: number
+  readonly maxBalance: number
+  readonly refillPerMs: number
+}
+
+/** The balance that all replicas share. Nothing here rejects, and nothing takes long. */
+export interface UnknownIdStore {
+  /** The balance after the charge; null while the store cannot be reached. */
+  apply(charge: UnknownIdCharge): Promise<number | null>
+}
+
+export interface UnknownIdAllowanceDeps {
+  readonly quota: Pick<PacedQuota, 'spent' | 'remaining' | 'per'>
+  readonly clock: Pick<Clock, 'now'>
+  /** Null where nothing is shared. */
+  readonly store?: UnknownIdStore | null
+}
 
 /**
  * Limits the calls for made-up ids. A call that found no station (an empty answer, 400 or 404) is charged after it has
@@ -12,21 +32,24 @@ const MAX_SAVED_SHARE = 0.01
  * that the refill pays first. While nothing is left, ids without a known station are not called for.
  */
 export class UnknownIdAllowance {
-  readonly #quota: Pick<PacedQuota, 'spent' | 'remaining' | 'per'>
-  readonly #clock: Pick<Clock, 'now'>
+  readonly #deps: UnknownIdAllowanceDeps
   #balance: number
   #refilledAt: number
 
-  constructor(quota: Pick<PacedQuota, 'spent' | 'remaining' | 'per'>, clock: Pick<Clock, 'now'>) {
-    this.#quota = quota
-    this.#clock = clock
+  constructor(deps: UnknownIdAllowanceDeps) {
+    this.#deps = deps
     this.#balance = this.#maxBalance
-    this.#refilledAt = clock.now()
+    this.#refilledAt = deps.clock.now()
   }
 
   /** Calls that may still find no station. */
   get remaining(): number {
     return Math.max(0, this.#refill())
+  }
+
+  /** Takes over the balance of all replicas, if one is shared. */
+  async sync(): Promise<void> {
+    await this.#apply(0)
   }
 
   /** 0 when an unknown id may be called for, else the time in ms until one may. */
@@ -39,10 +62,20 @@ export class UnknownIdAllowance {
   /** A call found no station. */
   charge(): void {
     this.#balance = this.#refill() - 1
+    void this.#apply(1)
+  }
+
+  async #apply(charged: number): Promise<void> {
+    const { store = null, clock } = this.#deps
+    const [maxBalance, refillPerMs] = [this.#maxBalance, this.#refillPerMs]
+    const balance = store === null ? null : await store.apply({ charged, maxBalance, refillPerMs })
+    if (balance === null) return
+    this.#balance = balance
+    this.#refilledAt = clock.now()
   }
 
   #refill(): number {
-    const now = this.#clock.now()
+    const now = this.#deps.clock.now()
     const refilled = this.#balance + (now - this.#refilledAt) * this.#refillPerMs
     this.#balance = Math.min(this.#maxBalance, refilled)
     this.#refilledAt = now
@@ -50,7 +83,7 @@ export class UnknownIdAllowance {
   }
 
   get #limit(): number {
-    return this.#quota.spent + this.#quota.remaining
+    return this.#deps.quota.spent + this.#deps.quota.remaining
   }
 
   get #maxBalance(): number {
@@ -58,7 +91,7 @@ export class UnknownIdAllowance {
   }
 
   get #refillPerMs(): number {
-    return (this.#limit * SHARE_OF_QUOTA) / PERIOD_MS[this.#quota.per]
+    return (this.#limit * SHARE_OF_QUOTA) / PERIOD_MS[this.#deps.quota.per]
   }
 }
 

@@ -5,7 +5,7 @@ import { UpstreamError } from '../outcomes.ts'
 import type { UnknownIdAllowance } from '../pacing/unknown-id-allowance.ts'
 
 export interface UnknownIdPolicyDeps {
-  readonly allowance: Pick<UnknownIdAllowance, 'waitMs' | 'charge'>
+  readonly allowance: Pick<UnknownIdAllowance, 'sync' | 'waitMs' | 'charge'>
   readonly observer: Pick<Observer, 'upstreamHeldBack'>
 }
 
@@ -24,6 +24,7 @@ export class UnknownIdPolicy {
   readonly policy: Policy = (next) => async (id, options) => {
     if (options.isKnown) return next(id, options)
     const { allowance, observer } = this.#deps
+    await allowance.sync()
     const retryAfterMs = allowance.waitMs()
     if (retryAfterMs > 0) {
       observer.upstreamHeldBack('quota')

@@ -121,6 +121,11 @@ export class SharedQuota implements QuotaLedger {
     return this.#current.resetAtMs
   }
 
+  /** Identifies the count in the store; null before the first reply. */
+  get account(): string | null {
+    return this.#lastSeen?.account ?? null
+  }
+
   callsOf(client: string): number {
     return this.#current.callsOf(client)
   }

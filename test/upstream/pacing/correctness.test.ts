@@ -76,10 +76,20 @@ await t.test('the estimate of correct answers', async (t) => {
     const correctness = new Correctness()
     const station = { differing1024ths: 0 }
     const none = correctness.ratio(0)
-    correctness.served(station, 100 * HOUR, 0)
+    correctness.served(station, 96 * HOUR, 0)
     correctness.served(station, 0, 1_000)
     const both = correctness.ratio(2_000)
     t.strictSame([none, both, correctness.ratio(6 * MINUTE)], [null, (1 + 1 - 0.7) / 2, null])
+  })
+
+  await t.test('is higher for an answer of a day than for one of half a day', async (t) => {
+    const correctness = new Correctness()
+    const station = { differing1024ths: 0 }
+    const [half, whole] = [12, 24].map((hours) => correctness.probability(station, hours * HOUR))
+    t.strictSame(
+      [half, whole].map((p = 0) => Number(p.toFixed(3))),
+      [0.216, 0.3],
+    )
   })
 
   await t.test('ignores a comparison of two answers of the same moment', async (t) => {

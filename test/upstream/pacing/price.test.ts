@@ -80,16 +80,80 @@ function town({ limit, per = 'day', ttls = TTLS }: { limit: number; per?: Per; t
   return { clock, quota, price, pacing, seen, live }
 }
 
+/** Lookups of cold stations as fast as that, after a time with one request a second that needs no call. */
+function burst({
+  limit,
+  ms,
+  everyMs,
+  before = 0,
+}: {
+  limit: number
+  ms: number
+  everyMs: number
+  before?: number
+}) {
+  const clock = { ms: MIDNIGHT, now: () => clock.ms - MIDNIGHT, wall: () => clock.ms }
+  const quota = new LocalQuota({ limit, per: 'day' }, clock)
+  const counts = { lookups: 0 }
+  const price = new Price(TTLS, { quota, clock, lookups: () => counts.lookups })
+  for (let passed = 0; passed < before; passed += SECOND) {
+    clock.ms += SECOND
+    counts.lookups++
+    price.thetaS()
+  }
+  let made = 0
+  for (let passed = 0; passed < ms; passed += everyMs) {
+    counts.lookups++
+    if (quota.acquire(false, price.isRationing()) === 0) made++
+    clock.ms += everyMs
+  }
+  return { made, price }
+}
+
 await t.test('the price of a call', async (t) => {
   await t.test('begins with CACHE_TTL, and calls are rationed until the demand is known', async (t) => {
     const { price, clock, counts } = byHand()
-    t.strictSame([price.thetaS(), price.isRationing()], [30, true])
+    const seen = [price.isRationing()]
     counts.lookups = 10
-    clock.ms += 499
-    t.equal(price.isRationing(), true)
-    clock.ms += 1
-    t.equal(price.isRationing(), false)
+    for (const ms of [500, 499, 1]) {
+      clock.ms += ms
+      seen.push(price.isRationing())
+    }
+    t.equal(byHand().price.thetaS(), 30)
+    t.strictSame(seen, [true, true, true, false], 'known by the second update with demand')
   })
+
+  await t.test('is the same for ten minutes without a request: nothing is known of the demand', async (t) => {
+    const { price, clock, counts } = byHand()
+    clock.ms += 10 * MINUTE
+    counts.lookups = 1
+    t.strictSame([price.isRationing(), price.isDemandKnown], [true, false])
+  })
+
+  for (const [limit, released] of [
+    [250, 62],
+    [1_000, 100],
+    [10_000, 500],
+  ] as const) {
+    await t.test(
+      `releases no more to a burst after the start than at once, with ${limit} a day`,
+      async (t) => {
+        const { made } = burst({ limit, ms: 50 * SECOND, everyMs: 20 })
+        const evenly = (limit * 50) / 86_400
+        t.ok(made >= released && made <= released + evenly + 1, `${made} calls`)
+      },
+    )
+  }
+
+  await t.test(
+    'lets a later burst have about a hundred calls more, by which it is at its upper end',
+    async (t) => {
+      const { made, price } = burst({ limit: 10_000, ms: 10 * SECOND, everyMs: 5, before: 2 * HOUR })
+      t.equal(price.thetaS(), MAX_THETA_S)
+      const released = 500 + (9_500 * 2) / 24
+      t.ok(made <= released + 110, `${made} of 2,000 calls, ${released} were released`)
+    },
+  )
 
   await t.test('is updated after 0.5, 1, 2 and 5 s, and every 5 s from then on', async (t) => {
     const { price, clock, counts } = byHand()
@@ -166,13 +230,49 @@ await t.test('the price of a call', async (t) => {
     t.ok(pass(6 * HOUR, 200) < start)
   })
 
-  await t.test('tells what will be left at the reset', async (t) => {
+  await t.test('tells what will be left at the reset: never less than nothing', async (t) => {
     const over = byHand()
     over.pass(2 * HOUR, 1_000)
     const under = byHand()
     under.pass(2 * HOUR, 100)
-    t.ok(over.price.projectedRemaining < 0, `${over.price.projectedRemaining} when far too many are made`)
-    t.ok(under.price.projectedRemaining > 5_000, `${under.price.projectedRemaining} when few are made`)
+    const few = under.price.projectedRemaining
+    t.equal(over.price.projectedRemaining, 240, '3 % of the 8,000 that remain when far too many are made')
+    t.ok(Math.abs(few - (10_000 - 24 * 100)) < 100, `${few} when few are made`)
+  })
+
+  await t.test(
+    'tells what will be left only after ten minutes: a cold start is not the rest of the day',
+    async (t) => {
+      const { price, pass } = byHand()
+      pass(5 * MINUTE, 3_600)
+      const early = [price.isProjected, price.projectedRemaining]
+      pass(5 * MINUTE, 3_600)
+      t.strictSame([early, price.isProjected], [[false, 9_700], true])
+    },
+  )
+
+  await t.test('continues with the price and the demand that an earlier process has learned', async (t) => {
+    const before = byHand()
+    before.pass(24 * HOUR, 390)
+    const { price } = byHand()
+    price.restore(before.price.learned())
+    t.strictSame([price.thetaS(), price.isProjected], [before.price.thetaS(), true])
+  })
+
+  await t.test('does not take over a price that was found under another quota', async (t) => {
+    const before = byHand({ limit: 2_500 })
+    before.pass(24 * HOUR, 390)
+    const { price } = byHand()
+    price.restore(before.price.learned())
+    t.equal(price.thetaS(), 30)
+  })
+
+  await t.test('takes calls that a store had counted before for none of this moment', async (t) => {
+    const { price, clock, quota, counts } = byHand()
+    counts.lookups = 10
+    Object.assign(quota, { account: 'a', spent: 5_000, remaining: 5_000 })
+    clock.ms += 500
+    t.ok(price.thetaS() < 31, `${price.thetaS()} s`)
   })
 
   await t.test('moves towards that of another replica, and is published', async (t) => {
@@ -180,7 +280,7 @@ await t.test('the price of a call', async (t) => {
     const quota = { per: 'day' as const, spent: 0, remaining: 10_000, resetAtMs: MIDNIGHT + DAY }
     const published: number[] = []
     let lookups = 0
-    const shared = { latestThetaS: () => 3_000, publish: (thetaS: number) => published.push(thetaS) }
+    const shared = { latestThetaS: () => 3_000, publishTheta: (thetaS: number) => published.push(thetaS) }
     const price = new Price(TTLS, { quota, clock, lookups: () => lookups, shared })
     for (let i = 0; i < 10; i++) {
       clock.ms += 5 * SECOND
@@ -210,8 +310,8 @@ await t.test('a quota that is paced', async (t) => {
       `${days.join(', ')} calls`,
     )
     t.ok(
-      seen.refused < 10,
-      `${seen.refused} of 2,592,000 requests refused; this cache serves no stale answers`,
+      seen.refused < 26,
+      `${seen.refused} of 2,592,000 requests refused, 1 in 100,000; this cache serves no stale answers`,
     )
   })
 

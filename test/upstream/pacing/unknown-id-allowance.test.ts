@@ -8,7 +8,7 @@ const DAY = 86_400_000
 function create(limit: number, per: 'day' | 'month' = 'day') {
   const clock = { ms: 0, now: () => clock.ms }
   const quota = { per, spent: 0, remaining: limit }
-  return { clock, quota, allowance: new UnknownIdAllowance(quota, clock) }
+  return { clock, quota, allowance: new UnknownIdAllowance({ quota, clock }) }
 }
 
 await t.test('the unknown-id allowance', async (t) => {

@@ -13,7 +13,7 @@ const UNKNOWN = { lowPriority: false, hasStale: false, isKnown: false }
 /** 1,000 calls a day: 10 unknown ids at once, 50 a day. */
 function setup() {
   const clock = new TestClock()
-  const allowance = new UnknownIdAllowance({ spent: 0, remaining: 1_000, per: 'day' }, clock)
+  const allowance = new UnknownIdAllowance({ quota: { spent: 0, remaining: 1_000, per: 'day' }, clock })
   const heldBack: string[] = []
   let answer: () => Availability = () => referenceStation('a')
   const policy = new UnknownIdPolicy({

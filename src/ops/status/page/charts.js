@@ -1,5 +1,5 @@
 import { byId, setText } from './dom.js'
-import { count, minute } from './format.js'
+import { count, minute, percent } from './format.js'
 import { QuotaPlot } from './quota-plot.js'
 import { StackedPlot } from './stacked-plot.js'
 
@@ -48,7 +48,9 @@ export class Charts {
     for (const [part, left] of points) this.#points.set(part, left)
     this.#quota.show({ ...quota, points: [...this.#points] }, now)
     setText(byId('quota-left'), `${count(remaining)} of ${count(limit)} left, reset at ${minute(resetAt)}`)
+    setText(byId('quota-correct'), correct(forecast))
     setText(byId('quota-projection'), expected(forecast, isRejected))
+    setText(byId('quota-unknown-ids'), unknownIds(forecast))
   }
 }
 
@@ -71,7 +73,21 @@ function plot(group, { unit, kinds, hasLimit }) {
 function expected(forecast, isRejected) {
   if (isRejected) return 'Upstream rejects calls: what is left by this count may not be available.'
   if (forecast === null) return ''
-  const { projectedRemaining, isRationing } = forecast
-  const left = `Pacing expects ${count(projectedRemaining)} calls to be left at the reset`
-  return isRationing ? `${left}: calls are rationed.` : `${left}.`
+  const { projectedRemaining, isProjected, isRationing } = forecast
+  if (isRationing) return 'Calls are rationed: they are released evenly up to the reset.'
+  if (!isProjected) return 'What will be left at the reset is known after ten minutes of requests.'
+  return `Pacing expects ${count(projectedRemaining)} calls to be left at the reset.`
+}
+
+function correct(forecast) {
+  const ratio = forecast?.estimatedCorrectRatio ?? null
+  if (ratio === null) return 'No answers in the last five minutes'
+  return `${percent(ratio)} of the answers of the last five minutes are expected to be still correct`
+}
+
+function unknownIds(forecast) {
+  if (forecast === null) return ''
+  const left = Math.floor(forecast.unknownIdsRemaining)
+  if (left > 0) return `Unknown ids: ${count(left)} calls may still find no station.`
+  return 'Unknown ids: the allowance is used up, ids that were never answered get 503 until it is refilled.'
 }

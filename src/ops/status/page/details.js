@@ -3,7 +3,7 @@ import { count, moment } from './format.js'
 
 const MAX_CHANGES = 50
 
-/** The tables about errors by code, senders of client errors, and changes of states. */
+/** The tables about errors by code, senders of client errors, stations by calls, and changes of states. */
 export class Details {
   #changes = []
 
@@ -12,9 +12,10 @@ export class Details {
     this.#changes = []
   }
 
-  show({ errorGroups, errorSenders, changes, abandoned }) {
+  show({ errorGroups, errorSenders, costliestStations, changes, abandoned }) {
     table('groups', ['Code', 'Status', 'Count', 'Last', 'Last reason'], errorGroups.map(groupRow))
     table('senders', ['Client', 'User-Agent', 'Count', 'Last', 'Last code'], errorSenders.map(senderRow))
+    table('costliest', ['Station', 'Calls'], costliestStations.map(stationRow))
     if (changes.length > 0) this.#changes = [...changes, ...this.#changes].slice(0, MAX_CHANGES)
     table('changes', ['Time', 'Change', 'Detail'], this.#changes.map(changeRow))
     const text = `${count(abandoned)} abandoned: the client disconnected before its response`
@@ -29,6 +30,10 @@ function groupRow({ code, status, count: number, lastAt, lastReason }) {
 function senderRow({ client, address, userAgent, count: number, lastAt, lastCode }) {
   const name = [client, address].filter((text) => text !== null).join(', ')
   return [name === '' ? 'unknown' : name, userAgent ?? '–', count(number), moment(lastAt), lastCode]
+}
+
+function stationRow({ station, calls }) {
+  return [station, count(calls)]
 }
 
 function changeRow({ at, change, detail }) {

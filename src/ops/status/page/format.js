@@ -56,6 +56,11 @@ export function duration(ms) {
   return `${Math.floor(seconds / size)} ${unit}${rest > 0 && nextUnit !== '' ? ` ${rest} ${nextUnit}` : ''}`
 }
 
+/** Whether the mean TTL is longer than CACHE_TTL by more than single stations make of it. */
+export function isExtended({ effectiveTtlMs, ttlMs }) {
+  return effectiveTtlMs > ttlMs * 1.05
+}
+
 /** `14:03:22`, preceded by the date unless it is today. */
 export function moment(ms) {
   return withDay(ms, time)

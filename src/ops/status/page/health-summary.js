@@ -1,4 +1,4 @@
-import { count, duration, minute, moment, percent } from './format.js'
+import { count, duration, isExtended, minute, moment, percent } from './format.js'
 
 const WORST_FIRST = ['bad', 'warn', 'ok']
 /** Share of failed requests, or of client errors, from which on the level is raised by one. */
@@ -80,10 +80,16 @@ function quota({ quota, cache }) {
     const text = `Calls are rationed: the quota does not last until ${minute(resetAt)}, even at a TTL of ${duration(cache.effectiveTtlMs)}`
     return [warn(text)]
   }
-  if (cache.effectiveTtlMs <= cache.ttlMs) return []
+  const { shortfall } = forecast ?? { shortfall: null }
+  if (shortfall !== null) return [warn(tooSmall(shortfall))]
+  if (!isExtended(cache)) return []
   return [
     note(`Quota pacing extends the TTL from ${duration(cache.ttlMs)} to ${duration(cache.effectiveTtlMs)}`),
   ]
+}
+
+function tooSmall({ stations, callsNeeded, quota, maxTtlMs }) {
+  return `The quota of ${quota} is too small: at a CACHE_MAX_TTL of ${duration(maxTtlMs)}, ${count(stations)} stations need ${count(callsNeeded)} calls`
 }
 
 function settings({ settings: { problem } }) {

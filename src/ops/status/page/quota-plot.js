@@ -34,7 +34,7 @@ function past({ remaining, startedAt, partMs, points }, now) {
 }
 
 function future({ remaining, resetAt, forecast }, now) {
-  return forecast === null
+  return forecast === null || !forecast.isProjected
     ? []
     : [
         [now, remaining],

@@ -1,5 +1,5 @@
 import { byId, element, setText } from './dom.js'
-import { bytes, count, duration, latency, percent, rate } from './format.js'
+import { bytes, count, duration, isExtended, latency, percent, rate } from './format.js'
 
 /**
  * The tiles. `read` returns the value, its unit, a line below and, for a tile with a meter, a share from 0 to 1.
@@ -48,12 +48,11 @@ const TILES = [
     ({ cache, quota }) => ({
       value: duration(cache.effectiveTtlMs),
       unit: '',
-      more:
-        cache.effectiveTtlMs > cache.ttlMs
-          ? `extended by quota pacing from ${duration(cache.ttlMs)}`
-          : quota === null
-            ? 'as configured'
-            : 'as configured, not extended by quota pacing',
+      more: isExtended(cache)
+        ? `extended by quota pacing from ${duration(cache.ttlMs)}`
+        : quota === null
+          ? 'as configured'
+          : 'as configured, not extended by quota pacing',
     }),
   ],
   [
