@@ -171,7 +171,7 @@ function connector({ type, total, availability: { current, perPowerLevel } }) {
 
 /** `22 kW`, `22 to 50 kW`, which is not broken into two lines; empty without rows. */
 function powerOf(rows = []) {
-  const powers = [...new Set(rows.map(({ powerKW }) => powerKW))].sort((a, b) => a - b)
+  const powers = [...new Set(rows.map(({ powerKW }) => powerKW))].toSorted((a, b) => a - b)
   if (powers.length === 0) return ''
   const text = powers.length === 1 ? `${powers[0]} kW` : `${powers[0]} to ${powers.at(-1)} kW`
   return text.replaceAll(' ', '\u00a0')

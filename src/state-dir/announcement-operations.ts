@@ -1,6 +1,6 @@
 import type { Context } from './operation.ts'
 
-/** What a process tells the others: it has stored an answer, or purged a station, or all (null). */
+/** What a process announces to the others: it has stored an answer, or purged a station, or all (null). */
 export type Announcement =
   | { readonly stored: string; readonly version: string }
   | { readonly purged: string | null; readonly by: string }
