@@ -545,7 +545,7 @@ export interface components {
                 "application/xml": components["schemas"]["ErrorXml"];
             };
         };
-        /** @description The circuit breaker is open, the quota is exhausted, or too many requests wait for this station. */
+        /** @description The circuit breaker is open, the quota is exhausted or rationed, or too many requests and calls wait. */
         ServiceUnavailable: {
             headers: {
                 "Retry-After": components["headers"]["RetryAfter"];
