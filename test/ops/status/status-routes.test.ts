@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as wait } from 'node:timers/promises'
 import t from 'tap'
@@ -34,6 +35,15 @@ await t.test('GET /status', async (t) => {
       quota: { limit: 2_500, remaining: 2_498 },
     })
     t.ok(status.upstream.latency.p50Ms !== null && status.memory.heapUsedBytes > 0)
+  })
+
+  await t.test('docs/runbooks.md describes every member of the status, and no other', async (t) => {
+    const runbooks = readFileSync(new URL('../../../docs/runbooks.md', import.meta.url), 'utf8')
+    const [, table = ''] = /^## The shape of \/status\n([^]*?)^## /m.exec(runbooks) ?? []
+    const cells = [...table.matchAll(/^\| (`[^|]*) \|/gm)].map(([, cell = '']) => cell)
+    const documented = cells.flatMap((cell) => [...cell.matchAll(/`(\w+)`/g)].map(([, name]) => name))
+    const { proxy } = await startService(t)
+    t.strictSame(new Set(documented), new Set(Object.keys(await statusOf(proxy))))
   })
 
   await t.test('the status has null for limits that are not configured', async (t) => {
