@@ -33,6 +33,7 @@ export function createLive({ config, clock, observer, subscribe, stack }: LiveDe
   if (watchers !== null) subscribe({ answerStored: watchers.stored })
   if (watchers !== null) stack.fetchWatched(watchers.isWatched)
   const { watchFile: file } = config.live
+  if (file !== null && watchers === null) observer.watchFileFailed('CACHE_TTL=0 stores nothing')
   const stop =
     file === null || watchers === null
       ? () => {}

@@ -5,6 +5,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { Test } from 'tap'
 import t from 'tap'
 import { Streams } from '../../src/http/streams.ts'
@@ -17,8 +18,9 @@ import { openStream } from '../support/event-source.ts'
 import { missing } from '../support/requirements.ts'
 import { until } from '../support/until.ts'
 
-const SPEED = 45
-const NGINX_TIMEOUT_MS = Math.round(60_000 / SPEED)
+const SPEED = 30
+const NGINX_TIMEOUT_MS = 60_000 / SPEED
+const COMMENT_EVERY_MS = 15_000 / SPEED
 const THREE_MINUTES_MS = 180_000 / SPEED
 
 const fastClock: Clock = {
@@ -49,17 +51,37 @@ function behindNginx(t: Test, port: number) {
   )
 }
 
+interface Quiet {
+  readonly hasEnded: boolean
+  readonly comments: number
+  /** The longest time for which this process, and so the service, stood still. */
+  readonly stalledMs: number
+}
+
+/** What three quiet minutes do to a stream. */
+async function quietStream(t: Test, url: string): Promise<Quiet> {
+  const delay = monitorEventLoopDelay()
+  delay.enable()
+  const stream = await openStream(t, url, 'chargingAvailability=a')
+  await new Promise((resolve) => setTimeout(resolve, THREE_MINUTES_MS))
+  delay.disable()
+  const comments = stream.raw().split(': \n\n').length - 1
+  const quiet = { hasEnded: stream.hasEnded(), comments, stalledMs: delay.max / 1e6 }
+  stream.close()
+  return quiet
+}
+
 await t.test('nginx keeps a stream open through three quiet minutes', { skip: missing(NGINX) }, async (t) => {
   const live = { streams: new Streams(10), watchers: quietWatchers }
   const { app } = await createTestServer(t, {}, { live, clock: fastClock })
   await app.listen({ port: 0, host: '127.0.0.1' })
   const nginx = await behindNginx(t, (app.server.address() as AddressInfo).port)
-  const stream = await openStream(t, nginx.url, 'chargingAvailability=a')
-  const comments = () => stream.raw().split(': \n\n').length - 1
-  await until('the first comment has arrived', () => comments() > 0)
-  await new Promise((resolve) => setTimeout(resolve, THREE_MINUTES_MS))
-  t.notOk(stream.hasEnded())
-  t.ok(comments() >= 3, `${comments()} comments`)
+  let quiet = await quietStream(t, nginx.url)
+  // On a busy machine the service itself may have been silent for too long.
+  const isSpoilt = () => quiet.stalledMs > NGINX_TIMEOUT_MS - COMMENT_EVERY_MS
+  for (let tries = 1; tries < 5 && isSpoilt(); tries++) quiet = await quietStream(t, nginx.url)
+  t.notOk(quiet.hasEnded, `${quiet.stalledMs} ms without a turn of the event loop`)
+  t.ok(quiet.comments >= 3, `${quiet.comments} comments`)
 })
 
 await t.test(

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { NO_BROWSER, startBrowser } from '../support/browser.ts'
 import { missing } from '../support/requirements.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
@@ -47,6 +48,16 @@ await t.test(
     t.match(await paste(xml), /^<\?xml version="1.0" encoding="UTF-8"\?><response>/)
     const part = JSON.parse(await paste(filtered)) as { connectors: { type: string }[] }
     t.ok(part.connectors.length > 0 && part.connectors.length <= whole.connectors.length)
+
+    await t.test('the first URL that it prints is the live list', { skip: NO_BROWSER }, async (t) => {
+      const browser = await startBrowser()
+      t.teardown(() => browser.close())
+      const page = await browser.newPage({ viewport: { width: 375, height: 800 } })
+      await page.goto(/http:\/\/\S+/.exec(printed)?.[0] ?? '')
+      await page.locator('#state', { hasText: 'live' }).waitFor()
+      await page.locator('article:has(li)').nth(19).waitFor()
+      t.ok(Number(await page.evaluate('document.documentElement.scrollWidth')) <= 375)
+    })
 
     demo.removeAllListeners('exit')
     const ended = once(demo, 'exit')

@@ -6,6 +6,7 @@ import { request, pathFor } from './request.ts'
 import { contract, violations } from './contract.ts'
 import type { Recipe } from './fuzz.ts'
 import { anyQuery, anyRecipe, anyRequest, bodyBy, isValidQuery } from './fuzz.ts'
+import { anyBatch, anyEventsQuery, checkBatch, checkEventsQuery } from './fuzz-lists.ts'
 import {
   anyExplosion,
   anyLogging,
@@ -52,6 +53,8 @@ export const FUZZERS: Record<string, Fuzzer> = {
   queries: fuzzer(fc.tuple(anyQuery, fc.constantFrom('json', 'xml')), checkQuery),
   requests: fuzzer(anyRequest, checkRequest),
   bodies: fuzzer(anyRecipe, checkBody),
+  batches: fuzzer(anyBatch, checkBatch),
+  'queries of event streams': fuzzer(anyEventsQuery, checkEventsQuery),
   packets: fuzzer(anyPackets, checkPackets),
   'long heads': fuzzer(anyLongHead, checkLongHead),
   'exploding bodies': fuzzer(anyExplosion, checkExplosion),

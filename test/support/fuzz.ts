@@ -24,7 +24,7 @@ const anyText = fc
   .map((parts) => parts.join(''))
 
 const length = fc.oneof(fc.integer({ min: 0, max: 200 }), fc.constantFrom(127, 128, 129, 63, 64, 65))
-const id = fc.oneof(
+export const anyId = fc.oneof(
   { weight: 4, arbitrary: fc.stringMatching(/^[A-Za-z0-9-]{1,36}$/) },
   { weight: 2, arbitrary: anyText },
   { weight: 1, arbitrary: length.map((count) => 'x'.repeat(count)) },
@@ -62,8 +62,8 @@ const power = fc.oneof(
   anyText,
 )
 
-const parameter = fc.oneof(
-  { weight: 3, arbitrary: id.map((value) => `chargingAvailability=${value}`) },
+export const anyParameter = fc.oneof(
+  { weight: 3, arbitrary: anyId.map((value) => `chargingAvailability=${value}`) },
   { weight: 2, arbitrary: types.map((value) => `connectorSet=${value}`) },
   {
     weight: 2,
@@ -88,10 +88,10 @@ export const anyQuery: fc.Arbitrary<string> = fc.oneof(
   {
     weight: 60,
     arbitrary: fc
-      .array(parameter, { maxLength: 4 })
+      .array(anyParameter, { maxLength: 4 })
       .chain((some) =>
         fc
-          .tuple(id, fc.integer({ min: 0, max: 9 }))
+          .tuple(anyId, fc.integer({ min: 0, max: 9 }))
           .map(([value, n]) => (n < 7 ? [`chargingAvailability=${value}`, ...some] : some).join('&')),
       ),
   },

@@ -98,3 +98,9 @@ await t.test('the stations of WATCH_FILE are loaded without a client', async (t)
   t.match((await get('chargingAvailability=A')).headers['cache-status'], 'hit')
   t.ok(proxy.logs.some(({ msg, stations }) => msg === 'watched stations loaded' && stations === 2))
 })
+
+await t.test('with CACHE_TTL=0 the log says that WATCH_FILE has no effect', async (t) => {
+  const { file } = setupFile(t, 'A\n')
+  const { proxy } = await startService(t, { env: { WATCH_FILE: file, CACHE_TTL: '0' } })
+  t.match(proxy.logs, [{ msg: /^WATCH_FILE not read/, reason: 'CACHE_TTL=0 stores nothing' }])
+})
