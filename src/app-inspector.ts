@@ -1,4 +1,4 @@
-import { parseQuery } from './availability/query.ts'
+import { isStationId, parseQuery } from './availability/query.ts'
 import type { Cache, LookupResult } from './cache/cache.ts'
 import type { InspectedStation, StationInspector } from './ops/status/status-routes.ts'
 
@@ -13,7 +13,8 @@ export function stationInspector(cache: Cache): StationInspector {
       const parameters = new URLSearchParams({ chargingAvailability: id })
       return inspected(await cache.get(parseQuery(parameters.toString()).id))
     },
-    purge: (id) => cache.purge.one(id),
+    // Nothing is cached under another text, and a store may have no room for it in a key.
+    purge: async (id) => (isStationId(id) ? cache.purge.one(id) : undefined),
     purgeAll: () => cache.purge.all(),
   }
 }

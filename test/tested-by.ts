@@ -4,7 +4,6 @@
  */
 export const TESTED_BY: Readonly<Record<string, string>> = {
   'src/app-cache.ts': 'test/scenarios/limits.test.ts',
-  'src/app-inspector.ts': 'test/ops/status/status-routes.test.ts',
   'src/app-live.ts': 'test/http/events.test.ts',
   'src/app-quota.ts': 'test/scenarios/limits.test.ts',
   'src/app-ready.ts': 'test/scenarios/key-check.test.ts',

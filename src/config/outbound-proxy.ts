@@ -80,7 +80,7 @@ function decode(text: string): string | null {
  * and networks (CIDR), separated by commas or blanks.
  */
 function isExcluded({ protocol, hostname, port }: URL, noProxy: string): boolean {
-  const host = hostname.replace(/^\[|\]$/g, '').toLowerCase()
+  const host = canonical(hostname)
   const upstreamPort = port === '' ? (protocol === 'https:' ? '443' : '80') : port
   return noProxy
     .toLowerCase()
@@ -95,11 +95,18 @@ function isExcluded({ protocol, hostname, port }: URL, noProxy: string): boolean
     })
 }
 
+/** In lower case, without brackets and without the final dot of a name; an IPv6 address in its shortest form. */
+function canonical(host: string): string {
+  const bare = host.toLowerCase().replace(/^\[|\]$|\.$/g, '')
+  const url = `http://[${bare}]` // an address with a zone is none of a URL
+  return isIP(bare) === 6 && URL.canParse(url) ? new URL(url).hostname.slice(1, -1) : bare
+}
+
 /** An address with colons is in brackets if it has a port. A leading `.` or `*.` has no effect. */
 function splitPort(entry: string): { readonly name: string; readonly port: string | null } {
-  if (isIP(entry) === 6) return { name: entry, port: null }
+  if (isIP(entry) === 6) return { name: canonical(entry), port: null }
   const [, name = entry, port = null] = /^(.+):(\d{1,5})$/.exec(entry) ?? []
-  return { name: name.replace(/^\[|\]$/g, '').replace(/^\*?\./, ''), port }
+  return { name: canonical(name).replace(/^\*?\./, ''), port }
 }
 
 function isInNetwork(host: string, entry: string): boolean {

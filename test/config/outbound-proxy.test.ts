@@ -99,6 +99,13 @@ await t.test(
       ['::1', 'https://[::1]', true],
       ['[::1]:8443', 'https://[::1]:8443', true],
       ['[::1]:8443', 'https://[::1]', false],
+      ['2001:DB8:0::1', 'https://[2001:db8::1]', true],
+      ['[2001:db8:0:0::1]:443', 'https://[2001:db8::1]', true],
+      ['fe80::1%eth0, ::1', 'https://[::1]', true],
+      ['api.tomtom.com.', HTTPS, true],
+      ['tomtom.com.:443', HTTPS, true],
+      ['api.tomtom.com', 'https://api.tomtom.com.', true],
+      ['.', HTTPS, false],
     ]
     t.strictSame(
       cases.map(([NO_PROXY, baseUrl]) => [

@@ -201,16 +201,22 @@ await t.test('a Redis user needs only the documented rights', { skip: NO_REDIS }
   const rights = [
     'resetkeys',
     '~evproxy:*',
+    '&evproxy:*',
     '-@all',
     '+@read',
     '+@write',
     '+@connection',
     '+@scripting',
     '+time',
+    '+publish',
+    '+subscribe',
   ]
   await redis.cli('ACL', 'SETUSER', 'evproxy', 'on', `>${PASSWORD}`, ...rights)
   const service = await start(t, url)
   await shares(t, service, url)
+  const channels = ['evproxy:1:published', 'evproxy:1:purged']
+  const both = channels.map((name) => `${name}\n2`).join('\n')
+  await until('both replicas listen', async () => (await redis.cli('PUBSUB', 'NUMSUB', ...channels)) === both)
   await redis.cli('ACL', 'SETUSER', 'evproxy', '-set')
   await servesAlone(t, service)
   t.strictSame(changes(service), [null, 'the user may not run a required command'])

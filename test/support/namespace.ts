@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 
 const run = promisify(execFile)
+const MAX_RUN_MS = 60_000
 
 /** The `skip` of tests that need a network namespace with these commands working in it: the reason, or false. */
 export function noNamespace(...setup: readonly string[]): string | false {
@@ -51,7 +52,7 @@ export async function inNamespace({
     const environment = { PATH: process.env['PATH'] ?? '' } // not that of the tests: it has loaders and settings
     const { stdout } = await run('unshare', ['-r', '-n', '-m', 'sh', '-e', '-c', command], {
       env: environment,
-      timeout: 60_000,
+      timeout: MAX_RUN_MS,
     })
     return JSON.parse(stdout)
   } finally {
@@ -76,6 +77,7 @@ await new Promise((resolve) => server.listen(9000, '::', resolve))
 const env = { PATH: process.env.PATH, TOMTOM_API_KEY: 'key-0123456789', TOMTOM_BASE_URL: 'http://upstream.example:9000', ...${JSON.stringify(env)} }
 const child = spawn(process.execPath, [${JSON.stringify(join(dir, 'dist/main.js'))}], { env, stdio: ['ignore', 'pipe', 'inherit'] })
 process.on('exit', () => child.kill('SIGKILL'))
+setTimeout(() => process.exit(1), ${MAX_RUN_MS}) // the test itself may have been ended
 let output = ''
 child.stdout.on('data', (bytes) => (output += bytes))
 const logs = () => output.split('\\n').filter(Boolean).map((line) => JSON.parse(line))
