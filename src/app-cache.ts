@@ -3,6 +3,7 @@ import type { PacedUpstream } from './app-quota.ts'
 import { createQuota } from './app-quota.ts'
 import type { CacheOptions } from './cache/cache.ts'
 import { Cache } from './cache/cache.ts'
+import { UseNotes } from './cache/use-notes.ts'
 import { WarmStart } from './cache/warm-start.ts'
 import type { Clients } from './clients/clients.ts'
 import type { ByteBudget } from './lib/byte-budget.ts'
@@ -54,11 +55,11 @@ export async function createCacheStack(deps: CacheStackDeps) {
   const cacheOptions = { ...config.cache, ...config.upstream, flightTimeoutMs: deadlineMs(config) }
   const cache = createCache(deps, { cacheOptions, load: upstream.source, stores, quota: () => quota })
   created = cache
-  const warmStart = createWarmStart(deps, stores, cache)
+  const warmth = stores && createWarmth(deps, stores, cache)
   const quotaCheck = new QuotaCheck({ ...deps, store: cache.store, quota: () => quota })
   return {
     cache,
-    start: () => void startAll(warmStart, quotaCheck),
+    start: () => void startAll(warmth, quotaCheck),
     gauges: createGauges({ config, cache, tomtom, upstream, quota: () => quota, quotaCheck, stores }),
     checkKey: () => checkKey(upstream.limitedSource),
     /** From now on answers that other replicas publish for these stations are taken over, cached or not. */
@@ -78,7 +79,7 @@ export async function createCacheStack(deps: CacheStackDeps) {
       await tomtom.close()
       quotaCheck.stop()
       await quota?.close()
-      await warmStart?.stop()
+      await warmth?.stop()
       await stores?.close()
     },
   }
@@ -118,8 +119,8 @@ function followPublished(stores: SharedStores | null, cache: Cache): (isWatched:
 type IsWatched = (id: string) => boolean
 
 /** Afterwards the stations in use are known, if earlier processes have left them. */
-async function startAll(warmStart: WarmStart | null, quotaCheck: QuotaCheck): Promise<void> {
-  await warmStart?.run()
+async function startAll(warmth: ReturnType<typeof createWarmth>, quotaCheck: QuotaCheck): Promise<void> {
+  await warmth?.run()
   quotaCheck.start()
 }
 
@@ -198,10 +199,22 @@ function createUpstream(
   )
 }
 
-function createWarmStart({ config, clock }: CacheStackDeps, stores: SharedStores | null, { store }: Cache) {
-  const archive = stores?.archive ?? null
-  if (archive === null || config.cache.ttlMs === 0) return null
-  return new WarmStart({ ...config.cache, archive, store, clock })
+/** What is read from the shared store at the start, and written to it of the use of the memory. */
+function createWarmth({ config, clock }: CacheStackDeps, stores: SharedStores, { store }: Cache) {
+  if (config.cache.ttlMs === 0) return null
+  const { archive, answers: shared } = stores
+  const warmStart = archive && new WarmStart({ ...config.cache, archive, store, clock })
+  const notes = new UseNotes({ shared, entries: store, clock })
+  return {
+    async run(): Promise<void> {
+      notes.start()
+      await warmStart?.run()
+    },
+    async stop(): Promise<void> {
+      warmStart?.stop()
+      await notes.stop()
+    },
+  }
 }
 
 function isPacingChanged({ cache, upstream }: Config, before: RuntimeSettings): boolean {

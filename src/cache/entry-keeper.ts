@@ -59,11 +59,11 @@ export class EntryKeeper {
   /** Stores an entry. One of this replica's calls has been judged before it was published. */
   keep(loaded: CacheEntry): CacheEntry {
     const { store, negative } = this.#stores
-    const { observer, pacing } = this.#deps
+    const { observer } = this.#deps
     const { receivedAt, fromPeer, answer } = loaded
     const { id } = answer
     const present = store.peek(id)
-    const entry = withState(fromPeer ? this.#judged(loaded) : loaded, present, pacing)
+    const entry = fromPeer ? this.#judged(loaded) : loaded
     // A negative entry in force is from a later call: this call outlived its deadline.
     if (this.#options.ttlMs === 0 || negative.hasNegative(id) || !store.put(entry)) return entry
     const sinceMs = present === null ? 0 : Math.max(0, receivedAt - present.receivedAt)
@@ -71,12 +71,15 @@ export class EntryKeeper {
     return entry
   }
 
-  /** The entry after a comparison with the present one of its station: what changed, and whether an empty one is doubted. */
+  /**
+   * The entry after a comparison with the present one of its station: what changed, whether an empty one is doubted, and
+   * what pacing knows.
+   */
   #judged(loaded: CacheEntry): CacheEntry {
-    const { clock } = this.#deps
+    const { clock, pacing } = this.#deps
     const { store, doubt } = this.#stores
     const present = store.peek(loaded.answer.id)
     const receivedWallMs = clock.wall() - clock.now() + loaded.receivedAt
-    return doubt.apply(compareWith(present, loaded, receivedWallMs), present)
+    return withState(doubt.apply(compareWith(present, loaded, receivedWallMs), present), present, pacing)
   }
 }

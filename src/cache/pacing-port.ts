@@ -1,6 +1,7 @@
 import { countsDiffer } from '../availability/differs.ts'
 import type { CacheResult } from '../events.ts'
 import type { CacheEntry, StationState } from './entry-store.ts'
+import { UNPACED } from './entry-store.ts'
 
 /** A TTL for each station with connectors, under a quota. */
 export interface StationPacing {
@@ -26,11 +27,37 @@ export function withState(
   pacing: StationPacing | null,
 ): CacheEntry {
   if (pacing === null || loaded.answer.isEmpty || loaded.doubt !== null) return loaded
-  if (present === null || present.answer.isEmpty) return { ...loaded, ...pacing.first() }
+  if (present === null || present.answer.isEmpty) {
+    return loaded.fromPeer ? loaded : { ...loaded, ...pacing.first() } // a peer's answer brings what the peer knows
+  }
   if (present.startedAt > loaded.startedAt) return loaded // a late answer: it replaces none
   const isSameText = present.answer === loaded.answer
   const differs = !isSameText && countsDiffer(present.answer.availability, loaded.answer.availability)
-  return { ...loaded, ...pacing.after(present, { differs, gapMs: loaded.receivedAt - present.receivedAt }) }
+  const learned = pacing.after(present, { differs, gapMs: loaded.receivedAt - present.receivedAt })
+  const isPeerAhead = loaded.fromPeer && loaded.watchedS > learned.watchedS
+  return { ...loaded, ...(isPeerAhead ? { served: 0, servedAgesS: 0 } : learned) }
+}
+
+const STATE_NAMES = Object.keys(UNPACED) as readonly (keyof StationState)[]
+
+/** What pacing knows of an entry's station; null if that is nothing. */
+export function knownState(entry: StationState): StationState | null {
+  if (STATE_NAMES.every((name) => entry[name] === UNPACED[name])) return null
+  return Object.fromEntries(STATE_NAMES.map((name) => [name, entry[name]])) as unknown as StationState
+}
+
+/** The limits of what pacing can know, as bits of a small integer of V8. */
+const MAX_STATE = 2 ** 30 - 1
+const MIN_STATE: Partial<StationState> = { weight1024ths: 1, differing1024ths: -1_024 }
+
+/** A state that was read from a shared store; that of an unknown station for one that cannot be. */
+export function validState(state: StationState | undefined): StationState {
+  if (state === undefined) return UNPACED
+  const isValid = STATE_NAMES.every((name) => {
+    const value: unknown = state[name]
+    return Number.isInteger(value) && Number(value) >= (MIN_STATE[name] ?? 0) && Number(value) <= MAX_STATE
+  })
+  return isValid ? state : UNPACED
 }
 
 /** Adds a lookup that was answered with this entry to the state of its station. */

@@ -3,13 +3,14 @@ import type { PowerFilter } from '../availability/filter.ts'
 import { Answer } from './answer.ts'
 import { emptiesIn } from './empty-doubt.ts'
 import type { CacheEntry } from './entry-store.ts'
-import { floorMs, UNPACED } from './entry-store.ts'
+import { floorMs } from './entry-store.ts'
+import { validState } from './pacing-port.ts'
 import type { SharedAnswer } from './shared-store.ts'
 
 /** The entry of a shared answer; null if the value is not an answer for this station. */
 export function entryOf(
   id: string,
-  { json, ageMs, startedAgoMs, jitter, version, changedAt }: SharedAnswer,
+  { json, ageMs, startedAgoMs, jitter, version, changedAt, station }: SharedAnswer,
   now: number,
   powerFilter?: PowerFilter,
 ): CacheEntry | null {
@@ -19,7 +20,7 @@ export function entryOf(
     const [receivedAt, startedAt] = [floorMs(now - ageMs), floorMs(now - startedAgoMs)]
     const doubt = empties === 0 ? null : { empties, at: startedAt }
     const moments = { receivedAt, startedAt, lastUsedAt: floorMs(now), changedAt }
-    return { ...UNPACED, answer, ...moments, jitter, version, fromPeer: true, doubt }
+    return { ...validState(station), answer, ...moments, jitter, version, fromPeer: true, doubt }
   } catch {
     return null
   }

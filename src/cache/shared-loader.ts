@@ -38,6 +38,7 @@ import type { CacheEntry } from './entry-store.ts'
 import type { Freshness } from './freshness.ts'
 import type { NegativeCache } from './negative-cache.ts'
 import { PeerError } from './negative-cache.ts'
+import { knownState } from './pacing-port.ts'
 import { entryOf } from './shared-entry.ts'
 import type { SharedAnswerStore } from './shared-store.ts'
 
@@ -194,7 +195,9 @@ export class SharedLoader {
     const now = clock.now()
     const [ageMs, startedAgoMs] = [now - receivedAt, now - startedAt]
     const lifeMs = Math.max(1, freshness.maxAgeMs(entry) - ageMs)
-    store.publish(id, { json: answer.json, ageMs, startedAgoMs, jitter, version, changedAt }, lifeMs)
+    const station = knownState(entry)
+    const shared = { json: answer.json, ageMs, startedAgoMs, jitter, version, changedAt }
+    store.publish(id, station === null ? shared : { ...shared, station }, lifeMs)
   }
 
   /** Renews the lease until the returned function is called. */

@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../errors.ts'
+import type { StationState } from './entry-store.ts'
 
 /** An answer as replicas exchange it. Durations instead of moments: monotonic clocks differ between replicas. */
 export interface SharedAnswer {
@@ -17,6 +18,15 @@ export interface SharedAnswer {
   readonly jitter: number
   /** When the answer was first seen to differ from the one before it, in whole seconds since the epoch; 0 if never. */
   readonly changedAt: number
+  /** What pacing knows of the station; absent if that is nothing. */
+  readonly station?: StationState
+}
+
+/** A station in use, the version of its answer, and what pacing knows of it; null if that is nothing. */
+export interface StationUse {
+  readonly id: string
+  readonly version: string
+  readonly station: StationState | null
 }
 
 /** The reply to a replica that is about to call upstream for a station. */
@@ -64,6 +74,8 @@ export interface SharedAnswerStore {
   purge(id: string): Promise<void>
   /** Like `purge`, for all stations. */
   purgeAll(): Promise<void>
+  /** Notes that these stations were used, and what pacing knows of them by now. */
+  noteUses?(uses: readonly StationUse[]): Promise<void>
   /** Calls the listener for every answer that a replica publishes, this one included. Absent: replicas only ask. */
   onPublished?(listener: (id: string, version: string) => void): void
   /** Calls the listener for every purge by another replica, soon: with the station, or with null for all stations. */
@@ -85,6 +97,4 @@ export interface AnswerArchive {
   recent(): AsyncIterable<readonly UsedAnswer[]>
   /** The answers of these stations that are not expired. */
   read(ids: readonly string[]): Promise<readonly (readonly [id: string, answer: SharedAnswer])[]>
-  /** Notes that these stations were used. */
-  noteUses(ids: readonly string[]): Promise<void>
 }

@@ -19,28 +19,20 @@ const READ_AT_ONCE = 50
 const PAUSE_MS = 5
 /** Memory that an answer takes besides its text, at most. */
 const ENTRY_BYTES = 400
-/** How often uses are noted in the archive, and of how many stations at a time. */
-const NOTE_EVERY_MS = 30_000
-const NOTE_AT_ONCE = 5_000
-
 /**
  * Fills the memory with the answers of earlier processes, the least recently used first, so that the most recently
- * used are evicted last. While it does so, a miss finds its answer in the store. Afterwards it notes which are used.
+ * used are evicted last. While it does so, a miss finds its answer in the store.
  */
 export class WarmStart {
   readonly #deps: WarmStartDeps
-  #notedAt: number
-  #cancelTimer: () => void = () => {}
   #isStopped = false
 
   constructor(deps: WarmStartDeps) {
     this.#deps = deps
-    this.#notedAt = deps.clock.now()
   }
 
   /** Never rejects. */
   async run(): Promise<void> {
-    this.#schedule()
     const stations = await this.#choose()
     while (stations.length > 0 && !this.#isStopped) {
       const portion = stations.splice(-READ_AT_ONCE).toReversed()
@@ -54,11 +46,8 @@ export class WarmStart {
     }
   }
 
-  /** Notes the uses since the last time. */
-  async stop(): Promise<void> {
+  stop(): void {
     this.#isStopped = true
-    this.#cancelTimer()
-    await this.#noteUses()
   }
 
   /** The most recently used stations that fit into memory. */
@@ -81,24 +70,5 @@ export class WarmStart {
     if (store.peek(entry.answer.id) !== null) return
     const sinceMs = Math.max(0, clock.wall() - usedAtMs)
     store.put({ ...entry, lastUsedAt: floorMs(clock.now() - sinceMs) })
-  }
-
-  #schedule(): void {
-    this.#cancelTimer = this.#deps.clock.after(NOTE_EVERY_MS, () => {
-      void this.#noteUses()
-      this.#schedule()
-    })
-  }
-
-  async #noteUses(): Promise<void> {
-    const { archive, store, clock } = this.#deps
-    const since = this.#notedAt
-    this.#notedAt = clock.now()
-    const used: string[] = []
-    for (const { answer, lastUsedAt } of store.recent()) {
-      if (lastUsedAt < floorMs(since) || used.length >= NOTE_AT_ONCE) break
-      used.push(answer.id)
-    }
-    if (used.length > 0) await archive.noteUses(used.toReversed())
   }
 }

@@ -1,5 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import type { Lease, LeaseResult, SharedAnswer, SharedAnswerStore } from '../cache/shared-store.ts'
+import type { StationState } from '../cache/entry-store.ts'
+import type {
+  Lease,
+  LeaseResult,
+  SharedAnswer,
+  SharedAnswerStore,
+  StationUse,
+} from '../cache/shared-store.ts'
 import type { ErrorCode } from '../errors.ts'
 import { CACHE_RULES } from '../errors.ts'
 import type { Commands } from './commands.ts'
@@ -10,10 +17,12 @@ import {
   PURGED_CHANNEL,
   purgedKey,
   STATION_PATTERNS,
+  stationKey,
   stationOf,
 } from './keys.ts'
 import { PURGE, PUBLISH_PURGED } from './purge-script.ts'
 import { LEASE_GET, PUBLISH, RELEASE, RENEW } from './scripts.ts'
+import { decodeStation, encodeStation } from './station-record.ts'
 
 const HEADER = /^(\d{1,15}) (\d{1,15}) (\d{1,4}) (\S{1,64}) (?:(\d{1,10}) )?/
 /** Replaces a lease after a call that failed. No version begins so. */
@@ -21,6 +30,10 @@ const ERROR = /^!(\w+)$/
 const THOUSANDTHS = 1_000
 /** Longer than any call takes. */
 const PURGE_MARK_MS = 600_000
+/** What pacing knows of a station is worth keeping longer than its answer. */
+const STATION_MS = 7 * 86_400_000
+/** Commands at once: each has a deadline. */
+const NOTE_AT_ONCE = 50
 /** The longest life of such an error: CACHE_EMPTY_TTL. */
 const MAX_ERROR_MS = 86_400_000
 
@@ -39,7 +52,7 @@ export class RedisAnswerStore implements SharedAnswerStore {
   }
 
   async leaseGet(id: string, known: string, { token, ms }: Lease): Promise<LeaseResult> {
-    const keys = [answerKey(id), leaseKey(id)]
+    const keys = [answerKey(id), leaseKey(id), stationKey(id)]
     return parseReply(await this.#commands.script(LEASE_GET, keys, [known, token, ms]))
   }
 
@@ -48,7 +61,7 @@ export class RedisAnswerStore implements SharedAnswerStore {
   }
 
   publish(id: string, answer: SharedAnswer, lifeMs: number): void {
-    const { version, ageMs, startedAgoMs, jitter, changedAt, json } = answer
+    const { version, ageMs, startedAgoMs, jitter, changedAt, json, station } = answer
     const header = [Math.round(ageMs), Math.round(startedAgoMs), Math.round(jitter * THOUSANDTHS)]
     const body = changedAt === 0 ? json : `${changedAt} ${json}` // JSON begins with a brace
     const keys = [answerKey(id), leaseKey(id), purgedKey(id)]
@@ -57,6 +70,22 @@ export class RedisAnswerStore implements SharedAnswerStore {
       return
     }
     void this.#commands.script(PUBLISH, keys, [version, ...header, body, Math.ceil(lifeMs), id])
+    if (station !== undefined) void this.#noteStation(id, version, station)
+  }
+
+  async noteUses(uses: readonly StationUse[]): Promise<void> {
+    for (let i = 0; i < uses.length && this.isUp; i += NOTE_AT_ONCE) {
+      const portion = uses.slice(i, i + NOTE_AT_ONCE)
+      await Promise.all(
+        portion.flatMap(({ id, version, station }) =>
+          station === null ? [] : [this.#noteStation(id, version, station)],
+        ),
+      )
+    }
+  }
+
+  #noteStation(id: string, version: string, station: StationState): Promise<unknown> {
+    return this.#commands.command('set', stationKey(id), encodeStation(version, station), 'PX', STATION_MS)
   }
 
   onPublished(listener: (id: string, version: string) => void): void {
@@ -99,11 +128,13 @@ export class RedisAnswerStore implements SharedAnswerStore {
 }
 
 function parseReply(reply: unknown): LeaseResult {
-  const [kind, value, number] = Array.isArray(reply) ? (reply as unknown[]) : []
+  const [kind, value, number, station] = Array.isArray(reply) ? (reply as unknown[]) : []
   if (kind === 'lease') return { kind, overCorruptValue: value === 1 }
   if (kind === 'taken') return parseHolder(String(value), Number(number))
   const answer = kind === 'answer' ? parseAnswer(String(value), Number(number)) : null
-  return answer === null ? { kind: 'unavailable' } : { kind: 'answer', answer }
+  if (answer === null) return { kind: 'unavailable' }
+  const known = decodeStation(station, answer.version)
+  return { kind: 'answer', answer: known === null ? answer : { ...answer, station: known } }
 }
 
 function parseHolder(holder: string, ms: number): LeaseResult {

@@ -36,6 +36,11 @@ export function answerKey(id: string): string {
   return `${PREFIX}answer:${hashTag(id)}`
 }
 
+/** What pacing knows of a station. */
+export function stationKey(id: string): string {
+  return `${PREFIX}station:${hashTag(id)}`
+}
+
 /** Who may call for a station, or the error that the last call ended in. */
 export function leaseKey(id: string): string {
   return `${PREFIX}lease:${hashTag(id)}`

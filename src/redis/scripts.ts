@@ -29,11 +29,11 @@ const HEADER = '^(%d+) (%d+) (%d+) (%S+) '
  *
  * | KEYS | ARGV | reply |
  * | --- | --- | --- |
- * | 1 answer, 2 lease | 1 the version already known, 2 a new version, 3 the duration of the lease in ms | `answer`, an answer of another version, now; or `lease`, 1 if the value was no answer; or `taken`, the holder, its ms left |
+ * | 1 answer, 2 lease, 3 station | 1 the version already known, 2 a new version, 3 the duration of the lease in ms | `answer`, an answer of another version, now, what is known of the station if anything is; or `lease`, 1 if the value was no answer; or `taken`, the holder, its ms left |
  */
 export const LEASE_GET: Script = {
   name: 'evproxyLeaseGet',
-  keys: 2,
+  keys: 3,
   lua: `${NOW}
 local answer_key, lease_key = KEYS[1], KEYS[2]
 local known_version, new_version, lease_ms = ARGV[1], ARGV[2], ARGV[3]
@@ -43,7 +43,7 @@ local corrupt = 0
 if value then
   local _, _, _, version = string.match(type(value) == 'string' and value or '', '${HEADER}')
   if version == nil then corrupt = 1
-  elseif version ~= known_version then return {'answer', value, now} end
+  elseif version ~= known_version then return {'answer', value, now, redis.pcall('GET', KEYS[3])} end
 end
 if redis.call('SET', lease_key, new_version, 'NX', 'PX', lease_ms) then return {'lease', corrupt} end
 local holder, left_ms = redis.pcall('GET', lease_key), redis.call('PTTL', lease_key)

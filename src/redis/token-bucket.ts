@@ -1,4 +1,4 @@
-import type { TokenStore } from '../upstream/state/shared-token-bucket.ts'
+import type { SharedToken, TokenStore } from '../upstream/state/shared-token-bucket.ts'
 import type { TokenBucketOptions } from '../upstream/state/token-bucket.ts'
 import type { Commands } from './commands.ts'
 import { TOKENS_KEY } from './keys.ts'
@@ -20,12 +20,12 @@ export class RedisTokenStore implements TokenStore {
     { count, tokenReuseMs }: TokenBucketOptions,
     leave: number,
     maxWaitMs: number,
-  ): Promise<number | null> {
+  ): Promise<SharedToken | null> {
     const args = [count, tokenReuseMs, leave, maxWaitMs, this.#hasTaken ? 1 : 0]
     const reply = await this.#commands.script(TAKE_TOKEN, [TOKENS_KEY], args)
     const waitMs = Number(reply)
     if (reply === undefined || !(waitMs >= 0 && waitMs <= MAX_WAIT_MS)) return null
     this.#hasTaken = true
-    return waitMs
+    return { waitMs }
   }
 }

@@ -6,6 +6,7 @@ import type { Context } from './operation.ts'
 import { MAX_AHEAD_MS } from './operation.ts'
 import { announce } from './announcement-operations.ts'
 import { isPurged } from './purge-operations.ts'
+import { noteStation, withStation } from './station-record.ts'
 import { drop, evict, touch } from './use-order.ts'
 
 /** Undefined if there is neither a new answer nor a lease in force: the lease can be acquired. */
@@ -13,12 +14,20 @@ export function readAnswerOrLease({ db, now }: Context, id: string, known: strin
   const value = db.answers.get(id)
   const record = value === undefined ? null : decodeRecord(value)
   const answer = record && answerAt(record, now)
-  if (answer !== null && answer.version !== known) return { kind: 'answer', answer }
+  if (answer !== null && answer.version !== known) {
+    return { kind: 'answer', answer: withStation(db, id, answer) }
+  }
   const lease = db.leases.get(id)
   return lease === undefined || !isInForce(lease, now) ? undefined : holderOf(lease, now)
 }
 
-export function acquireLease(context: Context, id: string, known: string, { token, ms }: Lease): LeaseResult {
+/** A new answer, or who has the lease; acquires it if nobody has. */
+export function answerOrLease(
+  context: Context,
+  id: string,
+  known: string,
+  { token, ms }: Lease,
+): LeaseResult {
   const found = readAnswerOrLease(context, id, known)
   if (found !== undefined) return found
   const { db, now } = context
@@ -43,7 +52,12 @@ export function releaseLease(
   else db.leases.removeSync(id)
 }
 
-export function publish(context: Context, id: string, answer: SharedAnswer, lifeMs: number): void {
+export function publish(
+  context: Context,
+  id: string,
+  { station, ...answer }: SharedAnswer,
+  lifeMs: number,
+): void {
   const { db, now } = context
   const hasLease = db.leases.get(id)?.holder === answer.version
   if (hasLease) db.leases.removeSync(id)
@@ -58,6 +72,7 @@ export function publish(context: Context, id: string, answer: SharedAnswer, life
     return
   }
   db.answers.putSync(id, value)
+  if (station !== undefined) noteStation(db, id, { ...station, version: answer.version })
   touch(db, id, now, value.length)
   evict(context)
   announce(context, { stored: id, version: answer.version })
@@ -72,7 +87,7 @@ export function readAnswers(
     const value = db.answers.get(id)
     const record = value === undefined ? null : decodeRecord(value)
     const answer = record && answerAt(record, now)
-    return answer === null ? [] : [[id, answer] as const]
+    return answer === null ? [] : [[id, withStation(db, id, answer)] as const]
   })
 }
 
@@ -92,7 +107,7 @@ export function sweepLeases({ db, now }: Context, start: string | null, limit: n
   let last: string | null = null
   let count = 0
   for (const { key, value } of Array.from(db.leases.getRange(range))) {
-    if (!isInForce(value, now)) db.leases.removeSync(key)
+    if (value === undefined || !isInForce(value, now)) db.leases.removeSync(key)
     last = key
     count++
   }

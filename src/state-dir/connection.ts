@@ -1,8 +1,8 @@
-import { statfs } from 'node:fs/promises'
 import type { Observer } from '../events.ts'
 import type { Clock } from '../lib/clock.ts'
 import { isIntact } from './check-file.ts'
 import { describeStoreError } from './describe-error.ts'
+import { FULL_DISK, hasSpace } from './disk-space.ts'
 import { identityOf, moveAside, prepareDirectory } from './directory.ts'
 import type { OperationName } from './operations.ts'
 import { StoreClient, StoreError } from './store-client.ts'
@@ -14,7 +14,7 @@ export interface ConnectionOptions {
 }
 
 export interface ConnectionDeps {
-  readonly clock: Pick<Clock, 'after' | 'wall'>
+  readonly clock: Pick<Clock, 'now' | 'wall' | 'after'>
   readonly observer: Pick<Observer, 'sharedCacheChanged' | 'stateFileReplaced'>
 }
 
@@ -24,9 +24,6 @@ const CHECK_EVERY_MS = 2_000
 const INITIAL_CHECK_MS = 250
 /** Every so many checks a record is written: the file system may have become read-only. */
 const WRITE_EVERY_CHECKS = 2
-/** With less free space the disk counts as full: a commit would fail soon, and then succeed by chance. */
-const MIN_FREE_BYTES = 128 * 1024
-
 const OPENED = 'the store was opened'
 const REPLACED = 'the directory or its store file was removed or replaced'
 
@@ -43,6 +40,8 @@ export class Connection {
   #identity: string | null = null
   /** Null before the first attempt to open has ended. */
   #isUp: boolean | null = null
+  /** Whether the file that is open takes requests, though the store is not up. */
+  #isCounting = false
   #checks = 0
   #cancelTimer: () => void = () => {}
   #isClosed = false
@@ -54,8 +53,8 @@ export class Connection {
 
   /** @throws UnusableDirectoryError */
   static async open(options: ConnectionOptions, deps: ConnectionDeps): Promise<Connection> {
-    prepareUnlessFull(options.dir)
     const connection = new Connection(options, deps)
+    connection.#prepareUnlessFull()
     await connection.#open()
     connection.#schedule(INITIAL_CHECK_MS)
     return connection
@@ -65,13 +64,35 @@ export class Connection {
     return this.#isUp === true
   }
 
+  /**
+   * Whether calls can be counted. If the disk is full, or the directory was removed or replaced, processes go on counting
+   * in the file that all of them have open, so that together they stay within the quota.
+   */
+  get canCount(): boolean {
+    return this.isUp || this.#isCounting
+  }
+
   /** The result of the operation; undefined if it failed or was not requested. */
   async request(name: OperationName, args: readonly unknown[]): Promise<unknown> {
-    if (!this.isUp || this.#client === null) return undefined
+    const client = this.#client
+    if (!this.isUp || client === null) return undefined
     try {
-      return await this.#client.request(name, args)
+      return await client.request(name, args)
     } catch (error) {
-      this.#fail(await this.#explained(error))
+      if (client === this.#client) this.#fail(error)
+      return undefined
+    }
+  }
+
+  /** The result of the operation `quota`; undefined if it failed or was not requested. */
+  async count(args: readonly unknown[]): Promise<unknown> {
+    if (this.isUp) return this.request('quota', args)
+    const client = this.#client
+    if (!this.#isCounting || client === null) return undefined
+    try {
+      return await client.request('quota', args)
+    } catch (error) {
+      if (client === this.#client) this.#fail(error)
       return undefined
     }
   }
@@ -95,10 +116,10 @@ export class Connection {
     if (!this.isUp) return this.#reopen()
     try {
       if (identityOf(this.#path) !== this.#identity) throw new StoreError('REPLACED', REPLACED)
-      await this.#checkSpace()
+      this.#checkSpace()
       if (this.#checks++ % WRITE_EVERY_CHECKS === 0) await this.#client?.request('maintain', [])
     } catch (error) {
-      this.#fail(await this.#explained(error))
+      this.#fail(error)
       if (error instanceof StoreError && error.code === 'REPLACED') await this.#reopen()
     }
   }
@@ -106,56 +127,68 @@ export class Connection {
   /** Opens the store file for the first time: what it has can be read even if the disk is full. */
   async #open(): Promise<void> {
     try {
-      await this.#openFile(prepareDirectory(this.#options.dir))
+      await this.#openFile(this.#prepare())
       this.#become(true, OPENED)
     } catch (error) {
-      this.#fail(await this.#explained(error))
+      this.#fail(error)
     }
   }
 
   /** Opens the store file again, unless it is open, and shows that it can be written. */
   async #reopen(): Promise<void> {
     try {
-      const path = prepareDirectory(this.#options.dir)
-      await this.#checkSpace()
+      const path = this.#prepare()
       if (this.#client === null || identityOf(path) !== this.#identity) await this.#openFile(path)
+      this.#checkSpace()
       await this.#client?.request('maintain', [])
       this.#become(true, OPENED)
     } catch (error) {
-      this.#fail(await this.#explained(error))
+      this.#fail(error)
     }
   }
 
-  async #checkSpace(): Promise<void> {
-    if ((await this.#freeBytes()) < MIN_FREE_BYTES) throw new StoreError('ENOSPC', 'no space left')
+  #prepare(): string {
+    return prepareDirectory(this.#options.dir, (path, keptAs) =>
+      this.#deps.observer.stateFileReplaced(path, keptAs),
+    )
+  }
+
+  /** A full disk may have space again, so it does not prevent the start. */
+  #prepareUnlessFull(): void {
+    try {
+      this.#prepare()
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      if (code !== 'ENOSPC' && code !== 'EDQUOT') throw error
+    }
+  }
+
+  #checkSpace(): void {
+    if (!hasSpace(this.#options.dir)) throw FULL_DISK
   }
 
   /** lmdb reports a write that was cut short as an error of the device. */
-  async #explained(error: unknown): Promise<unknown> {
+  #explained(error: unknown): unknown {
     try {
-      await this.#checkSpace()
+      this.#checkSpace()
       return error
     } catch (other) {
-      return other instanceof StoreError ? other : error
+      return other === FULL_DISK ? other : error
     }
-  }
-
-  async #freeBytes(): Promise<number> {
-    const { bavail, bsize } = await statfs(this.#options.dir)
-    return bavail * bsize
   }
 
   async #openFile(path: string): Promise<void> {
     this.#identity = null
+    this.#isCounting = false
     await this.#client?.close()
     this.#client = null
     const { clock, observer } = this.#deps
-    const { dir, answerBytes } = this.#options
+    const { answerBytes } = this.#options
     const identity = identityOf(path)
     // Another process may have replaced the file meanwhile.
     if (!(await isIntact(path)) && identityOf(path) === identity) {
       observer.stateFileReplaced(path, moveAside(path))
-      prepareDirectory(dir)
+      this.#prepare()
     }
     if (this.#isClosed) return
     this.#path = path
@@ -163,10 +196,16 @@ export class Connection {
     this.#identity = identityOf(path)
   }
 
-  /** After an error lmdb may not use the file again until it is opened again. A request that timed out still runs. */
+  /**
+   * After an error of its own lmdb may not use the file again until it is opened again. A request that timed out still
+   * runs.
+   */
   #fail(error: unknown): void {
-    this.#become(false, describeStoreError(error))
-    if (error instanceof StoreError && error.code === 'TIMEOUT') return
+    this.#become(false, describeStoreError(this.#explained(error)))
+    const code = error instanceof StoreError ? error.code : null
+    const isUsable = code === null || code === 'REPLACED' || code === 'ENOSPC'
+    this.#isCounting = this.#client !== null && isUsable
+    if (isUsable || code === 'TIMEOUT') return
     const client = this.#client
     this.#client = null
     void client?.close()
@@ -176,15 +215,5 @@ export class Connection {
     if (this.#isUp === isUp || this.#isClosed) return
     this.#isUp = isUp
     this.#deps.observer.sharedCacheChanged(isUp, reason)
-  }
-}
-
-/** A full disk may have space again, so it does not prevent the start. */
-function prepareUnlessFull(dir: string): void {
-  try {
-    prepareDirectory(dir)
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code !== 'ENOSPC' && code !== 'EDQUOT') throw error
   }
 }

@@ -1,5 +1,6 @@
-import type { Database, RootDatabase } from 'lmdb'
+import type { Database, DatabaseOptions, RootDatabase } from 'lmdb'
 import { open } from 'lmdb'
+import type { StationState } from '../cache/entry-store.ts'
 
 /** The databases of the store file. `used` and `order` are the two directions of one index. */
 export interface Databases {
@@ -9,13 +10,17 @@ export interface Databases {
   /** By station id: when its answer was last used, in ms since the epoch. */
   readonly used: Database<number, string>
   /** By time of the last use and station id: the bytes of the answer's record. */
-  readonly order: Database<number, [number, string]>
+  readonly order: Database<number | undefined, [number, string]>
+  /** By station id: what pacing knows of it. */
+  readonly stations: Database<StationRecord, string>
   /** By station id. */
   readonly leases: Database<LeaseRecord, string>
   /** By station id: when it was purged, in ms since the epoch. */
   readonly purged: Database<number, string>
   /** By a running number: when a token is used, in ms since the epoch. */
   readonly tokens: Database<number, number>
+  /** By a running number: when a call was sent, or arrived at upstream if that is known, in ms since the epoch. */
+  readonly sent: Database<number, number>
   /** By client: calls of the quota period that it started. */
   readonly clients: Database<number, string>
   /** The quota usage, cool-downs and other single records. */
@@ -29,8 +34,27 @@ export interface LeaseRecord {
   readonly until: number
 }
 
+/** A record that is damaged counts as absent: what is written in its place repairs it. */
+const JSON_ENCODER = {
+  encode: (value: unknown) => JSON.stringify(value),
+  decode(bytes: Buffer, options?: { readonly end?: number }): unknown {
+    try {
+      return JSON.parse(bytes.toString('utf8', 0, options?.end ?? bytes.length))
+    } catch {
+      return undefined
+    }
+  },
+}
+/** The types of lmdb lack the option. */
+const JSON_RECORDS = { encoder: JSON_ENCODER } as DatabaseOptions
+
+/** What pacing knows of a station since the answer of this version. */
+export interface StationRecord extends StationState {
+  readonly version: string
+}
+
 const RESERVED_BYTES = 256 * 2 ** 20
-const MAX_DATABASES = 12
+const MAX_DATABASES = 16
 
 /** Opens the store file; `create` also creates it and its databases. A missing database is left out without it. */
 export function openEnvironment(
@@ -57,13 +81,15 @@ export function openDatabases(path: string, answerBytes: number): Databases {
   return {
     env,
     answers: env.openDB<Buffer, string>('answers', { encoding: 'binary' }),
-    used: env.openDB<number, string>('used', { encoding: 'json' }),
-    order: env.openDB<number, [number, string]>('order', { encoding: 'json' }),
-    leases: env.openDB<LeaseRecord, string>('leases', { encoding: 'json' }),
-    purged: env.openDB<number, string>('purged', { encoding: 'json' }),
-    tokens: env.openDB<number, number>('tokens', { encoding: 'json' }),
-    clients: env.openDB<number, string>('clients', { encoding: 'json' }),
-    records: env.openDB<unknown, string>('records', { encoding: 'json' }),
+    used: env.openDB<number, string>('used', JSON_RECORDS),
+    order: env.openDB<number | undefined, [number, string]>('order', JSON_RECORDS),
+    stations: env.openDB<StationRecord, string>('stations', JSON_RECORDS),
+    leases: env.openDB<LeaseRecord, string>('leases', JSON_RECORDS),
+    purged: env.openDB<number, string>('purged', JSON_RECORDS),
+    tokens: env.openDB<number, number>('tokens', JSON_RECORDS),
+    sent: env.openDB<number, number>('sent', JSON_RECORDS),
+    clients: env.openDB<number, string>('clients', JSON_RECORDS),
+    records: env.openDB<unknown, string>('records', JSON_RECORDS),
   }
 }
 
@@ -71,9 +97,11 @@ export const DATABASE_NAMES: readonly (keyof Databases)[] = [
   'answers',
   'used',
   'order',
+  'stations',
   'leases',
   'purged',
   'tokens',
+  'sent',
   'clients',
   'records',
 ]

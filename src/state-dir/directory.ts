@@ -3,6 +3,7 @@ import {
   chmodSync,
   closeSync,
   constants,
+  existsSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -38,40 +39,57 @@ const READABLE: Readonly<Record<string, string>> = {
   ENOTDIR: 'a part of the path is a file',
   ENAMETOOLONG: 'the path is too long',
   ELOOP: 'the path has a loop of links',
+  EISDIR: 'the file version is a directory',
 }
+
+/** A store file was moved aside. */
+export type OnReplaced = (path: string, keptAs: string) => void
 
 /**
  * Creates the directory and its files if they are missing.
  * @returns the path of the store file
  * @throws UnusableDirectoryError, or an error of the file system that may end by itself, such as a full disk
  */
-export function prepareDirectory(dir: string): string {
+export function prepareDirectory(dir: string, onReplaced: OnReplaced = () => {}): string {
   attempt(`${dir} cannot be created`, () => createDirectory(resolve(dir)))
   attempt(`${dir} cannot be written`, () => {
     accessSync(dir, constants.R_OK | constants.W_OK | constants.X_OK)
     checkVersion(dir)
   })
   const path = join(dir, STORE_FILE)
-  if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true) moveAside(path)
+  const lock = `${path}-lock`
   attempt(`${path} cannot be written`, () => {
-    for (const file of [path, `${path}-lock`]) createFile(file)
+    if (isForeign(path) || isForeign(lock)) onReplaced(path, moveAside(path))
+    for (const file of [path, lock]) createFile(file)
   })
   return path
+}
+
+/** Whether there is something that cannot be a store file, such as a directory, a pipe or a link to nothing. */
+function isForeign(path: string): boolean {
+  const isThere = lstatSync(path, { throwIfNoEntry: false }) !== undefined
+  return isThere && statSync(path, { throwIfNoEntry: false })?.isFile() !== true
 }
 
 /** Moves a store file that cannot be used out of the way, and returns its new path. */
 export function moveAside(path: string): string {
   const target = path + DAMAGED_SUFFIX
   rmSync(target, { recursive: true, force: true })
-  renameSync(path, target)
+  if (lstatSync(path, { throwIfNoEntry: false }) !== undefined) renameSync(path, target)
   rmSync(`${path}-lock`, { recursive: true, force: true })
   return target
 }
 
 /** Identifies a file, so that its replacement is noticed; null if there is none. */
 export function identityOf(path: string): string | null {
-  const stats = statSync(path, { throwIfNoEntry: false })
-  return stats === undefined ? null : `${stats.dev}:${stats.ino}`
+  try {
+    const { dev, ino } = statSync(path)
+    return `${dev}:${ino}`
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT' || code === 'ENOTDIR') return null
+    throw error
+  }
 }
 
 /** With its parents. The recursive mkdir of Node.js never returns for a path in /proc. */
@@ -111,9 +129,13 @@ function readIfPresent(path: string): string | null {
   }
 }
 
-/** With its mode from the first moment. An empty file is an empty store to lmdb. */
+/**
+ * With its mode from the first moment. An empty file is an empty store to lmdb. A file that exists is not opened: closing
+ * it would end the locks that lmdb has on it in this process, and the next process to end would destroy the mutex.
+ */
 function createFile(path: string): void {
-  closeSync(openSync(path, 'a+', FILE_MODE))
+  if (existsSync(path)) accessSync(path, constants.R_OK | constants.W_OK)
+  else closeSync(openSync(path, 'a+', FILE_MODE))
   if ((statSync(path).mode & 0o777) !== FILE_MODE) chmodSync(path, FILE_MODE)
 }
 

@@ -15,11 +15,5 @@ export interface Context {
   readonly answerBytes: number
 }
 
-/**
- * An operation of the store. `read` runs outside of a transaction; the result undefined means that `write` has to run,
- * within the transaction of a batch. Both are synchronous.
- */
-export interface Operation {
-  readonly read?: (context: Context, ...args: never[]) => unknown
-  readonly write?: (context: Context, ...args: never[]) => unknown
-}
+/** An operation of the store. It is synchronous, and runs within a transaction. */
+export type Operation = (context: Context, ...args: never[]) => unknown

@@ -5,34 +5,36 @@ import { maintain } from './maintenance.ts'
 import type { Operation } from './operation.ts'
 import * as pacing from './pacing-operations.ts'
 import { purge, purgeAll } from './purge-operations.ts'
-import { readQuota, updateQuota } from './quota-operations.ts'
-import { takeToken } from './token-operations.ts'
+import { applyQuota } from './quota-operations.ts'
+import * as tokens from './token-operations.ts'
 import { noteUses, recentlyUsed } from './use-order.ts'
 
 /** What the stores ask the store thread for, by name. */
 export const OPERATIONS = {
-  leaseGet: { read: answers.readAnswerOrLease, write: answers.acquireLease },
-  renew: { write: answers.renewLease },
-  publish: { write: answers.publish },
-  release: { write: answers.releaseLease },
-  purge: { write: purge },
-  purgeAll: { write: purgeAll },
-  readAnswers: { read: answers.readAnswers },
-  recentlyUsed: { read: recentlyUsed },
-  noteUses: { write: noteUses },
-  takeToken: { write: takeToken },
-  quota: { read: readQuota, write: updateQuota },
-  getCoolDown: { read: coolDowns.getCoolDown },
-  setCoolDown: { write: coolDowns.setCoolDown },
-  clearCoolDown: { write: coolDowns.clearCoolDown },
-  acquireProbe: { write: coolDowns.acquireProbe },
-  releaseProbe: { write: coolDowns.releaseProbe },
-  exchangePrice: { write: pacing.exchangePrice },
-  loadLearned: { read: pacing.loadLearned },
-  saveLearned: { write: pacing.saveLearned },
-  chargeUnknownIds: { read: pacing.readUnknownIds, write: pacing.chargeUnknownIds },
-  announcedSince: { read: announcedSince },
-  maintain: { write: maintain },
+  leaseGet: answers.answerOrLease,
+  renew: answers.renewLease,
+  publish: answers.publish,
+  release: answers.releaseLease,
+  purge,
+  purgeAll,
+  readAnswers: answers.readAnswers,
+  recentlyUsed,
+  noteUses,
+  takeToken: tokens.takeToken,
+  passGate: tokens.passGate,
+  callArrived: tokens.callArrived,
+  quota: applyQuota,
+  getCoolDown: coolDowns.getCoolDown,
+  setCoolDown: coolDowns.setCoolDown,
+  clearCoolDown: coolDowns.clearCoolDown,
+  acquireProbe: coolDowns.acquireProbe,
+  releaseProbe: coolDowns.releaseProbe,
+  exchangePrice: pacing.exchangePrice,
+  loadLearned: pacing.loadLearned,
+  saveLearned: pacing.saveLearned,
+  chargeUnknownIds: pacing.chargeUnknownIds,
+  announcedSince,
+  maintain,
 } satisfies Readonly<Record<string, Operation>>
 
 export type OperationName = keyof typeof OPERATIONS

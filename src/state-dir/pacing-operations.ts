@@ -37,15 +37,11 @@ export function saveLearned({ db }: Context, learned: unknown): void {
   db.records.putSync(LEARNED, learned)
 }
 
-/** What is left of the allowance for unknown ids; undefined if calls are to be charged. */
-export function readUnknownIds(context: Context, charge: UnknownIdCharge): number | undefined {
-  return charge.charged > 0 ? undefined : balanceOf(context, charge)
-}
-
 /** Charges calls to the allowance for unknown ids; what is left of it. The rules of UnknownIdAllowance. */
 export function chargeUnknownIds(context: Context, charge: UnknownIdCharge): number {
   const calls = balanceOf(context, charge) - charge.charged
-  context.db.records.putSync(UNKNOWN_IDS, { calls, at: context.now } satisfies Balance)
+  if (charge.charged > 0)
+    context.db.records.putSync(UNKNOWN_IDS, { calls, at: context.now } satisfies Balance)
   return calls
 }
 

@@ -3,6 +3,7 @@ import { periodAt } from '../upstream/state/quota-period.ts'
 import type { QuotaReply, QuotaUpdate } from '../upstream/state/shared-quota.ts'
 import type { Databases } from './databases.ts'
 import type { Context } from './operation.ts'
+import { listProcess, processCount } from './process-list.ts'
 import type { Account, AccountContext } from './quota-account.ts'
 import {
   acquire,
@@ -16,8 +17,15 @@ import {
 
 const OTHERS = 'others'
 
+/** The rules of LocalQuota and of evproxyQuotaUpdate: the contract tests run on all. Writes only what changes. */
+export function applyQuota(context: Context, update: QuotaUpdate, replica: string): QuotaReply {
+  const isListed = listProcess(context, replica)
+  const usage = isListed ? readQuota(context, update, replica) : undefined
+  return { ...(usage ?? updateQuota(context, update, replica)), processes: processCount(context) }
+}
+
 /** The usage without a change; undefined if there is none yet, or this process has to report something. */
-export function readQuota(context: Context, update: QuotaUpdate, replica: string): QuotaReply | undefined {
+function readQuota(context: Context, update: QuotaUpdate, replica: string): QuotaReply | undefined {
   const { change, lastSeen, unreported } = update
   const account = parseAccount(context.db.records.get(keyOf(update)))
   if (change.kind !== 'none' || account === null) return undefined
@@ -30,8 +38,7 @@ export function readQuota(context: Context, update: QuotaUpdate, replica: string
   return replyOf(account, accountContext, { waitMs: 0, holdMs: 0, clientCalls: null })
 }
 
-/** The rules of LocalQuota and of evproxyQuotaUpdate: the contract tests run on all. */
-export function updateQuota(context: Context, update: QuotaUpdate, replica: string): QuotaReply {
+function updateQuota(context: Context, update: QuotaUpdate, replica: string): QuotaReply {
   const { db } = context
   const { change } = update
   const accountContext = contextOf(context, update, replica)

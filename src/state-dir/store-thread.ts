@@ -2,11 +2,13 @@
  * The thread that has the store file open. It blocks while a transaction is synced, which the main thread must not. All
  * requests that have arrived by then are executed together.
  */
+import { dirname } from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
 import type { Databases } from './databases.ts'
 import { openDatabases } from './databases.ts'
 import type { Reply, Request } from './execute.ts'
 import { executeAll, failure } from './execute.ts'
+import { bySpace, FULL_DISK } from './disk-space.ts'
 import { checkClock, isClockBehind } from './maintenance.ts'
 import { OPENED } from './operation.ts'
 
@@ -19,18 +21,18 @@ export type Message = Request | 'close'
 
 function serve(path: string, answerBytes: number, send: (reply: Reply) => void): (message: Message) => void {
   const db = openDatabases(path, answerBytes)
-  const context = { db, now: Date.now(), answerBytes }
-  if (isClockBehind(context)) {
-    db.env.transactionSync(() => {
-      checkClock(context)
-      return null
-    })
-  }
+  db.env.transactionSync(() => {
+    const context = { db, now: Date.now(), answerBytes }
+    if (isClockBehind(context)) checkClock(context)
+    return null
+  })
   let requests: Request[] = []
   const execute = () => {
     const batch = requests
     requests = []
-    if (batch.length > 0) executeAll(db, answerBytes, batch, send)
+    const { possible, impossible } = bySpace(dirname(path), batch)
+    for (const { number } of impossible) send(failure(number, FULL_DISK))
+    if (possible.length > 0) executeAll(db, answerBytes, possible, send)
   }
   return (message) => {
     if (message === 'close') {

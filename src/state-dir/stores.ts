@@ -14,12 +14,14 @@ import type { PacingStore } from '../upstream/pacing/learned-pacing.ts'
 import type { UnknownIdStore } from '../upstream/pacing/unknown-id-allowance.ts'
 import type { CoolDownStore } from '../upstream/state/shared-cool-down.ts'
 import type { QuotaReply, QuotaStore, QuotaUpdate } from '../upstream/state/shared-quota.ts'
+import type { SentCall } from '../upstream/state/sent-call.ts'
 import type { TokenStore } from '../upstream/state/shared-token-bucket.ts'
 import type { TokenBucketOptions } from '../upstream/state/token-bucket.ts'
 import { AnnouncementFeed } from './announcement-feed.ts'
 import type { ConnectionDeps, ConnectionOptions } from './connection.ts'
 import { Connection } from './connection.ts'
 import { UnusableDirectoryError } from './directory.ts'
+import type { TokenUse } from './token-operations.ts'
 import type { Used } from './use-order.ts'
 
 export { UnusableDirectoryError }
@@ -42,7 +44,7 @@ export async function openStateDirStores(
 }
 
 /** Where the stores send their requests. */
-export type Requester = Pick<Connection, 'isUp' | 'request'>
+export type Requester = Pick<Connection, 'isUp' | 'request' | 'canCount' | 'count'>
 
 /** The stores, and what ends their own requests. */
 export function createStores(
@@ -54,7 +56,7 @@ export function createStores(
     answers: answerStore(connection, feed),
     stop: () => feed.stop(),
     archive: answerArchive(connection),
-    tokens: tokenStore(connection),
+    tokens: tokenStore(connection, clock),
     quota: quotaStore(connection),
     coolDowns: coolDownStore(connection),
     pacing: pacingStore(connection),
@@ -81,6 +83,9 @@ function answerStore(connection: Requester, feed: AnnouncementFeed): SharedAnswe
     purgeAll: async () => void (await connection.request('purgeAll', [feed.name])),
     onPublished: (stored) => feed.listen({ stored }),
     onPurged: (purged) => feed.listen({ purged }),
+    async noteUses(uses) {
+      await connection.request('noteUses', [uses])
+    },
   }
 }
 
@@ -102,9 +107,6 @@ function answerArchive(connection: Requester): AnswerArchive {
     async read(ids) {
       const found = await connection.request('readAnswers', [ids])
       return (found as readonly (readonly [string, SharedAnswer])[] | undefined) ?? []
-    },
-    async noteUses(ids) {
-      await connection.request('noteUses', [ids])
     },
   }
 }
@@ -131,11 +133,26 @@ function unknownIdStore(connection: Requester): UnknownIdStore {
   }
 }
 
-function tokenStore(connection: Requester): TokenStore {
+/** A call that arrives this much later than it was sent may arrive too close to the one that reuses its token. */
+const LATE_MS = 5
+
+function tokenStore(connection: Requester, clock: ConnectionDeps['clock']): TokenStore {
+  const pause = (ms: number) => new Promise<void>((resolve) => void clock.after(ms, resolve))
+  const pass = async (count: number, reuseMs: number): Promise<SentCall> => {
+    const ask = async () => (await connection.request('passGate', [count, reuseMs])) as TokenUse | undefined
+    let passed = await ask()
+    for (; passed !== undefined && passed.waitMs > 0; passed = await ask()) await pause(passed.waitMs)
+    const [number, sentAt] = [passed?.number, clock.now()]
+    const arrived = () => {
+      const isLate = clock.now() - sentAt > LATE_MS
+      if (number !== undefined && isLate) void connection.request('callArrived', [number])
+    }
+    return { arrived }
+  }
   return {
     async take({ count, tokenReuseMs }: TokenBucketOptions, leave: number, maxWaitMs: number) {
       const waitMs = await connection.request('takeToken', [count, tokenReuseMs, leave, maxWaitMs])
-      return waitMs === undefined ? null : Number(waitMs)
+      return waitMs === undefined ? null : { waitMs: Number(waitMs), pass: () => pass(count, tokenReuseMs) }
     },
   }
 }
@@ -144,11 +161,10 @@ function quotaStore(connection: Requester): QuotaStore {
   const replica = randomUUID()
   return {
     get isUp() {
-      return connection.isUp
+      return connection.canCount
     },
     async apply(update: QuotaUpdate) {
-      const reply = await connection.request('quota', [update, replica])
-      return (reply as QuotaReply | undefined) ?? null
+      return ((await connection.count([update, replica])) as QuotaReply | undefined) ?? null
     },
   }
 }

@@ -1,6 +1,8 @@
+import type { StationUse } from '../cache/shared-store.ts'
 import { decodeRecord } from './answer-record.ts'
 import type { Databases } from './databases.ts'
 import type { Context } from './operation.ts'
+import { noteStation } from './station-record.ts'
 
 /** Of the bytes that the answers may take: pages of the file that are free or in transition take the rest. */
 const ANSWERS_SHARE = 0.6
@@ -24,21 +26,24 @@ export function drop(db: Databases, id: string): void {
   const at = db.used.get(id)
   if (at !== undefined) db.order.removeSync([at, id])
   db.used.removeSync(id)
+  db.stations.removeSync(id)
   db.answers.removeSync(id)
 }
 
 export function dropAll(db: Databases): void {
   db.answers.clearSync()
+  db.stations.clearSync()
   db.used.clearSync()
   db.order.clearSync()
 }
 
-/** Notes the use of stations at `now`, unless a recent use is noted already. */
-export function noteUses({ db, now }: Context, ids: readonly string[]): void {
-  for (const id of ids) {
+/** Notes the use of stations at `now`, unless a recent use is noted already, and what pacing knows of them. */
+export function noteUses({ db, now }: Context, uses: readonly StationUse[]): void {
+  for (const { id, version, station } of uses) {
     const before = db.used.get(id)
-    if (before === undefined || (before <= now && now - before < NOTE_EVERY_MS)) continue
-    touch(db, id, now, db.order.get([before, id]) ?? 0)
+    if (before === undefined) continue
+    if (station !== null) noteStation(db, id, { ...station, version })
+    if (before > now || now - before >= NOTE_EVERY_MS) touch(db, id, now, db.order.get([before, id]) ?? 0)
   }
 }
 
@@ -68,11 +73,11 @@ export function recentlyUsed(
 ): Used[] {
   const start = before === null ? {} : { start: [...before] as [number, string], exclusiveStart: true }
   const range = db.order.getRange({ ...start, reverse: true, limit })
-  return Array.from(range).map(({ key: [at, id], value }) => [id, at, value] as const)
+  return Array.from(range).map(({ key: [at, id], value }) => [id, at, value ?? 0] as const)
 }
 
 function answerDiskBytes(db: Databases): number {
-  return [db.answers, db.used, db.order].reduce(
+  return [db.answers, db.stations, db.used, db.order].reduce(
     (sum, database) => sum + databaseBytes(database.getStats()),
     0,
   )

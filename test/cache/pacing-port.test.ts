@@ -1,7 +1,8 @@
 import t from 'tap'
+import { Answer } from '../../src/cache/answer.ts'
 import { UNPACED } from '../../src/cache/entry-store.ts'
 import type { StationPacing } from '../../src/cache/pacing-port.ts'
-import { MIN_SERVED_FOR_STALE } from '../../src/cache/pacing-port.ts'
+import { knownState, MIN_SERVED_FOR_STALE, validState, withState } from '../../src/cache/pacing-port.ts'
 import { Cache } from '../../src/cache/cache.ts'
 import { connector, level, station } from '../support/stations.ts'
 import { TestClock } from '../support/clock.ts'
@@ -137,4 +138,86 @@ await t.test('answers of upstream are reported as first, same or different', asy
     ctx.stored.map(({ change }) => change),
     ['first', 'same', 'different', 'same'],
   )
+})
+
+const KNOWN = {
+  served: 7,
+  servedAgesS: 70,
+  changes: 3,
+  watchedS: 900,
+  weight1024ths: 2_048,
+  differing1024ths: -100,
+}
+
+const entryWith = (state: typeof UNPACED, more: object = {}) => ({
+  ...state,
+  answer: new Answer(oneConnector(1)),
+  receivedAt: 0,
+  startedAt: 0,
+  jitter: 1,
+  version: 'v',
+  fromPeer: true,
+  doubt: null,
+  changedAt: 0,
+  lastUsedAt: 0,
+  ...more,
+})
+
+/** A pacing that has learned this at the next answer of a station. */
+const learning = (learned: Partial<typeof UNPACED>): StationPacing => ({
+  ttlMs: () => ttlMs,
+  served: () => {},
+  waited: () => {},
+  first: () => ({ ...UNPACED }),
+  after: () => ({ ...UNPACED, ...learned }),
+})
+
+await t.test('the first answer of a peer brings what the peer knows of the station', (t) => {
+  t.match(withState(entryWith(KNOWN), null, learning({})), KNOWN)
+  t.match(withState(entryWith(KNOWN, { fromPeer: false }), null, learning({})), UNPACED)
+  t.end()
+})
+
+await t.test('of what a peer and this replica know the longer observation is kept', (t) => {
+  const present = entryWith(UNPACED)
+  const { changes, watchedS } = KNOWN
+  t.match(withState(entryWith(KNOWN), present, learning({ watchedS: watchedS - 1, changes: 1 })), {
+    ...KNOWN,
+    served: 0,
+    servedAgesS: 0,
+  })
+  t.match(withState(entryWith(KNOWN), present, learning({ watchedS, changes: 1 })), { changes: 1 })
+  t.match(withState(entryWith(KNOWN, { fromPeer: false }), present, learning({ changes: 2 })), { changes: 2 })
+  t.equal(changes, 3)
+  t.end()
+})
+
+await t.test('what is known of a station is shared unless it is nothing', (t) => {
+  t.equal(knownState(entryWith(UNPACED)), null)
+  t.strictSame(knownState(entryWith(KNOWN)), KNOWN)
+  t.end()
+})
+
+await t.test('a state that cannot be is that of an unknown station', (t) => {
+  const limit = 2 ** 30 - 1
+  const states = [
+    { ...KNOWN, served: limit },
+    { ...KNOWN, differing1024ths: -1_024 },
+    { ...KNOWN, weight1024ths: 1 },
+  ]
+  const invalid = [
+    { ...KNOWN, served: limit + 1 },
+    { ...KNOWN, served: -1 },
+    { ...KNOWN, differing1024ths: -1_025 },
+    { ...KNOWN, weight1024ths: 0 },
+    { ...KNOWN, watchedS: 0.5 },
+    { ...KNOWN, changes: NaN },
+    undefined,
+  ]
+  t.strictSame(states.map(validState), states)
+  t.strictSame(
+    invalid.map(validState),
+    invalid.map(() => UNPACED),
+  )
+  t.end()
 })

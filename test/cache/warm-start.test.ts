@@ -5,6 +5,14 @@ import { WarmStart } from '../../src/cache/warm-start.ts'
 import { TestClock } from '../support/clock.ts'
 import { connector, level, station } from '../support/stations.ts'
 
+const KNOWN = {
+  served: 7,
+  servedAgesS: 70,
+  changes: 3,
+  watchedS: 900,
+  weight1024ths: 2_048,
+  differing1024ths: -100,
+}
 const json = (id: string) => JSON.stringify(station(id, connector('Type2', level(22))))
 
 /** An archive of stations `s0` (the most recently used) to `s<count - 1>`. */
@@ -18,7 +26,6 @@ function setup({
   maxBytes?: number
 }) {
   const clock = new TestClock()
-  const noted: string[][] = []
   const archive: AnswerArchive = {
     async *recent() {
       yield Array.from({ length: count }, (_, i) => ({
@@ -30,12 +37,20 @@ function setup({
     read: async (ids) =>
       ids.map((id) => [
         id,
-        { version: 'v', json: json(id), ageMs: 5_000, startedAgoMs: 5_100, jitter: 1, changedAt: 0 },
+        {
+          version: 'v',
+          json: json(id),
+          ageMs: 5_000,
+          startedAgoMs: 5_100,
+          jitter: 1,
+          changedAt: 0,
+          station: KNOWN,
+        },
       ]),
-    noteUses: async (ids) => void noted.push([...ids]),
   }
   const store = new EntryStore({ maxEntries, maxBytes, onEviction: () => t.fail('nothing is evicted') })
-  const warmStart = new WarmStart({ archive, store, clock, maxEntries, maxBytes, powerFilter: 'recount' })
+  const options = { maxEntries, maxBytes, powerFilter: 'recount' } as const
+  const warmStart = new WarmStart({ ...options, archive, store, clock })
   /** Passes time until all is read. */
   const run = async () => {
     const progress = { isOver: false }
@@ -44,7 +59,7 @@ function setup({
     await over
   }
   const ids = () => Array.from(store.recent(), ({ answer }) => answer.id)
-  return { clock, noted, store, warmStart, run, ids }
+  return { clock, store, warmStart, run, ids }
 }
 
 await t.test(
@@ -76,18 +91,15 @@ await t.test('an answer keeps its age, and one that is in memory already is not 
   t.equal(store.peek('s0'), entry)
 })
 
-await t.test('uses since the last time are noted at intervals and at the end', async (t) => {
-  const { run, noted, store, clock, warmStart } = setup({ count: 3 })
+await t.test('a station continues with what pacing knew of it', async (t) => {
+  const { run, store } = setup({ count: 1 })
   await run()
-  const use = (id: string) => {
-    const entry = store.get(id)
-    if (entry !== null) entry.lastUsedAt = Math.ceil(clock.now())
-  }
-  await clock.advance(10)
-  use('s2')
-  await clock.advance(30_000)
-  t.ok(noted[0]?.includes('s2'))
-  use('s1')
-  await warmStart.stop()
-  t.strictSame(noted.at(-1), ['s1'])
+  t.match(store.peek('s0'), KNOWN)
+})
+
+await t.test('nothing more is read after the stop', async (t) => {
+  const { run, ids, warmStart } = setup({ count: 200 })
+  warmStart.stop()
+  await run()
+  t.strictSame(ids(), [])
 })

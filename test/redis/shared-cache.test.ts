@@ -3,6 +3,7 @@ import t from 'tap'
 import { Answer } from '../../src/cache/answer.ts'
 import type { CacheOptions, LookupResult } from '../../src/cache/cache.ts'
 import { Cache } from '../../src/cache/cache.ts'
+import { UNPACED } from '../../src/cache/entry-store.ts'
 import type { SharedAnswerStore } from '../../src/cache/shared-store.ts'
 import { LEASE_MS } from '../../src/cache/shared-loader.ts'
 import type { Clock } from '../../src/lib/clock.ts'
@@ -473,6 +474,27 @@ for (const [name, open] of [
       const { cache, source } = await replica(place)
       t.equal((await cache.get('changed')).changedAt, 1_767_225_600)
       t.equal(source.calls.length, 0)
+    })
+
+    await t.test('what pacing knows of a station is shared with its answer, and noted later', async (t) => {
+      const store = await place.open()
+      const [known, more] = [
+        { ...UNPACED, changes: 3, watchedS: 900, differing1024ths: -100 },
+        { ...UNPACED, changes: 3, watchedS: 900, served: 5, servedAgesS: 50 },
+      ]
+      const common = { ageMs: 0, jitter: 1, startedAgoMs: 100, changedAt: 0, json: planted('paced') }
+      const shared = async () => {
+        const reply = await (await place.open()).leaseGet('paced', '', { token: 'x', ms: 1_000 })
+        return reply.kind === 'answer' ? reply.answer.station : reply.kind
+      }
+      store.publish('paced', { ...common, version: 'one', station: known }, 60_000)
+      await until('it is there', async () => (await place.stations()).includes('paced'))
+      t.strictSame(await shared(), known)
+      await store.noteUses?.([{ id: 'paced', version: 'one', station: more }])
+      t.strictSame(await shared(), more)
+      store.publish('paced', { ...common, version: 'two' }, 60_000)
+      await store.leaseGet('barrier', '', { token: 'x', ms: 1_000 })
+      t.strictSame(await shared(), { ...more, served: 0, servedAgesS: 0 }, 'since another answer')
     })
 
     await t.test('a late answer never replaces the answer of a later call', async (t) => {

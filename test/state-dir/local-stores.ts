@@ -34,5 +34,7 @@ export function localStores(t: Test, answerBytes = 40_000_000): LocalStores {
         executeAll(db, answerBytes, [{ number: 1, name, args: structuredClone(args) }], settle),
       )
     })
-  return { path, db, request, open: () => createStores({ isUp: true, request }, systemClock) }
+  const count = (args: readonly unknown[]) => request('quota', args)
+  const requester = { isUp: true, canCount: true, request, count }
+  return { path, db, request, open: () => createStores(requester, systemClock) }
 }

@@ -54,7 +54,10 @@ await t.test(
 await t.test('the stations are listed by their last use, in portions', async (t) => {
   const { at } = contextFor(t)
   for (const [i, id] of ['a', 'b', 'c'].entries()) publish(at(NOW + i), id, answer(id), 3_600_000)
-  noteUses(at(NOW + 400_000), ['a', 'unknown'])
+  noteUses(
+    at(NOW + 400_000),
+    ['a', 'unknown'].map((id) => ({ id, version: id, station: null })),
+  )
   const ids = (list: readonly (readonly [string, number, number])[]) => list.map(([id]) => id)
   const first = recentlyUsed(at(NOW), null, 2)
   t.strictSame(ids(first), ['a', 'c'])

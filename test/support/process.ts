@@ -38,6 +38,9 @@ function urlOf(listener: unknown): string {
   return `http://127.0.0.1:${(listener as AddressInfo).port}`
 }
 
+/** A start takes half a second, but on a machine that is busy with other tests much longer. */
+const MAX_START_MS = 30_000
+
 /** The service as a child process. */
 export class Process {
   readonly child: ChildProcess
@@ -47,8 +50,10 @@ export class Process {
   /** Its exit code, or the signal that ended it. */
   readonly exited: Promise<number | NodeJS.Signals | null>
 
-  constructor(dir: string, environment: Record<string, string>) {
-    this.child = spawn(process.execPath, [join(dir, 'dist/main.js')], {
+  /** `prefix` is a program that starts the service, with its arguments. */
+  constructor(dir: string, environment: Record<string, string>, prefix: readonly string[] = []) {
+    const [program, ...args] = [...prefix, process.execPath, join(dir, 'dist/main.js')]
+    this.child = spawn(program, args, {
       cwd: tmpdir(),
       // Not the environment of the tests: it has loaders and settings.
       env: { PATH: process.env['PATH'] ?? '', ...environment },
@@ -71,14 +76,14 @@ export class Process {
   }
 
   /** Waits for a line with this message and returns the first. */
-  async logged(message: string): Promise<Record<string, unknown>> {
+  async logged(message: string, withinMs?: number): Promise<Record<string, unknown>> {
     const find = () => this.lines.find(({ msg }) => msg === message)
-    await until(`the log has "${message}"`, () => find() !== undefined)
+    await until(`the log has "${message}"`, () => find() !== undefined, withinMs)
     return find() as Record<string, unknown>
   }
 
   async urls(): Promise<{ url: string; adminUrl: string }> {
-    const line = await this.logged('started')
+    const line = await this.logged('started', MAX_START_MS)
     return { url: urlOf(line['public']), adminUrl: urlOf(line['admin']) }
   }
 }

@@ -1,4 +1,10 @@
-import type { Lease, LeaseResult, SharedAnswer, SharedAnswerStore } from '../../src/cache/shared-store.ts'
+import type {
+  Lease,
+  LeaseResult,
+  SharedAnswer,
+  SharedAnswerStore,
+  StationUse,
+} from '../../src/cache/shared-store.ts'
 import type { Clock } from '../../src/lib/clock.ts'
 import type { ErrorCode } from '../../src/errors.ts'
 
@@ -14,6 +20,7 @@ export class SharedDouble implements SharedAnswerStore {
   isUp = true
   readonly #clock: Pick<Clock, 'now'>
   readonly #answers = new Map<string, Kept | 'corrupt'>()
+  readonly #uses = new Map<string, StationUse>()
   readonly #purged = new Set<string>()
   readonly #purgeListeners: ((id: string | null) => void)[] = []
   readonly #leases = new Map<string, { readonly holder: string; readonly until: number }>()
@@ -28,7 +35,7 @@ export class SharedDouble implements SharedAnswerStore {
     const kept = this.#answers.get(id)
     if (kept !== undefined && kept !== 'corrupt' && kept.until > now && kept.answer.version !== known) {
       const [ageMs, startedAgoMs] = [Math.max(0, now - kept.receivedAt), Math.max(0, now - kept.startedAt)]
-      return { kind: 'answer', answer: { ...kept.answer, ageMs, startedAgoMs } }
+      return { kind: 'answer', answer: { ...kept.answer, ageMs, startedAgoMs, ...this.#station(id, kept) } }
     }
     const lease = this.#leases.get(id)
     if (lease === undefined || lease.until <= now) {
@@ -52,6 +59,12 @@ export class SharedDouble implements SharedAnswerStore {
     const present = this.#answers.get(id)
     if (present !== undefined && present !== 'corrupt' && present.startedAt > startedAt) return
     this.#answers.set(id, { answer, receivedAt, startedAt, until: now + lifeMs })
+    const { version, station = null } = answer
+    void this.noteUses([{ id, version, station }])
+  }
+
+  async noteUses(uses: readonly StationUse[]): Promise<void> {
+    for (const use of uses) if (use.station !== null) this.#uses.set(use.id, use)
   }
 
   release(id: string, token: string, { code, ms }: { code: ErrorCode; ms: number }): void {
@@ -99,6 +112,13 @@ export class SharedDouble implements SharedAnswerStore {
   lifeMs(id: string): number {
     const kept = this.#answers.get(id)
     return kept === undefined || kept === 'corrupt' ? 0 : kept.until - this.#clock.now()
+  }
+
+  #station(id: string, { answer }: Kept): Pick<SharedAnswer, 'station'> {
+    const use = this.#uses.get(id)
+    if (use === undefined || use.station === null) return {}
+    const { station, version } = use
+    return { station: version === answer.version ? station : { ...station, served: 0, servedAgesS: 0 } }
   }
 
   #holds(id: string, token: string): boolean {

@@ -26,12 +26,12 @@ class TokenStoreDouble implements TokenStore {
   async take({ count, tokenReuseMs }: TokenBucketOptions, leave: number, maxWaitMs: number) {
     await Promise.resolve()
     if (this.isCut) return null
-    if (this.isLying) return 0
+    if (this.isLying) return { waitMs: 0 }
     const now = this.#clock.now()
     const at = this.#used.at(leave - count) ?? Number.NEGATIVE_INFINITY
     const waitMs = Math.max(0, at + tokenReuseMs - now)
     if (waitMs <= maxWaitMs) this.#used.push(now + waitMs)
-    return waitMs
+    return { waitMs }
   }
 
   forget(): void {
@@ -173,3 +173,35 @@ await t.test('replicas with less than one call per second send at moments of the
   }
   t.ok(maxWithinASecond(times) <= 2, times.join(', '))
 })
+
+await t.test(
+  'a call with a token of the store is sent when the store lets it pass, and its arrival is reported',
+  async (t) => {
+    const clock = new TestClock()
+    const inner = new ScriptedSource(clock.now)
+    inner.always = answering
+    let arrivals = 0
+    const pass = async () => {
+      await new Promise<void>((resolve) => void clock.after(300, resolve))
+      return { arrived: () => void arrivals++ }
+    }
+    const bucket = bucketFor(5)
+    const tokens = new SharedTokenBucket(
+      { take: async () => ({ waitMs: 0, pass }) },
+      bucket,
+      new LocalTokenBucket(bucket, clock),
+      clock,
+    )
+    const limit = new RateLimit(
+      { queueTimeoutMs: 1_000 },
+      { limit: { tokens, gate: new SendGate(5, clock) }, clock, observer: { upstreamHeldBack: () => {} } },
+    )
+    watch(limit.policy(limit.send(inner.source))('a', CALLER))
+    await clock.advance(299)
+    t.strictSame([inner.sent.length, limit.queued], [0, 1])
+    await clock.advance(1)
+    t.strictSame([inner.sent.length, limit.queued], [1, 0])
+    await clock.advance(100)
+    t.equal(arrivals, 1)
+  },
+)

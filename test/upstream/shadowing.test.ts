@@ -21,7 +21,7 @@ function tokenStore() {
   const take: TokenStore['take'] = async () => {
     if (store.isCut) return null
     store.taken++
-    return 0
+    return { waitMs: 0 }
   }
   return Object.assign(store, { take })
 }
@@ -195,5 +195,30 @@ await t.test(
     )
     t.equal(quota.spent, 21)
     await settled()
+  },
+)
+
+await t.test(
+  'a replica that cannot count spends no more than its part of what was left for all',
+  async (t) => {
+    const spentAlone: number[] = []
+    for (const [processes, share] of [
+      [4, 1],
+      [4, 0.1],
+      [1, 1],
+    ] as const) {
+      const store = new QuotaStoreDouble()
+      const apply: QuotaStore['apply'] = async (update) => ({ ...(await store.apply(update)), processes })
+      const counting = { apply, isUp: true }
+      const clock = new TestClock()
+      const quota = new SharedQuota({ limit: 30, per: 'day' }, { store: counting, clock, share })
+      for (let i = 0; i < 10; i++) await quota.acquire(false, false)
+      t.equal(quota.remaining, 20)
+      counting.isUp = false
+      let alone = 0
+      while ((await quota.acquire(false, false)) === 0) alone++
+      spentAlone.push(alone)
+    }
+    t.strictSame(spentAlone, [5, 2, 20])
   },
 )

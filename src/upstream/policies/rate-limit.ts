@@ -3,7 +3,8 @@ import { ServiceError } from '../../errors.ts'
 import type { Observer } from '../../events.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { LoadOptions, Policy } from '../../source.ts'
-import type { SendGate, SentCall } from '../state/send-gate.ts'
+import type { SendGate } from '../state/send-gate.ts'
+import type { SentCall } from '../state/sent-call.ts'
 import type { Token, TokenBucket } from '../state/token-bucket.ts'
 import { MARGIN_MS } from '../state/token-bucket.ts'
 
@@ -63,11 +64,10 @@ export class RateLimit {
       // Tokens are planned: this bounds the calls of plans that did not hold.
       const gateMs = limit.gate.waitMs(token.bucket, this.#unsent)
       if (gateMs > request.maxWaitMs + token.bucket.tokenReuseMs) throw this.#heldBack(gateMs)
-      const { waitMs } = token
       this.#unsent++
       const onSend = once(() => this.#unsent--)
       try {
-        if (waitMs > 0) await this.#queue(this.#pause(waitMs))
+        if (token.waitMs > 0) await this.#queue(this.#pause(token.waitMs))
         return await next(id, { ...options, [TOKEN]: { ...token, onSend } } as OptionsWithToken)
       } finally {
         onSend()
@@ -87,10 +87,13 @@ export class RateLimit {
     return async (id, options) => {
       const { [TOKEN]: token } = options as Partial<OptionsWithToken>
       if (token === undefined) return next(id, options) // taken while there was no limit
+      const shared = token.pass && (await this.#queue(token.pass()))
       const passing = limit.gate.pass(token.bucket)
       const sent = passing instanceof Promise ? await this.#queue(passing) : passing
       token.onSend()
-      return this.#trackArrival([token, sent], () => next(id, options))
+      return this.#trackArrival(shared === undefined ? [token, sent] : [token, sent, shared], () =>
+        next(id, options),
+      )
     }
   }
 

@@ -172,14 +172,15 @@ export class LocalQuota implements QuotaLedger {
     this.#released = Math.min(this.#released, this.#left)
   }
 
-  /** Takes over the usage of all replicas; from now on this replica may spend its share of what is left. */
-  sync({ period, spent, released, nowMs }: QuotaUsage): void {
+  /** Takes over the usage of all replicas; from now on this replica may spend its share of what is left, or less. */
+  sync({ period, spent, released, nowMs }: QuotaUsage, maxShare = 1): void {
+    const share = Math.min(this.#share, maxShare)
     if (period.name !== this.#periods.current.name) this.#clients.clear()
     this.#periods.follow(period, nowMs)
     this.#releasedAt = this.#clock.now()
     this.#spent = spent
-    this.#allowance = spent + Math.max(0, Math.floor((this.#limit - spent) * this.#share))
-    this.#released = released * this.#share
+    this.#allowance = spent + Math.max(0, Math.floor((this.#limit - spent) * share))
+    this.#released = released * share
   }
 
   /** Takes over how many calls a client has started on all replicas. */

@@ -1,13 +1,8 @@
 import type { Clock } from '../../lib/clock.ts'
+import type { SentCall } from './sent-call.ts'
 import type { TokenBucketOptions } from './token-bucket.ts'
 
 type Rate = Pick<TokenBucketOptions, 'count' | 'tokenReuseMs'>
-
-/** A call that was sent. */
-export interface SentCall {
-  /** The call has arrived at upstream. */
-  readonly arrived: () => void
-}
 
 /**
  * The last check before a call is sent. Tokens are planned, and a process that was stopped, or a store that lost its

@@ -48,6 +48,8 @@ export interface QuotaReply extends QuotaUsage {
   readonly holdMs: number
   /** Calls of the period that the client of the change has started; null without a client. */
   readonly clientCalls: number | null
+  /** Processes that count in the store at present. Absent: the store does not know. */
+  readonly processes?: number
 }
 
 /** The usage that all replicas share. Nothing here rejects, and nothing takes long. */
@@ -195,13 +197,13 @@ export class SharedQuota implements QuotaLedger {
   }
 
   #follow(reply: QuotaReply, change: QuotaUpdate['change']): void {
-    const { account, charged, spent, clientCalls, period, nowMs } = reply
+    const { account, charged, spent, clientCalls, period, nowMs, processes = 1 } = reply
     this.#storeTime = { wallMs: nowMs, at: this.#clock.now() }
     const isSame = this.#lastSeen?.account === account && this.#lastSeen.period === period.name
     const most = isSame ? Math.max(this.#lastSeen?.charged ?? 0, charged) : charged
     this.#lastSeen = { account, period: period.name, charged: most, spent }
     for (const ledger of [this.#all, this.#own]) {
-      ledger.sync(reply)
+      ledger.sync(reply, ledger === this.#own ? 1 / processes : 1)
       const client = change.kind === 'acquire' ? change.client?.id : undefined
       if (client !== undefined && clientCalls !== null) ledger.syncClient(client, clientCalls)
     }

@@ -1,4 +1,5 @@
 import type { Clock } from '../../lib/clock.ts'
+import type { SentCall } from './sent-call.ts'
 
 export interface TokenBucketOptions {
   /** Tokens in the bucket. */
@@ -25,6 +26,8 @@ export interface Token {
   readonly waitMs: number
   /** The limit that the call is sent under. */
   readonly bucket: TokenBucketOptions
+  /** Waits until replicas have sent so little that the call may be sent. Absent: this replica is the only one that counts. */
+  readonly pass?: () => Promise<SentCall>
   /** The call has arrived at upstream. */
   readonly arrived: () => void
 }

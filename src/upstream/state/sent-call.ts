@@ -1,0 +1,5 @@
+/** A call that was sent. */
+export interface SentCall {
+  /** The call has arrived at upstream. */
+  readonly arrived: () => void
+}
