@@ -11,30 +11,35 @@ t.setTimeout(180_000)
 const built = await build()
 t.teardown(() => rmSync(built, { recursive: true, force: true }))
 
-await t.test('a restart continues with answers, their age and ETag, without a call', async (t) => {
-  const { start, calls, dir } = await setup(t, built)
-  const first = await start()
-  const before = await first.get('a')
-  await Promise.all(Array.from({ length: 30 }, async (_, i) => (await first.get(`s${i}`)).text()))
-  await until('all are stored', async () => (await first.metric('evproxy_cache_entries')) === 31)
-  await new Promise((resolve) => setTimeout(resolve, 1_500))
-  await first.end('SIGKILL')
-  const second = await start()
-  const after = await second.get('a')
-  t.equal(after.headers.get('etag'), before.headers.get('etag'))
-  t.match(after.headers.get('cache-status'), 'hit')
-  t.ok(Number(after.headers.get('age')) >= 1)
-  await until('all are in memory', async () => (await second.metric('evproxy_cache_entries')) === 31)
-  t.equal(calls(), 31)
-  t.ok((await second.end('SIGTERM')) < 2_000)
-  const modes = readdirSync(dir).map(
-    (name) => `${name} ${(statSync(join(dir, name)).mode & 0o777).toString(8)}`,
-  )
-  t.strictSame(modes, ['state.mdb 600', 'state.mdb-lock 600', 'version 600'])
-  t.equal(statSync(dir).mode & 0o777, 0o700)
-  const key = 'test-key-0123456789abcdef'
-  t.notOk(readdirSync(dir).some((name) => readFileSync(join(dir, name)).includes(key)))
-})
+await t.test(
+  'a restart continues with answers, their age and ETag, and negative entries, without a call',
+  async (t) => {
+    const { start, calls, dir } = await setup(t, built)
+    const first = await start()
+    const before = await first.get('a')
+    t.equal((await first.get('none')).status, 404)
+    await Promise.all(Array.from({ length: 30 }, async (_, i) => (await first.get(`s${i}`)).text()))
+    await until('all are stored', async () => (await first.metric('evproxy_cache_entries')) === 31)
+    await new Promise((resolve) => setTimeout(resolve, 1_500))
+    await first.end('SIGKILL')
+    const second = await start()
+    const after = await second.get('a')
+    t.equal(after.headers.get('etag'), before.headers.get('etag'))
+    t.match(after.headers.get('cache-status'), 'hit')
+    t.ok(Number(after.headers.get('age')) >= 1)
+    t.equal((await second.get('none')).status, 404)
+    await until('all are in memory', async () => (await second.metric('evproxy_cache_entries')) === 31)
+    t.equal(calls(), 32)
+    t.ok((await second.end('SIGTERM')) < 2_000)
+    const modes = readdirSync(dir).map(
+      (name) => `${name} ${(statSync(join(dir, name)).mode & 0o777).toString(8)}`,
+    )
+    t.strictSame(modes, ['state.mdb 600', 'state.mdb-lock 600', 'version 600'])
+    t.equal(statSync(dir).mode & 0o777, 0o700)
+    const key = 'test-key-0123456789abcdef'
+    t.notOk(readdirSync(dir).some((name) => readFileSync(join(dir, name)).includes(key)))
+  },
+)
 
 await t.test('a TTL of 0 serves nothing that an earlier process stored', async (t) => {
   const { start, calls } = await setup(t, built)

@@ -15,7 +15,7 @@ export interface CountingUpstream {
   hold: boolean
 }
 
-/** An upstream that counts its calls. */
+/** An upstream that counts its calls, and does not know stations whose id begins with `none`. */
 export async function startUpstream(t: Test): Promise<CountingUpstream> {
   let calls = 0
   const server = createServer((request, response) => {
@@ -24,6 +24,7 @@ export async function startUpstream(t: Test): Promise<CountingUpstream> {
     const id = new URL(request.url ?? '', 'http://x').searchParams.get('chargingAvailability')
     const availability = { current: { available: 1, occupied: 0, reserved: 0, unknown: 0, outOfService: 0 } }
     const connectors = [{ type: 'Type2', total: 1, availability: { ...availability, perPowerLevel: [] } }]
+    if (id?.startsWith('none') === true) response.statusCode = 404
     response.setHeader('content-type', 'application/json')
     setTimeout(() => response.end(JSON.stringify({ connectors, chargingAvailability: id })), 10)
   })
