@@ -4,7 +4,7 @@ import type { Announcement, Announcements } from './announcement-operations.ts'
 import type { Connection } from './connection.ts'
 
 /** The others know of an announcement after this time and that of one read. */
-const READ_EVERY_MS = 100
+const READ_EVERY_MS = 250
 
 export interface AnnouncementListeners {
   /** A process has stored an answer, this one included. */

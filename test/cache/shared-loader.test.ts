@@ -22,6 +22,7 @@ function setupReplica(options: Partial<CacheOptions> = {}, random = () => 0) {
   const recorded = new Proxy(store, {
     get: (target, name: Exclude<keyof SharedAnswerStore, 'onPublished'>) => {
       if (name === 'isUp') return target.isUp
+      if (name === 'onPurged') return target.onPurged.bind(target) // no command
       return (...args: never[]) => {
         commands.push({ name, at: clock.now() })
         return (Reflect.get(target, name) as Function).apply(target, args)

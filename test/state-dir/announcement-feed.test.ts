@@ -5,7 +5,7 @@ import { TestClock } from '../support/clock.ts'
 import { localStores } from './local-stores.ts'
 import type { Test } from 'tap'
 
-const READ_EVERY_MS = 100
+const READ_EVERY_MS = 250
 
 /** Two processes on one store, and what the feed of the first reports. */
 function setup(t: Test) {
