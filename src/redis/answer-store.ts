@@ -1,5 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import type { Lease, LeaseResult, SharedAnswer, SharedAnswerStore } from '../cache/shared-store.ts'
+import type {
+  Lease,
+  LeaseResult,
+  SharedAnswer,
+  SharedAnswerStore,
+  WantedLease,
+} from '../cache/shared-store.ts'
 import type { ErrorCode } from '../errors.ts'
 import { CACHE_RULES } from '../errors.ts'
 import type { Commands } from './commands.ts'
@@ -38,9 +44,9 @@ export class RedisAnswerStore implements SharedAnswerStore {
     return this.#commands.isUp
   }
 
-  async leaseGet(id: string, known: string, { token, ms }: Lease): Promise<LeaseResult> {
+  async leaseGet(id: string, known: string, { token, ms }: WantedLease): Promise<LeaseResult> {
     const keys = [answerKey(id), leaseKey(id)]
-    return parseReply(await this.#commands.script(LEASE_GET, keys, [known, token, ms]))
+    return parseReply(await this.#commands.script(LEASE_GET, keys, [known, token ?? '', ms]))
   }
 
   renew(id: string, { token, ms }: Lease): void {
@@ -101,6 +107,7 @@ export class RedisAnswerStore implements SharedAnswerStore {
 function parseReply(reply: unknown): LeaseResult {
   const [kind, value, number] = Array.isArray(reply) ? (reply as unknown[]) : []
   if (kind === 'lease') return { kind, overCorruptValue: value === 1 }
+  if (kind === 'none') return { kind }
   if (kind === 'taken') return parseHolder(String(value), Number(number))
   const answer = kind === 'answer' ? parseAnswer(String(value), Number(number)) : null
   return answer === null ? { kind: 'unavailable' } : { kind: 'answer', answer }

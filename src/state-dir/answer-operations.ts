@@ -18,6 +18,11 @@ export function readAnswerOrLease({ db, now }: Context, id: string, known: strin
   return lease === undefined || !isInForce(lease, now) ? undefined : holderOf(lease, now)
 }
 
+/** Like `acquireLease`, but acquires none. */
+export function readOnly(context: Context, id: string, known: string): LeaseResult {
+  return readAnswerOrLease(context, id, known) ?? { kind: 'none' }
+}
+
 export function acquireLease(context: Context, id: string, known: string, { token, ms }: Lease): LeaseResult {
   const found = readAnswerOrLease(context, id, known)
   if (found !== undefined) return found

@@ -12,6 +12,7 @@ import { noteUses, recentlyUsed } from './use-order.ts'
 /** What the stores ask the store thread for, by name. */
 export const OPERATIONS = {
   leaseGet: { read: answers.readAnswerOrLease, write: answers.acquireLease },
+  peek: { read: answers.readOnly },
   renew: { write: answers.renewLease },
   publish: { write: answers.publish },
   release: { write: answers.releaseLease },

@@ -1,4 +1,10 @@
-import type { Lease, LeaseResult, SharedAnswer, SharedAnswerStore } from '../../src/cache/shared-store.ts'
+import type {
+  Lease,
+  LeaseResult,
+  SharedAnswer,
+  SharedAnswerStore,
+  WantedLease,
+} from '../../src/cache/shared-store.ts'
 import type { Clock } from '../../src/lib/clock.ts'
 import type { ErrorCode } from '../../src/errors.ts'
 
@@ -22,7 +28,7 @@ export class SharedDouble implements SharedAnswerStore {
     this.#clock = clock
   }
 
-  async leaseGet(id: string, known: string, { token, ms }: Lease): Promise<LeaseResult> {
+  async leaseGet(id: string, known: string, { token, ms }: WantedLease): Promise<LeaseResult> {
     if (!this.isUp) return { kind: 'unavailable' }
     const now = this.#clock.now()
     const kept = this.#answers.get(id)
@@ -32,6 +38,7 @@ export class SharedDouble implements SharedAnswerStore {
     }
     const lease = this.#leases.get(id)
     if (lease === undefined || lease.until <= now) {
+      if (token === null) return { kind: 'none' }
       this.#leases.set(id, { holder: token, until: now + ms })
       return { kind: 'lease', overCorruptValue: kept === 'corrupt' }
     }
