@@ -14,7 +14,6 @@ import type { Observer } from './events.ts'
 import type { Gauges } from './gauges.ts'
 import type { Clock } from './lib/clock.ts'
 import { openRedisStores } from './redis/stores.ts'
-import type { Source } from './source.ts'
 import type { SharedStores } from './stores.ts'
 import type { UpstreamStack } from './upstream/policies.ts'
 import { withPolicies } from './upstream/policies.ts'
@@ -53,7 +52,7 @@ export async function createCacheStack(deps: CacheStackDeps) {
   deps.subscribe({ sharedCacheChanged: (up) => up && quota?.start() })
   const upstream = createUpstream(deps, tomtom, quota, stores)
   const cacheOptions = { ...config.cache, ...config.upstream, flightTimeoutMs: deadlineMs(config) }
-  const cache = createCache(deps, { cacheOptions, load: upstream.source, stores, quota: () => quota })
+  const cache = createCache(deps, { cacheOptions, upstream, stores, quota: () => quota })
   created = cache
   const warmth = stores && createWarmth(deps, stores, cache)
   const quotaCheck = new QuotaCheck({ ...deps, store: cache.store, quota: () => quota })
@@ -87,24 +86,24 @@ export async function createCacheStack(deps: CacheStackDeps) {
 
 interface CacheParts {
   readonly cacheOptions: CacheOptions
-  readonly load: Source
+  readonly upstream: Pick<UpstreamStack, 'source' | 'isAffordable'>
   readonly stores: SharedStores | null
   readonly quota: () => PacedUpstream | null
 }
 
 function createCache(
   { clock, observer, waiting }: CacheStackDeps,
-  { cacheOptions, load, stores, quota }: CacheParts,
+  { cacheOptions, upstream, stores, quota }: CacheParts,
 ): Cache {
   return new Cache(cacheOptions, {
-    load,
+    load: upstream.source,
     observer,
     clock,
     random: Math.random,
     get pacing() {
       return quota()?.stations ?? null
     },
-    shared: stores && { store: stores.answers, observer },
+    shared: stores && { store: stores.answers, observer, isAffordable: upstream.isAffordable },
     waiting,
   })
 }

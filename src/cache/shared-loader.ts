@@ -33,6 +33,7 @@ import type { PowerFilter } from '../availability/filter.ts'
 import { asServiceError, ServiceError } from '../errors.ts'
 import type { Observer, SharedResult } from '../events.ts'
 import type { Clock } from '../lib/clock.ts'
+import type { LoadOptions } from '../source.ts'
 import type { EmptyDoubt } from './empty-doubt.ts'
 import type { CacheEntry } from './entry-store.ts'
 import type { Freshness } from './freshness.ts'
@@ -48,6 +49,8 @@ export interface SharedLoaderDeps {
   /** From 0 up to, not including, 1. */
   readonly random: () => number
   readonly observer: Pick<Observer, 'sharedCacheLookedUp'>
+  /** Whether a call would not be rejected at once by the quota. Absent: it never is. */
+  readonly isAffordable?: (options: LoadOptions) => boolean
   /** Deadline of an in-flight call in ms. After it no waiter is left. */
   readonly deadlineMs: number
   readonly freshness: Pick<Freshness, 'maxAgeMs' | 'staleForMs'>
@@ -62,8 +65,7 @@ export interface LoadRequest {
   readonly id: string
   /** The present entry, however stale. */
   readonly entry: CacheEntry | null
-  /** A refresh: its client already has a stale answer. */
-  readonly lowPriority: boolean
+  readonly options: LoadOptions
   /** Calls upstream; `version` becomes the version of the entry. */
   readonly load: (version: string) => Promise<CacheEntry>
   /** The station was purged since the request: its answer is not shared. */
@@ -92,6 +94,8 @@ const MAX_UNUSABLE_ANSWERS = 100
 interface Outcome {
   /** Null if this replica makes the call. */
   readonly answer: CacheEntry | null
+  /** The call is about to be rejected, and has no lease. */
+  readonly isRejected?: boolean
   readonly result: SharedResult
   /** The holder of the lease, if there is one, and the version of the answer to be. */
   readonly token: string
@@ -108,31 +112,34 @@ export class SharedLoader {
   /** @throws ServiceError the error of this replica's call, or of a peer's */
   async load(request: LoadRequest): Promise<CacheEntry> {
     if (!this.#deps.store.isUp) return this.#call(request, newVersion())
-    const { answer, result, token } = await this.#leaseOrAnswer(request)
+    const { answer, isRejected = false, result, token } = await this.#leaseOrAnswer(request)
     this.#deps.observer.sharedCacheLookedUp(result)
-    return answer ?? this.#call(request, token)
+    return answer ?? (isRejected ? request.load(token) : this.#call(request, token))
   }
 
   /** Takes over a newer answer of the store. Makes no call. */
   async fetch(id: string, entry: CacheEntry | null): Promise<void> {
     const { store, onStale, clock, powerFilter } = this.#deps
     if (!store.isUp) return
-    const token = newVersion()
-    const reply = await store.leaseGet(id, entry?.version ?? '', { token, ms: LEASE_MS })
-    if (reply.kind === 'lease') store.release(id, token, { code: 'UpstreamFailed', ms: 0 })
+    const reply = await store.leaseGet(id, entry?.version ?? '', { token: null, ms: LEASE_MS })
     const decoded = reply.kind === 'answer' ? entryOf(id, reply.answer, clock.now(), powerFilter) : null
     if (decoded !== null && isNewer(decoded, entry)) onStale(decoded)
   }
 
-  /** Asks the store until there is a usable answer, or this replica may call. */
-  async #leaseOrAnswer({ id, entry, lowPriority }: LoadRequest): Promise<Outcome> {
-    const { store, clock, deadlineMs, powerFilter } = this.#deps
+  /**
+   * Asks the store until there is a usable answer, or this replica may call. A call that the quota will reject takes no
+   * lease: that would be a commit to disk for each of them.
+   */
+  async #leaseOrAnswer({ id, entry, options }: LoadRequest): Promise<Outcome> {
+    const { store, clock, deadlineMs, powerFilter, isAffordable = () => true } = this.#deps
+    const { lowPriority } = options
     const deadline = clock.now() + deadlineMs
     const token = newVersion()
     let known = entry?.version ?? ''
     let result: SharedResult = 'miss'
     for (let unusable = 0; unusable < MAX_UNUSABLE_ANSWERS;) {
-      const reply = await store.leaseGet(id, known, { token, ms: LEASE_MS })
+      const wanted = { token: isAffordable(options) ? token : null, ms: LEASE_MS }
+      const reply = await store.leaseGet(id, known, wanted)
       switch (reply.kind) {
         case 'answer': {
           const decoded = entryOf(id, reply.answer, clock.now(), powerFilter)
@@ -155,6 +162,8 @@ export class SharedLoader {
           throw new PeerError(reply.code, reply.ms)
         case 'lease':
           return { answer: null, result: reply.overCorruptValue ? 'error' : result, token }
+        case 'none':
+          return { answer: null, isRejected: true, result, token }
         case 'unavailable':
           return { answer: null, result: 'error', token }
       }

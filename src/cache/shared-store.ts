@@ -35,12 +35,17 @@ export type LeaseResult =
   | { readonly kind: 'answer'; readonly answer: SharedAnswer }
   /** The replica has the lease and makes the call. `overCorruptValue`: the stored value was not an answer. */
   | { readonly kind: 'lease'; readonly overCorruptValue: boolean }
+  /** Neither an answer nor a lease of another replica, and none was asked for. */
+  | { readonly kind: 'none' }
   /** Another replica has the lease and its call is in flight. */
   | { readonly kind: 'leased-by-peer' }
   /** Another replica's call failed with this code; for `ms` more no call is made. */
   | { readonly kind: 'error'; readonly code: ErrorCode; readonly ms: number }
   /** The store cannot be reached. */
   | { readonly kind: 'unavailable' }
+
+/** A lease to acquire; without a token none is acquired, and nothing is written. */
+export type WantedLease = Lease | { readonly token: null; readonly ms: number }
 
 /** The right to call for a station. It ends `ms` after it was acquired or last renewed. */
 export interface Lease {
@@ -59,7 +64,7 @@ export interface SharedAnswerStore {
    * An answer whose version is not `known`, else the lease if no other replica has it. Atomic: otherwise a replica could
    * acquire the lease right after another published the answer.
    */
-  leaseGet(id: string, known: string, lease: Lease): Promise<LeaseResult>
+  leaseGet(id: string, known: string, lease: WantedLease): Promise<LeaseResult>
   /** Extends the lease to its full duration again, if this token still holds it. */
   renew(id: string, lease: Lease): void
   /**

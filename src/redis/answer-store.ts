@@ -6,6 +6,7 @@ import type {
   SharedAnswer,
   SharedAnswerStore,
   StationUse,
+  WantedLease,
 } from '../cache/shared-store.ts'
 import type { ErrorCode } from '../errors.ts'
 import { CACHE_RULES } from '../errors.ts'
@@ -51,9 +52,9 @@ export class RedisAnswerStore implements SharedAnswerStore {
     return this.#commands.isUp
   }
 
-  async leaseGet(id: string, known: string, { token, ms }: Lease): Promise<LeaseResult> {
+  async leaseGet(id: string, known: string, { token, ms }: WantedLease): Promise<LeaseResult> {
     const keys = [answerKey(id), leaseKey(id), stationKey(id)]
-    return parseReply(await this.#commands.script(LEASE_GET, keys, [known, token, ms]))
+    return parseReply(await this.#commands.script(LEASE_GET, keys, [known, token ?? '', ms]))
   }
 
   renew(id: string, { token, ms }: Lease): void {
@@ -130,6 +131,7 @@ export class RedisAnswerStore implements SharedAnswerStore {
 function parseReply(reply: unknown): LeaseResult {
   const [kind, value, number, station] = Array.isArray(reply) ? (reply as unknown[]) : []
   if (kind === 'lease') return { kind, overCorruptValue: value === 1 }
+  if (kind === 'none') return { kind }
   if (kind === 'taken') return parseHolder(String(value), Number(number))
   const answer = kind === 'answer' ? parseAnswer(String(value), Number(number)) : null
   if (answer === null) return { kind: 'unavailable' }

@@ -29,7 +29,7 @@ const HEADER = '^(%d+) (%d+) (%d+) (%S+) '
  *
  * | KEYS | ARGV | reply |
  * | --- | --- | --- |
- * | 1 answer, 2 lease, 3 station | 1 the version already known, 2 a new version, 3 the duration of the lease in ms | `answer`, an answer of another version, now, what is known of the station if anything is; or `lease`, 1 if the value was no answer; or `taken`, the holder, its ms left |
+ * | 1 answer, 2 lease, 3 station | 1 the version already known, 2 a new version, or nothing for no lease, 3 the duration of the lease in ms | `answer`, an answer of another version, now, what is known of the station if anything is; or `lease`, 1 if the value was no answer; or `taken`, the holder, its ms left; or `none` |
  */
 export const LEASE_GET: Script = {
   name: 'evproxyLeaseGet',
@@ -45,11 +45,13 @@ if value then
   if version == nil then corrupt = 1
   elseif version ~= known_version then return {'answer', value, now, redis.pcall('GET', KEYS[3])} end
 end
-if redis.call('SET', lease_key, new_version, 'NX', 'PX', lease_ms) then return {'lease', corrupt} end
+local wants_lease = new_version ~= ''
+if wants_lease and redis.call('SET', lease_key, new_version, 'NX', 'PX', lease_ms) then return {'lease', corrupt} end
 local holder, left_ms = redis.pcall('GET', lease_key), redis.call('PTTL', lease_key)
 local is_error = type(holder) == 'string' and string.sub(holder, 1, 1) == '!'
 local longest_ms = is_error and ${DAY_MS} or tonumber(lease_ms)
 if type(holder) ~= 'string' or left_ms < 0 or left_ms > longest_ms then
+  if not wants_lease then return {'none'} end
   redis.call('SET', lease_key, new_version, 'PX', lease_ms)
   return {'lease', corrupt}
 end

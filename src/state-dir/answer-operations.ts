@@ -1,10 +1,10 @@
-import type { Lease, LeaseResult, SharedAnswer } from '../cache/shared-store.ts'
+import type { Lease, LeaseResult, SharedAnswer, WantedLease } from '../cache/shared-store.ts'
 import type { ErrorCode } from '../errors.ts'
+import { announce } from './announcement-operations.ts'
 import { answerAt, decodeRecord, encodeAnswer, recordOf } from './answer-record.ts'
 import type { LeaseRecord } from './databases.ts'
 import type { Context } from './operation.ts'
 import { MAX_AHEAD_MS } from './operation.ts'
-import { announce } from './announcement-operations.ts'
 import { isPurged } from './purge-operations.ts'
 import { noteStation, withStation } from './station-record.ts'
 import { drop, evict, touch } from './use-order.ts'
@@ -21,15 +21,16 @@ export function readAnswerOrLease({ db, now }: Context, id: string, known: strin
   return lease === undefined || !isInForce(lease, now) ? undefined : holderOf(lease, now)
 }
 
-/** A new answer, or who has the lease; acquires it if nobody has. */
+/** A new answer, or who has the lease; acquires it if nobody has and the caller wants it. */
 export function answerOrLease(
   context: Context,
   id: string,
   known: string,
-  { token, ms }: Lease,
+  { token, ms }: WantedLease,
 ): LeaseResult {
   const found = readAnswerOrLease(context, id, known)
   if (found !== undefined) return found
+  if (token === null) return { kind: 'none' }
   const { db, now } = context
   const value = db.answers.get(id)
   db.leases.putSync(id, { holder: token, at: now, until: now + ms })

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import type {
   AnswerArchive,
-  Lease,
   LeaseResult,
   SharedAnswer,
   SharedAnswerStore,
   UsedAnswer,
+  WantedLease,
 } from '../cache/shared-store.ts'
 import type { ErrorCode } from '../errors.ts'
 import type { SharedStores } from '../stores.ts'
@@ -70,7 +70,7 @@ function answerStore(connection: Requester, feed: AnnouncementFeed): SharedAnswe
     get isUp() {
       return connection.isUp
     },
-    async leaseGet(id: string, known: string, lease: Lease) {
+    async leaseGet(id: string, known: string, lease: WantedLease) {
       const result = await connection.request('leaseGet', [id, known, lease])
       return (result as LeaseResult | undefined) ?? { kind: 'unavailable' }
     },

@@ -1,6 +1,6 @@
 import type { CircuitState, Observer } from '../events.ts'
 import type { Clock } from '../lib/clock.ts'
-import type { Policy, Source } from '../source.ts'
+import type { LoadOptions, Policy, Source } from '../source.ts'
 import type { UnknownIdAllowance } from './pacing/unknown-id-allowance.ts'
 import { CircuitBreaker } from './policies/circuit-breaker.ts'
 import { CoolDown } from './policies/cool-down.ts'
@@ -60,6 +60,8 @@ export interface UpstreamStack {
   /** Calls that wait for a token. */
   readonly queued: () => number
   readonly circuit: () => CircuitState
+  /** Whether such a call would not be rejected at once by the quota. */
+  readonly isAffordable: (call: LoadOptions) => boolean
   /** Replaces the limit of calls per second; 0 is no limit. */
   readonly setRate: (perSecond: number) => void
   /** Replaces the quota; null is no quota. */
@@ -79,8 +81,8 @@ export function withPolicies(options: UpstreamStackOptions, deps: UpstreamStackD
   const retry = new Retry(options, deps)
   let rateLimit = createRateLimit(options, deps)
   const [rate, send] = [new SwitchablePolicy(rateLimit.policy), new SwitchablePolicy(rateLimit.send)]
-  const first = quotaPolicies(options, deps, deps.quota)
-  const [ids, check, charge] = first.map((policy) => new SwitchablePolicy(policy))
+  let quota = quotaPolicies(options, deps, deps.quota)
+  const [ids, check, charge] = quota.policies.map((policy) => new SwitchablePolicy(policy))
 
   const count = countCalls(options, deps.observer)
   const limits = [check, rate, charge, send].map((one) => (one as SwitchablePolicy).policy)
@@ -91,6 +93,7 @@ export function withPolicies(options: UpstreamStackOptions, deps: UpstreamStackD
     limitedSource,
     queued: () => rateLimit.queued,
     circuit: () => breaker.state,
+    isAffordable: (call) => quota.isAffordable(call),
     setRate: (perSecond) => {
       // Calls that are queued under the old limit are sent within this time.
       const pauseMs = rateLimit.queued > 0 ? options.queueTimeoutMs : 0
@@ -99,7 +102,8 @@ export function withPolicies(options: UpstreamStackOptions, deps: UpstreamStackD
       send.replace(rateLimit.send)
     },
     setQuota: (changed) => {
-      for (const [i, policy] of quotaPolicies(options, deps, changed).entries()) {
+      quota = quotaPolicies(options, deps, changed)
+      for (const [i, policy] of quota.policies.entries()) {
         ;([ids, check, charge][i] as SwitchablePolicy).replace(policy)
       }
     },
@@ -117,17 +121,24 @@ function countCalls(
   }
 }
 
-/** Of unknown ids, the check before the rate limit, and the charge. */
+interface QuotaPolicies extends Pick<UpstreamStack, 'isAffordable'> {
+  /** Of unknown ids, the check before the rate limit, and the charge. */
+  readonly policies: readonly [Policy, Policy, Policy]
+}
+
 function quotaPolicies(
   options: UpstreamStackOptions,
   { observer }: UpstreamStackDeps,
   parts: UpstreamStackDeps['quota'],
-): readonly [Policy, Policy, Policy] {
-  if (parts === null) return [passThrough, passThrough, passThrough]
+): QuotaPolicies {
+  if (parts === null) return { policies: [passThrough, passThrough, passThrough], isAffordable: () => true }
   const quota = new QuotaPolicy({ ...parts, ...options, observer })
   const { allowance } = parts
-  const ids = allowance === undefined ? passThrough : new UnknownIdPolicy({ allowance, observer }).policy
-  return [ids, quota.check, quota.policy]
+  const ids = allowance === undefined ? null : new UnknownIdPolicy({ allowance, observer })
+  return {
+    policies: [ids?.policy ?? passThrough, quota.check, quota.policy],
+    isAffordable: (call) => (ids?.isAffordable(call) ?? true) && quota.isAffordable(call),
+  }
 }
 
 interface RateLimitSetup extends UpstreamStackOptions {

@@ -14,7 +14,7 @@ import { connector, level, station } from '../support/stations.ts'
 import { FRESH, hit, lookup, miss, REVALIDATING, setup, stale, startLookup, TIMES, USABLE } from './setup.ts'
 
 /** A replica, its store, what it reported and the commands that it sent. */
-function setupReplica(options: Partial<CacheOptions> = {}, random = () => 0) {
+function setupReplica(options: Partial<CacheOptions> = {}, random = () => 0, isAffordable = () => true) {
   const clock = new TestClock()
   const store = new SharedDouble(clock)
   const sharedEvents: SharedResult[] = []
@@ -24,13 +24,13 @@ function setupReplica(options: Partial<CacheOptions> = {}, random = () => 0) {
       if (name === 'isUp') return target.isUp
       if (name === 'onPurged') return target.onPurged.bind(target) // no command
       return (...args: never[]) => {
-        commands.push({ name, at: clock.now() })
+        if (!name.startsWith('on')) commands.push({ name, at: clock.now() }) // a listener is no command
         return (Reflect.get(target, name) as Function).apply(target, args)
       }
     },
   })
   const observer = { sharedCacheLookedUp: (result: SharedResult) => void sharedEvents.push(result) }
-  const ctx = setup(options, { clock, random, shared: { store: recorded, observer } })
+  const ctx = setup(options, { clock, random, shared: { store: recorded, observer, isAffordable } })
   const timesOf = (name: keyof SharedAnswerStore) =>
     commands.filter((one) => one.name === name).map(({ at }) => at)
   return { ...ctx, store, sharedEvents, commands, timesOf }
@@ -114,6 +114,41 @@ await t.test('an answer in the store is served', async (t) => {
       t.equal(waits, 1)
     },
   )
+})
+
+await t.test('a call that the quota will reject', async (t) => {
+  const setupPoor = () => setupReplica({}, undefined, () => false)
+
+  await t.test('it acquires no lease, so that nothing is written for it', async (t) => {
+    const ctx = setupPoor()
+    ctx.source.failAll('QuotaExhausted')
+    t.strictSame(await lookup(ctx), { error: 'QuotaExhausted' })
+    await ctx.clock.advance(LEASE_MS)
+    t.strictSame(
+      ctx.commands.map(({ name }) => name),
+      ['leaseGet'],
+    )
+    t.equal((await ctx.store.leaseGet('a', '', { token: null, ms: LEASE_MS })).kind, 'none')
+    t.strictSame(ctx.sharedEvents, ['miss'])
+  })
+
+  await t.test('it gets the answer of a peer', async (t) => {
+    const ctx = setupPoor()
+    ctx.store.plant('a', peerAnswer(1_000))
+    t.strictSame(await lookup(ctx), hit(0, 1_000))
+    t.equal(ctx.source.calls.length, 0)
+  })
+
+  await t.test('it waits for the call of a peer', async (t) => {
+    const ctx = setupPoor()
+    ctx.store.takeLease('a', LEASE_MS)
+    const waiter = startLookup(ctx)
+    await ctx.clock.advance(100)
+    ctx.store.plant('a', peerAnswer(0))
+    await ctx.clock.advance(100)
+    t.match(await waiter.outcome, { result: 'hit', call: 0 })
+    t.equal(ctx.source.calls.length, 0)
+  })
 })
 
 await t.test('a replica with the lease makes the call', async (t) => {

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { parse, parseAllDocuments } from 'yaml'
+import { parseOverrides } from '../../src/config/runtime-settings.ts'
 import { settingsIn } from '../../src/config/schema.ts'
 import { SETTINGS } from '../../src/config/settings.ts'
 import type { Resource } from '../support/kubernetes-schema.ts'
@@ -43,7 +44,7 @@ interface PodSpec {
   readonly automountServiceAccountToken?: boolean
   readonly securityContext: Readonly<Record<string, unknown>>
   readonly topologySpreadConstraints?: readonly unknown[]
-  readonly volumes: readonly { readonly name: string }[]
+  readonly volumes: readonly { readonly name: string; readonly configMap?: { readonly name: string } }[]
   readonly initContainers?: readonly Container[]
   readonly containers: readonly Container[]
 }
@@ -275,6 +276,24 @@ await t.test('the base has two replicas that are spread, and evicted one at a ti
   t.match(ofKind('base', 'PodDisruptionBudget')[0]?.spec, { maxUnavailable: 1 })
   t.strictSame(ofKind('base', 'Service')[0]?.spec['ports'], [{ name: 'http', port: 80, targetPort: 'http' }])
   t.equal(pod('base').automountServiceAccountToken, false)
+})
+
+await t.test('a rollout of the base stops at a pod whose key upstream rejects', { skip }, async (t) => {
+  const [container] = pod('base').containers
+  t.match(container && envOf(container), { CHECK_KEY_AT_START: 'true' })
+  t.equal(container?.readinessProbe?.httpGet.path, '/readyz')
+  t.equal(container?.startupProbe?.httpGet.path, '/livez', 'an unready pod is not restarted')
+})
+
+await t.test('SETTINGS_FILE of the base is the valid file of a ConfigMap', { skip }, async (t) => {
+  const [container] = pod('base').containers
+  const file = (container && envOf(container)['SETTINGS_FILE']) ?? ''
+  const mount = container?.volumeMounts?.find(({ mountPath }) => file.startsWith(`${mountPath}/`))
+  t.notOk(mount && 'subPath' in mount, 'a file of a subPath is never replaced')
+  const volume = pod('base').volumes.find(({ name }) => name === mount?.name)
+  const map = ofKind('base', 'ConfigMap').find(({ metadata }) => metadata.name === volume?.configMap?.name)
+  const text = map?.data?.[file.split('/').at(-1) ?? ''] ?? 'missing'
+  t.strictSame(parseOverrides(text), { values: {}, problems: [] })
 })
 
 await t.test('the sidecar is an init container that starts before the application', { skip }, async (t) => {

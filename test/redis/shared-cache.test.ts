@@ -559,6 +559,21 @@ for (const [name, open] of [
       }
     })
 
+    await t.test('without a token the store is asked and no lease is acquired', async (t) => {
+      const store = await place.open()
+      const ask = (token: string | null) => store.leaseGet('peeked', '', { token, ms: 10_000 })
+      t.strictSame(
+        [await ask(null), await ask(null)].map(({ kind }) => kind),
+        ['none', 'none'],
+      )
+      t.match(await ask('one'), { kind: 'lease' })
+      t.match(await ask(null), { kind: 'leased-by-peer' })
+      const answer = { json: planted('peeked'), ageMs: 0, startedAgoMs: 0, jitter: 1, changedAt: 0 }
+      store.publish('peeked', { ...answer, version: 'one' }, 60_000)
+      t.match(await ask(null), { kind: 'answer', answer: { version: 'one' } })
+      t.match(await store.leaseGet('peeked', 'one', { token: null, ms: 10_000 }), { kind: 'none' })
+    })
+
     await t.test('after a purge only a call with the lease stores its answer', async (t) => {
       const store = await place.open()
       const answer = (version: string) => ({

@@ -4,6 +4,7 @@ import type {
   SharedAnswer,
   SharedAnswerStore,
   StationUse,
+  WantedLease,
 } from '../../src/cache/shared-store.ts'
 import type { Clock } from '../../src/lib/clock.ts'
 import type { ErrorCode } from '../../src/errors.ts'
@@ -29,7 +30,7 @@ export class SharedDouble implements SharedAnswerStore {
     this.#clock = clock
   }
 
-  async leaseGet(id: string, known: string, { token, ms }: Lease): Promise<LeaseResult> {
+  async leaseGet(id: string, known: string, { token, ms }: WantedLease): Promise<LeaseResult> {
     if (!this.isUp) return { kind: 'unavailable' }
     const now = this.#clock.now()
     const kept = this.#answers.get(id)
@@ -39,6 +40,7 @@ export class SharedDouble implements SharedAnswerStore {
     }
     const lease = this.#leases.get(id)
     if (lease === undefined || lease.until <= now) {
+      if (token === null) return { kind: 'none' }
       this.#leases.set(id, { holder: token, until: now + ms })
       return { kind: 'lease', overCorruptValue: kept === 'corrupt' }
     }

@@ -44,10 +44,8 @@ export class QuotaPolicy {
    * only known when the call is sent.
    */
   readonly check: Policy = (next) => async (id, options) => {
-    const { ledger } = this.#deps
     const client = this.#clientOf(options)
-    const request = { hasStale: options.hasStale, rationed: this.#isRationed(client), client }
-    const waitMs = ledger.waitMs(request, this.#uncharged.size)
+    const waitMs = this.#waitMs(options, client)
     if (waitMs > 0) throw this.#exhausted(waitMs, client)
     const mark = {}
     this.#uncharged.add(mark)
@@ -76,6 +74,16 @@ export class QuotaPolicy {
       if (isUnsent && period === chargedPeriod) ledger.refund(period, client?.id ?? null)
       throw error
     }
+  }
+
+  /** Whether `check` would pass such a call now. */
+  isAffordable(options: LoadOptions): boolean {
+    return this.#waitMs(options, this.#clientOf(options)) <= 0
+  }
+
+  #waitMs({ hasStale }: LoadOptions, client: QuotaClient | null): number {
+    const request = { hasStale, rationed: this.#isRationed(client), client }
+    return this.#deps.ledger.waitMs(request, this.#uncharged.size)
   }
 
   #clientOf({ client }: LoadOptions): QuotaClient | null {

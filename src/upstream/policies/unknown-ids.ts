@@ -1,6 +1,6 @@
 import { ServiceError } from '../../errors.ts'
 import type { Observer } from '../../events.ts'
-import type { Policy } from '../../source.ts'
+import type { LoadOptions, Policy } from '../../source.ts'
 import { UpstreamError } from '../outcomes.ts'
 import type { UnknownIdAllowance } from '../pacing/unknown-id-allowance.ts'
 
@@ -19,6 +19,11 @@ export class UnknownIdPolicy {
 
   constructor(deps: UnknownIdPolicyDeps) {
     this.#deps = deps
+  }
+
+  /** Whether the allowance would pass such a call now. */
+  isAffordable({ isKnown }: LoadOptions): boolean {
+    return isKnown || this.#deps.allowance.waitMs() <= 0
   }
 
   readonly policy: Policy = (next) => async (id, options) => {
