@@ -41,7 +41,6 @@ export const TESTED_BY: Readonly<Record<string, string>> = {
   'src/simulator/random.ts': 'test/simulator/stations.test.ts',
   'src/simulator/render.ts': 'test/simulator/renderings.test.ts',
   'src/simulator/request.ts': 'test/simulator/endpoint.test.ts',
-  'src/state-dir/check-file.ts': 'test/state-dir/processes.test.ts',
   'src/state-dir/connection.ts': 'test/state-dir/stores.test.ts',
   'src/state-dir/describe-error.ts': 'test/state-dir/stores.test.ts',
   'src/state-dir/operations.ts': 'test/state-dir/stores.test.ts',

@@ -149,7 +149,10 @@ async function registerOtherRoutes(
     isBatchPath(target) ||
     isServicePath(target, options) ||
     (hasEvents && isEventsPath(target))
-  scope.setErrorHandler(sendError)
+  scope.setErrorHandler((thrown, request, reply) => {
+    sendError(thrown, request, reply)
+    if (thrown instanceof ClientDisconnectedError) logRequest(request, reply, CLIENT_LEFT) // nothing is sent
+  })
   scope.addHook('onRequest', (request, reply, done) => {
     initRequest(request)
     validateRequest(request.raw, reply.raw) // preflights too

@@ -1,12 +1,13 @@
 /*
  * Reads a store file from its first to its last record, as a process of its own: lmdb maps the file into memory, so a
- * damaged one may crash the process that reads it. Exit code 0: intact; 1: damaged; 2: it could not be opened for
+ * damaged one may crash the process that reads it. Exit code 0: intact; 65: damaged; 2: it could not be opened for
  * another reason.
  */
 import { statSync } from 'node:fs'
 import { DATABASE_NAMES, openEnvironment } from './databases.ts'
 
-export const DAMAGED = 1
+/** EX_DATAERR of sysexits.h: not 1, with which Node ends a process that fails to start. */
+export const DAMAGED = 65
 const NOT_OPENED = 2
 const OTHER_REASON = /EACCES|ENOMEM|EAGAIN|EMFILE|READERS_FULL|denied|allocate|unavailable/i
 const NOT_FOUND = /not found/i

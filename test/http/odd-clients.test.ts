@@ -69,6 +69,25 @@ await t.test('clients with odd connections', async (t) => {
     t.equal(upstream.calls.length, before + 1)
   })
 
+  await t.test('a client that leaves before the answer to its batch is counted once as 499', async (t) => {
+    barrier = new Barrier()
+    const [before, calls] = [await counted(), upstream.calls.length]
+    const body = '{"batchItems":[{"query":"/chargingAvailability.json?chargingAvailability=held-batch"}]}'
+    const head = `POST /search/2/batch/sync.json HTTP/1.1\r\n${HOST}Content-Type: application/json\r\n`
+    const { socket } = open(t, port)
+    socket.write(`${head}Content-Length: ${body.length}\r\n\r\n${body}`)
+    await upstream.arrived(calls + 1)
+    await pause(2 * HALF_CLOSE_MS)
+    socket.destroy()
+    await until('it is counted', async () => (await counted()) > before)
+    barrier.open()
+    await until(
+      'the answer is stored',
+      async () => (await request(pathFor('chargingAvailability=held-batch'))).status === 200,
+    )
+    t.equal(await counted(), before + 1)
+  })
+
   await t.test('a request behind one with an Upgrade is never answered in its place', async (t) => {
     const upgrade = getAndKeep('first').replace(HOST, `${HOST}Connection: Upgrade\r\nUpgrade: h2c\r\n`)
     const { text } = await sendBytes(port, upgrade + getAndKeep('second'))
