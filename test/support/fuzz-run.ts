@@ -28,10 +28,13 @@ import { sendBytes } from './raw-http.ts'
 import { answerStation, ScriptedUpstream } from './scripted-upstream.ts'
 import { sendBody } from './scripts.ts'
 
+/** Half of the image's: upstream, the clients and the checks share the heap with both services. */
+const SMALL = { CACHE_MAX_BYTES: '8MB', CACHE_MAX_ENTRIES: '200' }
+
 export async function startTarget(): Promise<Target> {
   contract()
   const upstream = await ScriptedUpstream.start()
-  const proxy = await startProxy(upstream.origin, { CACHE_MAX_ENTRIES: '200', LOG_LEVEL: 'silent' })
+  const proxy = await startProxy(upstream.origin, { ...SMALL, LOG_LEVEL: 'silent' })
   const redis = await startLyingRedis()
   const env = {
     LOG_LEVEL: 'silent',
@@ -40,7 +43,7 @@ export async function startTarget(): Promise<Target> {
     UPSTREAM_TIMEOUT: '300ms', // how long a request waits for a peer that there is not
     UPSTREAM_SOFT_TIMEOUT: '200ms',
     UPSTREAM_QUEUE_TIMEOUT: '200ms',
-    CACHE_MAX_ENTRIES: '200',
+    ...SMALL,
   }
   const lying = { redis, proxy: await startProxy(upstream.origin, env) }
   const stop = async () => {
