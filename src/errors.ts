@@ -168,3 +168,11 @@ export function asServiceError(error: unknown): ServiceError {
 export function allowsStaleFallback(error: ServiceError): boolean {
   return CACHE_RULES[error.code].staleFallback
 }
+
+/** The error for bytes that Node's HTTP parser rejects, or for a request that was not complete in time. */
+export function protocolError({ code, message }: NodeJS.ErrnoException): ServiceError {
+  const reason = code ?? message
+  if (code === 'HPE_HEADER_OVERFLOW') return new ServiceError('HeadersTooLarge', { reason })
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return new ServiceError('RequestTimeout', { reason })
+  return malformedRequest('The request is not valid HTTP')
+}

@@ -106,7 +106,6 @@ class Writer {
   /** A tag with the name of a member: characters that XML does not allow in a name become `_`. */
   #tag(opening: string, name: string): void {
     const text = this.#text
-    text.reserve(name.length + 4) // `</`, a `_` and `>`
     text.append(opening)
     const first = name.charCodeAt(0)
     if (name === '' || (isInName(first) && !startsName(first))) text.put(UNDERSCORE)
@@ -120,17 +119,13 @@ class Writer {
   /** Character by character: regular expressions take three times as long for a body that is made to be slow. */
   #escaped(value: string): void {
     const text = this.#text
-    text.reserve(value.length)
     for (let i = 0; i < value.length; i++) {
       const code = value.charCodeAt(i)
       const escape = escapeOf(code, value.charCodeAt(i + 1))
       if (escape === null) {
         text.put(code)
         if (isSurrogate(code)) text.put(value.charCodeAt(++i))
-      } else {
-        text.append(escape)
-        text.reserve(value.length - i)
-      }
+      } else text.append(escape)
     }
   }
 }

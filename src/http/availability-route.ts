@@ -50,6 +50,8 @@ export interface RouteDeps {
 
 /** Distinct filters and keys whose parsed form is cached, for all stations together. */
 const MAX_CACHED_FILTERS = 5_000
+/** Characters of JSON. Hits of a longer answer are sent in slices: each new filter of a megabyte takes tens of ms. */
+const MAX_SHORT_ANSWER = 65_536
 
 /**
  * Registers `GET /search/2/chargingAvailability.{json|xml}`. A hit runs no hook and creates no promise: both would
@@ -80,8 +82,9 @@ export function availabilityRoute(app: FastifyInstance, options: RouteOptions, d
         send(request, reply, held),
       )
     }
-    return found instanceof Promise
-      ? turns.wait(found).then((result) => send(request, reply, { result, query, format }))
+    const isLater = found instanceof Promise || found.answer.json.length > MAX_SHORT_ANSWER
+    return isLater
+      ? turns.wait(Promise.resolve(found)).then((result) => send(request, reply, { result, query, format }))
       : send(request, reply, { result: found, query, format })
   })
 }

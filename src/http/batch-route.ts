@@ -5,6 +5,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { LookupResult } from '../cache/cache.ts'
 import { asServiceError, malformedRequest, ServiceError } from '../errors.ts'
 import type { Clock } from '../lib/clock.ts'
+import { Turns } from '../lib/turns.ts'
 import type { Admit } from './admission.ts'
 import { renderBatch } from './batch-body.ts'
 import type { ItemResult } from './batch-body.ts'
@@ -40,6 +41,7 @@ const compress = promisify<string, Buffer>(gzip)
 export function batchRoute(scope: FastifyInstance, options: BatchOptions, deps: BatchDeps): void {
   const { admit } = deps
   const queries = new QueryCache(MAX_CACHED_FILTERS)
+  const turns = new Turns() // several batches of a packet are not looked up in one turn of the event loop
   const readQuery = (raw: string) => queries.read(raw)
 
   scope.removeAllContentTypeParsers()
@@ -63,6 +65,7 @@ export function batchRoute(scope: FastifyInstance, options: BatchOptions, deps: 
     },
     async (request, reply) => {
       keepConnection(request, reply)
+      await turns.next()
       const items = parseBatch(textOf(request.body), readQuery)
       admit?.countMore(request, Math.max(0, distinctStations(items) - 1))
       const results = await lookUpAll(items, { ...options, ...deps, request, reply })

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
-import { malformedRequest, ServiceError, TOO_MUCH_WAITS } from '../errors.ts'
+import { malformedRequest, protocolError, ServiceError, TOO_MUCH_WAITS } from '../errors.ts'
 import type { Access, Observer } from '../events.ts'
 import type { AddressDetail } from './client-address.ts'
 import { describeAddress } from './client-address.ts'
@@ -67,7 +67,7 @@ export function createProtocolErrorHandlers(
       const isSilent = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && socket.bytesRead === 0
       const { remoteAddress: address } = socket
       const rawRequest = () => ({ ...parseRawRequest(error), address })
-      const failure = serviceErrorOf(error)
+      const failure = protocolError(error)
       if (error.code === 'ECONNRESET' || isSilent) socket.destroy()
       else afterResponses(socket, failure, () => respondOn(socket, failure, rawRequest()))
     },
@@ -116,13 +116,6 @@ function failBody(response: ServerResponse, { message, status }: ServiceError): 
   response.setHeader('connection', 'close')
   request.emit('error', Object.assign(new Error(message), { statusCode: status }))
   return true
-}
-
-function serviceErrorOf(error: ParserError): ServiceError {
-  const reason = error.code ?? error.message
-  if (error.code === 'HPE_HEADER_OVERFLOW') return new ServiceError('HeadersTooLarge', { reason })
-  if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') return new ServiceError('RequestTimeout', { reason })
-  return malformedRequest('The request is not valid HTTP')
 }
 
 /** A parser error, with the fields that Node adds. */

@@ -32,7 +32,7 @@ export class ByteBudget {
 }
 
 /** The part of the heap that may wait. The rest is for the cache, for what is being answered and for the code. */
-const WAITING_SHARE = 0.25
+const WAITING_SHARE = 0.125
 
 /** The budget for a process with this limit of its heap. */
 export function waitingBudget(heapLimitBytes: number): ByteBudget {

@@ -7,6 +7,8 @@ import type { ByteBudget } from './byte-budget.ts'
  * packet at once, up to 2,000; those with a body are answered one by one meanwhile, and nothing else is done.
  */
 export const MAX_REQUESTS_PER_CONNECTION = 100
+/** The same for requests with a body: a batch is up to 100 lookups, and no usual client sends one before the other's response. */
+export const MAX_POSTS_PER_CONNECTION = 5
 /** Heap of a request that waits behind another of its connection, with its response and the framework's objects. */
 export const PIPELINED_REQUEST_BYTES = 10_000
 /**
@@ -145,20 +147,39 @@ export class Connections {
     due.add(response)
     response.on('close', this.#onResponseClose)
     countInPacket(request.socket, connection)
-    if (connection.requestsOfPacket >= MAX_REQUESTS_PER_CONNECTION) stop(request.socket, connection, response)
+    const most = request.method === 'POST' ? MAX_POSTS_PER_CONNECTION : MAX_REQUESTS_PER_CONNECTION
+    if (connection.requestsOfPacket >= most || due.size >= most) stop(request.socket, connection, response)
     if (due.size === 1) return true
     const hasRoom = this.#deps.waiting?.tryTake(PIPELINED_REQUEST_BYTES) ?? true
-    if (hasRoom) connection.waitingBytes += PIPELINED_REQUEST_BYTES
-    if (!hasRoom || due.size >= MAX_REQUESTS_PER_CONNECTION) stop(request.socket, connection, response)
-    if (!hasRoom) this.#deps.onOverload(request, response)
+    if (hasRoom) this.#countHeldBack(request.socket, connection, response)
+    if (!hasRoom) {
+      stop(request.socket, connection, response)
+      this.#deps.onOverload(request, response)
+    }
     return hasRoom
+  }
+
+  /** What a response that ends before its turn holds back counts as well; without room the connection ends. */
+  #countHeldBack(socket: Socket, connection: Connection, response: ServerResponse): void {
+    let taken = PIPELINED_REQUEST_BYTES
+    connection.waitingBytes += taken
+    response.once('close', () => this.#release(connection, Math.min(taken, connection.waitingBytes)))
+    onEnd(response, () => {
+      const more = response.socket === null ? response.writableLength - taken : 0
+      if (more <= 0) return
+      if (this.#deps.waiting?.tryTake(more) === false) {
+        socket.destroy()
+        return
+      }
+      taken += more
+      connection.waitingBytes += more
+    })
   }
 
   #responseClosed(response: ServerResponse): void {
     const { socket } = response.req
     const connection = connectionOf.get(socket)
     if (connection?.due.delete(response) !== true) return // closed before
-    if (connection.waitingBytes > 0) this.#release(connection, PIPELINED_REQUEST_BYTES)
     if (connection.due.size > 0) return
     connection.bytesWhenIdle = socket.bytesRead
     connection.last = null
@@ -174,6 +195,16 @@ export class Connections {
   #release(connection: Connection, bytes: number): void {
     connection.waitingBytes -= bytes
     this.#deps.waiting?.release(bytes)
+  }
+}
+
+/** Node has no event for a response that has ended and waits for its turn. */
+function onEnd(response: ServerResponse, listener: () => void): void {
+  const end = response.end.bind(response) as (...parts: unknown[]) => ServerResponse
+  response.end = (...parts: unknown[]) => {
+    end(...parts)
+    listener()
+    return response
   }
 }
 

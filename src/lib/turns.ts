@@ -1,28 +1,51 @@
-/** Results that are handed on within one turn of the event loop. What follows each takes 30 to 100 µs. */
+/** Results that are handed on within one turn of the event loop. What follows each usually takes 30 to 100 µs. */
 const MAX_PER_TURN = 200
+/** A longer turn is followed by one with a single result: what follows one of a megabyte takes up to 50 ms. */
+const MAX_TURN_MS = 10
 
 /**
- * Hands on the results of promises that settle together in slices, so that ten thousand requests that wait for one call
- * do not stop the event loop while they are answered. By number: the time that a slice takes is known only after it.
+ * Hands on results that come together in slices, so that ten thousand requests that wait for one call, or a hundred that
+ * each render a large answer, do not stop the event loop. The first is handed on at once. A slice has twice the results of
+ * the one before while that was short, as the time that a result takes is known only in the turn after it.
  */
 export class Turns {
   readonly #queue: (() => void)[] = []
-  #handedOn = 0
+  #isBusy = false
+  #size = 1
+  #startedAt = 0
+
+  /** Results that wait for a later turn. */
+  get waiting(): number {
+    return this.#queue.length
+  }
 
   /** The same result, possibly some turns later. */
   async wait<T>(promise: Promise<T>): Promise<T> {
     try {
       return await promise
     } finally {
-      if (++this.#handedOn === 1) setImmediate(this.#nextTurn)
-      if (this.#handedOn > MAX_PER_TURN) await new Promise<void>((resolve) => void this.#queue.push(resolve))
+      if (this.#isBusy) await new Promise<void>((resolve) => void this.#queue.push(resolve))
+      else this.#begin(1)
     }
   }
 
+  /** Resolves as {@link wait} does. */
+  next(): Promise<void> {
+    return this.wait(Promise.resolve())
+  }
+
+  #begin(size: number): void {
+    this.#isBusy = true
+    this.#size = size
+    this.#startedAt = performance.now()
+    setImmediate(this.#nextTurn)
+  }
+
   readonly #nextTurn = (): void => {
-    const slice = this.#queue.splice(0, MAX_PER_TURN)
-    this.#handedOn = slice.length
+    const wasShort = performance.now() - this.#startedAt < MAX_TURN_MS
+    const slice = this.#queue.splice(0, wasShort ? Math.min(this.#size * 2, MAX_PER_TURN) : 1)
+    this.#isBusy = slice.length > 0
+    if (this.#isBusy) this.#begin(slice.length)
     for (const wake of slice) wake()
-    if (slice.length > 0) setImmediate(this.#nextTurn)
   }
 }

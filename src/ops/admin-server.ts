@@ -1,6 +1,7 @@
+import { STATUS_CODES } from 'node:http'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import fastify from 'fastify'
-import { asServiceError, malformedRequest, ServiceError } from '../errors.ts'
+import { asServiceError, malformedRequest, protocolError, ServiceError } from '../errors.ts'
 import type { CircuitState } from '../events.ts'
 import { NO_SCHEMA_COMPILERS } from '../lib/fastify-options.ts'
 import { httpServer } from '../lib/http-server.ts'
@@ -30,7 +31,10 @@ export function createAdminServer({ health, metrics, circuit, ...status }: Admin
     clientErrorHandler: (error, socket) => {
       const isSilent = error.code === TIMED_OUT && socket.bytesRead === 0
       if (isSilent || !socket.writable) socket.destroy()
-      else socket.end(emptyResponse(error.code === TIMED_OUT ? '408 Request Timeout' : '400 Bad Request'))
+      else socket.end(rawResponse(protocolError(error)))
+    },
+    frameworkErrors: (_error, _request, reply) => {
+      void sendError(reply, malformedRequest('The target of the request cannot be decoded'))
     },
   })
 
@@ -44,10 +48,19 @@ export function createAdminServer({ health, metrics, circuit, ...status }: Admin
 
   statusRoutes(app, status)
 
+  app.addHook('onRequest', ({ raw }, _reply, done) => {
+    if (raw.httpVersionMajor !== 1) throw malformedRequest('The version of HTTP must be 1.0 or 1.1')
+    done()
+  })
   app.addHook('onSend', (_request, reply, _payload, done) => {
     reply.header('x-content-type-options', 'nosniff')
     done()
   })
+  handleErrors(app)
+  return app
+}
+
+function handleErrors(app: FastifyInstance): void {
   app.setNotFoundHandler(({ url }, reply) => {
     const path = url.replace(/\?.*/s, '')
     const allowed = METHODS.filter((method) => app.hasRoute({ method, url: path }))
@@ -62,15 +75,29 @@ export function createAdminServer({ health, metrics, circuit, ...status }: Admin
       isClientError ? malformedRequest('The request is not valid') : asServiceError(thrown),
     )
   })
-  return app
 }
 
-function emptyResponse(status: string): string {
-  return `HTTP/1.1 ${status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`
+function sendError(reply: FastifyReply, error: ServiceError): FastifyReply {
+  return reply
+    .code(error.status)
+    .headers(ERROR_HEADERS)
+    .send(JSON.stringify(errorBody(error)))
+}
+
+const ERROR_HEADERS = {
+  'content-type': 'application/json; charset=utf-8',
+  'x-content-type-options': 'nosniff',
 }
 
 /** The shape of the public listener's errors. */
-function sendError(reply: FastifyReply, { code, message, detail, status }: ServiceError): FastifyReply {
-  const body = { message, detailedError: { code, message: detail }, httpStatusCode: String(status) }
-  return reply.code(status).send(body)
+function errorBody({ code, message, detail, status }: ServiceError) {
+  return { message, detailedError: { code, message: detail }, httpStatusCode: String(status) }
+}
+
+/** A whole response for bytes that are no request. */
+function rawResponse(error: ServiceError): string {
+  const body = JSON.stringify(errorBody(error))
+  const headers = { ...ERROR_HEADERS, 'content-length': Buffer.byteLength(body), connection: 'close' }
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+  return `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}\r\n${lines.join('')}\r\n${body}`
 }

@@ -1,11 +1,11 @@
 import { once } from 'node:events'
-import type { RequestListener } from 'node:http'
+import type { RequestListener, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { connect } from 'node:net'
 import type { Test } from 'tap'
 import t from 'tap'
 import { ByteBudget } from '../../src/lib/byte-budget.ts'
-import { MAX_REQUESTS_PER_CONNECTION, PIPELINED_REQUEST_BYTES } from '../../src/lib/connections.ts'
+import { MAX_POSTS_PER_CONNECTION, PIPELINED_REQUEST_BYTES } from '../../src/lib/connections.ts'
 import { connectionsIn, httpServer } from '../../src/lib/http-server.ts'
 import { until } from '../support/until.ts'
 
@@ -81,9 +81,43 @@ await t.test('requests behind another take from the budget and give it back', as
   t.equal(waiting.used, 0)
 })
 
-await t.test('of requests with a body in one packet, a hundred are answered', async (t) => {
+await t.test('a response that waits for its turn takes its length from the budget', async (t) => {
+  const LENGTH = 100_000
+  const held: ServerResponse[] = []
+  const handler: RequestListener = (_request, response) => void held.push(response)
+  const { socket, waiting } = await start(t, handler, 2 * LENGTH)
+  let length = 0
+  socket.on('data', (chunk: Buffer) => (length += chunk.length))
+  socket.write(REQUEST.repeat(4))
+  await until('four are held', () => held.length === 4)
+  held[3]?.end('x'.repeat(LENGTH))
+  const used = waiting.used - 2 * PIPELINED_REQUEST_BYTES
+  t.ok(used > LENGTH && used < LENGTH + 1_000, `${used} bytes`)
+  held[0]?.end('x')
+  await until('it is the turn of the second', () => held[1]?.socket !== null)
+  held[1]?.end('x'.repeat(LENGTH)) // takes nothing: it is sent
+  held[2]?.end('x')
+  await until('all have arrived', () => length > 2 * LENGTH)
+  await until('nothing is taken', () => waiting.used === 0)
+  t.pass()
+})
+
+await t.test('a connection whose responses take more than the budget is closed', async (t) => {
+  const held: ServerResponse[] = []
+  const handler: RequestListener = (_request, response) => void held.push(response)
+  const { socket, waiting } = await start(t, handler, 200_000)
+  const closed = once(socket.resume(), 'close')
+  socket.write(REQUEST.repeat(4))
+  await until('four are held', () => held.length === 4)
+  for (const response of held.slice(1)) response.end('x'.repeat(100_000))
+  await closed
+  await until('nothing is taken', () => waiting.used === 0)
+  t.equal(socket.bytesRead, 0)
+})
+
+await t.test('of requests with a body in one packet, five are answered', async (t) => {
   const post = 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}'
-  const counts = [1, 0, -1].map((less) => MAX_REQUESTS_PER_CONNECTION - less)
+  const counts = [1, 0, -1].map((less) => MAX_POSTS_PER_CONNECTION - less)
   const seen = await Promise.all(
     [...counts, 400].map(async (count) => {
       let handled = 0
@@ -95,12 +129,12 @@ await t.test('of requests with a body in one packet, a hundred are answered', as
       socket.setEncoding('latin1').on('data', (chunk: string) => (text += chunk))
       socket.write(post.repeat(count))
       const answers = () => text.split('HTTP/1.1 200').length - 1
-      await until('they are answered', () => answers() >= Math.min(count, MAX_REQUESTS_PER_CONNECTION))
+      await until('they are answered', () => answers() >= Math.min(count, MAX_POSTS_PER_CONNECTION))
       await new Promise((resolve) => setTimeout(resolve, 50))
       return [handled, answers(), socket.readableEnded]
     }),
   )
-  const most = MAX_REQUESTS_PER_CONNECTION
+  const most = MAX_POSTS_PER_CONNECTION
   t.strictSame(seen, [
     [most - 1, most - 1, false],
     [most, most, true],

@@ -50,3 +50,28 @@ await t.test('a single result and a single error are handed on in the same turn'
   const caught = await turns.wait(Promise.reject(failure)).catch((error: unknown) => error)
   t.equal(caught, failure)
 })
+
+await t.test('of results that each take long, one is handed on in a turn, in their order', async (t) => {
+  const turns = new Turns()
+  const seen: (readonly [turn: number, number: number])[] = []
+  let turn = 0
+  let isDone = false
+  const count = () => {
+    turn++
+    if (!isDone) setImmediate(count)
+  }
+  setImmediate(count)
+  const results = Array.from({ length: 5 }, async (_, number) => {
+    await turns.next()
+    seen.push([turn, number])
+    work(30)
+  })
+  await Promise.all(results)
+  isDone = true
+  t.strictSame(
+    seen.map(([, number]) => number),
+    [0, 1, 2, 3, 4],
+  )
+  t.equal(new Set(seen.map(([at]) => at)).size, 5)
+  t.equal(turns.waiting, 0)
+})

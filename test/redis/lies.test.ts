@@ -1,8 +1,6 @@
-import type { AddressInfo, Socket } from 'node:net'
-import { createServer } from 'node:net'
-import type { Test } from 'tap'
 import t from 'tap'
 import { readExposition } from '../support/exposition.ts'
+import { startLyingRedis } from '../support/fuzz-redis.ts'
 import { startService } from '../support/service.ts'
 import { until } from '../support/until.ts'
 import { NO_REDIS, RedisServer } from '../support/redis.ts'
@@ -40,39 +38,20 @@ const LIES: Readonly<Record<string, string>> = {
   'an error': '-ERR wrong arguments\r\n',
 }
 
-async function liar(t: Test, lie: string) {
-  const state = { commands: 0 }
-  const sockets = new Set<Socket>()
-  const server = createServer((socket) => {
-    sockets.add(socket)
-    socket.on('error', () => {})
-    socket.on('data', (bytes) => {
-      // One command for each array; arguments are never arrays.
-      for (const command of bytes
-        .toString('latin1')
-        .split(/^\*\d+\r\n/m)
-        .slice(1)) {
-        const name = command.split('\r\n')[1]?.toLowerCase()
-        state.commands++
-        socket.write(['evalsha', 'eval', 'get', 'pttl'].includes(String(name)) ? lie : '+OK\r\n')
-      }
-    })
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  t.teardown(() => {
-    for (const socket of sockets) socket.destroy()
-    server.close()
-  })
-  return { state, url: `redis://127.0.0.1:${(server.address() as AddressInfo).port}` }
-}
-
 for (const [name, lie] of Object.entries(LIES)) {
   await t.test(`a Redis that replies with ${name} harms no request`, async (t) => {
-    const { state, url } = await liar(t, lie)
+    const redis = await startLyingRedis()
+    t.teardown(redis.stop)
+    redis.reply = lie
     const { get, proxy, requestAdmin } = await startService(t, {
-      env: { REDIS_URL: url, UPSTREAM_QUOTA: '400/day', UPSTREAM_MAX_QPS: '50', UPSTREAM_TIMEOUT: '2s' },
+      env: {
+        REDIS_URL: redis.url,
+        UPSTREAM_QUOTA: '400/day',
+        UPSTREAM_MAX_QPS: '50',
+        UPSTREAM_TIMEOUT: '2s',
+      },
     })
-    await until('Redis is used', () => state.commands > 2)
+    await until('Redis is used', () => redis.commands > 2)
     const found: number[] = []
     const startedAt = performance.now()
     for (let i = 0; i < 5; i++) found.push((await get(`chargingAvailability=s${i}`)).status)
@@ -81,7 +60,7 @@ for (const [name, lie] of Object.entries(LIES)) {
     t.notOk(found.includes(403), found.join())
     t.notOk(found.includes(500), found.join())
     t.ok(ms < (isHold ? 20_000 : 4_000), `${ms} ms`)
-    t.ok(state.commands < 3_000, `${state.commands} commands`)
+    t.ok(redis.commands < 3_000, `${redis.commands} commands`)
     const metrics = readExposition((await requestAdmin('/metrics')).text)
     t.ok(Number(metrics.value('evproxy_quota_remaining')) >= 0)
     t.ok(Number.isFinite(metrics.value('evproxy_quota_reset_timestamp_seconds')))

@@ -27,7 +27,7 @@ let seed = firstSeed
 console.log(`seed ${seed}`)
 for (let round = 1; Date.now() < endsAtMs; round++, seed++) {
   for (const name of Object.keys(FUZZERS)) await fuzz(target, name, { seed, numRuns: RUNS })
-  target.proxy.rawLogs.length = 0
+  for (const { rawLogs } of [target.proxy, target.lying.proxy]) rawLogs.length = 0
   const mb = heapMb()
   if (round === WARM_UP_ROUNDS) warmMb = mb
   const grown = round > WARM_UP_ROUNDS ? mb - warmMb : 0

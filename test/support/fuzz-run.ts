@@ -17,6 +17,9 @@ import {
   checkLongHead,
   checkPackets,
 } from './fuzz-strangers.ts'
+import { anyDays, checkDays } from './fuzz-clocks.ts'
+import { anyPauses, checkPauses } from './fuzz-pauses.ts'
+import { anyReply, checkReply, startLyingRedis } from './fuzz-redis.ts'
 import { commonHeaderProblems } from './error-response.ts'
 import type { Target } from './fuzz-target.ts'
 import { ensure } from './fuzz-target.ts'
@@ -25,15 +28,31 @@ import { sendBytes } from './raw-http.ts'
 import { answerStation, ScriptedUpstream } from './scripted-upstream.ts'
 import { sendBody } from './scripts.ts'
 
+/** Half of the image's: upstream, the clients and the checks share the heap with both services. */
+const SMALL = { CACHE_MAX_BYTES: '8MB', CACHE_MAX_ENTRIES: '200' }
+
 export async function startTarget(): Promise<Target> {
   contract()
   const upstream = await ScriptedUpstream.start()
-  const proxy = await startProxy(upstream.origin, { CACHE_MAX_ENTRIES: '200', LOG_LEVEL: 'silent' })
+  const proxy = await startProxy(upstream.origin, { ...SMALL, LOG_LEVEL: 'silent' })
+  const redis = await startLyingRedis()
+  const env = {
+    LOG_LEVEL: 'silent',
+    REDIS_URL: redis.url,
+    UPSTREAM_QUOTA: '1000000/day',
+    UPSTREAM_TIMEOUT: '300ms', // how long a request waits for a peer that there is not
+    UPSTREAM_SOFT_TIMEOUT: '200ms',
+    UPSTREAM_QUEUE_TIMEOUT: '200ms',
+    ...SMALL,
+  }
+  const lying = { redis, proxy: await startProxy(upstream.origin, env) }
   const stop = async () => {
     await upstream.stop()
     await proxy.stop()
+    await lying.proxy.stop()
+    await redis.stop()
   }
-  return { proxy, upstream, stop }
+  return { proxy, upstream, lying, stop }
 }
 
 export type { Target } from './fuzz-target.ts'
@@ -59,6 +78,9 @@ export const FUZZERS: Record<string, Fuzzer> = {
   'long heads': fuzzer(anyLongHead, checkLongHead),
   'exploding bodies': fuzzer(anyExplosion, checkExplosion),
   'log destinations': fuzzer(anyLogging, checkLogging),
+  'a Redis that lies': fuzzer(anyReply, checkReply),
+  'clocks that jump': fuzzer(anyDays, async (days) => checkDays(days)),
+  pauses: fuzzer(anyPauses, checkPauses),
 }
 
 /** Runs one kind; rejects with the seed and the smallest failing case. */

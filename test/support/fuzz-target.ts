@@ -1,3 +1,4 @@
+import type { LyingRedis } from './fuzz-redis.ts'
 import type { Proxy } from './proxy.ts'
 import type { ScriptedUpstream } from './scripted-upstream.ts'
 
@@ -5,6 +6,8 @@ import type { ScriptedUpstream } from './scripted-upstream.ts'
 export interface Target {
   readonly proxy: Proxy
   readonly upstream: ScriptedUpstream
+  /** Another service, with the same upstream and a shared store that lies. */
+  readonly lying: { readonly proxy: Proxy; readonly redis: LyingRedis }
   stop(): Promise<void>
 }
 

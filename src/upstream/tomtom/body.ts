@@ -1,5 +1,6 @@
 import { gunzipSync } from 'node:zlib'
 import { ServiceError } from '../../errors.ts'
+import type { Turns } from '../../lib/turns.ts'
 import type { UpstreamResponse } from './send.ts'
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })
@@ -7,16 +8,28 @@ const utf8 = new TextDecoder('utf-8', { fatal: true })
 /** Largest body, both compressed (undici's maxResponseSize) and decompressed. */
 export const MAX_BODY_BYTES = 1024 * 1024
 
+/** A longer body is decoded in a turn of the event loop that decodes no other: a megabyte takes up to 50 ms. */
+const MAX_SHORT_BODY_BYTES = 16_384
+/** While so many wait to be decoded, others stay with upstream, and so do the calls behind them on their connections. */
+const MAX_WAITING_BODIES = 4
+
 /**
  * The body as text. Decompression stops at {@link MAX_BODY_BYTES}.
  * @throws ServiceError UpstreamFailed for an unexpected or invalid content coding, or invalid UTF-8
  */
-export async function readText(response: UpstreamResponse): Promise<string> {
+export async function readText(response: UpstreamResponse, turns?: Turns): Promise<string> {
   const coding = String(response.headers['content-encoding'] ?? 'identity')
     .trim()
     .toLowerCase()
+  if (turns !== undefined && turns.waiting >= MAX_WAITING_BODIES) await turns.next()
   const wire = Buffer.from(await response.body.arrayBuffer())
+  if (decodedLength(wire, coding) > MAX_SHORT_BODY_BYTES) await turns?.next()
   return decodeUtf8(decompress(wire, coding))
+}
+
+/** What the body says itself: gzip ends in the length of its content. */
+function decodedLength(wire: Buffer, coding: string): number {
+  return coding === 'identity' || wire.length < 4 ? wire.length : wire.readUInt32LE(wire.length - 4)
 }
 
 /** Synchronous: passing a kilobyte to a worker thread costs five times as much, and a megabyte takes 2 ms. */

@@ -5,6 +5,7 @@ import type { Availability } from '../../availability/model.ts'
 import type { Source } from '../../source.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Observer } from '../../events.ts'
+import { Turns } from '../../lib/turns.ts'
 import { MAX_BODY_BYTES, readText } from './body.ts'
 import { createConnections } from './connections.ts'
 import type { UpstreamResponse } from './send.ts'
@@ -60,7 +61,7 @@ export function createTomTom(options: TomTomOptions, deps: TomTomDeps): TomTom {
     return trackSent(added)
   }
   const connections = createConnections(trackSent(pool), fresh, clock)
-  const attempt = { ...deps, finderOf: createKeyFinder() }
+  const attempt = { ...deps, finderOf: createKeyFinder(), turns: new Turns() }
   let inFlight = 0
 
   const source: Source = async (id, loadOptions) => {
@@ -106,6 +107,7 @@ function pathOf(baseUrl: string): string {
 
 interface AttemptDeps extends TomTomDeps {
   readonly finderOf: (key: string) => RepeatsKey
+  readonly turns: Turns
 }
 
 async function requestAvailability(
@@ -128,7 +130,7 @@ async function requestAvailability(
   }
   const response = await sendRequest(dispatcher, request, timeoutMs)
   if (response.statusCode !== 200) throw await errorOf(response, deps.clock)
-  const text = await readText(response)
+  const text = await readText(response, deps.turns)
   const availability = decodeAvailability(text, id)
   if (deps.finderOf(key)(availability, text)) {
     throw new UpstreamError('invalid', { reason: 'not an answer: the body repeats the key' })
