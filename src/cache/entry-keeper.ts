@@ -6,7 +6,7 @@ import { Answer } from './answer.ts'
 import { changeFrom, compareWith } from './change.ts'
 import type { EmptyDoubt } from './empty-doubt.ts'
 import type { CacheEntry, EntryStore } from './entry-store.ts'
-import { floorMs, UNPACED } from './entry-store.ts'
+import { createEntry, floorMs } from './entry-store.ts'
 import { ttlFactor } from './freshness.ts'
 import type { NegativeCache } from './negative-cache.ts'
 import type { StationPacing } from './pacing-port.ts'
@@ -53,7 +53,7 @@ export class EntryKeeper {
     const receivedAt = floorMs(clock.now())
     const moments = { receivedAt, startedAt, lastUsedAt: receivedAt, changedAt: 0 }
     const jitter = ttlFactor(random())
-    return this.#judged({ ...UNPACED, answer, ...moments, jitter, version, fromPeer: false, doubt: null })
+    return this.#judged(createEntry({ answer, ...moments, jitter, version, fromPeer: false, doubt: null }))
   }
 
   /** Stores an entry. One of this replica's calls has been judged before it was published. */

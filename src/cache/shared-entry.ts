@@ -3,7 +3,7 @@ import type { PowerFilter } from '../availability/filter.ts'
 import { Answer } from './answer.ts'
 import { emptiesIn } from './empty-doubt.ts'
 import type { CacheEntry } from './entry-store.ts'
-import { floorMs } from './entry-store.ts'
+import { createEntry, floorMs } from './entry-store.ts'
 import { validState } from './pacing-port.ts'
 import type { SharedAnswer } from './shared-store.ts'
 
@@ -20,7 +20,8 @@ export function entryOf(
     const [receivedAt, startedAt] = [floorMs(now - ageMs), floorMs(now - startedAgoMs)]
     const doubt = empties === 0 ? null : { empties, at: startedAt }
     const moments = { receivedAt, startedAt, lastUsedAt: floorMs(now), changedAt }
-    return { ...validState(station), answer, ...moments, jitter, version, fromPeer: true, doubt }
+    const fresh = { answer, ...moments, jitter, version, fromPeer: true, doubt }
+    return createEntry(fresh, validState(station))
   } catch {
     return null
   }

@@ -4,12 +4,16 @@ import { SharedCoolDownState } from '../../src/upstream/state/shared-cool-down.t
 import { SharedTokenBucket } from '../../src/upstream/state/shared-token-bucket.ts'
 import { LocalTokenBucket } from '../../src/upstream/state/token-bucket.ts'
 import { NO_REDIS } from '../support/redis.ts'
+import { until } from '../support/until.ts'
 import { coolDownContract } from '../upstream/state/cool-down-state.contract.ts'
+import { pacingStoresContract } from '../upstream/pacing/pacing-stores.contract.ts'
 import { quotaContract } from '../upstream/state/quota-ledger.contract.ts'
 import { tokenBucketContract } from '../upstream/state/token-bucket.contract.ts'
 import { keepAlive, quotaHarness, sleep, threeReplicas } from './replicas.ts'
 
 keepAlive(t)
+
+const ANSWER = { json: '{}', ageMs: 0, startedAgoMs: 0, jitter: 1, changedAt: 0 }
 
 await t.test('token buckets on Redis fulfil the contract', { skip: NO_REDIS }, async (t) => {
   await tokenBucketContract(t, async (t, bucket) => {
@@ -50,3 +54,24 @@ await t.test('quotas on Redis fulfil the contract', { skip: NO_REDIS }, async (t
     )
   })
 })
+
+await t.test('pacing on Redis fulfils the contract', { skip: NO_REDIS }, async (t) => {
+  await pacingStoresContract(t, async (t) => (await threeReplicas(t)).replicas)
+})
+
+await t.test(
+  'a replica on Redis is notified of every answer that another one stores',
+  { skip: NO_REDIS },
+  async (t) => {
+    const { replicas } = await threeReplicas(t)
+    const [one, other] = replicas
+    const seen: string[] = []
+    other.answers.onPublished?.((id, version) => seen.push(`${id} ${version}`))
+    let number = 0
+    await until('the connection for notifications is there', () => {
+      one.answers.publish('an id, with spaces', { ...ANSWER, version: `v${number++}` }, 60_000)
+      return seen.length > 0
+    })
+    t.match(seen[0], /^an id, with spaces v\d+$/)
+  },
+)

@@ -6,6 +6,7 @@ import { SharedTokenBucket } from '../../src/upstream/state/shared-token-bucket.
 import { LocalTokenBucket } from '../../src/upstream/state/token-bucket.ts'
 import { keepAlive, quotaHarness, sleep } from '../redis/replicas.ts'
 import { coolDownContract } from '../upstream/state/cool-down-state.contract.ts'
+import { pacingStoresContract } from '../upstream/pacing/pacing-stores.contract.ts'
 import { quotaContract } from '../upstream/state/quota-ledger.contract.ts'
 import { tokenBucketContract } from '../upstream/state/token-bucket.contract.ts'
 import { localStores } from './local-stores.ts'
@@ -52,4 +53,8 @@ await t.test('quotas in a state directory fulfil the contract', async (t) => {
       limit,
     )
   })
+})
+
+await t.test('pacing in a state directory fulfils the contract', async (t) => {
+  await pacingStoresContract(t, async (t) => threeProcesses(t))
 })

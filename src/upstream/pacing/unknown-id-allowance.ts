@@ -5,6 +5,8 @@ import type { PacedQuota } from './call-plan.ts'
 const SHARE_OF_QUOTA = 0.05
 /** Of the quota, at most saved up. */
 const MAX_SAVED_SHARE = 0.01
+/** Of a call: what a refill in many steps may lose. */
+const ROUNDING = 1e-9
 
 export interface UnknownIdCharge {
   /** Calls that found no station: 0 only reads the balance. */
@@ -54,9 +56,9 @@ export class UnknownIdAllowance {
 
   /** 0 when an unknown id may be called for, else the time in ms until one may. */
   waitMs(): number {
-    const balance = this.#refill()
-    if (balance > 0) return 0
-    return this.#refillPerMs > 0 ? Math.floor(-balance / this.#refillPerMs) + 1 : Number.POSITIVE_INFINITY
+    if (this.#refillPerMs === 0) return Number.POSITIVE_INFINITY
+    const missing = Math.min(1, this.#maxBalance) - this.#refill() - ROUNDING
+    return missing <= 0 ? 0 : Math.ceil(missing / this.#refillPerMs)
   }
 
   /** A call found no station. */

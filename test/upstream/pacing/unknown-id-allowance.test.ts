@@ -20,6 +20,16 @@ await t.test('the unknown-id allowance', async (t) => {
     t.ok(allowance.waitMs() > 0)
   })
 
+  await t.test('allows no more calls than that, however little was refilled meanwhile', async (t) => {
+    const { allowance, clock } = create(10_000)
+    let calls = 0
+    for (; allowance.waitMs() === 0; calls++) {
+      allowance.charge()
+      clock.ms += 10
+    }
+    t.equal(calls, 100)
+  })
+
   await t.test('is refilled evenly with 5 % of the quota a day, and saves up at most 1 %', async (t) => {
     const { allowance, clock } = create(10_000)
     for (let i = 0; i < 100; i++) allowance.charge()
