@@ -21,7 +21,7 @@ const THIS_BUILD = 'this build'
 const FROM_DAY = 1
 const PLOT = new URL('../docs/quota.svg', import.meta.url)
 const TABLE = new URL('../docs/quota.md', import.meta.url)
-const HEAD = ['right', 'wrong', 'refused', 'mean age', 'median', 'p90', 'calls a day', 'estimate off by']
+const HEAD = ['right', 'wrong', '503', 'mean age', 'median', 'p90', 'calls a day', 'estimate off by']
 
 const { values } = parseArgs({
   options: {
