@@ -195,7 +195,7 @@ function quotaFamilies(gauges: Gauges): Family[] {
     ),
     gauge(
       'evproxy_quota_projected_remaining',
-      'Calls that pacing expects to be left at the reset. No sample without a quota.',
+      'Calls that pacing expects to be left at the reset; for the first ten minutes of requests, those left now. No sample without a quota.',
       () => optional(gauges.pacing(), ({ projectedRemaining }) => projectedRemaining),
     ),
     gauge(
