@@ -11,10 +11,10 @@ export class RedisUnknownIdStore implements UnknownIdStore {
     this.#commands = commands
   }
 
-  async apply({ charged, maxBalance, refillPerMs }: UnknownIdCharge): Promise<number | null> {
-    const args = [charged, maxBalance, refillPerMs.toFixed(15)]
+  async apply({ charged, refillPerMs }: UnknownIdCharge): Promise<number | null> {
+    const args = [charged, refillPerMs.toFixed(15)]
     const reply = await this.#commands.script(CHARGE_UNKNOWN_IDS, [UNKNOWN_IDS_KEY], args)
-    const balance = Number(reply)
-    return reply === undefined || !Number.isFinite(balance) ? null : Math.min(maxBalance, balance)
+    const outstanding = Number(reply)
+    return reply === undefined || !Number.isFinite(outstanding) ? null : outstanding
   }
 }

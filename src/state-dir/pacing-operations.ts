@@ -14,7 +14,8 @@ interface Price {
   readonly at: number
 }
 
-interface Balance {
+/** Calls charged and not refilled, and when that was. */
+interface Charged {
   readonly calls: number
   readonly at: number
 }
@@ -37,17 +38,12 @@ export function saveLearned({ db }: Context, learned: unknown): void {
   db.records.putSync(LEARNED, learned)
 }
 
-/** Charges calls to the allowance for unknown ids; what is left of it. The rules of UnknownIdAllowance. */
-export function chargeUnknownIds(context: Context, charge: UnknownIdCharge): number {
-  const calls = balanceOf(context, charge) - charge.charged
-  if (charge.charged > 0)
-    context.db.records.putSync(UNKNOWN_IDS, { calls, at: context.now } satisfies Balance)
-  return calls
-}
-
-function balanceOf({ db, now }: Context, { maxBalance, refillPerMs }: UnknownIdCharge): number {
-  const stored = db.records.get(UNKNOWN_IDS) as Balance | undefined
+/** Charges calls to the allowance for unknown ids, none perhaps. The rules of UnknownIdAllowance. */
+export function chargeUnknownIds({ db, now }: Context, { charged, refillPerMs }: UnknownIdCharge): number {
+  const stored = db.records.get(UNKNOWN_IDS) as Charged | undefined
   const isStored = Number.isFinite(stored?.calls) && Number.isFinite(stored?.at)
-  const { calls, at } = isStored ? (stored as Balance) : { calls: maxBalance, at: now }
-  return Math.min(maxBalance, calls + Math.max(0, now - at) * refillPerMs)
+  const { calls, at } = isStored ? (stored as Charged) : { calls: 0, at: now }
+  const outstanding = Math.max(0, calls - Math.max(0, now - at) * refillPerMs) + charged
+  if (charged > 0) db.records.putSync(UNKNOWN_IDS, { calls: outstanding, at: now } satisfies Charged)
+  return outstanding
 }

@@ -9,15 +9,14 @@ const MAX_SAVED_SHARE = 0.01
 const ROUNDING = 1e-9
 
 export interface UnknownIdCharge {
-  /** Calls that found no station: 0 only reads the balance. */
+  /** Calls that found no station: 0 only reads. */
   readonly charged: number
-  readonly maxBalance: number
   readonly refillPerMs: number
 }
 
-/** The balance that all replicas share. Nothing here rejects, and nothing takes long. */
+/** What all replicas have charged and was not refilled yet. Nothing here rejects, and nothing takes long. */
 export interface UnknownIdStore {
-  /** The balance after the charge; null while the store cannot be reached. */
+  /** The calls charged and not refilled, this charge included; null while the store cannot be reached. */
   apply(charge: UnknownIdCharge): Promise<number | null>
 }
 
@@ -30,26 +29,28 @@ export interface UnknownIdAllowanceDeps {
 
 /**
  * Limits the calls for made-up ids. A call that found no station (an empty answer, 400 or 404) is charged after it has
- * ended; a station that exists costs nothing. The balance may fall below zero by the calls then in flight: it is a debt
- * that the refill pays first. While nothing is left, ids without a known station are not called for.
+ * ended; a station that exists costs nothing. The calls then in flight may exceed the allowance: the refill pays for them
+ * first. While nothing is left, ids without a known station are not called for.
+ *
+ * What was charged is counted, not what is left, so that another limit applies at once.
  */
 export class UnknownIdAllowance {
   readonly #deps: UnknownIdAllowanceDeps
-  #balance: number
+  /** Calls charged and not refilled yet. */
+  #outstanding = 0
   #refilledAt: number
 
   constructor(deps: UnknownIdAllowanceDeps) {
     this.#deps = deps
-    this.#balance = this.#maxBalance
     this.#refilledAt = deps.clock.now()
   }
 
   /** Calls that may still find no station. */
   get remaining(): number {
-    return Math.max(0, this.#refill())
+    return Math.max(0, this.#maxSaved - this.#refill())
   }
 
-  /** Takes over the balance of all replicas, if one is shared. */
+  /** Takes over what all replicas have charged, if that is shared. */
   async sync(): Promise<void> {
     await this.#apply(0)
   }
@@ -57,38 +58,39 @@ export class UnknownIdAllowance {
   /** 0 when an unknown id may be called for, else the time in ms until one may. */
   waitMs(): number {
     if (this.#refillPerMs === 0) return Number.POSITIVE_INFINITY
-    const missing = Math.min(1, this.#maxBalance) - this.#refill() - ROUNDING
-    return missing <= 0 ? 0 : Math.ceil(missing / this.#refillPerMs)
+    const maxSaved = this.#maxSaved
+    const excess = this.#refill() - (maxSaved - Math.min(1, maxSaved)) - ROUNDING
+    return excess <= 0 ? 0 : Math.ceil(excess / this.#refillPerMs)
   }
 
   /** A call found no station. */
   charge(): void {
-    this.#balance = this.#refill() - 1
+    this.#outstanding = this.#refill() + 1
     void this.#apply(1)
   }
 
   async #apply(charged: number): Promise<void> {
     const { store = null, clock } = this.#deps
-    const [maxBalance, refillPerMs] = [this.#maxBalance, this.#refillPerMs]
-    const balance = store === null ? null : await store.apply({ charged, maxBalance, refillPerMs })
-    if (balance === null) return
-    this.#balance = balance
+    const outstanding = store === null ? null : await store.apply({ charged, refillPerMs: this.#refillPerMs })
+    if (outstanding === null) return
+    // A store that has more than a period refills is wrong.
+    this.#outstanding = Math.max(0, Math.min(outstanding, Math.max(1, this.#limit * SHARE_OF_QUOTA)))
     this.#refilledAt = clock.now()
   }
 
   #refill(): number {
     const now = this.#deps.clock.now()
-    const refilled = this.#balance + (now - this.#refilledAt) * this.#refillPerMs
-    this.#balance = Math.min(this.#maxBalance, refilled)
+    const refilled = (now - this.#refilledAt) * this.#refillPerMs
+    this.#outstanding = Math.max(0, this.#outstanding - refilled)
     this.#refilledAt = now
-    return this.#balance
+    return this.#outstanding
   }
 
   get #limit(): number {
     return this.#deps.quota.spent + this.#deps.quota.remaining
   }
 
-  get #maxBalance(): number {
+  get #maxSaved(): number {
     return this.#limit * MAX_SAVED_SHARE
   }
 

@@ -73,6 +73,36 @@ await t.test('the unknown-id allowance', async (t) => {
     t.equal(allowance.remaining, 100)
   })
 
+  await t.test('is what another limit allows, at once, and blocks nobody while the limit dips', async (t) => {
+    const { allowance, quota } = create(99)
+    t.equal(allowance.remaining, 0.99)
+    quota.remaining = 100
+    t.strictSame([allowance.remaining, allowance.waitMs()], [1, 0])
+    quota.remaining = 10_000
+    t.strictSame([allowance.remaining, allowance.waitMs()], [100, 0])
+    for (let i = 0; i < 50; i++) allowance.charge()
+    quota.remaining = 20_000
+    t.equal(allowance.remaining, 150)
+  })
+
+  await t.test(
+    'takes over what other replicas have charged, but no more than a period refills',
+    async (t) => {
+      const quota = { per: 'day' as const, spent: 0, remaining: 10_000 }
+      let charged = 60
+      const store = { apply: async () => charged }
+      const allowance = new UnknownIdAllowance({ quota, clock: { now: () => 0 }, store })
+      await allowance.sync()
+      t.equal(allowance.remaining, 40)
+      charged = 1e9
+      await allowance.sync()
+      t.strictSame([allowance.remaining, allowance.waitMs() <= DAY], [0, true])
+      charged = -5
+      await allowance.sync()
+      t.equal(allowance.remaining, 100)
+    },
+  )
+
   await t.test('allows nothing without a quota of at least one call', async (t) => {
     t.equal(create(0).allowance.waitMs(), Number.POSITIVE_INFINITY)
   })
