@@ -11,8 +11,11 @@ import { useLoadCore } from './lib/process.mjs'
 import { median, ratios, spread, table } from './lib/stats.mjs'
 import { measureHotPath } from './parts/hot-path.mjs'
 
-/** The least that is accepted, as parts of what bare Fastify does. */
-const FLOORS = { hits: 0.7, filters: 0.55, gzip: 0.65 }
+/**
+ * The least that is accepted, as parts of what bare Fastify does. Measured: 0.83, 0.77 and 0.85. The floors are lower by
+ * what processors with small caches lose, where the same build reached 0.70 for hits.
+ */
+const FLOORS = { hits: 0.7, filters: 0.62, gzip: 0.7 }
 const TOLERATED_NOISE = 0.1
 
 requirePrograms()
