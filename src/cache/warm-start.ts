@@ -19,6 +19,7 @@ const READ_AT_ONCE = 50
 const PAUSE_MS = 5
 /** Memory that an answer takes besides its text, at most. */
 const ENTRY_BYTES = 400
+
 /**
  * Fills the memory with the answers of earlier processes, the least recently used first, so that the most recently
  * used are evicted last. While it does so, a miss finds its answer in the store.

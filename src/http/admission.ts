@@ -64,7 +64,7 @@ export async function createAdmission(
 }
 
 /** Clients whose requests are counted at the same time; the least recently seen is dropped. */
-export const MAX_WINDOWS = 10_000
+const MAX_WINDOWS = 10_000
 const WINDOW_MS = 1_000
 
 interface Window {

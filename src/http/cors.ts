@@ -4,7 +4,7 @@ import { methodsOfPreflight } from './paths.ts'
 /** `*`, or the allowed origins. */
 export type CorsOrigins = '*' | readonly string[]
 
-export const EXPOSED_HEADERS = 'Tracking-ID, Retry-After, Age, Cache-Status, ETag'
+const EXPOSED_HEADERS = 'Tracking-ID, Retry-After, Age, Cache-Status, ETag'
 
 /** Access-Control-Max-Age in seconds: Chromium caps it at two hours. */
 const PREFLIGHT_MAX_AGE = 7_200

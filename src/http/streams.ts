@@ -2,7 +2,7 @@ import { ServiceError } from '../errors.ts'
 import type { StreamEnd, StreamKind } from '../events.ts'
 
 /** Streams and long polls that one client, or one address, may have open. */
-export const MAX_PER_CLIENT = 20
+const MAX_PER_CLIENT = 20
 const RETRY_AFTER_MS = 10_000
 
 /** A response that is held open. */

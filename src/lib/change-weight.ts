@@ -1,5 +1,5 @@
 export const MIN_WEIGHT = 1 / 4
-export const MAX_WEIGHT = 4
+const MAX_WEIGHT = 4
 
 /**
  * How much sooner than an average one something that changes is to be looked at: the square root of its rate of change

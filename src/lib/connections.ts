@@ -223,6 +223,6 @@ function stop(socket: Socket, connection: Connection, response: ServerResponse):
 }
 
 /** A connection on which a client or load balancer has sent nothing yet. */
-export function isUnused({ bytesRead }: Socket): boolean {
+function isUnused({ bytesRead }: Socket): boolean {
   return bytesRead === 0
 }

@@ -28,6 +28,8 @@ import { decodeStation, encodeStation } from './station-record.ts'
 const HEADER = /^(\d{1,15}) (\d{1,15}) (\d{1,4}) (\S{1,64}) (?:(\d{1,10}) )?/
 /** Replaces a lease after a call that failed. No version begins so. */
 const ERROR = /^!(\w+)$/
+/** The longest life of such an error: CACHE_EMPTY_TTL. */
+const MAX_ERROR_MS = 86_400_000
 const THOUSANDTHS = 1_000
 /** Longer than any call takes. */
 const PURGE_MARK_MS = 600_000
@@ -35,8 +37,6 @@ const PURGE_MARK_MS = 600_000
 const STATION_MS = 7 * 86_400_000
 /** Commands at once: each has a deadline. */
 const NOTE_AT_ONCE = 50
-/** The longest life of such an error: CACHE_EMPTY_TTL. */
-const MAX_ERROR_MS = 86_400_000
 
 /** The shared cache: answers, and leases, each the right to call for one station. */
 export class RedisAnswerStore implements SharedAnswerStore {

@@ -4,7 +4,7 @@ import type { Observer } from '../events.ts'
 import { describeRedisError, isRejectedCommand, TIMED_OUT } from './errors.ts'
 
 /** Longest wait for a command. */
-export const COMMAND_TIMEOUT_MS = 100
+const COMMAND_TIMEOUT_MS = 100
 const SLICES = 4
 /** How long the circuit stays open: doubles with each opening, until the circuit has been closed for the longest. */
 export const INITIAL_OPEN_MS = 1_000

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 
 /**
- * Every key but the quota's begins so. The number is raised when the form of a value changes, so that versions can run side by side.
+ * Every key but the quota's begins so. The number is raised when the form of a value changes, so that versions can run
+ * side by side.
  */
 export const PREFIX = 'evproxy:1:'
 /** The quota has a version of its own: another form of the answers must not begin another account. */
@@ -28,7 +29,7 @@ export const PRICE_KEY = `${PREFIX}price`
 /** What pacing has learned, as JSON. */
 export const LEARNED_KEY = `${PREFIX}pacing`
 
-/** What is left of the allowance for unknown ids. */
+/** Calls that found no station and are not refilled yet, and when that was. */
 export const UNKNOWN_IDS_KEY = `${PREFIX}unknown-ids`
 
 /** A station's answer. */

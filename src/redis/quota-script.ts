@@ -4,7 +4,7 @@ import { NOW } from './scripts.ts'
 const DAY_MS = 86_400_000
 /** How long calls are held back after an account was lost. */
 const RECOVERY_MS = 1_200
-/** Clients that are counted one by one; all others share the field ''. */
+/** Clients that are counted one by one; all others share the field 'others'. */
 const MAX_COUNTED_CLIENTS = 10_000
 
 /** `name`, `ends`: the period of `now`, by the calendar algorithms of Howard Hinnant. */
@@ -69,7 +69,7 @@ end
 `
 
 /**
- * The rules of LocalQuota: the contract tests run on both.
+ * The rules of LocalQuota: the contract tests run on all.
  *
  * | KEYS | |
  * | --- | --- |

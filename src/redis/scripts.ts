@@ -125,7 +125,7 @@ return 1
 }
 
 /**
- * The rules of LocalTokenBucket: the contract tests run on both.
+ * The rules of LocalTokenBucket: the contract tests run on all.
  *
  * | KEYS | ARGV | reply |
  * | --- | --- | --- |

@@ -6,7 +6,10 @@ export function encodeStation(version: string, station: StationState): string {
   return [version, served, servedAgesS, changes, watchedS, weight1024ths, differing1024ths].join(' ')
 }
 
-/** Null for a value that this service did not write. The requests since another version of the answer are left out. */
+/**
+ * Null if there is none. The requests since another version of the answer are left out. The numbers are not checked here:
+ * cache/ does that for every store.
+ */
 export function decodeStation(value: unknown, version: string): StationState | null {
   if (typeof value !== 'string') return null
   const [of, ...texts] = value.split(' ')

@@ -3,7 +3,7 @@ import type { Clock } from '../lib/clock.ts'
 import type { Announcement, Announcements } from './announcement-operations.ts'
 import type { Connection } from './connection.ts'
 
-/** The others know of an announcement after this time and that of one read. */
+/** An announcement reaches the other processes after at most this and the time of a read. */
 const READ_EVERY_MS = 250
 
 export interface AnnouncementListeners {

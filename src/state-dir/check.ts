@@ -6,8 +6,8 @@
 import { statSync } from 'node:fs'
 import { DATABASE_NAMES, openEnvironment } from './databases.ts'
 
-/** EX_DATAERR of sysexits.h: not 1, with which Node ends a process that fails to start. */
-export const DAMAGED = 65
+/** EX_DATAERR of sysexits.h: not 1, with which Node ends a process that fails to start. check-file.ts has it, too. */
+const DAMAGED = 65
 const NOT_OPENED = 2
 const OTHER_REASON = /EACCES|ENOMEM|EAGAIN|EMFILE|READERS_FULL|denied|allocate|unavailable/i
 const NOT_FOUND = /not found/i

@@ -56,7 +56,7 @@ export interface StationRecord extends StationState {
 const RESERVED_BYTES = 256 * 2 ** 20
 const MAX_DATABASES = 16
 
-/** Opens the store file; `create` also creates it and its databases. A missing database is left out without it. */
+/** Opens the store file. With `readOnly` it has to exist, and no database is created. */
 export function openEnvironment(
   path: string,
   answerBytes: number,

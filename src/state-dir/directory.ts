@@ -4,17 +4,19 @@ import {
   closeSync,
   constants,
   existsSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
+  writeFileSync,
 } from 'node:fs'
-import { lstatSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 
 /** The number of the layout. Raised when a version of this service cannot read what this one writes. */
-export const LAYOUT = 1
+const LAYOUT = 1
 
 const VERSION_FILE = 'version'
 const STORE_FILE = 'state.mdb'
@@ -43,7 +45,7 @@ const READABLE: Readonly<Record<string, string>> = {
 }
 
 /** A store file was moved aside. */
-export type OnReplaced = (path: string, keptAs: string) => void
+type OnReplaced = (path: string, keptAs: string) => void
 
 /**
  * Creates the directory and its files if they are missing.

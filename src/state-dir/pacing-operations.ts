@@ -38,7 +38,7 @@ export function saveLearned({ db }: Context, learned: unknown): void {
   db.records.putSync(LEARNED, learned)
 }
 
-/** Charges calls to the allowance for unknown ids, none perhaps. The rules of UnknownIdAllowance. */
+/** Charges calls to the allowance for unknown ids, or only reads (0). The rules of UnknownIdAllowance. */
 export function chargeUnknownIds({ db, now }: Context, { charged, refillPerMs }: UnknownIdCharge): number {
   const stored = db.records.get(UNKNOWN_IDS) as Charged | undefined
   const isStored = Number.isFinite(stored?.calls) && Number.isFinite(stored?.at)

@@ -6,6 +6,7 @@ import { drop, dropAll } from './use-order.ts'
 /** No call takes longer, so that an older mark has no effect. */
 const MARK_MS = 600_000
 const PURGED_ALL = 'purgedAll'
+
 /** Drops a station's answer and lease, and leaves a mark, so that no call that began before publishes its answer. */
 export function purge(context: Context, id: string, by: string): void {
   const { db, now } = context

@@ -18,7 +18,7 @@ export interface TokenUse {
   readonly waitMs: number
 }
 
-/** The rules of LocalTokenBucket: the contract tests run on both. No token was taken if the wait is too long. */
+/** The rules of LocalTokenBucket: the contract tests run on all. No token is taken if the wait is too long. */
 export function takeToken(
   { db, now }: Context,
   count: number,

@@ -8,8 +8,8 @@ const UPSTREAM_REFRESH_MS = 180_000
 const MEAN_INTERVAL_MS = 60_000
 
 /**
- * The time between two refreshes of a station, from how often its answer changed at earlier ones. The interval between refreshes that loses least truth
- * for a number of calls is inversely proportional to the square root of the rate.
+ * The time between two refreshes of a station, from how often its answer changed at earlier ones. With a given number of
+ * calls most answers are right if the interval is inversely proportional to the square root of the rate.
  */
 export class RefreshInterval {
   #changes = 0

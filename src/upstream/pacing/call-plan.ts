@@ -10,7 +10,7 @@ export interface PacedQuota {
   readonly remaining: number
   /** When the next period begins, in ms since the epoch. */
   readonly resetAtMs: number
-  /** Identifies the count in a store: what another count begins with was not spent just now. Null or absent without one. */
+  /** Identifies the account in a store: what another account begins with was not spent just now. Null or absent without one. */
   readonly account?: string | null
 }
 

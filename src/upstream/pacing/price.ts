@@ -168,7 +168,7 @@ export class Price {
     this.#planned = this.#planned * kept + planned
     this.#made = Math.max(0, this.#made * kept + calls)
     const excess = (this.#made + DAMPING_CALLS) / (this.#planned + DAMPING_CALLS)
-    // Many calls at once are as good a reason to move as much time: a cold start must not spend the day's calls.
+    // A burst counts like the time in which as many calls are planned: a cold start must not spend the day's calls.
     const moved = 1 - Math.exp(-Math.max(planned, calls) / MEMORY_CALLS)
     if (this.#canStretch) this.#setTheta(this.#commonThetaS() * excess ** (GAIN * moved))
     const isHighest = !this.#canStretch || this.#thetaS === this.#maxS

@@ -29,7 +29,7 @@ export interface StationUsage {
   weight1024ths: number
 }
 
-export const WEIGHT_UNIT = 1024
+const WEIGHT_UNIT = 1024
 /** Above this, older observations count half. */
 const MAX_CHANGES = 100
 /** V8's small integers end here on every platform. */

@@ -16,7 +16,7 @@ export interface QuotaClient {
   readonly limit: number
 }
 
-/** Quota usage of the current period, as seen by the quota policy and the pacer. */
+/** Quota usage of the current period, as seen by the quota policy and by pacing. */
 export interface QuotaLedger {
   readonly limit: number
   readonly per: QuotaLimit['per']
@@ -82,7 +82,7 @@ export class LocalQuota implements QuotaLedger {
   readonly #periods: PeriodClock
   #limit: number
   /** Calls that this replica may bring the period to: the limit, or its share of what was left of it. */
-  #allowance = 0
+  #ownLimit = 0
   #spent = 0
   /** Part of `#spent` that was spent under another period's name. */
   #carried = 0
@@ -167,7 +167,7 @@ export class LocalQuota implements QuotaLedger {
     this.#catchUp()
     const added = Math.floor(limit * this.#share) - Math.floor(this.#limit * this.#share)
     this.#limit = limit
-    this.#allowance += added
+    this.#ownLimit += added
     if (added > 0) this.#released += initiallyReleased(added)
     this.#released = Math.min(this.#released, this.#left)
   }
@@ -179,7 +179,7 @@ export class LocalQuota implements QuotaLedger {
     this.#periods.follow(period, nowMs)
     this.#releasedAt = this.#clock.now()
     this.#spent = spent
-    this.#allowance = spent + Math.max(0, Math.floor((this.#limit - spent) * share))
+    this.#ownLimit = spent + Math.max(0, Math.floor((this.#limit - spent) * share))
     this.#released = released * share
   }
 
@@ -211,8 +211,8 @@ export class LocalQuota implements QuotaLedger {
     this.#carried = 0
     this.#dropped = { calls: 0, name: '' }
     this.#namedAt = this.#clock.now()
-    this.#allowance = Math.floor(this.#limit * this.#share)
-    this.#released = initiallyReleased(this.#allowance)
+    this.#ownLimit = Math.floor(this.#limit * this.#share)
+    this.#released = initiallyReleased(this.#ownLimit)
     this.#clients.clear()
   }
 
@@ -238,7 +238,7 @@ export class LocalQuota implements QuotaLedger {
   }
 
   get #left(): number {
-    return Math.max(0, this.#allowance - this.#spent)
+    return Math.max(0, this.#ownLimit - this.#spent)
   }
 }
 

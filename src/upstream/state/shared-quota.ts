@@ -123,7 +123,7 @@ export class SharedQuota implements QuotaLedger {
     return this.#current.resetAtMs
   }
 
-  /** Identifies the count in the store; null before the first reply. */
+  /** Identifies the account in the store; null before the first reply. */
   get account(): string | null {
     return this.#lastSeen?.account ?? null
   }

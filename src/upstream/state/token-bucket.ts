@@ -26,7 +26,7 @@ export interface Token {
   readonly waitMs: number
   /** The limit that the call is sent under. */
   readonly bucket: TokenBucketOptions
-  /** Waits until replicas have sent so little that the call may be sent. Absent: this replica is the only one that counts. */
+  /** As of a {@link SharedToken}; absent as well if nothing is shared. */
   readonly pass?: () => Promise<SentCall>
   /** The call has arrived at upstream. */
   readonly arrived: () => void
