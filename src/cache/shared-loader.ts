@@ -33,6 +33,7 @@ import type { PowerFilter } from '../availability/filter.ts'
 import { asServiceError, ServiceError } from '../errors.ts'
 import type { Observer, SharedResult } from '../events.ts'
 import type { Clock } from '../lib/clock.ts'
+import { pause } from '../lib/clock.ts'
 import type { LoadOptions } from '../source.ts'
 import type { EmptyDoubt } from './empty-doubt.ts'
 import type { CacheEntry } from './entry-store.ts'
@@ -228,7 +229,7 @@ export class SharedLoader {
   #pause(lowPriority: boolean): Promise<void> {
     const { clock, random } = this.#deps
     const [min, max] = lowPriority ? PAUSE_OF_REFRESH_MS : PAUSE_WITH_WAITERS_MS
-    return new Promise((resolve) => void clock.after(min + random() * (max - min), resolve))
+    return pause(clock, min + random() * (max - min))
   }
 }
 

@@ -1,5 +1,6 @@
 import type { PowerFilter } from '../availability/filter.ts'
 import type { Clock } from '../lib/clock.ts'
+import { pause } from '../lib/clock.ts'
 import type { CacheEntry, EntryStore } from './entry-store.ts'
 import { floorMs } from './entry-store.ts'
 import { entryOf } from './shared-entry.ts'
@@ -43,7 +44,7 @@ export class WarmStart {
         const entry = entryOf(id, answer, this.#deps.clock.now(), this.#deps.powerFilter)
         if (entry !== null) this.#restore(entry, usedAt.get(id) ?? 0)
       }
-      await new Promise<void>((resolve) => void this.#deps.clock.after(PAUSE_MS, resolve))
+      await pause(this.#deps.clock, PAUSE_MS)
     }
   }
 

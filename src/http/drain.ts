@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import type { Clock } from '../lib/clock.ts'
+import { pause } from '../lib/clock.ts'
 import { connectionsIn } from '../lib/http-server.ts'
 
 export interface DrainOptions {
@@ -41,9 +42,7 @@ export function createDrain(app: FastifyInstance): Drain {
       server.closeAllConnections()
     })
     const graceMs = connections.allUnused ? 0 : GRACE_MS
-    await new Promise<void>((resolve) => {
-      clock.after(Math.min(Math.max(delayMs, graceMs), timeoutMs), resolve)
-    })
+    await pause(clock, Math.min(Math.max(delayMs, graceMs), timeoutMs))
     const closeIdle = () => {
       // After the poll phase, which reads what has arrived since the timer was due.
       setImmediate(() => connections.closeIdle(UNUSED_MS))

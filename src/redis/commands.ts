@@ -1,5 +1,6 @@
 import type { Cluster, Redis } from 'ioredis'
 import type { Clock } from '../lib/clock.ts'
+import { pause } from '../lib/clock.ts'
 import type { Observer } from '../events.ts'
 import type { RedisConfig } from '../config/redis-url.ts'
 import { RedisBreaker } from './breaker.ts'
@@ -80,8 +81,7 @@ export class Commands {
         breaker.reportFailure(error)
       },
     )
-    const timeout = new Promise<void>((resolve) => void deps.clock.after(MAX_CONNECT_WAIT_MS, resolve))
-    await Promise.race([connected, timeout])
+    await Promise.race([connected, pause(deps.clock, MAX_CONNECT_WAIT_MS)])
     if (!breaker.isSettled) breaker.reportFailure(new Error(TIMED_OUT))
     return commands
   }

@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads'
 import type { Clock } from '../lib/clock.ts'
+import { pause } from '../lib/clock.ts'
 import { OPENED } from './operation.ts'
 import type { OperationName } from './operations.ts'
 import type { Reply } from './execute.ts'
@@ -74,8 +75,7 @@ export class StoreClient {
       this.#worker.ref()
       const ended = new Promise<void>((resolve) => this.#worker.once('exit', () => resolve()))
       this.#send('close')
-      const timeout = new Promise<void>((resolve) => void this.#clock.after(CLOSE_TIMEOUT_MS, resolve))
-      await Promise.race([ended, timeout])
+      await Promise.race([ended, pause(this.#clock, CLOSE_TIMEOUT_MS)])
     }
     await this.#worker.terminate()
   }

@@ -8,6 +8,7 @@ import type {
   WantedLease,
 } from '../cache/shared-store.ts'
 import type { ErrorCode } from '../errors.ts'
+import { pause } from '../lib/clock.ts'
 import type { SharedStores } from '../stores.ts'
 import type { SharedCoolDown } from '../upstream/state/cool-down-state.ts'
 import type { PacingStore } from '../upstream/pacing/learned-pacing.ts'
@@ -137,11 +138,10 @@ function unknownIdStore(connection: Requester): UnknownIdStore {
 const LATE_MS = 5
 
 function tokenStore(connection: Requester, clock: ConnectionDeps['clock']): TokenStore {
-  const pause = (ms: number) => new Promise<void>((resolve) => void clock.after(ms, resolve))
   const pass = async (count: number, reuseMs: number): Promise<SentCall> => {
     const ask = async () => (await connection.request('passGate', [count, reuseMs])) as TokenUse | undefined
     let passed = await ask()
-    for (; passed !== undefined && passed.waitMs > 0; passed = await ask()) await pause(passed.waitMs)
+    for (; passed !== undefined && passed.waitMs > 0; passed = await ask()) await pause(clock, passed.waitMs)
     const [number, sentAt] = [passed?.number, clock.now()]
     const arrived = () => {
       const isLate = clock.now() - sentAt > LATE_MS

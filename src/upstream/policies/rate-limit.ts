@@ -2,6 +2,7 @@ import type { Availability } from '../../availability/model.ts'
 import { ServiceError } from '../../errors.ts'
 import type { Observer } from '../../events.ts'
 import type { Clock } from '../../lib/clock.ts'
+import { pause } from '../../lib/clock.ts'
 import type { LoadOptions, Policy } from '../../source.ts'
 import type { SendGate } from '../state/send-gate.ts'
 import type { SentCall } from '../state/sent-call.ts'
@@ -67,7 +68,7 @@ export class RateLimit {
       this.#unsent++
       const onSend = once(() => this.#unsent--)
       try {
-        if (token.waitMs > 0) await this.#queue(this.#pause(token.waitMs))
+        if (token.waitMs > 0) await this.#queue(pause(this.#deps.clock, token.waitMs))
         return await next(id, { ...options, [TOKEN]: { ...token, onSend } } as OptionsWithToken)
       } finally {
         onSend()
@@ -108,10 +109,6 @@ export class RateLimit {
     } finally {
       this.#queued--
     }
-  }
-
-  #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => void this.#deps.clock.after(ms, resolve))
   }
 
   /** Reports the arrival once. */

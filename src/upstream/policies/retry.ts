@@ -1,5 +1,6 @@
 import type { Availability } from '../../availability/model.ts'
 import type { Clock } from '../../lib/clock.ts'
+import { pause } from '../../lib/clock.ts'
 import type { Policy } from '../../source.ts'
 import { UpstreamError } from '../outcomes.ts'
 
@@ -50,7 +51,7 @@ export class Retry {
       const leftMs = this.#timeoutMs - (clock.now() - startedAt) - pauseMs
       if (!isTransient(error) || leftMs < MIN_TIME_LEFT_MS || this.#saved < 1) throw error
       this.#saved--
-      await new Promise<void>((resolve) => void clock.after(pauseMs, resolve))
+      await pause(clock, pauseMs)
       return await secondAttempt(error, () => next(id, { ...options, lowPriority: true, timeoutMs: leftMs }))
     }
   }

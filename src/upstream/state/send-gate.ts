@@ -1,4 +1,5 @@
 import type { Clock } from '../../lib/clock.ts'
+import { pause } from '../../lib/clock.ts'
 import type { SentCall } from './sent-call.ts'
 import type { TokenBucketOptions } from './token-bucket.ts'
 
@@ -44,7 +45,7 @@ export class SendGate {
     this.#waiting++
     await before
     for (let ms = this.#untilMs(rate, 0); ms > 0; ms = this.#untilMs(rate, 0)) {
-      await new Promise<void>((resolve) => void this.#clock.after(ms, resolve))
+      await pause(this.#clock, ms)
     }
     this.#waiting--
     return this.#send()

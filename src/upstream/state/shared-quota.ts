@@ -1,4 +1,5 @@
 import type { Clock } from '../../lib/clock.ts'
+import { pause } from '../../lib/clock.ts'
 import type { QuotaClient, QuotaLedger, QuotaLimit, QuotaRequest, QuotaUsage } from './quota-ledger.ts'
 import { LocalQuota, RESERVED_SHARE } from './quota-ledger.ts'
 
@@ -141,7 +142,7 @@ export class SharedQuota implements QuotaLedger {
     const change = { kind: 'acquire', leave, client } as const
     let reply = await this.#apply(change)
     if (reply !== null && reply.holdMs > 0) {
-      await this.#pause(Math.min(reply.holdMs, MAX_HOLD_MS))
+      await pause(this.#clock, Math.min(reply.holdMs, MAX_HOLD_MS))
       reply = await this.#apply(change)
     }
     if (reply !== null) return reply.waitMs
@@ -224,9 +225,5 @@ export class SharedQuota implements QuotaLedger {
   #wall(): number {
     const known = this.#storeTime
     return known === null ? this.#clock.wall() : known.wallMs + (this.#clock.now() - known.at)
-  }
-
-  #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => void this.#clock.after(ms, resolve))
   }
 }
