@@ -3,6 +3,7 @@ import type { EntryStore } from './cache/entry-store.ts'
 import type { Config } from './config/load.ts'
 import type { Observer, QuotaShortfall } from './events.ts'
 import type { Clock } from './lib/clock.ts'
+import { periodMs } from './upstream/state/quota-period.ts'
 
 export interface QuotaCheckDeps {
   /** The settings in force. */
@@ -14,7 +15,6 @@ export interface QuotaCheckDeps {
 }
 
 const CHECK_EVERY_MS = 60_000
-const DAY_MS = 86_400_000
 
 /**
  * Whether the quota is too small for the stations in use, even if each is called only once per CACHE_MAX_TTL. In use is a
@@ -53,8 +53,8 @@ export class QuotaCheck {
     if (ledger === undefined || ttlMs === 0) return null
     const { limit, per, resetAtMs } = ledger
     const longestMs = Math.max(ttlMs, maxTtlMs)
-    const periodMs = per === 'day' ? DAY_MS : DAY_MS * new Date(resetAtMs - DAY_MS).getUTCDate()
-    const callsFor = (stations: number) => Math.ceil((stations * periodMs) / longestMs)
+    const lengthMs = periodMs(per, resetAtMs)
+    const callsFor = (stations: number) => Math.ceil((stations * lengthMs) / longestMs)
     // Stations are counted only where there may be too many: it takes 10 ms for 100,000.
     if (callsFor(store.stations) <= limit) return null
     const stations = this.#stationsUsedWithin(longestMs)

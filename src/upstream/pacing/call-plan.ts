@@ -1,5 +1,6 @@
 import type { Clock } from '../../lib/clock.ts'
-import { DemandForecast } from './demand-forecast.ts'
+import { periodMs } from '../state/quota-period.ts'
+import { DemandForecast, HOURS_A_DAY } from './demand-forecast.ts'
 import type { LearnedPrice } from './learned-pacing.ts'
 import { RecentRate } from './recent-rate.ts'
 
@@ -15,7 +16,6 @@ export interface PacedQuota {
 }
 
 const DAY_MS = 86_400_000
-const HOURS_A_DAY = 24
 /** This share of the remaining calls is not planned: it covers what the forecast misses. */
 const UNPLANNED_SHARE = 0.03
 /** Calls are planned at most this many times as fast as a period of the same limit affords on average. Without this
@@ -65,7 +65,7 @@ export class CallPlan {
     const { per, spent, remaining, resetAtMs } = this.#quota
     const now = this.#clock.wall()
     const lasting = (remaining * (1 - UNPLANNED_SHARE)) / this.#equivalentMs(resetAtMs)
-    const perDay = (spent + remaining) / daysOfPeriod(per, resetAtMs)
+    const perDay = ((spent + remaining) * DAY_MS) / periodMs(per, resetAtMs)
     return Math.min(lasting, (MAX_SPEED * perDay) / this.#equivalentMs(now + DAY_MS))
   }
 
@@ -106,9 +106,4 @@ export class CallPlan {
       parts.reduce((sum, { ms, ratio }) => sum + ms * ratio ** power, 0),
     )
   }
-}
-
-function daysOfPeriod(per: PacedQuota['per'], resetAtMs: number): number {
-  if (per === 'day') return 1
-  return new Date(resetAtMs - DAY_MS).getUTCDate()
 }

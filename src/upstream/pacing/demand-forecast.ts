@@ -3,7 +3,7 @@ import { fitDailyDemand } from './diurnal-fit.ts'
 import { RecentRate } from './recent-rate.ts'
 
 const HOUR = 3_600_000
-const HOURS_A_DAY = 24
+export const HOURS_A_DAY = 24
 /** The current day has the same weight as all earlier days together. */
 const WEIGHT_OF_TODAY = 0.5
 

@@ -1,4 +1,5 @@
 import type { HourlyShape } from './demand-forecast.ts'
+import { HOURS_A_DAY } from './demand-forecast.ts'
 
 /** What the price of a call rests on, as a process leaves it to the next. */
 export interface LearnedPrice {
@@ -37,8 +38,6 @@ export interface PacingStore {
   readonly load: () => Promise<unknown>
   readonly save: (learned: LearnedPacing) => Promise<void>
 }
-
-const HOURS_A_DAY = 24
 
 /** Null for a value that is not of the right form: a store may have been written by anybody. */
 export function parseLearned(value: unknown): LearnedPacing | null {

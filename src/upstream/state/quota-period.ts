@@ -1,5 +1,7 @@
 import type { Clock } from '../../lib/clock.ts'
 
+const DAY_MS = 86_400_000
+
 /** A calendar day or month in UTC. */
 export interface QuotaPeriod {
   /** `2026-11-29/day` or `2026-11/month`. */
@@ -15,6 +17,11 @@ export function periodAt(wallMs: number, per: 'day' | 'month'): QuotaPeriod {
   return per === 'month'
     ? { name: `${monthName}/month`, endsAtMs: Date.UTC(year, month + 1) }
     : { name: `${monthName}-${twoDigits(day)}/day`, endsAtMs: Date.UTC(year, month, day + 1) }
+}
+
+/** The length of a period in ms, from its kind and its end. */
+export function periodMs(per: 'day' | 'month', endsAtMs: number): number {
+  return per === 'day' ? DAY_MS : DAY_MS * new Date(endsAtMs - DAY_MS).getUTCDate()
 }
 
 function twoDigits(number: number): string {
