@@ -190,7 +190,7 @@ function createAdmin(
       version,
       nodeVersion,
       instance: instance ?? null,
-      settings: shownSettings(config.effective),
+      settings: config.effective,
       cache: config.cache,
       upstream: config.upstream,
     },
@@ -200,15 +200,6 @@ function createAdmin(
   for (const listener of status.observers) subscribe(listener)
   const circuit = () => gauges.upstream().circuit
   return createAdminServer({ health, metrics, circuit, status, inspector, redact })
-}
-
-/** The status page has no login, so it does not show where secrets are stored; the start line of the log does. */
-function shownSettings(effective: Config['effective']): Record<string, string> {
-  const shown = Object.entries(effective).map(([name, text]) => [
-    name,
-    /_KEYS?_FILE$/.test(name) ? 'set' : text,
-  ])
-  return Object.fromEntries(shown)
 }
 
 function accessGauge({ clients: limits }: Config, clients: Clients | null): Gauges['access'] {

@@ -16,7 +16,7 @@ export class SettingsState {
   readonly observer: Partial<Observer>
 
   constructor(atStart: Readonly<Record<string, string>>, clock: Pick<Clock, 'wall'>) {
-    this.current = { inForce: withoutSecretPaths(atStart), changedAt: null, problem: null }
+    this.current = { inForce: withoutPaths(atStart), changedAt: null, problem: null }
     this.observer = {
       settingsChanged: (settings) => {
         const merged = Object.entries({ ...this.current.inForce, ...settings })
@@ -33,8 +33,8 @@ export class SettingsState {
   }
 }
 
-/** The page does not show where secrets are; that they are in a file is enough. */
-function withoutSecretPaths(settings: Readonly<Record<string, string>>): Record<string, string> {
+/** The page has no login, so it does not show where files such as those of secrets are; the start line of the log does. */
+function withoutPaths(settings: Readonly<Record<string, string>>): Record<string, string> {
   const shown = Object.entries(settings).map(([name, text]) =>
     name.endsWith('_FILE') && name !== 'SETTINGS_FILE' ? [name, '(a file)'] : [name, text],
   )
