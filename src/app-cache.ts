@@ -54,11 +54,11 @@ export async function createCacheStack(deps: CacheStackDeps) {
   const cacheOptions = { ...config.cache, ...config.upstream, flightTimeoutMs: deadlineMs(config) }
   const cache = createCache(deps, { cacheOptions, upstream, stores, quota: () => quota })
   created = cache
-  const warmth = stores && createWarmth(deps, stores, cache)
+  const storeTasks = stores && createStoreTasks(deps, stores, cache)
   const quotaCheck = new QuotaCheck({ ...deps, store: cache.store, quota: () => quota })
   return {
     cache,
-    start: () => void startAll(warmth, quotaCheck),
+    start: () => void startAll(storeTasks, quotaCheck),
     gauges: createGauges({ config, cache, tomtom, upstream, quota: () => quota, quotaCheck, stores }),
     checkKey: () => checkKey(upstream.limitedSource),
     /** From now on answers that other replicas publish for these stations are taken over, cached or not. */
@@ -78,7 +78,7 @@ export async function createCacheStack(deps: CacheStackDeps) {
       await tomtom.close()
       quotaCheck.stop()
       await quota?.close()
-      await warmth?.stop()
+      await storeTasks?.stop()
       await stores?.close()
     },
   }
@@ -117,9 +117,12 @@ function followPublished(stores: SharedStores | null, cache: Cache): (isWatched:
 
 type IsWatched = (id: string) => boolean
 
-/** Afterwards the stations in use are known, if earlier processes have left them. */
-async function startAll(warmth: ReturnType<typeof createWarmth>, quotaCheck: QuotaCheck): Promise<void> {
-  await warmth?.run()
+/** The check is last: it counts the stations in use, those of earlier processes among them. */
+async function startAll(
+  storeTasks: ReturnType<typeof createStoreTasks>,
+  quotaCheck: QuotaCheck,
+): Promise<void> {
+  await storeTasks?.run()
   quotaCheck.start()
 }
 
@@ -198,8 +201,8 @@ function createUpstream(
   )
 }
 
-/** What is read from the shared store at the start, and written to it of the use of the memory. */
-function createWarmth({ config, clock }: CacheStackDeps, stores: SharedStores, { store }: Cache) {
+/** At the start reads the entries of earlier processes from the store, and from then on notes there which are used. */
+function createStoreTasks({ config, clock }: CacheStackDeps, stores: SharedStores, { store }: Cache) {
   if (config.cache.ttlMs === 0) return null
   const { archive, answers: shared } = stores
   const warmStart = archive && new WarmStart({ ...config.cache, archive, store, clock })

@@ -1,7 +1,7 @@
 import type { Lease, LeaseResult, SharedAnswer, WantedLease } from '../cache/shared-store.ts'
 import type { ErrorCode } from '../errors.ts'
 import { announce } from './announcement-operations.ts'
-import { answerAt, decodeRecord, encodeAnswer, recordOf } from './answer-record.ts'
+import { answerAt, decodeRecord, encodeRecord, recordOf } from './answer-record.ts'
 import type { LeaseRecord } from './databases.ts'
 import type { Context } from './operation.ts'
 import { MAX_AHEAD_MS } from './operation.ts'
@@ -67,7 +67,7 @@ export function publish(
   const other = present === undefined ? null : decodeRecord(present)
   const record = recordOf(answer, lifeMs, now)
   if (other !== null && other.startedAt > record.startedAt && other.startedAt <= now) return
-  const value = encodeAnswer(record)
+  const value = encodeRecord(record)
   if (value.length > context.answerBytes / 2) {
     drop(db, id)
     return

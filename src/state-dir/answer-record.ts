@@ -15,7 +15,7 @@ export interface AnswerRecord {
 
 const NEWLINE = 10
 
-export function encodeAnswer({ answer, ...times }: AnswerRecord): Buffer {
+export function encodeRecord({ answer, ...times }: AnswerRecord): Buffer {
   const { json, ...rest } = answer
   return Buffer.from(`${JSON.stringify({ ...rest, ...times })}\n${json}`)
 }

@@ -12,7 +12,7 @@ import { redisUrl } from '../../src/config/redis-url.ts'
 import { ServiceError } from '../../src/errors.ts'
 import type { CacheResult, SharedResult } from '../../src/events.ts'
 import { openRedisStores } from '../../src/redis/stores.ts'
-import { decodeRecord, encodeAnswer } from '../../src/state-dir/answer-record.ts'
+import { decodeRecord, encodeRecord } from '../../src/state-dir/answer-record.ts'
 import { localStores } from '../state-dir/local-stores.ts'
 import type { RedisConfig } from '../../src/config/redis-url.ts'
 import { settled, TestClock } from '../support/clock.ts'
@@ -176,7 +176,7 @@ const stateDir = async (t: Test): Promise<SharedPlace> => {
     const times = { receivedAt, startedAt: receivedAt - 100, until: receivedAt + 86_400_000 }
     db.answers.putSync(
       id,
-      encodeAnswer({ answer: { version: 'planted', json, jitter, changedAt: 0 }, ...times }),
+      encodeRecord({ answer: { version: 'planted', json, jitter, changedAt: 0 }, ...times }),
     )
   }
   return {
