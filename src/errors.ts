@@ -1,6 +1,5 @@
 /**
- * Error codes and the status of each. A code is part of the contract with clients: never renamed, never reused. The bodies
- * are rendered by http/error-body.ts.
+ * Error codes and the status of each. A code is part of the contract with clients: never renamed, never reused.
  */
 export const STATUS_OF = {
   MissingParameter: 400,
@@ -150,6 +149,11 @@ export function invalidParameter(name: string, rule: string): ServiceError {
 /** The request as a whole is not well formed. */
 export function malformedRequest(rule: string): ServiceError {
   return new ServiceError('InvalidParameter', { message: 'Malformed request', detail: `${rule}.` })
+}
+
+/** The body of an error response in JSON, in the shape that the endpoint's reference documents. It repeats nothing of a request. */
+export function errorJson({ code, message, detail, status }: ServiceError): string {
+  return JSON.stringify({ message, detailedError: { code, message: detail }, httpStatusCode: String(status) })
 }
 
 /** For a request or a call for which there is no room among everything that waits. */

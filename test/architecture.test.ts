@@ -340,6 +340,9 @@ await t.test('every file with functions is imported by a test or has one in test
     .map((path) => path.replaceAll('\\', '/'))
   const text = paths.map((path) => readFileSync(new URL(`test/${path}`, root), 'utf8')).join('\n')
   t.strictSame(tested({ paths, text }, TESTED_BY)(src), [])
+  const needed = tested({ paths, text }, {})(src).join('\n')
+  const unneeded = Object.keys(TESTED_BY).filter((path) => !needed.includes(`${path}: `))
+  t.strictSame(unneeded, [], 'the table has no file that a test imports or that has a test of its name')
   const gone = Object.entries(TESTED_BY).filter((pair) =>
     pair.some((path) => !existsSync(new URL(path, root))),
   )

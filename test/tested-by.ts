@@ -1,6 +1,6 @@
 /*
- * The tests of source files that no test imports and that have no test of their own name: they are tested through what
- * uses them. test/architecture.test.ts keeps the table complete.
+ * The tests of source files with functions that no test imports and that have no test of their own name: they are tested
+ * through what uses them. test/architecture.test.ts keeps the table complete.
  */
 export const TESTED_BY: Readonly<Record<string, string>> = {
   'src/app-cache.ts': 'test/scenarios/limits.test.ts',
@@ -12,14 +12,14 @@ export const TESTED_BY: Readonly<Record<string, string>> = {
   'src/cache/caller.ts': 'test/cache/coalescing.test.ts',
   'src/cache/entry-keeper.ts': 'test/cache/cache.test.ts',
   'src/cache/shared-entry.ts': 'test/cache/shared-loader.test.ts',
-  'src/config/config.ts': 'test/config/load.test.ts',
   'src/config/read-setting.ts': 'test/config/load.test.ts',
   'src/http/batch-body.ts': 'test/http/batch.test.ts',
   'src/http/batch-route.ts': 'test/http/batch.test.ts',
   'src/http/events-route.ts': 'test/http/events.test.ts',
   'src/http/request-log.ts': 'test/ops/log/logging.test.ts',
+  'src/http/stream-client.ts': 'test/http/events.test.ts',
+  'src/lib/raw-response.ts': 'test/http/protocol-errors.test.ts',
   'src/lib/small-file.ts': 'test/config/secrets.test.ts',
-  'src/ops/admin-server.ts': 'test/ops/status/status-routes.test.ts',
   'src/ops/log/fields.ts': 'test/ops/log/event-log.test.ts',
   'src/ops/metrics/counters.ts': 'test/ops/metrics/metrics.test.ts',
   'src/ops/status/outage.ts': 'test/ops/status/status.test.ts',
@@ -31,9 +31,6 @@ export const TESTED_BY: Readonly<Record<string, string>> = {
   'src/redis/keys.ts': 'test/redis/stores.test.ts',
   'src/redis/pacing-store.ts': 'test/redis/stores.test.ts',
   'src/redis/unknown-id-store.ts': 'test/redis/stores.test.ts',
-  'src/redis/purge-script.ts': 'test/redis/shared-cache.test.ts',
-  'src/redis/quota-script.ts': 'test/redis/quota-store.test.ts',
-  'src/redis/scripts.ts': 'test/redis/shared-cache.test.ts',
   'src/simulator/answer.ts': 'test/simulator/simulator.test.ts',
   'src/simulator/control.ts': 'test/simulator/fault-document.test.ts',
   'src/simulator/execute-fault.ts': 'test/simulator/faults.test.ts',
@@ -43,18 +40,13 @@ export const TESTED_BY: Readonly<Record<string, string>> = {
   'src/simulator/request.ts': 'test/simulator/endpoint.test.ts',
   'src/state-dir/connection.ts': 'test/state-dir/stores.test.ts',
   'src/state-dir/describe-error.ts': 'test/state-dir/stores.test.ts',
-  'src/state-dir/operations.ts': 'test/state-dir/stores.test.ts',
   'src/state-dir/pacing-operations.ts': 'test/state-dir/stores.test.ts',
   'src/state-dir/purge-operations.ts': 'test/state-dir/stores.test.ts',
   'src/state-dir/quota-account.ts': 'test/state-dir/stores.test.ts',
-  'src/state-dir/quota-operations.ts': 'test/state-dir/stores.test.ts',
   'src/state-dir/store-client.ts': 'test/state-dir/stores.test.ts',
   'src/state-dir/store-thread.ts': 'test/state-dir/stores.test.ts',
-  'src/state-dir/token-operations.ts': 'test/state-dir/stores.test.ts',
   'src/upstream/pacing/call-plan.ts': 'test/upstream/pacing/price.test.ts',
-  'src/upstream/pacing/learned-pacing.ts': 'test/upstream/pacing/price.test.ts',
-  'src/upstream/pacing/pacing-memory.ts': 'test/upstream/pacing/price.test.ts',
-  'src/upstream/pacing/recent-rate.ts': 'test/upstream/pacing/price.test.ts',
+  'src/upstream/pacing/recent-rate.ts': 'test/upstream/pacing/demand-forecast.test.ts',
   'src/upstream/policies/switchable.ts': 'test/scenarios/settings-file.test.ts',
   'src/upstream/state/client-calls.ts': 'test/upstream/client-share.test.ts',
   'src/upstream/tomtom/body.ts': 'test/upstream/tomtom/client.test.ts',

@@ -1,3 +1,4 @@
+import { isObject } from '../availability/model.ts'
 import type { Query } from '../availability/query.ts'
 import { invalidParameter, malformedRequest, ServiceError } from '../errors.ts'
 
@@ -75,8 +76,4 @@ function encodeAsUrl(query: string): string {
   } catch {
     throw malformedRequest('The query of an item is not valid Unicode') // a lone surrogate
   }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -1,6 +1,7 @@
 import type { Format } from '../availability/model.ts'
 import { textElement } from '../availability/xml.ts'
 import type { ServiceError } from '../errors.ts'
+import { errorJson } from '../errors.ts'
 import type { CorsOrigins } from './cors.ts'
 import { corsHeaders } from './cors.ts'
 import { allowedMethods, isBelowBatch } from './paths.ts'
@@ -38,12 +39,10 @@ export function errorFormat(target: string): Format {
 
 /** The body in the shape that the endpoint's reference documents. It repeats nothing of the request. */
 export function renderError(error: ServiceError, format: Format): string {
-  const { code, message, detail, status } = error
-  if (format === 'xml') {
-    const detailed = `${sentence('code', code)}${sentence('message', detail)}`
-    return `<ErrorEvResponse>${sentence('message', message)}<detailedError>${detailed}</detailedError></ErrorEvResponse>`
-  }
-  return JSON.stringify({ message, detailedError: { code, message: detail }, httpStatusCode: String(status) })
+  if (format === 'json') return errorJson(error)
+  const { code, message, detail } = error
+  const detailed = `${sentence('code', code)}${sentence('message', detail)}`
+  return `<ErrorEvResponse>${sentence('message', message)}<detailedError>${detailed}</detailedError></ErrorEvResponse>`
 }
 
 /** With plain apostrophes, as in the reference: XML does not require them to be escaped in text. */

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import type { Filter } from '../availability/query.ts'
 import { ServiceError } from '../errors.ts'
-import type { Observer, StreamEnd } from '../events.ts'
+import type { Observer, StreamEnd, StreamEvent } from '../events.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { CurrentAnswer, Watcher } from '../watch/watcher.ts'
 import type { Watchers } from '../watch/watchers.ts'
@@ -196,7 +196,7 @@ export class EventStream {
     return this.#event('problem', `${head},"error":${renderError(error, 'json')}}`)
   }
 
-  #event(name: 'availability' | 'problem', data: string): string {
+  #event(name: StreamEvent, data: string): string {
     this.#events++
     this.#deps.observer.eventSent(name)
     let id = VERSION

@@ -5,8 +5,7 @@ import type { Observer } from '../events.ts'
 import type { Clock } from '../lib/clock.ts'
 import { closeOnEndOfInput } from '../lib/connections.ts'
 import type { Watchers } from '../watch/watchers.ts'
-import type { Admit, ClientNames, KeyOf } from './admission.ts'
-import { createAddressKey } from './admission.ts'
+import type { Admit, ClientNames } from './admission.ts'
 import type { CorsOrigins } from './cors.ts'
 import { corsFields } from './cors.ts'
 import { EventStream, knownTags } from './event-stream.ts'
@@ -14,6 +13,7 @@ import { EVENTS_PATH, isEventsPath } from './paths.ts'
 import type { RawQuery } from './request-context.ts'
 import { initRequest } from './request-context.ts'
 import type { LogRequest } from './request-log.ts'
+import { admissionCheck, createClientKey } from './stream-client.ts'
 import type { Streams } from './streams.ts'
 import { validateRequest } from './validate-request.ts'
 
@@ -90,26 +90,6 @@ function open(
   const isAdmitted = admissionCheck(request, clients)
   stream.start(streams.add({ kind: 'stream', client, isAdmitted, end: stream.end }))
   if (streams.isDraining) stream.end('draining')
-}
-
-/** Whether the key of a request is still valid when called. */
-export function admissionCheck(
-  { query, client }: FastifyRequest<RawQuery>,
-  clients: ClientNames | null,
-): () => boolean {
-  if (clients === null) return () => true
-  const key = new URLSearchParams(`&${query.raw}`).get('key') ?? ''
-  return () => clients.nameOf(key) === client
-}
-
-/** The name or the network by which the streams of a client are counted, also where nothing else is limited. */
-export function createClientKey(admit: Admit | null): (request: FastifyRequest<RawQuery>) => Promise<string> {
-  let addressKey: Promise<KeyOf> | null = null
-  return async (request) => {
-    if (admit !== null) return request.rateLimitKey
-    addressKey ??= createAddressKey()
-    return (await addressKey)(request)
-  }
 }
 
 function headFields(request: FastifyRequest, cors: readonly string[]): string[] {

@@ -7,8 +7,8 @@ import type { Watchers } from '../watch/watchers.ts'
 import type { Admit, ClientNames } from './admission.ts'
 import { ClientDisconnectedError } from './client-disconnect.ts'
 import type { Live } from './events-route.ts'
-import { admissionCheck, createClientKey } from './events-route.ts'
 import type { RawQuery } from './request-context.ts'
+import { admissionCheck, createClientKey } from './stream-client.ts'
 
 /** Longer waits are cut to this. */
 const MAX_WAIT_S = 60

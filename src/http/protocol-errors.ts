@@ -1,8 +1,8 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
-import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { malformedRequest, protocolError, ServiceError, TOO_MUCH_WAITS } from '../errors.ts'
 import type { Access, Observer } from '../events.ts'
+import { rawResponse } from '../lib/raw-response.ts'
 import type { AddressDetail } from './client-address.ts'
 import { describeAddress } from './client-address.ts'
 import type { CorsOrigins } from './cors.ts'
@@ -50,10 +50,7 @@ export function createProtocolErrorHandlers(
   const respondOn = (socket: Socket, error: ServiceError, request: RawRequest) => {
     if (!socket.writable) return
     const { headers, body } = respond(error, request)
-    const lines = Object.entries({ date: new Date().toUTCString(), ...headers }).map(
-      ([name, value]) => `${name}: ${value}\r\n`,
-    )
-    socket.end(`HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? ''}\r\n${lines.join('')}\r\n${body}`)
+    socket.end(rawResponse(error.status, { date: new Date().toUTCString(), ...headers }, body))
   }
 
   const respondTo = (request: IncomingMessage, response: ServerResponse, error: ServiceError) => {

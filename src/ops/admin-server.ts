@@ -1,10 +1,10 @@
-import { STATUS_CODES } from 'node:http'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import fastify from 'fastify'
-import { asServiceError, malformedRequest, protocolError, ServiceError } from '../errors.ts'
+import { asServiceError, errorJson, malformedRequest, protocolError, ServiceError } from '../errors.ts'
 import type { CircuitState } from '../events.ts'
 import { NO_SCHEMA_COMPILERS } from '../lib/fastify-options.ts'
 import { httpServer } from '../lib/http-server.ts'
+import { rawResponse } from '../lib/raw-response.ts'
 import type { Health } from './health.ts'
 import type { Metrics } from './metrics/metrics.ts'
 import type { StatusRouteDeps } from './status/status-routes.ts'
@@ -31,7 +31,7 @@ export function createAdminServer({ health, metrics, circuit, ...status }: Admin
     clientErrorHandler: (error, socket) => {
       const isSilent = error.code === TIMED_OUT && socket.bytesRead === 0
       if (isSilent || !socket.writable) socket.destroy()
-      else socket.end(rawResponse(protocolError(error)))
+      else socket.end(responseTo(protocolError(error)))
     },
     frameworkErrors: (_error, _request, reply) => {
       void sendError(reply, malformedRequest('The target of the request cannot be decoded'))
@@ -78,10 +78,7 @@ function handleErrors(app: FastifyInstance): void {
 }
 
 function sendError(reply: FastifyReply, error: ServiceError): FastifyReply {
-  return reply
-    .code(error.status)
-    .headers(ERROR_HEADERS)
-    .send(JSON.stringify(errorBody(error)))
+  return reply.code(error.status).headers(ERROR_HEADERS).send(errorJson(error))
 }
 
 const ERROR_HEADERS = {
@@ -89,15 +86,9 @@ const ERROR_HEADERS = {
   'x-content-type-options': 'nosniff',
 }
 
-/** The shape of the public listener's errors. */
-function errorBody({ code, message, detail, status }: ServiceError) {
-  return { message, detailedError: { code, message: detail }, httpStatusCode: String(status) }
-}
-
-/** A whole response for bytes that are no request. */
-function rawResponse(error: ServiceError): string {
-  const body = JSON.stringify(errorBody(error))
-  const headers = { ...ERROR_HEADERS, 'content-length': Buffer.byteLength(body), connection: 'close' }
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
-  return `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}\r\n${lines.join('')}\r\n${body}`
+/** A whole response to bytes that are no request. */
+function responseTo(error: ServiceError): string {
+  const body = errorJson(error)
+  const length = String(Buffer.byteLength(body))
+  return rawResponse(error.status, { ...ERROR_HEADERS, 'content-length': length, connection: 'close' }, body)
 }
