@@ -1,5 +1,5 @@
 import { QuotaCheck } from './app-quota-check.ts'
-import type { PacedUpstream } from './app-quota.ts'
+import type { QuotaStack } from './app-quota.ts'
 import { createQuota } from './app-quota.ts'
 import type { CacheOptions } from './cache/cache.ts'
 import { Cache } from './cache/cache.ts'
@@ -88,7 +88,7 @@ interface CacheParts {
   readonly cacheOptions: CacheOptions
   readonly upstream: Pick<UpstreamStack, 'source' | 'isAffordable'>
   readonly stores: SharedStores | null
-  readonly quota: () => PacedUpstream | null
+  readonly quota: () => QuotaStack | null
 }
 
 function createCache(
@@ -131,7 +131,7 @@ interface GaugeDeps {
   readonly cache: Cache
   readonly tomtom: TomTom
   readonly upstream: UpstreamStack
-  readonly quota: () => PacedUpstream | null
+  readonly quota: () => QuotaStack | null
   readonly quotaCheck: QuotaCheck
   readonly stores: SharedStores | null
 }
@@ -185,7 +185,7 @@ async function openStores({ config, clock, observer }: CacheStackDeps): Promise<
 function createUpstream(
   { config, clock, observer, apiKey, clients }: CacheStackDeps,
   tomtom: TomTom,
-  quota: PacedUpstream | null,
+  quota: QuotaStack | null,
   stores: SharedStores | null,
 ) {
   const { limitShare: share } = config.upstream

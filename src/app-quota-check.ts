@@ -1,4 +1,4 @@
-import type { PacedUpstream } from './app-quota.ts'
+import type { QuotaStack } from './app-quota.ts'
 import type { EntryStore } from './cache/entry-store.ts'
 import type { Config } from './config/load.ts'
 import type { Observer, QuotaShortfall } from './events.ts'
@@ -11,7 +11,7 @@ export interface QuotaCheckDeps {
   readonly clock: Pick<Clock, 'now' | 'wall' | 'after'>
   readonly observer: Pick<Observer, 'quotaTooSmall'>
   readonly store: Pick<EntryStore, 'recent' | 'stations'>
-  readonly quota: () => Pick<PacedUpstream, 'ledger'> | null
+  readonly quota: () => Pick<QuotaStack, 'ledger'> | null
 }
 
 const CHECK_EVERY_MS = 60_000

@@ -20,7 +20,7 @@ export interface QuotaDeps {
 }
 
 /** The quota with its pacing. */
-export interface PacedUpstream {
+export interface QuotaStack {
   readonly ledger: LocalQuota | SharedQuota
   /** The price of a call; it also decides whether calls are rationed. */
   readonly pacing: Price
@@ -39,7 +39,7 @@ export interface PacedUpstream {
  * Null without a quota: then every station has CACHE_TTL, and nothing is computed. After a change of settings `previous`
  * is what they replace: what was spent is kept if the period is of the same kind.
  */
-export function createQuota(deps: QuotaDeps, previous: PacedUpstream | null = null): PacedUpstream | null {
+export function createQuota(deps: QuotaDeps, previous: QuotaStack | null = null): QuotaStack | null {
   const { config, clock, stores, lookups } = deps
   const { quota: limit } = config.upstream
   const isKept = previous !== null && previous.ledger.per === limit?.per

@@ -151,7 +151,7 @@ export function malformedRequest(rule: string): ServiceError {
   return new ServiceError('InvalidParameter', { message: 'Malformed request', detail: `${rule}.` })
 }
 
-/** The body of an error response in JSON, in the shape that the endpoint's reference documents. It repeats nothing of a request. */
+/** The body of an error response in JSON, in the shape that the endpoint's reference documents. */
 export function errorJson({ code, message, detail, status }: ServiceError): string {
   return JSON.stringify({ message, detailedError: { code, message: detail }, httpStatusCode: String(status) })
 }

@@ -27,3 +27,22 @@ export type Source = (id: string, options: LoadOptions) => Promise<Availability>
 
 /** Wraps a Source in one behaviour, such as a retry or a rate limit; the result is a Source again. */
 export type Policy = (next: Source) => Source
+
+/**
+ * What pacing knows of a station; cache entries carry it from answer to answer. Small integers: V8 stores them in the entry
+ * itself.
+ */
+export interface StationState {
+  /** Requests served from the cache since the last call. */
+  served: number
+  /** Sum of the ages at which they were served, in s. */
+  servedAgesS: number
+  /** Calls whose answer differed from the one before. */
+  changes: number
+  /** Time between the calls that were compared, in s. */
+  watchedS: number
+  /** Weight in 1/1024ths: 1024 is the average station. */
+  weight1024ths: number
+  /** Of its answers held for very long the share that differs, less the mean share of all stations; in 1/1024ths. */
+  differing1024ths: number
+}

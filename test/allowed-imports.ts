@@ -30,12 +30,12 @@ export const ALLOWED_IMPORTS: Readonly<Record<string, Allowed>> = {
       'ops',
       ...base,
     ],
-    types: ['source', 'stores', 'gauges'],
+    types: ['stores', 'gauges'],
   },
   http: { values: ['availability', ...base], types: ['cache', 'watch'] },
   watch: { values: base, types: ['cache'] },
   cache: { values: ['availability', ...base], types: ['source'] },
-  upstream: { values: ['availability', ...base], types: ['source', 'stores'] },
+  upstream: { values: ['availability', ...base], types: ['source'] },
   stores: { values: [], types: ['cache', 'upstream'] },
   redis: { values: base, types: ['cache', 'upstream', 'config', 'stores'] },
   // The quota rules that Redis needs in Lua are shared here.
@@ -46,11 +46,11 @@ export const ALLOWED_IMPORTS: Readonly<Record<string, Allowed>> = {
   availability: { values: ['errors'] },
   config: { values: ['lib'], types: ['upstream'] },
   source: { values: [], types: ['availability'] },
-  events: { values: [], types: ['errors'] },
+  events: { values: [] },
   errors: { values: [] },
   lib: { values: [] },
   simulator: { values: [] },
-  verify: { values: ['config', 'availability', 'upstream', 'lib', 'errors'] },
+  verify: { values: ['config', 'availability', 'upstream', 'lib'] },
 }
 
 /** The only package that the pure core (availability) imports: a JSON parser that rejects prototype members. */

@@ -1,23 +1,14 @@
 import { LRUCache } from 'lru-cache'
+import type { StationState } from '../source.ts'
 import type { Answer } from './answer.ts'
+
+export type { StationState } from '../source.ts'
 
 /** The empty answers in a row that came after a full one and did not replace it. */
 export interface Doubt {
   readonly empties: number
   /** When the last of them came, in whole ms on the monotonic clock. */
   readonly at: number
-}
-
-/** What pacing knows of a station, carried from entry to entry. Small integers: V8 stores them in the entry itself. */
-export interface StationState {
-  /** Requests served from the cache since the last call. */
-  served: number
-  /** Sum of the ages at which they were served, in s. */
-  servedAgesS: number
-  changes: number
-  watchedS: number
-  weight1024ths: number
-  differing1024ths: number
 }
 
 /** The state of an entry that pacing does not concern. */

@@ -2,9 +2,9 @@ export const MIN_WEIGHT = 1 / 4
 const MAX_WEIGHT = 4
 
 /**
- * How much sooner than an average one something that changes is to be looked at: the square root of its rate of change
- * relative to `meanRate` (changes per unit of `observed`), with one change at the mean rate as prior. The square root
- * loses least truth for a number of looks.
+ * How much sooner than an average station one is to be refreshed: the square root of its rate of change relative to
+ * `meanRate` (changes per unit of `observed`), with one change at the mean rate as prior. For a number of refreshes the
+ * square root keeps most answers right.
  */
 export function changeWeight(
   { changes, observed }: { readonly changes: number; readonly observed: number },

@@ -33,7 +33,7 @@ export class SettingsState {
   }
 }
 
-/** The page has no login, so it does not show where files such as those of secrets are; the start line of the log does. */
+/** The page has no login, so it does not show where files of secrets are; the start line of the log does. */
 function withoutPaths(settings: Readonly<Record<string, string>>): Record<string, string> {
   const shown = Object.entries(settings).map(([name, text]) =>
     name.endsWith('_FILE') && name !== 'SETTINGS_FILE' ? [name, '(a file)'] : [name, text],

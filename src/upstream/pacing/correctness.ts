@@ -1,3 +1,4 @@
+import type { StationState } from '../../source.ts'
 import { RollingMean } from './rolling-mean.ts'
 
 /** Shares of stations are in 1/1024ths: V8 keeps small integers in the cache entry itself. */
@@ -28,10 +29,7 @@ const MAX_CHANCE = 0.98
 const MAX_STEP = 0.5
 
 /** What is known of the answers of one station. */
-export interface StationChanges {
-  /** Of its answers held for very long the share that differs, less the mean share of all stations; in 1/1024ths. */
-  differing1024ths: number
-}
+export type StationChanges = Pick<StationState, 'differing1024ths'>
 
 export interface Comparison {
   /** The answer differs from the one before it. */

@@ -1,15 +1,12 @@
 import type { Clock } from '../../lib/clock.ts'
+import type { StationState } from '../../source.ts'
 import { ChangeRate } from './change-rate.ts'
-import type { StationChanges } from './correctness.ts'
 import { Correctness } from './correctness.ts'
 import type { LearnedChanges } from './learned-pacing.ts'
 import type { Price, PriceOptions } from './price.ts'
 import { RollingMean } from './rolling-mean.ts'
 import type { StationUsage } from './station-ttl.ts'
 import { newStationUsage, recordServed, stationTtlMs, usageAfterAnswer } from './station-ttl.ts'
-
-/** What a cache entry carries from answer to answer: six small integers. */
-export interface StationState extends StationUsage, StationChanges {}
 
 /** An answer that replaces an older one. */
 export interface Replacement {

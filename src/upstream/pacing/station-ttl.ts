@@ -13,21 +13,11 @@
  * the square-root law; without requests it is θ / w. No request rate is estimated: N and S are counted.
  */
 import { changeWeight } from '../../lib/change-weight.ts'
+import type { StationState } from '../../source.ts'
 import type { ChangeRate } from './change-rate.ts'
 
-/** What is known of a station; small integers, so that V8 keeps them in the cache entry itself. */
-export interface StationUsage {
-  /** Requests served from the cache since the last call. */
-  served: number
-  /** Sum of the ages at which they were served, in s. */
-  servedAgesS: number
-  /** Calls whose answer differed from the one before. */
-  changes: number
-  /** Time between the calls that were compared, in s. */
-  watchedS: number
-  /** Weight in 1/1024ths: 1024 is the average station. */
-  weight1024ths: number
-}
+/** What the TTL of a station follows from. */
+export type StationUsage = Omit<StationState, 'differing1024ths'>
 
 const WEIGHT_UNIT = 1024
 /** Above this, older observations count half. */

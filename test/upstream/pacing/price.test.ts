@@ -2,7 +2,7 @@ import * as fc from 'fast-check'
 import t from 'tap'
 import { Price } from '../../../src/upstream/pacing/price.ts'
 import { StationPacing } from '../../../src/upstream/pacing/station-pacing.ts'
-import type { StationState } from '../../../src/upstream/pacing/station-pacing.ts'
+import type { StationState } from '../../../src/source.ts'
 import { LocalQuota } from '../../../src/upstream/state/quota-ledger.ts'
 
 const SECOND = 1_000
