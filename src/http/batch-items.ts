@@ -3,7 +3,7 @@ import type { Query } from '../availability/query.ts'
 import { invalidParameter, malformedRequest, ServiceError } from '../errors.ts'
 
 /** Maximum number of items, as upstream's own batch form has it. */
-export const MAX_ITEMS = 100
+const MAX_ITEMS = 100
 
 /** Parses a query string; the rules are those of the proxied route. */
 export type ReadQuery = (raw: string) => Query

@@ -1,7 +1,7 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
 
 /** A secret or a list of keys is far smaller. */
-export const MAX_FILE_BYTES = 65_536
+const MAX_FILE_BYTES = 65_536
 
 /**
  * The text of a regular file of at most `maxBytes`. A pipe would block, and a device has no end.

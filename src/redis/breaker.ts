@@ -7,8 +7,8 @@ import { describeRedisError, isRejectedCommand, TIMED_OUT } from './errors.ts'
 const COMMAND_TIMEOUT_MS = 100
 const SLICES = 4
 /** How long the circuit stays open: doubles with each opening, until the circuit has been closed for the longest. */
-export const INITIAL_OPEN_MS = 1_000
-export const MAX_OPEN_MS = 5_000
+const INITIAL_OPEN_MS = 1_000
+const MAX_OPEN_MS = 5_000
 const REJECTED_EVERY_MS = 60_000
 
 export interface RedisBreakerDeps {

@@ -53,7 +53,7 @@ export interface CoolDownDeps {
 export const INITIAL_COOL_DOWN_MS = 5_000
 const MAX_COOL_DOWN_MS = 60_000
 /** Retry-After while a probe is in flight. */
-export const PROBE_RETRY_AFTER_MS = 1_000
+const PROBE_RETRY_AFTER_MS = 1_000
 
 interface CoolDown extends Omit<SharedCoolDown, 'waitMs'> {
   readonly key: string
