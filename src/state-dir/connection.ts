@@ -74,27 +74,12 @@ export class Connection {
 
   /** The result of the operation; undefined if it failed or was not requested. */
   async request(name: OperationName, args: readonly unknown[]): Promise<unknown> {
-    const client = this.#client
-    if (!this.isUp || client === null) return undefined
-    try {
-      return await client.request(name, args)
-    } catch (error) {
-      if (client === this.#client) this.#fail(error)
-      return undefined
-    }
+    return this.isUp ? this.#request(name, args) : undefined
   }
 
   /** The result of the operation `quota`; undefined if it failed or was not requested. */
   async count(args: readonly unknown[]): Promise<unknown> {
-    if (this.isUp) return this.request('quota', args)
-    const client = this.#client
-    if (!this.#isCounting || client === null) return undefined
-    try {
-      return await client.request('quota', args)
-    } catch (error) {
-      if (client === this.#client) this.#fail(error)
-      return undefined
-    }
+    return this.canCount ? this.#request('quota', args) : undefined
   }
 
   async close(): Promise<void> {
@@ -102,6 +87,17 @@ export class Connection {
     this.#isUp = false
     this.#cancelTimer()
     await this.#client?.close()
+  }
+
+  async #request(name: OperationName, args: readonly unknown[]): Promise<unknown> {
+    const client = this.#client
+    if (client === null) return undefined
+    try {
+      return await client.request(name, args)
+    } catch (error) {
+      if (client === this.#client) this.#fail(error)
+      return undefined
+    }
   }
 
   #schedule(ms = CHECK_EVERY_MS): void {
