@@ -40,9 +40,13 @@ end
 
 /** `account`: the values of the hash, or those of a new account. Names of periods sort by time. */
 const ACCOUNT = `
-local function number(text)
+local function signed(text)
   local value = tonumber(text)
-  if value and value >= 0 and value < 1e15 then return value end
+  if value and value > -1e15 and value < 1e15 then return value end
+end
+local function number(text)
+  local value = signed(text)
+  if value and value >= 0 then return value end
 end
 local function initial(calls)
   return math.min(calls, math.max(1, calls * 0.05, math.min(100, calls * 0.25)))
@@ -127,7 +131,8 @@ elseif seen_period == name then
 end
 
 if unreported_period == name or unreported_period == '' then
-  local counted = number(redis.call('HGET', usage_key, alone_field)) or (is_lost and reported) or 0
+  -- Negative if calls of the store were refunded while it could not be reached.
+  local counted = signed(redis.call('HGET', usage_key, alone_field)) or (is_lost and reported) or 0
   account.charged = account.charged + math.max(0, unreported - counted)
   account.refunded = account.refunded + math.max(0, counted - unreported)
   account.released = math.max(0, account.released - unreported + counted)

@@ -144,6 +144,23 @@ await test('a call that was not sent is refunded with and without the store', as
   await until('all calls are reported', () => one.ledger.spent === 2)
 })
 
+await test('a call of the store that is refunded while the store is away is refunded once', async (t) => {
+  const { replicas, server } = await threeReplicas(t)
+  const [one, two] = [replicaOn(replicas[0]), replicaOn(replicas[1])]
+  await spend(one, 5)
+  one.link.isCut = true
+  one.ledger.refund(one.ledger.period)
+  one.link.isCut = false
+  await spend(one, 1)
+  await spend(one, 1)
+  t.equal(one.ledger.spent, 6)
+  await server.cli('FLUSHALL')
+  await spend(one, 1)
+  await spend(one, 1)
+  await spend(two, 1)
+  t.equal(two.ledger.spent, 9, 'and once in an account that was lost')
+})
+
 await test('calls of a replica with a wrong clock count once it reaches the store', async (t) => {
   const { replicas, server } = await threeReplicas(t)
   for (const [i, skewMs] of SKEWS_MS.entries()) {
