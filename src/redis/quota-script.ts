@@ -58,6 +58,14 @@ local function begin(previous, previous_spent)
     base = 0, released = initial(limit), at = now, limit = limit, previous = previous, previous_spent = previous_spent
   }
 end
+-- After an earlier state was restored: another account, so that every replica reports what it saw of this one.
+local function restored(account)
+  local spent = account.charged - account.refunded
+  redis.call('DEL', usage_key)
+  account.id, account.since = replica .. ':' .. string.format('%.0f', now), now
+  account.charged, account.refunded, account.base = spent, 0, spent
+  return account
+end
 local numbers = {'since', 'hold', 'charged', 'refunded', 'base', 'released', 'at', 'limit', 'previous_spent'}
 local function load()
   if redis.call('TYPE', usage_key).ok ~= 'hash' then return begin('', 0) end
@@ -118,6 +126,9 @@ elseif name < account.period then
   account.period, account.previous, account.previous_spent = name, '', 0
 end
 
+if seen_period == name and seen_account == account.id and seen_charged > account.charged then
+  account = restored(account)
+end
 local is_lost = seen_period == name and seen_account ~= account.id
 if is_lost then
   account.hold = account.since + ${RECOVERY_MS}
@@ -126,8 +137,6 @@ if is_lost then
     account.released = math.max(0, account.released - seen_spent + account.base)
     account.base = seen_spent
   end
-elseif seen_period == name then
-  account.charged = math.max(account.charged, seen_charged)
 end
 
 if unreported_period == name or unreported_period == '' then

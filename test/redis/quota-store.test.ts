@@ -201,6 +201,20 @@ await test('a part of an account that was lost is corrected', async (t) => {
   t.equal(one.ledger.spent, 51)
 })
 
+await test('replicas that saw more than a restored account correct it without losing a call', async (t) => {
+  const { replicas, server } = await threeReplicas(t)
+  const [one, two] = [replicaOn(replicas[0]), replicaOn(replicas[1], { limit: 60 })]
+  two.link.isCut = true
+  await spend(two, 3)
+  two.link.isCut = false
+  await spend(one, 45)
+  await spend(two, 2)
+  await server.cli('HSET', KEY, 'charged', '20')
+  t.equal(await spend(one, 1), 1)
+  t.equal(await spend(two), 60 - 51)
+  t.equal(two.ledger.spent, 60)
+})
+
 await test('a raise of the limit releases what it adds as at a start, once for all replicas', async (t) => {
   const { replicas } = await threeReplicas(t)
   const [small, large, other] = [20, 2_000, 2_000].map((limit, i) =>
