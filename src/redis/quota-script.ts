@@ -126,7 +126,9 @@ elseif name < account.period then
   account.period, account.previous, account.previous_spent = name, '', 0
 end
 
-if seen_period == name and seen_account == account.id and seen_charged > account.charged then
+local seen_since = tonumber(string.match(seen_account, ':(%d+)$')) or 0
+local is_earlier = seen_account == account.id and seen_charged > account.charged
+if seen_period == name and (is_earlier or seen_account ~= account.id and seen_since > account.since) then
   account = restored(account)
 end
 local is_lost = seen_period == name and seen_account ~= account.id

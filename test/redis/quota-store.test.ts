@@ -215,6 +215,20 @@ await test('replicas that saw more than a restored account correct it without lo
   t.equal(two.ledger.spent, 60)
 })
 
+await test('calls are counted once although the same earlier state is restored twice', async (t) => {
+  const { replicas, server } = await threeReplicas(t)
+  const one = replicaOn(replicas[0])
+  await spend(one, 20)
+  const values = (await server.cli('HGETALL', KEY)).split('\n')
+  await spend(one, 30)
+  await server.cli('HSET', KEY, ...values)
+  await spend(one, 1)
+  t.equal(one.ledger.spent, 51)
+  await server.cli('HSET', KEY, ...values)
+  await spend(one, 1)
+  t.equal(one.ledger.spent, 52)
+})
+
 await test('a raise of the limit releases what it adds as at a start, once for all replicas', async (t) => {
   const { replicas } = await threeReplicas(t)
   const [small, large, other] = [20, 2_000, 2_000].map((limit, i) =>
