@@ -183,7 +183,7 @@ export class SharedQuota implements QuotaLedger {
     return this.#store.isUp ? this.#all : this.#own
   }
 
-  /** Calls that `#current` does not include yet: those spent alone, when the store has just returned. */
+  /** Calls that `#current` does not include yet: those spent without it, when the store has just returned. */
   get #uncounted(): number {
     return this.#store.isUp ? this.#unreportedIn(this.#all.period) : 0
   }
@@ -213,7 +213,7 @@ export class SharedQuota implements QuotaLedger {
     const isSame = this.#lastSeen?.account === account && this.#lastSeen.period === period.name
     const most = isSame ? Math.max(this.#lastSeen?.charged ?? 0, charged) : charged
     this.#lastSeen = { account, period: period.name, charged: most, spent }
-    // Calls that were spent alone since the update was sent: only `#own` includes them before they are reported.
+    // Calls that were spent without the store since the update was sent: only `#own` includes them before they are reported.
     const since = this.#unreportedIn(period.name)
     const own = { ...reply, spent: spent + since, released: Math.max(0, reply.released - since) }
     this.#all.sync(reply)
