@@ -37,7 +37,7 @@ export const ALLOWED_IMPORTS: Readonly<Record<string, Allowed>> = {
   cache: { values: ['availability', ...base], types: ['source'] },
   upstream: { values: ['availability', ...base], types: ['source'] },
   stores: { values: [], types: ['cache', 'upstream'] },
-  redis: { values: base, types: ['cache', 'upstream', 'config', 'stores'] },
+  redis: { values: ['upstream', ...base], types: ['cache', 'config', 'stores'] },
   // The quota rules that Redis needs in Lua are shared here.
   'state-dir': { values: ['upstream', ...base], types: ['cache', 'stores'] },
   clients: { values: ['config', 'lib'], types: ['events'] },

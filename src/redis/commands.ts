@@ -12,6 +12,7 @@ import { PURGE, PUBLISH_PURGED } from './purge-script.ts'
 import { CHARGE_UNKNOWN_IDS } from './unknown-id-script.ts'
 import type { Script } from './scripts.ts'
 import { QUOTA_UPDATE } from './quota-script.ts'
+import { NOTE_ARRIVAL, PASS_SEND_GATE } from './send-gate-script.ts'
 import { LEASE_GET, PUBLISH, RELEASE, RENEW, TAKE_TOKEN } from './scripts.ts'
 
 export type Argument = string | number
@@ -24,6 +25,8 @@ const SCRIPTS: readonly Script[] = [
   PURGE,
   PUBLISH_PURGED,
   TAKE_TOKEN,
+  PASS_SEND_GATE,
+  NOTE_ARRIVAL,
   QUOTA_UPDATE,
   CHARGE_UNKNOWN_IDS,
 ]

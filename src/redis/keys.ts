@@ -13,6 +13,9 @@ export const PROBE_KEY = `${PREFIX}probe`
 /** A list: when tokens are used, in ms since the epoch, the oldest first. */
 export const TOKENS_KEY = `${PREFIX}tokens`
 
+/** A hash: when the last calls were sent, in ms since the epoch. */
+export const SENT_KEY = `${PREFIX}sent`
+
 /** A hash: the usage of the current day or month. */
 export function quotaKey(per: 'day' | 'month'): string {
   return `${QUOTA_PREFIX}{${per}}`

@@ -40,9 +40,13 @@ end
 
 /** `account`: the values of the hash, or those of a new account. Names of periods sort by time. */
 const ACCOUNT = `
-local function number(text)
+local function signed(text)
   local value = tonumber(text)
-  if value and value >= 0 and value < 1e15 then return value end
+  if value and value > -1e15 and value < 1e15 then return value end
+end
+local function number(text)
+  local value = signed(text)
+  if value and value >= 0 then return value end
 end
 local function initial(calls)
   return math.min(calls, math.max(1, calls * 0.05, math.min(100, calls * 0.25)))
@@ -53,6 +57,14 @@ local function begin(previous, previous_spent)
     id = replica .. ':' .. string.format('%.0f', now), period = name, since = now, hold = 0, charged = 0, refunded = 0,
     base = 0, released = initial(limit), at = now, limit = limit, previous = previous, previous_spent = previous_spent
   }
+end
+-- After an earlier state was restored: another account, so that every replica reports what it saw of this one.
+local function restored(account)
+  local spent = account.charged - account.refunded
+  redis.call('DEL', usage_key)
+  account.id, account.since = replica .. ':' .. string.format('%.0f', now), now
+  account.charged, account.refunded, account.base = spent, 0, spent
+  return account
 end
 local numbers = {'since', 'hold', 'charged', 'refunded', 'base', 'released', 'at', 'limit', 'previous_spent'}
 local function load()
@@ -114,6 +126,11 @@ elseif name < account.period then
   account.period, account.previous, account.previous_spent = name, '', 0
 end
 
+local seen_since = tonumber(string.match(seen_account, ':(%d+)$')) or 0
+local is_earlier = seen_account == account.id and seen_charged > account.charged
+if seen_period == name and (is_earlier or seen_account ~= account.id and seen_since > account.since) then
+  account = restored(account)
+end
 local is_lost = seen_period == name and seen_account ~= account.id
 if is_lost then
   account.hold = account.since + ${RECOVERY_MS}
@@ -122,12 +139,11 @@ if is_lost then
     account.released = math.max(0, account.released - seen_spent + account.base)
     account.base = seen_spent
   end
-elseif seen_period == name then
-  account.charged = math.max(account.charged, seen_charged)
 end
 
 if unreported_period == name or unreported_period == '' then
-  local counted = number(redis.call('HGET', usage_key, alone_field)) or (is_lost and reported) or 0
+  -- Negative if calls of the store were refunded while it could not be reached.
+  local counted = signed(redis.call('HGET', usage_key, alone_field)) or (is_lost and reported) or 0
   account.charged = account.charged + math.max(0, unreported - counted)
   account.refunded = account.refunded + math.max(0, counted - unreported)
   account.released = math.max(0, account.released - unreported + counted)

@@ -1,5 +1,6 @@
 import type { RedisConfig } from '../config/redis-url.ts'
 import type { Observer } from '../events.ts'
+import type { Clock } from '../lib/clock.ts'
 import type { SharedStores } from '../stores.ts'
 import { RedisAnswerStore } from './answer-store.ts'
 import type { CommandsDeps } from './commands.ts'
@@ -11,6 +12,7 @@ import { RedisTokenStore } from './token-bucket.ts'
 import { RedisUnknownIdStore } from './unknown-id-store.ts'
 
 export interface RedisStoresDeps extends CommandsDeps {
+  readonly clock: Pick<Clock, 'now' | 'after'>
   readonly observer: Pick<Observer, 'sharedCacheChanged' | 'sharedCommandRejected' | 'quotaMayBeEvicted'>
   /** Whether a quota is counted in Redis, which must not evict it. */
   readonly hasQuota: boolean
@@ -34,7 +36,7 @@ export async function openRedisStores(config: RedisConfig, deps: RedisStoresDeps
   return {
     answers: new RedisAnswerStore(commands),
     archive: null,
-    tokens: new RedisTokenStore(commands),
+    tokens: new RedisTokenStore(commands, deps.clock),
     quota: new RedisQuotaStore(commands),
     pacing: new RedisPacingStore(commands),
     unknownIds: new RedisUnknownIdStore(commands),

@@ -8,21 +8,20 @@ import type {
   WantedLease,
 } from '../cache/shared-store.ts'
 import type { ErrorCode } from '../errors.ts'
-import { pause } from '../lib/clock.ts'
 import type { SharedStores } from '../stores.ts'
 import type { SharedCoolDown } from '../upstream/state/cool-down-state.ts'
 import type { PacingStore } from '../upstream/pacing/learned-pacing.ts'
 import type { UnknownIdStore } from '../upstream/pacing/unknown-id-allowance.ts'
 import type { CoolDownStore } from '../upstream/state/shared-cool-down.ts'
 import type { QuotaReply, QuotaStore, QuotaUpdate } from '../upstream/state/shared-quota.ts'
-import type { SentCall } from '../upstream/state/sent-call.ts'
+import type { GateReply, StoreGate } from '../upstream/state/shared-send-gate.ts'
+import { passStoreGate } from '../upstream/state/shared-send-gate.ts'
 import type { TokenStore } from '../upstream/state/shared-token-bucket.ts'
 import type { TokenBucketOptions } from '../upstream/state/token-bucket.ts'
 import { AnnouncementFeed } from './announcement-feed.ts'
 import type { ConnectionDeps, ConnectionOptions } from './connection.ts'
 import { Connection } from './connection.ts'
 import { UnusableDirectoryError } from './directory.ts'
-import type { TokenUse } from './token-operations.ts'
 import type { Used } from './use-order.ts'
 
 export { UnusableDirectoryError }
@@ -134,25 +133,16 @@ function unknownIdStore(connection: Requester): UnknownIdStore {
   }
 }
 
-/** A call that arrives this much later than it was sent may arrive too close to the one that reuses its token. */
-const LATE_MS = 5
-
 function tokenStore(connection: Requester, clock: ConnectionDeps['clock']): TokenStore {
-  const pass = async (count: number, reuseMs: number): Promise<SentCall> => {
-    const ask = async () => (await connection.request('passGate', [count, reuseMs])) as TokenUse | undefined
-    let passed = await ask()
-    for (; passed !== undefined && passed.waitMs > 0; passed = await ask()) await pause(clock, passed.waitMs)
-    const [number, sentAt] = [passed?.number, clock.now()]
-    const arrived = () => {
-      const isLate = clock.now() - sentAt > LATE_MS
-      if (number !== undefined && isLate) void connection.request('callArrived', [number])
-    }
-    return { arrived }
-  }
+  const gateFor = (count: number, reuseMs: number): StoreGate => ({
+    ask: async () => (await connection.request('passGate', [count, reuseMs])) as GateReply | undefined,
+    arrived: (number) => void connection.request('callArrived', [number]),
+  })
   return {
     async take({ count, tokenReuseMs }: TokenBucketOptions, leave: number, maxWaitMs: number) {
       const waitMs = await connection.request('takeToken', [count, tokenReuseMs, leave, maxWaitMs])
-      return waitMs === undefined ? null : { waitMs: Number(waitMs), pass: () => pass(count, tokenReuseMs) }
+      const pass = () => passStoreGate(gateFor(count, tokenReuseMs), clock)
+      return waitMs === undefined ? null : { waitMs: Number(waitMs), pass }
     },
   }
 }

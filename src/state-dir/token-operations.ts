@@ -1,3 +1,4 @@
+import type { GateReply } from '../upstream/state/shared-send-gate.ts'
 import type { Context } from './operation.ts'
 import { MAX_AHEAD_MS } from './operation.ts'
 
@@ -10,12 +11,6 @@ const SWEEP_AT_ONCE = 10
 interface Uses {
   readonly first: number
   readonly next: number
-}
-
-/** A number, and the time in ms until it can be used. */
-export interface TokenUse {
-  readonly number: number
-  readonly waitMs: number
 }
 
 /** The rules of LocalTokenBucket: the contract tests run on all. No token is taken if the wait is too long. */
@@ -48,7 +43,7 @@ const SENT_KEY = 'sent'
  * The number of a call that may be sent now, or the ms until one may. Tokens are planned; this is the last check, on
  * what was really sent.
  */
-export function passGate({ db, now }: Context, count: number, reuseMs: number): TokenUse {
+export function passGate({ db, now }: Context, count: number, reuseMs: number): GateReply {
   const stored = db.records.get(SENT_KEY)
   const number = typeof stored === 'number' ? stored : 0
   const before = db.sent.get(number - count)

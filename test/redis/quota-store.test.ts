@@ -144,6 +144,23 @@ await test('a call that was not sent is refunded with and without the store', as
   await until('all calls are reported', () => one.ledger.spent === 2)
 })
 
+await test('a call of the store that is refunded while the store is away is refunded once', async (t) => {
+  const { replicas, server } = await threeReplicas(t)
+  const [one, two] = [replicaOn(replicas[0]), replicaOn(replicas[1])]
+  await spend(one, 5)
+  one.link.isCut = true
+  one.ledger.refund(one.ledger.period)
+  one.link.isCut = false
+  await spend(one, 1)
+  await spend(one, 1)
+  t.equal(one.ledger.spent, 6)
+  await server.cli('FLUSHALL')
+  await spend(one, 1)
+  await spend(one, 1)
+  await spend(two, 1)
+  t.equal(two.ledger.spent, 9, 'and once in an account that was lost')
+})
+
 await test('calls of a replica with a wrong clock count once it reaches the store', async (t) => {
   const { replicas, server } = await threeReplicas(t)
   for (const [i, skewMs] of SKEWS_MS.entries()) {
@@ -182,6 +199,34 @@ await test('a part of an account that was lost is corrected', async (t) => {
   await spend(two, 1)
   await spend(one, 1)
   t.equal(one.ledger.spent, 51)
+})
+
+await test('replicas that saw more than a restored account correct it without losing a call', async (t) => {
+  const { replicas, server } = await threeReplicas(t)
+  const [one, two] = [replicaOn(replicas[0]), replicaOn(replicas[1], { limit: 60 })]
+  two.link.isCut = true
+  await spend(two, 3)
+  two.link.isCut = false
+  await spend(one, 45)
+  await spend(two, 2)
+  await server.cli('HSET', KEY, 'charged', '20')
+  t.equal(await spend(one, 1), 1)
+  t.equal(await spend(two), 60 - 51)
+  t.equal(two.ledger.spent, 60)
+})
+
+await test('calls are counted once although the same earlier state is restored twice', async (t) => {
+  const { replicas, server } = await threeReplicas(t)
+  const one = replicaOn(replicas[0])
+  await spend(one, 20)
+  const values = (await server.cli('HGETALL', KEY)).split('\n')
+  await spend(one, 30)
+  await server.cli('HSET', KEY, ...values)
+  await spend(one, 1)
+  t.equal(one.ledger.spent, 51)
+  await server.cli('HSET', KEY, ...values)
+  await spend(one, 1)
+  t.equal(one.ledger.spent, 52)
 })
 
 await test('a raise of the limit releases what it adds as at a start, once for all replicas', async (t) => {

@@ -8,6 +8,7 @@ import { until } from '../support/until.ts'
 import { coolDownContract } from '../upstream/state/cool-down-state.contract.ts'
 import { pacingStoresContract } from '../upstream/pacing/pacing-stores.contract.ts'
 import { quotaContract } from '../upstream/state/quota-ledger.contract.ts'
+import { sendCheckContract } from '../upstream/state/send-check.contract.ts'
 import { tokenBucketContract } from '../upstream/state/token-bucket.contract.ts'
 import { keepAlive, quotaHarness, sleep, threeReplicas } from './replicas.ts'
 
@@ -24,6 +25,10 @@ await t.test('token buckets on Redis fulfil the contract', { skip: NO_REDIS }, a
     )
     return { buckets, pass: sleep }
   })
+})
+
+await t.test('the check at sending on Redis fulfils the contract', { skip: NO_REDIS }, async (t) => {
+  await sendCheckContract(t, async (t) => (await threeReplicas(t)).replicas.map(({ tokens }) => tokens))
 })
 
 await t.test('cool-downs on Redis fulfil the contract', { skip: NO_REDIS }, async (t) => {

@@ -8,6 +8,7 @@ import { keepAlive, quotaHarness, sleep } from '../redis/replicas.ts'
 import { coolDownContract } from '../upstream/state/cool-down-state.contract.ts'
 import { pacingStoresContract } from '../upstream/pacing/pacing-stores.contract.ts'
 import { quotaContract } from '../upstream/state/quota-ledger.contract.ts'
+import { sendCheckContract } from '../upstream/state/send-check.contract.ts'
 import { tokenBucketContract } from '../upstream/state/token-bucket.contract.ts'
 import { localStores } from './local-stores.ts'
 
@@ -26,6 +27,10 @@ await t.test('token buckets in a state directory fulfil the contract', async (t)
     )
     return { buckets, pass: sleep }
   })
+})
+
+await t.test('the check at sending in a state directory fulfils the contract', async (t) => {
+  await sendCheckContract(t, async (t) => threeProcesses(t).map(({ tokens }) => tokens))
 })
 
 await t.test('cool-downs in a state directory fulfil the contract', async (t) => {

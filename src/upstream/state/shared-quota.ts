@@ -109,11 +109,11 @@ export class SharedQuota implements QuotaLedger {
   }
 
   get spent(): number {
-    return this.#current.spent
+    return this.#current.spent + this.#uncounted
   }
 
   get remaining(): number {
-    return this.#current.remaining
+    return Math.max(0, this.#current.remaining - this.#uncounted)
   }
 
   get period(): string {
@@ -134,7 +134,7 @@ export class SharedQuota implements QuotaLedger {
   }
 
   waitMs(request: QuotaRequest, ahead: number): number {
-    return this.#current.waitMs(request, ahead)
+    return this.#current.waitMs(request, ahead + this.#uncounted)
   }
 
   async acquire(hasStale: boolean, rationed: boolean, client: QuotaClient | null = null): Promise<number> {
@@ -184,6 +184,17 @@ export class SharedQuota implements QuotaLedger {
     return this.#store.isUp ? this.#all : this.#own
   }
 
+  /** Calls that `#current` does not include yet: those spent without it, when the store has just returned. */
+  get #uncounted(): number {
+    return this.#store.isUp ? this.#unreportedIn(this.#all.period) : 0
+  }
+
+  /** Calls of this period that no reply includes; never negative. */
+  #unreportedIn(name: string): number {
+    const { calls, reported, period } = this.#unreported
+    return period === null || period === name ? Math.max(0, calls - reported) : 0
+  }
+
   /** Null while the store cannot be reached. */
   async #apply(change: QuotaUpdate['change']): Promise<QuotaReply | null> {
     if (!this.#store.isUp) return null
@@ -203,8 +214,12 @@ export class SharedQuota implements QuotaLedger {
     const isSame = this.#lastSeen?.account === account && this.#lastSeen.period === period.name
     const most = isSame ? Math.max(this.#lastSeen?.charged ?? 0, charged) : charged
     this.#lastSeen = { account, period: period.name, charged: most, spent }
+    // Calls that were spent without the store since the update was sent: only `#own` includes them before they are reported.
+    const since = this.#unreportedIn(period.name)
+    const own = { ...reply, spent: spent + since, released: Math.max(0, reply.released - since) }
+    this.#all.sync(reply)
+    this.#own.sync(own, 1 / processes)
     for (const ledger of [this.#all, this.#own]) {
-      ledger.sync(reply, ledger === this.#own ? 1 / processes : 1)
       const client = change.kind === 'acquire' ? change.client?.id : undefined
       if (client !== undefined && clientCalls !== null) ledger.syncClient(client, clientCalls)
     }
