@@ -3,7 +3,7 @@ import t from 'tap'
 import { Price } from '../../../src/upstream/pacing/price.ts'
 import { StationPacing } from '../../../src/upstream/pacing/station-pacing.ts'
 import type { StationState } from '../../../src/upstream/pacing/station-pacing.ts'
-import { LocalQuota } from '../../../src/upstream/state/quota-ledger.ts'
+import { initiallyReleased, LocalQuota } from '../../../src/upstream/state/quota-ledger.ts'
 
 const SECOND = 1_000
 const MINUTE = 60 * SECOND
@@ -154,6 +154,20 @@ await t.test('the price of a call', async (t) => {
       t.ok(made <= released + 110, `${made} of 2,000 calls, ${released} were released`)
     },
   )
+
+  for (const limit of [1, 3, 20, 100, 400]) {
+    await t.test(
+      `releases no more than as much again to a burst after a quiet start, with ${limit} a day`,
+      async (t) => {
+        const released = initiallyReleased(limit)
+        const { made } = burst({ limit, ms: 10 * SECOND, everyMs: 10, before: 2 * MINUTE })
+        t.ok(
+          made >= Math.floor(released) && made <= 2 * released + 1,
+          `${made} calls, ${released} were released`,
+        )
+      },
+    )
+  }
 
   await t.test('is updated after 0.5, 1, 2 and 5 s, and every 5 s from then on', async (t) => {
     const { price, clock, counts } = byHand()
