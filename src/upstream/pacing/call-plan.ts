@@ -12,6 +12,8 @@ export interface PacedQuota {
   readonly resetAtMs: number
   /** Identifies the count in a store: what another count begins with was not spent just now. Null or absent without one. */
   readonly account?: string | null
+  /** What the account had counted when this process first saw it, without its own call of that moment. */
+  readonly spentBefore?: number
 }
 
 const DAY_MS = 86_400_000

@@ -151,10 +151,10 @@ export class Price {
 
   /** Calls since the last time. Those between it and a reset are unknown; a refund counts as less than none. */
   #countCalls(): number {
-    const { spent, resetAtMs, account = null } = this.#deps.quota
+    const { spent, resetAtMs, account = null, spentBefore = spent } = this.#deps.quota
     const isReset = resetAtMs !== this.#resetAt
     const isOther = !isReset && account !== this.#account
-    const calls = isReset ? spent : isOther ? 0 : spent - this.#spent
+    const calls = isReset ? spent : spent - (isOther ? spentBefore : this.#spent)
     this.#spent = spent
     this.#resetAt = resetAtMs
     this.#account = account

@@ -91,6 +91,7 @@ export class SharedQuota implements QuotaLedger {
   /** What this replica may spend while the store cannot be reached. */
   readonly #own: LocalQuota
   #lastSeen: QuotaUpdate['lastSeen'] = null
+  #spentBefore = 0
   #unreported: QuotaUpdate['unreported'] = { calls: 0, reported: 0, period: null }
   #cancelSync: () => void = () => {}
 
@@ -126,6 +127,11 @@ export class SharedQuota implements QuotaLedger {
   /** Identifies the count in the store; null before the first reply. */
   get account(): string | null {
     return this.#lastSeen?.account ?? null
+  }
+
+  /** What the count in the store was when this replica first saw it, without its own call of that moment. */
+  get spentBefore(): number {
+    return this.#spentBefore
   }
 
   callsOf(client: string): number {
@@ -201,6 +207,7 @@ export class SharedQuota implements QuotaLedger {
     this.#storeTime = { wallMs: nowMs, at: this.#clock.now() }
     const isSame = this.#lastSeen?.account === account && this.#lastSeen.period === period.name
     const most = isSame ? Math.max(this.#lastSeen?.charged ?? 0, charged) : charged
+    if (!isSame) this.#spentBefore = spent - (change.kind === 'acquire' && reply.waitMs === 0 ? 1 : 0)
     this.#lastSeen = { account, period: period.name, charged: most, spent }
     for (const ledger of [this.#all, this.#own]) {
       ledger.sync(reply, ledger === this.#own ? 1 / processes : 1)

@@ -289,6 +289,19 @@ await t.test('the price of a call', async (t) => {
     t.ok(price.thetaS() < 31, `${price.thetaS()} s`)
   })
 
+  await t.test('counts its own calls among those that a store had counted before', async (t) => {
+    const { price, clock, quota, counts } = byHand({ limit: 20 })
+    clock.ms += 3 * SECOND
+    price.thetaS()
+    Object.assign(quota, { account: 'a', spentBefore: 4, spent: 5, remaining: 15 })
+    for (let i = 0; i < 3; i++) {
+      counts.lookups++
+      clock.ms += 1
+      price.thetaS()
+    }
+    t.equal(price.isRationing(), true, 'a call three seconds after the start may be the first of a burst')
+  })
+
   await t.test('moves towards that of another replica, and is published', async (t) => {
     const clock = { ms: MIDNIGHT, now: () => clock.ms - MIDNIGHT, wall: () => clock.ms }
     const quota = { per: 'day' as const, spent: 0, remaining: 10_000, resetAtMs: MIDNIGHT + DAY }

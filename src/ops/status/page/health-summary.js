@@ -105,7 +105,11 @@ function requests({ all, error, stale_error: stale }) {
     const text = `${count(error)} of ${count(all)} requests in the last minute failed (${percent(error / all)})`
     messages.push(error / all >= HIGH_RATIO ? bad(text) : warn(text))
   }
-  if (stale > 0) messages.push(warn(`${count(stale)} stale answers replaced errors in the last minute`))
+  if (stale > 0) {
+    const text =
+      stale === 1 ? '1 stale answer replaced an error' : `${count(stale)} stale answers replaced errors`
+    messages.push(warn(`${text} in the last minute`))
+  }
   return messages
 }
 
