@@ -10,6 +10,9 @@ import type { QuotaLimit } from './upstream/state/quota-ledger.ts'
 import { LocalQuota } from './upstream/state/quota-ledger.ts'
 import { SharedQuota } from './upstream/state/shared-quota.ts'
 
+/** A call for a station that is not cached. */
+const ANY_CALL = { hasStale: false, rationed: true, client: null }
+
 export interface QuotaDeps {
   readonly config: Config
   readonly clock: Clock
@@ -57,8 +60,8 @@ export function createQuota(deps: QuotaDeps, previous: QuotaStack | null = null)
   const store = stores && stores.unknownIds
   const allowance = isKept ? previous.allowance : new UnknownIdAllowance({ quota: ledger, clock, store })
   const forecast = () => ({
-    // Before the demand is known calls are released as if rationed; that is no state to report.
-    isRationing: pacing.isRationing() && pacing.isDemandKnown,
+    // Before the demand is known calls are released as if rationed: to be reported once a call has to wait for that.
+    isRationing: pacing.isRationing() && (pacing.isDemandKnown || ledger.waitMs(ANY_CALL, 0) > 0),
     isProjected: pacing.isProjected,
     projectedRemaining: pacing.projectedRemaining,
     unknownIdsRemaining: allowance.remaining,

@@ -6,7 +6,7 @@ export interface QuotaForecast {
   readonly isProjected: boolean
   /** Calls that will be left at the reset; all that remain, as long as that is not known. */
   readonly projectedRemaining: number
-  /** Whether calls are held back because the quota does not last even at the maximum TTL. */
+  /** Whether calls are held back because the quota does not last even at the maximum TTL, or to wait for their release. */
   readonly isRationing: boolean
   /** Null if the quota suffices for the stations in use. */
   readonly shortfall: QuotaShortfall | null

@@ -196,6 +196,19 @@ await t.test('the service with UPSTREAM_QUOTA=20/day, of which a quarter is rele
   })
 })
 
+await t.test(
+  'calls that wait for their release are reported as rationed, before the demand is known too',
+  async (t) => {
+    const { get, proxy } = await startService(t, { env: { UPSTREAM_QUOTA: '20/day' } })
+    const rationing = [await proxy.metric('evproxy_quota_rationing')]
+    for (let i = 0; i < 4; i++) await get(stationQuery(i))
+    rationing.push(await proxy.metric('evproxy_quota_rationing'))
+    for (let i = 4; i < 6; i++) await get(stationQuery(i))
+    rationing.push(await proxy.metric('evproxy_quota_rationing'))
+    t.strictSame(rationing, [0, 0, 1], 'at the start, after four calls, and when the sixth was refused')
+  },
+)
+
 await t.test('a call that was never sent is not charged to the quota', async (t) => {
   const service = await startService(t, { env: { UPSTREAM_QUOTA: '5/month' } })
   await service.upstream.stop()

@@ -169,6 +169,20 @@ class QuotaStoreDouble implements QuotaStore {
 }
 
 await t.test(
+  'what a store had counted before this replica saw it excludes the call of the first reply',
+  async (t) => {
+    const store = new QuotaStoreDouble()
+    store.spent = 7
+    const quota = new SharedQuota({ limit: 30, per: 'day' }, { store, clock: new TestClock(), share: 1 })
+    const before = quota.spentBefore
+    await quota.acquire(false, false)
+    const first = quota.spentBefore
+    await quota.acquire(false, false)
+    t.strictSame([before, first, quota.spentBefore, quota.spent], [0, 7, 7, 9])
+  },
+)
+
+await t.test(
   'calls that a replica spent without the quota store are reported until they count',
   async (t) => {
     const clock = new TestClock()

@@ -200,7 +200,7 @@ function quotaFamilies(gauges: Gauges): Family[] {
     ),
     gauge(
       'evproxy_quota_rationing',
-      'Whether calls are rationed, because the quota does not last even at CACHE_MAX_TTL: 1 or 0. No sample without a quota.',
+      'Whether calls are rationed, because the quota does not last even at CACHE_MAX_TTL, or because more was asked for than is released at the start: 1 or 0. No sample without a quota.',
       () => optional(gauges.pacing(), ({ isRationing }) => Number(isRationing)),
     ),
     gauge(

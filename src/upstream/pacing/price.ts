@@ -24,8 +24,9 @@ export interface PriceDeps {
 /** The price is updated this long after the start, and then every 5 s. */
 const INITIAL_UPDATES_MS = [500, 1_000, 2_000, 5_000]
 const UPDATE_INTERVAL_MS = 5_000
-/** In between, a burst of this many calls updates it. */
+/** In between, a burst of this many calls updates it, or of this part of those that are released at the start. */
 const CALLS_PER_UPDATE = 10
+const RELEASED_PART_PER_UPDATE = 0.2
 /** Calls that would use up what is released at the start within this time may be a burst. */
 const BURST_MS = 60_000
 /** Planned calls over which plan and calls are compared. 10 to 40 make no difference. */
@@ -96,7 +97,8 @@ export class Price {
   /** Whether the quota does not last at CACHE_MAX_TTL either, so that calls must be released evenly. */
   isRationing(nowMs = this.#deps.clock.now()): boolean {
     if (nowMs >= this.#nextUpdateAt) this.#update(nowMs)
-    else if (this.#deps.quota.spent - this.#spent >= CALLS_PER_UPDATE) this.#steer(nowMs, this.#countCalls())
+    else if (this.#deps.quota.spent - this.#spent >= this.#callsPerUpdate)
+      this.#steer(nowMs, this.#countCalls())
     return this.#isRationing
   }
 
@@ -149,10 +151,10 @@ export class Price {
 
   /** Calls since the last time. Those between it and a reset are unknown; a refund counts as less than none. */
   #countCalls(): number {
-    const { spent, resetAtMs, account = null } = this.#deps.quota
+    const { spent, resetAtMs, account = null, spentBefore = spent } = this.#deps.quota
     const isReset = resetAtMs !== this.#resetAt
     const isOther = !isReset && account !== this.#account
-    const calls = isReset ? spent : isOther ? 0 : spent - this.#spent
+    const calls = isReset ? spent : spent - (isOther ? spentBefore : this.#spent)
     this.#spent = spent
     this.#resetAt = resetAtMs
     this.#account = account
@@ -172,7 +174,14 @@ export class Price {
     const moved = 1 - Math.exp(-Math.max(planned, calls) / MEMORY_CALLS)
     if (this.#canStretch) this.#setTheta(this.#commonThetaS() * excess ** (GAIN * moved))
     const isHighest = !this.#canStretch || this.#thetaS === this.#maxS
-    this.#isRationing = !this.#isDemandKnown || (isHighest && this.#made > this.#planned)
+    const excessCalls = this.#made - this.#planned
+    // A small quota is spent before the price has reached its maximum.
+    const isFlooded = excessCalls > initiallyReleased(this.#limit)
+    this.#isRationing = !this.#isDemandKnown || isFlooded || (isHighest && excessCalls > 0)
+  }
+
+  get #callsPerUpdate(): number {
+    return Math.min(CALLS_PER_UPDATE, initiallyReleased(this.#limit) * RELEASED_PART_PER_UPDATE)
   }
 
   /** Calls at this pace use up what is released at the start within a minute, and the rest of the quota is not for that. */

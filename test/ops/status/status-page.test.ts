@@ -1,3 +1,4 @@
+import { rmSync, writeFileSync } from 'node:fs'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import type { Test } from 'tap'
 import t from 'tap'
@@ -266,6 +267,39 @@ await t.test('the headline of the status page', { skip }, async (t) => {
     const { page } = await open(t, service)
     await shows(page, '.health', /Redis cannot be reached/)
     await shows(page, '#states', /shared cache unavailable/)
+  })
+
+  await t.test('the health summary shows that the state directory is unavailable', async (t) => {
+    const parent = t.testdir({ state: {} })
+    const service = await startService(t, { env: { STATE_DIR: `${parent}/state` } })
+    await service.get('chargingAvailability=a')
+    const { page } = await open(t, service)
+    rmSync(`${parent}/state`, { recursive: true })
+    writeFileSync(`${parent}/state`, '')
+    await shows(page, '.health', /STATE_DIR cannot be used: this process shares no answers/)
+    t.notMatch(await page.locator('.health').innerText(), /Redis/)
+  })
+
+  await t.test(
+    'the health summary says what rationing does, and claims nothing of a longer TTL',
+    async (t) => {
+      const service = await startService(t, { env: { UPSTREAM_QUOTA: '20/day' } })
+      for (let i = 0; i < 6; i++) await service.get(`chargingAvailability=a${i}`)
+      const { page } = await open(t, service)
+      await shows(
+        page,
+        '.health',
+        /Calls are rationed: those that are left are released evenly until .*00:00/,
+      )
+    },
+  )
+
+  await t.test('one failure of many requests is not 0 %', async (t) => {
+    const service = await startService(t, { script })
+    for (let i = 0; i < 250; i++) await service.get('chargingAvailability=s1')
+    await service.get('chargingAvailability=broken-1')
+    const { page } = await open(t, service)
+    await shows(page, '.health', /1 of 251 requests in the last minute failed \(0\.4 %\)/)
   })
 
   await t.test('the headline shows that the service drains', async (t) => {

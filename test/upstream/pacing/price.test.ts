@@ -3,7 +3,7 @@ import t from 'tap'
 import { Price } from '../../../src/upstream/pacing/price.ts'
 import { StationPacing } from '../../../src/upstream/pacing/station-pacing.ts'
 import type { StationState } from '../../../src/source.ts'
-import { LocalQuota } from '../../../src/upstream/state/quota-ledger.ts'
+import { initiallyReleased, LocalQuota } from '../../../src/upstream/state/quota-ledger.ts'
 
 const SECOND = 1_000
 const MINUTE = 60 * SECOND
@@ -155,6 +155,20 @@ await t.test('the price of a call', async (t) => {
     },
   )
 
+  for (const limit of [1, 3, 20, 100, 400]) {
+    await t.test(
+      `releases no more than as much again to a burst after a quiet start, with ${limit} a day`,
+      async (t) => {
+        const released = initiallyReleased(limit)
+        const { made } = burst({ limit, ms: 10 * SECOND, everyMs: 10, before: 2 * MINUTE })
+        t.ok(
+          made >= Math.floor(released) && made <= 2 * released + 1,
+          `${made} calls, ${released} were released`,
+        )
+      },
+    )
+  }
+
   await t.test('is updated after 0.5, 1, 2 and 5 s, and every 5 s from then on', async (t) => {
     const { price, clock, counts } = byHand()
     const updates: number[] = []
@@ -273,6 +287,19 @@ await t.test('the price of a call', async (t) => {
     Object.assign(quota, { account: 'a', spent: 5_000, remaining: 5_000 })
     clock.ms += 500
     t.ok(price.thetaS() < 31, `${price.thetaS()} s`)
+  })
+
+  await t.test('counts its own calls among those that a store had counted before', async (t) => {
+    const { price, clock, quota, counts } = byHand({ limit: 20 })
+    clock.ms += 3 * SECOND
+    price.thetaS()
+    Object.assign(quota, { account: 'a', spentBefore: 4, spent: 5, remaining: 15 })
+    for (let i = 0; i < 3; i++) {
+      counts.lookups++
+      clock.ms += 1
+      price.thetaS()
+    }
+    t.equal(price.isRationing(), true, 'a call three seconds after the start may be the first of a burst')
   })
 
   await t.test('moves towards that of another replica, and is published', async (t) => {

@@ -15,11 +15,16 @@ export function rate(perSecond) {
   return perSecond < 10 ? perSecond.toFixed(perSecond < 1 ? 2 : 1) : whole.format(perSecond)
 }
 
-/** A share from 0 to 1 as a percentage, `–` for null. 99.97 % is rounded down, because 100 % must mean all. */
+/**
+ * A share from 0 to 1 as a percentage, `–` for null. 99.97 % is rounded down, because 100 % must mean all, and 0.01 % up,
+ * because 0 % must mean none.
+ */
 export function percent(share) {
   if (share === null) return '–'
   const shown = share * 100
-  return `${shown > 99 && shown < 100 ? (Math.floor(shown * 10) / 10).toFixed(1) : Math.round(shown)} %`
+  if (shown > 99 && shown < 100) return `${(Math.floor(shown * 10) / 10).toFixed(1)} %`
+  if (shown > 0 && shown < 1) return `${Math.max(0.1, shown).toFixed(1)} %`
+  return `${Math.round(shown)} %`
 }
 
 /** A size in the units of the settings, which are powers of 1024. */

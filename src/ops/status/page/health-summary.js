@@ -67,8 +67,11 @@ function nextProbe(inMs) {
   return inMs > 0 ? `in ${duration(inMs)}` : 'with the next request'
 }
 
-function sharedCache({ sharedTierUp }) {
+function sharedCache({ sharedTierUp, settings }) {
   if (sharedTierUp !== false) return []
+  if ('STATE_DIR' in settings.inForce) {
+    return [warn('STATE_DIR cannot be used: this process shares no answers with others and stores none')]
+  }
   return [warn('Redis cannot be reached: this instance shares no answers, rate limit or quota with others')]
 }
 
@@ -77,8 +80,7 @@ function quota({ quota, cache }) {
   const { remaining, resetAt, forecast } = quota
   if (remaining < 1) return [bad(`The quota is exhausted until ${minute(resetAt)}`)]
   if (forecast !== null && forecast.isRationing) {
-    const text = `Calls are rationed: the quota does not last until ${minute(resetAt)}, even at a TTL of ${duration(cache.effectiveTtlMs)}`
-    return [warn(text)]
+    return [warn(`Calls are rationed: those that are left are released evenly until ${minute(resetAt)}`)]
   }
   const { shortfall } = forecast ?? { shortfall: null }
   if (shortfall !== null) return [warn(tooSmall(shortfall))]
@@ -103,7 +105,11 @@ function requests({ all, error, stale_error: stale }) {
     const text = `${count(error)} of ${count(all)} requests in the last minute failed (${percent(error / all)})`
     messages.push(error / all >= HIGH_RATIO ? bad(text) : warn(text))
   }
-  if (stale > 0) messages.push(warn(`${count(stale)} stale answers replaced errors in the last minute`))
+  if (stale > 0) {
+    const text =
+      stale === 1 ? '1 stale answer replaced an error' : `${count(stale)} stale answers replaced errors`
+    messages.push(warn(`${text} in the last minute`))
+  }
   return messages
 }
 
