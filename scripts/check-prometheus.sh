@@ -29,7 +29,8 @@ cd "$(dirname "$0")/../deploy/prometheus"
 
 # Checks the configuration and every rule file in it.
 promtool check config --lint=all --lint-fatal prometheus.yml
-promtool test rules tests/*.yml
+# The tests allocate much and keep little: a fifth of their time went into garbage collection.
+GOGC=400 promtool test rules tests/*.yml
 
 [ $# -eq 1 ] || exit 0
 

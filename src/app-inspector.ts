@@ -14,7 +14,7 @@ export function stationInspector(cache: Cache): StationInspector {
       return inspected(await cache.get(parseQuery(parameters.toString()).id))
     },
     // Nothing is cached under another text, and a store may have no room for it in a key.
-    purge: async (id) => (isStationId(id) ? cache.purge.one(id) : undefined),
+    purge: async (id) => (isStationId(id) ? cache.purge.one(id) : true),
     purgeAll: () => cache.purge.all(),
   }
 }

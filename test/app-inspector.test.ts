@@ -10,7 +10,7 @@ await t.test(
     const one = ctx.cache.purge.one.bind(ctx.cache.purge)
     ctx.cache.purge.one = async (id) => {
       purged.push(id)
-      await one(id)
+      return one(id)
     }
     ctx.source.answerAll()
     await lookup(ctx, 'a')

@@ -37,14 +37,16 @@ export class Purge {
     return call().finally(() => this.#runs.delete(run))
   }
 
-  async one(id: string): Promise<void> {
+  /** False if the shared cache could not be reached: it may still have the answer. */
+  async one(id: string): Promise<boolean> {
     this.#dropOne(id)
-    await this.#deps.shared?.purge(id)
+    return (await this.#deps.shared?.purge(id)) ?? true
   }
 
-  async all(): Promise<void> {
+  /** Like `one`, for all stations. */
+  async all(): Promise<boolean> {
     this.#dropAll()
-    await this.#deps.shared?.purgeAll()
+    return (await this.#deps.shared?.purgeAll()) ?? true
   }
 
   /** Another replica has purged a station, or all (null), in the shared cache. */

@@ -75,10 +75,11 @@ export interface SharedAnswerStore {
   release(id: string, token: string, error: { readonly code: ErrorCode; readonly ms: number }): void
   /**
    * Drops a station's answer and lease. An answer of a call that began before, on any replica, is not stored afterwards.
+   * False if the store could not be reached and may still have the answer.
    */
-  purge(id: string): Promise<void>
+  purge(id: string): Promise<boolean>
   /** Like `purge`, for all stations. */
-  purgeAll(): Promise<void>
+  purgeAll(): Promise<boolean>
   /** Notes that these stations were used, and what pacing knows of them by now. */
   noteUses?(uses: readonly StationUse[]): Promise<void>
   /** Calls the listener for every answer that a replica publishes, this one included. Absent: replicas only ask. */

@@ -33,10 +33,12 @@ const MAX_ERROR_MS = 86_400_000
 const THOUSANDTHS = 1_000
 /** Longer than any call takes. */
 const PURGE_MARK_MS = 600_000
+/** A purge delays no client, and opens the circuit only if Redis does not respond at all. */
+const PURGE_TIMEOUT_MS = 1_000
 /** What pacing knows of a station is worth keeping longer than its answer. */
 const STATION_MS = 7 * 86_400_000
-/** Commands at once: each has a deadline. */
-const NOTE_AT_ONCE = 50
+/** Commands at once: each has a deadline, also the last one that the server gets to. */
+const AT_ONCE = 50
 
 /** The shared cache: answers, and leases, each the right to call for one station. */
 export class RedisAnswerStore implements SharedAnswerStore {
@@ -75,8 +77,8 @@ export class RedisAnswerStore implements SharedAnswerStore {
   }
 
   async noteUses(uses: readonly StationUse[]): Promise<void> {
-    for (let i = 0; i < uses.length && this.isUp; i += NOTE_AT_ONCE) {
-      const portion = uses.slice(i, i + NOTE_AT_ONCE)
+    for (let i = 0; i < uses.length && this.isUp; i += AT_ONCE) {
+      const portion = uses.slice(i, i + AT_ONCE)
       await Promise.all(
         portion.flatMap(({ id, version, station }) =>
           station === null ? [] : [this.#noteStation(id, version, station)],
@@ -100,18 +102,28 @@ export class RedisAnswerStore implements SharedAnswerStore {
     void this.#commands.script(RELEASE, [leaseKey(id)], [token, `!${error.code}`, Math.ceil(error.ms)])
   }
 
-  async purge(id: string): Promise<void> {
-    await this.#purge(id, `${this.#replica} ${id}`)
+  purge(id: string): Promise<boolean> {
+    return this.#purge(id, `${this.#replica} ${id}`)
   }
 
   /** A call in flight has a lease, so that its station is found even if it has no answer yet. */
-  async purgeAll(): Promise<void> {
+  async purgeAll(): Promise<boolean> {
+    let isDone = true
     for (const pattern of STATION_PATTERNS) {
-      for await (const keys of this.#commands.scan(pattern)) {
-        await Promise.all(keys.map((key) => this.#purge(stationOf(key), '')))
+      for await (const keys of this.#commands.scan(pattern, PURGE_TIMEOUT_MS)) {
+        isDone &&= keys !== null && (await this.#purgeEach(keys.map(stationOf)))
       }
     }
-    await this.#commands.script(PUBLISH_PURGED, [], [this.#replica])
+    const published = await this.#commands.script(PUBLISH_PURGED, [], [this.#replica], PURGE_TIMEOUT_MS)
+    return isDone && published !== undefined
+  }
+
+  async #purgeEach(ids: readonly string[]): Promise<boolean> {
+    for (let i = 0; i < ids.length; i += AT_ONCE) {
+      const purged = await Promise.all(ids.slice(i, i + AT_ONCE).map((id) => this.#purge(id, '')))
+      if (purged.includes(false)) return false
+    }
+    return true
   }
 
   onPurged(listener: (id: string | null) => void): void {
@@ -122,9 +134,10 @@ export class RedisAnswerStore implements SharedAnswerStore {
     })
   }
 
-  async #purge(id: string, message: string): Promise<void> {
+  async #purge(id: string, message: string): Promise<boolean> {
     const keys = [answerKey(id), leaseKey(id), purgedKey(id)]
-    await this.#commands.script(PURGE, keys, [PURGE_MARK_MS, message])
+    const reply = await this.#commands.script(PURGE, keys, [PURGE_MARK_MS, message], PURGE_TIMEOUT_MS)
+    return reply !== undefined
   }
 }
 

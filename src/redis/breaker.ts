@@ -3,8 +3,8 @@ import type { Clock } from '../lib/clock.ts'
 import type { Observer } from '../events.ts'
 import { describeRedisError, isRejectedCommand, TIMED_OUT } from './errors.ts'
 
-/** Longest wait for a command. */
-const COMMAND_TIMEOUT_MS = 100
+/** Longest wait for a command, unless it says otherwise. */
+export const COMMAND_TIMEOUT_MS = 100
 const SLICES = 4
 /** How long the circuit stays open: doubles with each opening, until the circuit has been closed for the longest. */
 const INITIAL_OPEN_MS = 1_000
@@ -52,10 +52,10 @@ export class RedisBreaker {
    * The command's reply; undefined if it failed or was not sent. Never rejects. A command that the server rejects for its
    * arguments is reported and opens no circuit.
    */
-  async run<T>(command: () => Promise<T>): Promise<T | undefined> {
+  async run<T>(command: () => Promise<T>, timeoutMs = COMMAND_TIMEOUT_MS): Promise<T | undefined> {
     if (!this.isUp) return undefined
     try {
-      return await this.#withTimeout(command())
+      return await this.#withTimeout(command(), timeoutMs)
     } catch (error) {
       if (isRejectedCommand(error)) this.#reportRejected(error)
       else this.reportFailure(error)
@@ -131,12 +131,12 @@ export class RedisBreaker {
    * that long. Here the time runs in slices, of which a pause of the process takes at most one, and replies that have
    * arrived by the end are read before the decision: the order of the event loop is timers, input, immediates.
    */
-  #withTimeout<T>(reply: Promise<T>): Promise<T> {
+  #withTimeout<T>(reply: Promise<T>, timeoutMs = COMMAND_TIMEOUT_MS): Promise<T> {
     return new Promise((resolve, reject) => {
       let slices = SLICES
       let cancel: (() => void) | null = null
       const wait = () => {
-        cancel = this.#deps.clock.after(COMMAND_TIMEOUT_MS / SLICES, () => {
+        cancel = this.#deps.clock.after(timeoutMs / SLICES, () => {
           slices--
           if (slices > 0) wait()
           else setImmediate(() => reject(new Error(TIMED_OUT)))

@@ -94,11 +94,16 @@ export class Commands {
   }
 
   /** The script's reply; undefined if it failed or was not sent. */
-  script({ name }: Script, keys: readonly string[], args: readonly Argument[]): Promise<unknown> {
+  script(
+    { name }: Script,
+    keys: readonly string[],
+    args: readonly Argument[],
+    timeoutMs?: number,
+  ): Promise<unknown> {
     return this.#breaker.run(() => {
       const command = (this.#client as unknown as Record<string, Method>)[name] as Method
       return command.call(this.#client, ...keys, ...args)
-    })
+    }, timeoutMs)
   }
 
   /** The command's reply; undefined if it failed or was not sent. */
@@ -106,16 +111,18 @@ export class Commands {
     return this.#breaker.run(() => this.#client.call(name, key, ...args))
   }
 
-  /** The keys that match a pattern, prefix included, in parts; ends early if a command fails. */
-  async *scan(pattern: string): AsyncIterable<readonly string[]> {
+  /** The keys that match a pattern, prefix included, in parts; ends with null if a command fails. */
+  async *scan(pattern: string, timeoutMs: number): AsyncIterable<readonly string[] | null> {
     const client = this.#client
     for (const node of client.isCluster ? (client as Cluster).nodes('master') : [client as Redis]) {
       let cursor = '0'
       do {
-        const reply = await this.#breaker.run(() =>
-          node.scan(cursor, 'MATCH', PREFIX + pattern, 'COUNT', SCAN_COUNT),
-        )
-        if (!Array.isArray(reply)) return
+        const scan = () => node.scan(cursor, 'MATCH', PREFIX + pattern, 'COUNT', SCAN_COUNT)
+        const reply = await this.#breaker.run(scan, timeoutMs)
+        if (!Array.isArray(reply)) {
+          yield null
+          return
+        }
         const [next, keys] = reply
         cursor = next
         yield keys

@@ -1,3 +1,4 @@
+import type { Stats } from 'node:fs'
 import {
   accessSync,
   chmodSync,
@@ -84,19 +85,13 @@ export function moveAside(path: string): string {
 
 /** Identifies a file, so that its replacement is noticed; null if there is none. */
 export function identityOf(path: string): string | null {
-  try {
-    const { dev, ino } = statSync(path)
-    return `${dev}:${ino}`
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code === 'ENOENT' || code === 'ENOTDIR') return null
-    throw error
-  }
+  const stats = statIfPresent(path)
+  return stats === undefined ? null : `${stats.dev}:${stats.ino}`
 }
 
 /** With its parents. The recursive mkdir of Node.js never returns for a path in /proc. */
 function createDirectory(dir: string): void {
-  const stats = statSync(dir, { throwIfNoEntry: false })
+  const stats = statIfPresent(dir)
   if (stats?.isDirectory() === true) return
   if (stats !== undefined) throw new UnusableDirectoryError(`${dir} is a file, not a directory`)
   if (dirname(dir) !== dir) createDirectory(dirname(dir))
@@ -104,6 +99,17 @@ function createDirectory(dir: string): void {
     mkdirSync(dir, { mode: DIRECTORY_MODE })
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error // by another process, meanwhile
+  }
+}
+
+/** Undefined below a file, too: with `throwIfNoEntry: false` this depends on the version of Node. */
+function statIfPresent(path: string): Stats | undefined {
+  try {
+    return statSync(path)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined
+    throw error
   }
 }
 

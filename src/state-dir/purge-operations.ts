@@ -7,22 +7,26 @@ import { drop, dropAll } from './use-order.ts'
 const MARK_MS = 600_000
 const PURGED_ALL = 'purgedAll'
 
-/** Drops a station's answer and lease, and leaves a mark, so that no call that began before publishes its answer. */
-export function purge(context: Context, id: string, by: string): void {
+/**
+ * Drops a station's answer and lease, and leaves a mark, so that no call that began before publishes its answer. True: done.
+ */
+export function purge(context: Context, id: string, by: string): true {
   const { db, now } = context
   drop(db, id)
   db.leases.removeSync(id)
   db.purged.putSync(id, now)
   announce(context, { purged: id, by })
+  return true
 }
 
 /** Like `purge`, for all stations. */
-export function purgeAll(context: Context, by: string): void {
+export function purgeAll(context: Context, by: string): true {
   const { db, now } = context
   dropAll(db)
   db.leases.clearSync()
   db.records.putSync(PURGED_ALL, now)
   announce(context, { purged: null, by })
+  return true
 }
 
 /** Whether the station was purged in the last ten minutes: only a call with the lease publishes its answer then. */

@@ -79,8 +79,8 @@ function answerStore(connection: Requester, feed: AnnouncementFeed): SharedAnswe
       void connection.request('publish', [id, answer, Math.ceil(lifeMs)]),
     release: (id: string, token: string, { code, ms }: { readonly code: ErrorCode; readonly ms: number }) =>
       void connection.request('release', [id, token, code, Math.ceil(ms)]),
-    purge: async (id) => void (await connection.request('purge', [id, feed.name])),
-    purgeAll: async () => void (await connection.request('purgeAll', [feed.name])),
+    purge: async (id) => (await connection.request('purge', [id, feed.name])) === true,
+    purgeAll: async () => (await connection.request('purgeAll', [feed.name])) === true,
     onPublished: (stored) => feed.listen({ stored }),
     onPurged: (purged) => feed.listen({ purged }),
     async noteUses(uses) {

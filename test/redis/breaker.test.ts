@@ -63,6 +63,19 @@ await t.test('a closed circuit to Redis passes replies, and opens at the first f
   t.strictSame(events, [false])
 })
 
+await t.test('a command may have a longer time of its own', async (t) => {
+  const { breaker, closed, clock } = setup()
+  await closed()
+  const reply = breaker.run(() => new Promise((resolve) => clock.after(900, () => resolve('late'))), 1_000)
+  await clock.advance(900)
+  t.strictSame([await reply, breaker.isUp], ['late', true])
+  const lost = breaker.run(() => new Promise(() => {}), 1_000)
+  await clock.advance(999)
+  t.equal(breaker.isUp, true)
+  await clock.advance(1)
+  t.strictSame([await lost, breaker.isUp], [undefined, false])
+})
+
 await t.test('a circuit to Redis that opens again soon stays open for longer', async (t) => {
   const { closed, fail, clock, probes, events } = setup()
   await closed()

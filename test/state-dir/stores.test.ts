@@ -10,6 +10,7 @@ import { pacingStoresContract } from '../upstream/pacing/pacing-stores.contract.
 import { quotaContract } from '../upstream/state/quota-ledger.contract.ts'
 import { sendCheckContract } from '../upstream/state/send-check.contract.ts'
 import { tokenBucketContract } from '../upstream/state/token-bucket.contract.ts'
+import { createStores } from '../../src/state-dir/stores.ts'
 import { localStores } from './local-stores.ts'
 
 keepAlive(t)
@@ -62,4 +63,16 @@ await t.test('quotas in a state directory fulfil the contract', async (t) => {
 
 await t.test('pacing in a state directory fulfils the contract', async (t) => {
   await pacingStoresContract(t, async (t) => threeProcesses(t))
+})
+
+await t.test('a purge that the store thread does not do is reported', async (t) => {
+  const unavailable = {
+    isUp: false,
+    canCount: false,
+    request: async () => undefined,
+    count: async () => undefined,
+  }
+  const { answers, stop } = createStores(unavailable, systemClock)
+  t.teardown(stop)
+  t.strictSame([await answers.purge('a'), await answers.purgeAll()], [false, false])
 })

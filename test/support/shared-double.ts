@@ -75,16 +75,20 @@ export class SharedDouble implements SharedAnswerStore {
     if (ms > 0) this.#leases.set(id, { holder: `!${code}`, until: this.#clock.now() + ms })
   }
 
-  async purge(id: string): Promise<void> {
+  async purge(id: string): Promise<boolean> {
+    if (!this.isUp) return false
     this.#answers.delete(id)
     this.#leases.delete(id)
     this.#purged.add(id)
     for (const listener of this.#purgeListeners) listener(id)
+    return true
   }
 
-  async purgeAll(): Promise<void> {
+  async purgeAll(): Promise<boolean> {
+    if (!this.isUp) return false
     for (const id of [...this.#answers.keys(), ...this.#leases.keys()]) await this.purge(id)
     for (const listener of this.#purgeListeners) listener(null)
+    return true
   }
 
   /** All replicas of a test have this store, so the purging one is told as well, before its purge ends. */

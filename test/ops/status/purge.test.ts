@@ -1,4 +1,5 @@
 import t from 'tap'
+import { freePort } from '../../support/free-port.ts'
 import { startService } from '../../support/service.ts'
 
 const purge = { method: 'DELETE' }
@@ -63,5 +64,20 @@ await t.test('DELETE on the admin listener purges', async (t) => {
     const response = await service.request('/status/stations', purge)
     t.equal(response.status, 404)
     t.equal(await isHit('c'), true)
+  })
+})
+
+await t.test('a purge that does not reach the shared cache is a 503, and drops the own copies', async (t) => {
+  const service = await startService(t, { env: { REDIS_URL: `redis://127.0.0.1:${await freePort()}` } })
+  const { get, requestAdmin, upstream } = service
+  await get('chargingAvailability=c')
+  const one = await requestAdmin('/status/station?id=c', purge)
+  await get('chargingAvailability=c')
+  const all = await requestAdmin('/status/stations', purge)
+  await get('chargingAvailability=c')
+  t.strictSame([one.status, all.status, upstream.calls.length], [503, 503, 3])
+  t.match(JSON.parse(one.text), {
+    detailedError: { code: 'SharedCacheUnavailable', message: /This replica is purged/ },
+    httpStatusCode: '503',
   })
 })

@@ -33,11 +33,11 @@ export class StationForm {
   /** Drops what is cached under a path of the admin listener. */
   async #purge(path, what) {
     this.#lookups++
-    const isPurged = await fetch(path, { method: 'DELETE' }).then(
-      ({ ok }) => ok,
-      () => false,
+    const result = await fetch(path, { method: 'DELETE' }).then(
+      async (response) => (response.ok ? `${what} purged.` : (await response.json()).detailedError.message),
+      () => 'The service did not respond.',
     )
-    byId('station').replaceChildren(sentence(isPurged ? `${what} purged.` : 'The service did not respond.'))
+    byId('station').replaceChildren(sentence(result))
   }
 
   /** Fills in the id and looks up the cached answer. */
