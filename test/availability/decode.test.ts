@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import * as fc from 'fast-check'
 import t from 'tap'
-import { decodeAvailability, MAX_CONTAINERS, MAX_DEPTH } from '../../src/availability/decode.ts'
+import { decodeAvailability, MAX_CONTAINERS, MAX_DEPTH, MAX_NAMES } from '../../src/availability/decode.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { anyStation } from '../support/arbitraries.ts'
 import { referenceStation, station } from '../support/stations.ts'
@@ -243,20 +243,53 @@ await t.test('the objects and arrays of a body are limited in number, before the
   t.ok(isUpstreamFailed(errorOf(`"${'{'.repeat(10)}`)), 'a text without an end')
 })
 
+await t.test('the different names of a body are limited in number, before they are parsed', async (t) => {
+  const own = 2
+  const named = (count: number) => Array.from({ length: count - own }, (_, i) => `"n${i}":1`)
+  const inOne = (count: number) => body(...named(count))
+  const inMany = (count: number) =>
+    body(
+      `"n0":[${named(count)
+        .map((member) => `{${member}}`)
+        .join(',')}]`,
+    )
+  const within = [MAX_NAMES - 1, MAX_NAMES].flatMap((count) => [inOne(count), inMany(count)])
+  t.strictSame(accepted(within), within)
+  t.strictSame(accepted([inOne(MAX_NAMES + 1), inMany(MAX_NAMES + 1)]), [])
+  const repeated = Array.from(
+    { length: 10 },
+    () => `{${named(MAX_NAMES).join(' , ').replaceAll(':', ' : ')}}`,
+  )
+  t.equal(errorOf(body(`"n0":[${repeated.join(',')}]`)), undefined, 'a name that is repeated counts once')
+  const texts = Array.from({ length: MAX_NAMES * 2 }, (_, i) => `"n${i}:"`)
+  t.equal(errorOf(body(`"n0":[${texts.join(',')}]`)), undefined, 'a text is no name')
+})
+
+await t.test("a megabyte in the shape of the reference's sample is accepted", async (t) => {
+  const [connector] = referenceStation().connectors
+  const text = JSON.stringify(connector)
+  const whole = withConnectors(...Array.from({ length: Math.floor(2 ** 20 / (text.length + 1)) }, () => text))
+  t.equal(errorOf(whole), undefined)
+  const shortest =
+    '{"type":"A","total":1,"availability":{"current":{"available":1,"occupied":0,"reserved":0,"unknown":0,"outOfService":0},"perPowerLevel":[{"powerKW":22.0,"available":1,"occupied":0,"reserved":0,"unknown":0,"outOfService":0}]}}'
+  const many = Array.from({ length: Math.floor(2 ** 20 / (shortest.length + 1)) }, () => shortest)
+  t.equal(errorOf(withConnectors(...many)), undefined)
+})
+
 await t.test('large bodies are decoded fast', async (t) => {
   const MIB = 2 ** 20
-  const fill = (piece: string) =>
-    Array.from({ length: Math.floor(MIB / (piece.length + 1)) }, () => piece).join(',')
+  const fill = (piece: string, most = Number.POSITIVE_INFINITY) =>
+    Array.from({ length: Math.min(most, Math.floor(MIB / (piece.length + 1))) }, () => piece).join(',')
 
-  await t.test('1 MiB of flat JSON takes less than 2 s', async (t) => {
+  await t.test('1 MiB of flat JSON, or as many objects as are accepted, takes less than 2 s', async (t) => {
     const bodies = {
       zeros: body(`"a":[${fill('0')}]`),
       members: body(`"a":{${fill('"b":0')}}`),
       'one string': body(`"a":"${'x'.repeat(MIB)}"`),
       escapes: body(`"a":"${'\\u005f'.repeat(MIB / 6)}"`),
-      'almost prototype members': body(`"a":[${fill('{"__proto_":0}')}]`),
-      'constructors without a prototype': body(`"a":[${fill('{"constructor":{}}')}]`),
-      connectors: withConnectors(fill('{"type":"A","availability":{}}')),
+      'almost prototype members': body(`"a":[${fill('{"__proto_":0}', MAX_CONTAINERS - 4)}]`),
+      'constructors without a prototype': body(`"a":[${fill('{"constructor":{}}', MAX_CONTAINERS / 2 - 4)}]`),
+      connectors: withConnectors(fill('{"type":"A","availability":{}}', MAX_CONTAINERS / 2 - 4)),
       'a number of a million digits': body(`"a":${'9'.repeat(MIB)}`),
       whitespace: `${' '.repeat(MIB)}${body()}`,
     }

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { decodeAvailability } from '../../src/availability/decode.ts'
+import { decodeAvailability, MAX_CONTAINERS } from '../../src/availability/decode.ts'
 import type { Format } from '../../src/availability/model.ts'
 import { renderXml } from '../../src/availability/xml.ts'
 import { Answer, MAX_RENDERING_BYTES } from '../../src/cache/answer.ts'
@@ -8,9 +8,13 @@ import { station } from '../support/stations.ts'
 
 const MIB = 2 ** 20
 
-/** A body of a megabyte that repeats a piece in an undocumented member, or as the rows of a connector. */
-function bodyOf(piece: string, member: 'note' | 'perPowerLevel'): string {
-  const list = `[${Array.from({ length: Math.floor((MIB - 300) / (piece.length + 1)) }, () => piece).join(',')}]`
+/**
+ * A body of a megabyte that repeats a piece in an undocumented member, or as the rows of a connector; at most so often.
+ * `#` in the piece is a number that differs.
+ */
+function bodyOf(piece: string, member: 'note' | 'perPowerLevel', most = MIB): string {
+  const length = Math.min(most, Math.floor((MIB - 300) / (piece.replace('#', '100000').length + 1)))
+  const list = `[${Array.from({ length }, (_, i) => piece.replace('#', String(100_000 + i))).join(',')}]`
   const rows = member === 'perPowerLevel' ? list : '[]'
   const connector = `{"type":"T","availability":{"perPowerLevel":${rows}}}`
   return `{"chargingAvailability":"a","connectors":[${connector}]${member === 'note' ? `,"note":${list}` : ''}}`
@@ -30,9 +34,10 @@ function resultOf(action: () => unknown): Result {
 
 /** CPU time, because other processes of the machine would count in the time that passes. */
 function cpuMs(action: () => void): number {
-  const before = process.cpuUsage().user
+  const before = process.cpuUsage()
   action()
-  return (process.cpuUsage().user - before) / 1_000
+  const { user, system } = process.cpuUsage(before)
+  return (user + system) / 1_000
 }
 
 const PIECES = [
@@ -48,9 +53,20 @@ const PIECES = [
   '{"a":1}',
   '"%41"',
   'null',
+  '{"#":1}',
+  '{"powerKW":#,"available":1,"occupied":2}',
 ]
-/** 50 ms on an idle core; more where other work shares the core's caches, and while coverage is measured. */
-const MAX_MS = 120
+/** Counting for coverage doubles the time. */
+const MAX_MS = process.env['NODE_V8_COVERAGE'] === undefined ? 50 : 120
+/** The first are slower, as V8 compiles, and others are where another process shares the core's caches. */
+const MAX_ATTEMPTS = 8
+
+/** The least CPU time of some attempts, which end with the first under MAX_MS. */
+function bestMs(action: () => void): number {
+  let best = Number.POSITIVE_INFINITY
+  for (let i = 0; i < MAX_ATTEMPTS && best >= MAX_MS; i++) best = Math.min(best, cpuMs(action))
+  return best
+}
 
 await t.test('no body of a megabyte takes long, or makes a rendering over 4 MiB', async (t) => {
   const cases = PIECES.flatMap((piece) =>
@@ -59,13 +75,13 @@ await t.test('no body of a megabyte takes long, or makes a rendering over 4 MiB'
     ),
   )
   const problems = cases.flatMap(([piece, member, format]) => {
-    const text = bodyOf(piece, member)
+    const text = bodyOf(piece, member, piece.startsWith('{') ? MAX_CONTAINERS - 10 : MIB)
     let length = 0
     const attempt = () => {
       const answer = new Answer(decodeAvailability(text, 'a'))
       length = answer.render(NO_FILTER, format, false).length
     }
-    const ms = Math.min(...[1, 2, 3].map(() => cpuMs(() => resultOf(attempt))))
+    const ms = bestMs(() => resultOf(attempt))
     return ms < MAX_MS && length <= MAX_RENDERING_BYTES
       ? []
       : [`${piece.slice(0, 9)} ${member} ${format}: ${ms} ms, ${length} bytes`]

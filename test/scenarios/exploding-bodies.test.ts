@@ -1,0 +1,87 @@
+import { readFileSync } from 'node:fs'
+import t from 'tap'
+import { MAX_CONTAINERS } from '../../src/availability/decode.ts'
+import { build, Process } from '../support/process.ts'
+import { pathFor, request } from '../support/request.ts'
+import { ScriptedUpstream } from '../support/scripted-upstream.ts'
+
+/*
+ * Bodies of up to a megabyte that take many times their size in memory when they are decoded and rendered, in a process
+ * with the heap of the image. With 150,000 objects and any number of names it ended after a few seconds.
+ */
+
+const MAX_BYTES = 2 ** 20 - 400
+/** With the pages of Node's own program, which are no memory of a container. */
+const MAX_RESIDENT_MB = 180
+const STATIONS = 32
+
+/** Pieces with commas between them, at most a megabyte. */
+function list(piece: (i: number) => string, count = MAX_BYTES): string {
+  const pieces: string[] = []
+  for (let bytes = 0; pieces.length < count;) {
+    const next = piece(pieces.length)
+    bytes += next.length + 1
+    if (bytes > MAX_BYTES) break
+    pieces.push(next)
+  }
+  return pieces.join(',')
+}
+
+const connectorWith = (availability: string) => `[{"type":"T","total":1,"availability":${availability}}]`
+/** The value of `connectors` in each body; in one of them followed by another member. */
+const BODIES = {
+  'rows in current': connectorWith(`{"current":[${list(() => '{"powerKW":1}')}]}`),
+  rows: connectorWith(`{"perPowerLevel":[${list((i) => `{"powerKW":${i}}`)}]}`),
+  'as many rows as are accepted': connectorWith(
+    `{"perPowerLevel":[${list((i) => `{"powerKW":${i},"available":1}`, MAX_CONTAINERS - 10)}]}`,
+  ),
+  nesting: connectorWith(`{"perPowerLevel":[${list(() => '[[]]')}]}`),
+  'different names in one object': connectorWith(`{"current":{${list((i) => `"n${i}":1`)}}}`),
+  'different names in many objects': connectorWith(
+    `{"perPowerLevel":[${list((i) => `{"n${i}":1,"m${i}":1}`)}]}`,
+  ),
+  'different texts': `[],"note":[${list((i) => `"${i}"`)}]`,
+  connectors: `[${list((i) => `{"type":"T${i}","availability":{"current":{"available":1}}}`)}]`,
+}
+const bodies = Object.values(BODIES)
+
+await t.test('the process survives bodies of a megabyte that explode', async (t) => {
+  let next = 0
+  const upstream = await ScriptedUpstream.start(({ id }, response) => {
+    response.setHeader('content-type', 'application/json')
+    response.end(`{"chargingAvailability":"${id}","connectors":${bodies[next++ % bodies.length]}}`)
+  })
+  t.teardown(() => upstream.stop())
+  const service = new Process(await build(), {
+    NODE_OPTIONS: '--enable-source-maps --max-old-space-size=64 --max-semi-space-size=2',
+    CACHE_MAX_BYTES: '16MB',
+    TOMTOM_API_KEY: 'test-key-0123456789abcdef',
+    TOMTOM_BASE_URL: upstream.origin,
+    HOST: '127.0.0.1',
+    PORT: '0',
+    ADMIN_PORT: '0',
+    UPSTREAM_MAX_QPS: '0',
+    UPSTREAM_TIMEOUT: '30s',
+  })
+  t.teardown(() => service.child.kill('SIGKILL'))
+  const { url } = await service.urls()
+
+  const ask = (i: number, ext: string) => request(url, pathFor(`chargingAvailability=s${i}`, ext))
+  const statuses = await Promise.all(
+    Array.from({ length: STATIONS }, async (_, i) => {
+      const [json, xml] = [await ask(i, 'json'), await ask(i, 'xml')]
+      return [json.status, xml.status]
+    }),
+  )
+  const seen = new Set(statuses.flat())
+  t.ok(seen.has(200) && seen.has(502), 'some are accepted and some rejected')
+  t.strictSame(
+    [...seen].filter((status) => ![200, 502, 503].includes(status)),
+    [],
+  )
+  t.ok(upstream.calls.length >= 20, `${upstream.calls.length} bodies; then the circuit may open`)
+  const status = readFileSync(`/proc/${service.child.pid}/status`, 'utf8')
+  const mb = Number(/VmHWM:\s+(\d+)/.exec(status)?.[1]) / 1024
+  t.ok(mb < MAX_RESIDENT_MB, `${mb.toFixed(0)} MB`)
+  t.equal(service.child.exitCode, null)
+})
