@@ -92,7 +92,8 @@ export class SharedQuota implements QuotaLedger {
   /** What this replica may spend while the store cannot be reached. */
   readonly #own: LocalQuota
   #lastSeen: QuotaUpdate['lastSeen'] = null
-  #spentBefore = 0
+  /** What the count in the store was when this replica first saw it, without its own call of that moment. */
+  spentBefore = 0
   #unreported: QuotaUpdate['unreported'] = { calls: 0, reported: 0, period: null }
   #cancelSync: () => void = () => {}
 
@@ -128,11 +129,6 @@ export class SharedQuota implements QuotaLedger {
   /** Identifies the account in the store; null before the first reply. */
   get account(): string | null {
     return this.#lastSeen?.account ?? null
-  }
-
-  /** What the count in the store was when this replica first saw it, without its own call of that moment. */
-  get spentBefore(): number {
-    return this.#spentBefore
   }
 
   callsOf(client: string): number {
@@ -219,7 +215,7 @@ export class SharedQuota implements QuotaLedger {
     this.#storeTime = { wallMs: nowMs, at: this.#clock.now() }
     const isSame = this.#lastSeen?.account === account && this.#lastSeen.period === period.name
     const most = isSame ? Math.max(this.#lastSeen?.charged ?? 0, charged) : charged
-    if (!isSame) this.#spentBefore = spent - (change.kind === 'acquire' && reply.waitMs === 0 ? 1 : 0)
+    if (!isSame) this.spentBefore = spent - (change.kind === 'acquire' && reply.waitMs === 0 ? 1 : 0)
     this.#lastSeen = { account, period: period.name, charged: most, spent }
     // Calls that were spent without the store since the update was sent: only `#own` includes them before they are reported.
     const since = this.#unreportedIn(period.name)
