@@ -40,6 +40,7 @@ export const TESTED_BY: Readonly<Record<string, string>> = {
   'src/simulator/request.ts': 'test/simulator/endpoint.test.ts',
   'src/state-dir/connection.ts': 'test/state-dir/stores.test.ts',
   'src/state-dir/describe-error.ts': 'test/state-dir/stores.test.ts',
+  'src/state-dir/operation.ts': 'test/state-dir/operations.test.ts',
   'src/state-dir/pacing-operations.ts': 'test/state-dir/stores.test.ts',
   'src/state-dir/purge-operations.ts': 'test/state-dir/stores.test.ts',
   'src/state-dir/quota-account.ts': 'test/state-dir/stores.test.ts',

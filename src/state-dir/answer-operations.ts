@@ -4,7 +4,7 @@ import { announce } from './announcement-operations.ts'
 import { answerAt, decodeRecord, encodeRecord, recordOf } from './answer-record.ts'
 import type { LeaseRecord } from './databases.ts'
 import type { Context } from './operation.ts'
-import { MAX_AHEAD_MS } from './operation.ts'
+import { isInForce } from './operation.ts'
 import { isPurged } from './purge-operations.ts'
 import { noteStation, withStation } from './station-record.ts'
 import { drop, evict, touch } from './use-order.ts'
@@ -90,10 +90,6 @@ export function readAnswers(
     const answer = record && answerAt(record, now)
     return answer === null ? [] : [[id, withStation(db, id, answer)] as const]
   })
-}
-
-function isInForce({ at, until }: LeaseRecord, now: number): boolean {
-  return until > now && at <= now + MAX_AHEAD_MS
 }
 
 function holderOf({ holder, until }: LeaseRecord, now: number): LeaseResult {

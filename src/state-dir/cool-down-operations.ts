@@ -1,14 +1,11 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import type { SharedCoolDown } from '../upstream/state/cool-down-state.ts'
-import type { Context } from './operation.ts'
+import type { Context, Timed } from './operation.ts'
+import { isInForce } from './operation.ts'
 
 /** A probe that never ends delays other processes no longer than this. */
 const PROBE_MS = 3_000
 
-interface Timed {
-  readonly at: number
-  readonly until: number
-}
 type CoolDownRecord = Timed & Omit<SharedCoolDown, 'waitMs'>
 
 /** Null without one in force. */
@@ -41,10 +38,9 @@ export function releaseProbe(context: Context, apiKey: string): void {
   context.db.records.removeSync(createName(context, 'probe', apiKey))
 }
 
-/** A record that begins in the future is from before the clock was set back. */
 function inForce({ db, now }: Context, name: string): Timed | null {
   const record = db.records.get(name) as Timed | undefined
-  return record !== undefined && record.until > now && record.at <= now ? record : null
+  return record !== undefined && isInForce(record, now) ? record : null
 }
 
 /** Null while the store has no salt, and so no names. */

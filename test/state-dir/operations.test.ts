@@ -2,6 +2,7 @@ import { dirname } from 'node:path'
 import type { Test } from 'tap'
 import t from 'tap'
 import { open } from 'lmdb'
+import { getCoolDown, setCoolDown } from '../../src/state-dir/cool-down-operations.ts'
 import { bySpace, hasSpace } from '../../src/state-dir/disk-space.ts'
 import { executeAll } from '../../src/state-dir/execute.ts'
 import type { Reply, Request } from '../../src/state-dir/execute.ts'
@@ -54,6 +55,15 @@ await t.test('processes are listed every four seconds and for ten', (t) => {
   const counts = [9_000, 13_999, 14_000, 19_000].map((ms) => processCount(at(NOW + ms)))
   t.strictSame(counts, [2, 2, 1, 1])
   t.equal(processCount(at(NOW - 1)), 1, 'a clock that went back')
+  t.end()
+})
+
+await t.test('a cool-down stays in force while the clock is set back by at most a second', (t) => {
+  const { at } = setup(t)
+  const coolDown = { code: 'TooManyRequests', status: 429, diagnosis: 'too fast', times: 1 } as const
+  setCoolDown(at(NOW), 'key', { ...coolDown, waitMs: 5_000 })
+  const waits = [0, -1, -1_000, -1_001].map((ms) => getCoolDown(at(NOW + ms), 'key')?.waitMs ?? null)
+  t.strictSame(waits, [5_000, 5_001, 6_000, null])
   t.end()
 })
 
