@@ -173,9 +173,7 @@ export class SharedQuota implements QuotaLedger {
   start(): void {
     this.#cancelSync()
     void this.#apply({ kind: 'none' })
-    this.#cancelSync = this.#clock.after(SYNC_EVERY_MS, () => {
-      this.start()
-    })
+    this.#cancelSync = this.#clock.after(SYNC_EVERY_MS, () => this.start())
   }
 
   stop(): void {
