@@ -27,6 +27,7 @@ export async function createClient(config: RedisConfig): Promise<Client> {
     // The circuit breaker's probe checks more, and few users may run INFO.
     enableReadyCheck: false,
     disableClientInfo: true,
+    autoResubscribe: false, // the rejection of a connection that closes meanwhile would end the process
     connectionName: 'ev-availability-proxy',
     retryStrategy,
     // After a failover the former primary accepts no writes: another connection finds the new one.
