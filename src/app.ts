@@ -23,6 +23,7 @@ import { systemClock } from './lib/clock.ts'
 import { stationInspector } from './app-inspector.ts'
 import { listen } from './lib/listen.ts'
 import { createAdminServer } from './ops/admin-server.ts'
+import { watchFileDescriptors } from './ops/file-descriptors.ts'
 import { Health } from './ops/health.ts'
 import type { LogDestination } from './ops/log/destination.ts'
 import { createLogDestination } from './ops/log/destination.ts'
@@ -98,6 +99,7 @@ export async function createApp(loaded: Config, runtime: RuntimeInfo): Promise<A
     log.level = config.log.level
     stack.applySettings(before)
   })
+  const stopDescriptorChecks = watchFileDescriptors(deps)
   const [drainPublic, drainAdmin] = [createDrain(publicServer), createDrain(adminServer)]
   return {
     log,
@@ -116,6 +118,7 @@ export async function createApp(loaded: Config, runtime: RuntimeInfo): Promise<A
       await drainPublic(config.drain, clock)
       apiKey.stop()
       stopWatching()
+      stopDescriptorChecks()
       clients?.stop()
       await stack.close()
       flushCounts()

@@ -231,6 +231,10 @@ const EVENTS = {
   keyFileChecked: event as Event<[file: KeyFile, isValid: boolean]>,
   /** The log's destination did not take lines. */
   logLinesDropped: event as Event<[lines: number]>,
+  /** The process cannot open a file or connection; emitted by every check that finds it so. */
+  fileDescriptorsExhausted: event as Event<[]>,
+  /** The process can open files and connections again. */
+  fileDescriptorsFreed: event as Event<[]>,
 }
 
 export type Observer = typeof EVENTS

@@ -30,6 +30,7 @@ export function createEventLog(log: Logger, clock: Pick<Clock, 'now' | 'after'>)
         ...settingsLog(log),
         ...watchLog(log),
         ...sharedCacheLog(log, clock),
+        ...fileDescriptorLog(log, clock),
       },
       createUpstreamLog(log, clock),
     ],
@@ -117,6 +118,25 @@ function sharedCacheLog(log: Logger, clock: Pick<Clock, 'now' | 'after'>): Parti
         log.info(line, 'shared cache connected')
       })
       if (!wasDown) log.info('shared cache connected')
+    },
+  }
+}
+
+function fileDescriptorLog(log: Logger, clock: Pick<Clock, 'now' | 'after'>): Partial<Observer> {
+  const exhaustion = new LastingState(clock)
+  let isExhausted = false
+  return {
+    fileDescriptorsExhausted: () => {
+      if (isExhausted) return
+      isExhausted = true
+      exhaustion.begin(() => log.error('no file descriptors left, new connections are dropped'))
+    },
+    fileDescriptorsFreed: () => {
+      isExhausted = false
+      exhaustion.end(({ seconds, times }) => {
+        const line = { 'state.duration': seconds, times }
+        log.info(line, 'file descriptors available again')
+      })
     },
   }
 }

@@ -30,12 +30,7 @@ export function metricFamilies(recorder: MetricsRecorder, gauges: Gauges, build:
     ...liveFamilies(recorder, gauges),
     ...upstreamFamilies(recorder, gauges),
     ...quotaFamilies(gauges),
-    keyFileFamily(recorder),
-    counter(
-      'evproxy_log_lines_dropped_total',
-      'Log lines that the destination of the log did not take.',
-      () => single(recorder.logLinesDropped),
-    ),
+    ...processFamilies(recorder),
     gauge('evproxy_build_info', 'Versions of the service and of Node.js; the value is always 1.', () => [
       [{ version: build.version, node_version: build.nodeVersion }, 1],
     ]),
@@ -216,12 +211,22 @@ function quotaFamilies(gauges: Gauges): Family[] {
   ]
 }
 
-function keyFileFamily({ validKeyFiles }: MetricsRecorder): Family {
-  return gauge(
-    'evproxy_key_file_valid',
-    'Whether a file of keys could be read and parsed at the last check: 1 or 0; 1 if it is not configured.',
-    () => [...validKeyFiles].map(([file, isValid]) => [{ file }, isValid]),
-  )
+function processFamilies(recorder: MetricsRecorder): Family[] {
+  return [
+    gauge(
+      'evproxy_key_file_valid',
+      'Whether a file of keys could be read and parsed at the last check: 1 or 0; 1 if it is not configured.',
+      () => [...recorder.validKeyFiles].map(([file, isValid]) => [{ file }, isValid]),
+    ),
+    counter('evproxy_log_lines_dropped_total', 'Log lines that the destination did not take.', () =>
+      single(recorder.logLinesDropped),
+    ),
+    counter(
+      'evproxy_file_descriptors_exhausted_total',
+      'Checks (one in 5 s) without a free descriptor.',
+      () => single(recorder.exhaustedDescriptorChecks),
+    ),
+  ]
 }
 
 type Definition<V> = (name: string, help: string, read: () => readonly Series<V>[]) => Family
@@ -235,7 +240,6 @@ function single<V>(value: V): readonly Series<V>[] {
   return [[{}, value]]
 }
 
-/** One series per label value. */
 function seriesOf(counter: LabelledCounter<string>, label: string): readonly Series<number>[] {
   return [...counter.counts].map(([value, count]) => [{ [label]: value }, count])
 }

@@ -49,6 +49,7 @@ export class MetricsRecorder {
   evictions = 0
   unconfirmedEmpties = 0
   logLinesDropped = 0
+  exhaustedDescriptorChecks = 0
 
   readonly observer: Partial<Observer> = {
     requestAnswered: (format, status, result, seconds) => {
@@ -84,6 +85,9 @@ export class MetricsRecorder {
     keyFileChecked: (file, isValid) => this.validKeyFiles.set(file, isValid ? 1 : 0),
     logLinesDropped: (lines) => {
       this.logLinesDropped += lines
+    },
+    fileDescriptorsExhausted: () => {
+      this.exhaustedDescriptorChecks++
     },
     sharedCacheLookedUp: (result) => this.sharedLookups.add(result),
     upstreamAnswered: (outcome, seconds) => {

@@ -44,6 +44,7 @@ const ALWAYS: Readonly<Record<string, MetricContract>> = {
   evproxy_cache_evictions_total: { type: 'counter' },
   evproxy_cache_age_seconds: { type: 'histogram' },
   evproxy_log_lines_dropped_total: { type: 'counter' },
+  evproxy_file_descriptors_exhausted_total: { type: 'counter' },
   evproxy_event_streams: { type: 'gauge', labels: { kind: ['stream', 'long_poll'] } },
   evproxy_watched_stations: { type: 'gauge' },
   evproxy_events_total: { type: 'counter', labels: { event: ['availability', 'problem'] } },
