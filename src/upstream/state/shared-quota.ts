@@ -1,6 +1,7 @@
 import type { Clock } from '../../lib/clock.ts'
 import { pause } from '../../lib/clock.ts'
-import type { QuotaClient, QuotaLedger, QuotaLimit, QuotaRequest, QuotaUsage } from './quota-ledger.ts'
+import type { QuotaClient, QuotaLedger, QuotaLimit, QuotaRequest } from './quota-ledger.ts'
+import type { QuotaUsage } from './quota-period.ts'
 import { LocalQuota, RESERVED_SHARE } from './quota-ledger.ts'
 
 /**
@@ -118,6 +119,10 @@ export class SharedQuota implements QuotaLedger {
     return Math.max(0, this.#current.remaining - this.#uncounted)
   }
 
+  get released(): number {
+    return this.#current.released
+  }
+
   get period(): string {
     return this.#current.period
   }
@@ -173,9 +178,7 @@ export class SharedQuota implements QuotaLedger {
   start(): void {
     this.#cancelSync()
     void this.#apply({ kind: 'none' })
-    this.#cancelSync = this.#clock.after(SYNC_EVERY_MS, () => {
-      this.start()
-    })
+    this.#cancelSync = this.#clock.after(SYNC_EVERY_MS, () => this.start())
   }
 
   stop(): void {
