@@ -13,6 +13,8 @@ export interface PacedQuota {
   readonly resetAtMs: number
   /** Identifies the account in a store: what another account begins with was not spent just now. Null or absent without one. */
   readonly account?: string | null
+  /** Calls that are released and not spent. Absent: all that remain. */
+  readonly released?: number
   /** What the account had counted when this process first saw it, without its own call of that moment. */
   readonly spentBefore?: number
 }

@@ -29,6 +29,8 @@ const CALLS_PER_UPDATE = 10
 const RELEASED_PART_PER_UPDATE = 0.2
 /** Calls that would use up what is released at the start within this time may be a burst. */
 const BURST_MS = 60_000
+/** A burst of about so many calls drives the price to its maximum. */
+const MAX_BURST_TO_STEER = 100
 /** Planned calls over which plan and calls are compared. 10 to 40 make no difference. */
 const MEMORY_CALLS = 20
 /** Added to both sides of the comparison, so that single calls hardly move the price. */
@@ -69,6 +71,8 @@ export class Price {
   /** Calls planned and made, fading over MEMORY_CALLS planned calls. */
   #planned = 0
   #made = 0
+  /** Calls that were spent before and not released since, fading as well. */
+  #ahead: number
 
   constructor({ ttlMs, maxTtlMs }: PriceOptions, deps: PriceDeps) {
     const { quota, clock } = deps
@@ -86,6 +90,7 @@ export class Price {
     this.#account = quota.account ?? null
     this.#spent = quota.spent
     this.#lookups = deps.lookups()
+    this.#ahead = this.#unreleased()
   }
 
   /** θ in s; 0 where nothing is stored. */
@@ -158,6 +163,7 @@ export class Price {
     this.#spent = spent
     this.#resetAt = resetAtMs
     this.#account = account
+    if (isOther) this.#ahead = Math.max(0, this.#unreleased() - calls)
     this.#calls += calls
     this.#unrecordedCalls += calls
     return calls
@@ -169,15 +175,27 @@ export class Price {
     const kept = Math.exp(-planned / MEMORY_CALLS)
     this.#planned = this.#planned * kept + planned
     this.#made = Math.max(0, this.#made * kept + calls)
+    this.#ahead *= kept
     const excess = (this.#made + DAMPING_CALLS) / (this.#planned + DAMPING_CALLS)
     // A burst counts like the time in which as many calls are planned: a cold start must not spend the day's calls.
     const moved = 1 - Math.exp(-Math.max(planned, calls) / MEMORY_CALLS)
     if (this.#canStretch) this.#setTheta(this.#commonThetaS() * excess ** (GAIN * moved))
     const isHighest = !this.#canStretch || this.#thetaS === this.#maxS
     const excessCalls = this.#made - this.#planned
-    // A small quota is spent before the price has reached its maximum.
-    const isFlooded = excessCalls > initiallyReleased(this.#limit)
-    this.#isRationing = !this.#isDemandKnown || isFlooded || (isHighest && excessCalls > 0)
+    this.#isRationing =
+      !this.#isDemandKnown || this.#isSmallQuotaAhead(excessCalls) || (isHighest && excessCalls > 0)
+  }
+
+  /** A small quota would be spent before the price has reached its maximum. */
+  #isSmallQuotaAhead(excessCalls: number): boolean {
+    const released = initiallyReleased(this.#limit)
+    return released < MAX_BURST_TO_STEER && this.#ahead + excessCalls > released - 1
+  }
+
+  /** What is missing of the calls that are released at a start. */
+  #unreleased(): number {
+    const { released = Number.POSITIVE_INFINITY } = this.#deps.quota
+    return Math.max(0, initiallyReleased(this.#limit) - released)
   }
 
   get #callsPerUpdate(): number {

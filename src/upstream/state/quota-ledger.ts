@@ -1,6 +1,6 @@
 import type { Clock } from '../../lib/clock.ts'
 import { ClientCalls } from './client-calls.ts'
-import type { QuotaPeriod } from './quota-period.ts'
+import type { QuotaPeriod, QuotaUsage } from './quota-period.ts'
 import { PeriodClock } from './quota-period.ts'
 
 /** Calls that an API key allows. */
@@ -45,15 +45,6 @@ export interface QuotaRequest {
   readonly hasStale: boolean
   readonly rationed: boolean
   readonly client: QuotaClient | null
-}
-
-/** Calls that were spent, and that are released and not spent, in a period. */
-export interface QuotaUsage {
-  readonly period: QuotaPeriod
-  readonly spent: number
-  readonly released: number
-  /** The store's clock, in ms since the epoch. */
-  readonly nowMs: number
 }
 
 /** Released at the start of a period: this share of the limit, and at least this many calls or this share. */
@@ -119,6 +110,12 @@ export class LocalQuota implements QuotaLedger {
   get remaining(): number {
     this.#catchUp()
     return this.#left
+  }
+
+  /** Calls that are released and not spent. */
+  get released(): number {
+    this.#catchUp()
+    return this.#released
   }
 
   get period(): string {

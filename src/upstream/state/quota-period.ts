@@ -10,6 +10,15 @@ export interface QuotaPeriod {
   readonly endsAtMs: number
 }
 
+/** Calls that were spent, and that are released and not spent, in a period. */
+export interface QuotaUsage {
+  readonly period: QuotaPeriod
+  readonly spent: number
+  readonly released: number
+  /** The store's clock, in ms since the epoch. */
+  readonly nowMs: number
+}
+
 export function periodAt(wallMs: number, per: 'day' | 'month'): QuotaPeriod {
   const date = new Date(wallMs)
   const [year, month, day] = [date.getUTCFullYear(), date.getUTCMonth(), date.getUTCDate()]

@@ -1,6 +1,7 @@
 import type { Clock } from '../../lib/clock.ts'
 import { pause } from '../../lib/clock.ts'
-import type { QuotaClient, QuotaLedger, QuotaLimit, QuotaRequest, QuotaUsage } from './quota-ledger.ts'
+import type { QuotaClient, QuotaLedger, QuotaLimit, QuotaRequest } from './quota-ledger.ts'
+import type { QuotaUsage } from './quota-period.ts'
 import { LocalQuota, RESERVED_SHARE } from './quota-ledger.ts'
 
 /**
@@ -116,6 +117,10 @@ export class SharedQuota implements QuotaLedger {
 
   get remaining(): number {
     return Math.max(0, this.#current.remaining - this.#uncounted)
+  }
+
+  get released(): number {
+    return this.#current.released
   }
 
   get period(): string {

@@ -169,6 +169,27 @@ await t.test('the price of a call', async (t) => {
     )
   }
 
+  await t.test(
+    'releases nothing again to a process that begins when a small quota has nothing released',
+    async (t) => {
+      const clock = { ms: MIDNIGHT, now: () => clock.ms - MIDNIGHT, wall: () => clock.ms }
+      const quota = new LocalQuota({ limit: 20, per: 'day' }, clock)
+      for (let i = 0; i < 5; i++) quota.acquire(false, true)
+      const counts = { lookups: 0 }
+      const price = new Price(TTLS, { quota, clock, lookups: () => counts.lookups })
+      const waits = []
+      for (let ms = 0; ms < 100 * SECOND; ms += 200) {
+        clock.ms += 200
+        counts.lookups++
+        waits.push(quota.acquire(false, price.isRationing()))
+      }
+      t.strictSame(
+        waits.filter((wait) => wait === 0),
+        [],
+      )
+    },
+  )
+
   await t.test('is updated after 0.5, 1, 2 and 5 s, and every 5 s from then on', async (t) => {
     const { price, clock, counts } = byHand()
     const updates: number[] = []
