@@ -85,7 +85,7 @@ end
  *
  * | KEYS | |
  * | --- | --- |
- * | 1 | the account: `id`, `period`, `since` (its begin), `charged`, `refunded`, `base` (what it continued from), `hold` (no call before), `released`, `at` (released up to then), `limit` (the highest), `previous`, `previous_spent`, `alone:<replica>` (unreported calls that are counted) |
+ * | 1 | the account: `id`, `period`, `since` (its begin), `charged`, `refunded`, `base` (what it continued from), `hold` (no call before), `released`, `at` (released up to then), `limit` (the highest), `previous`, `previous_spent`, `alone:<replica>` (unreported calls that are counted), `update:<replica>` (the number of its last update) |
  * | 2 | calls by client |
  *
  * | ARGV | |
@@ -98,6 +98,7 @@ end
  * | 8 | the replica |
  * | 9, 10, 11 | its unreported calls, how many of them were in an earlier update, and their period; '' is the current one |
  * | 12, 13, 14, 15 | the account that it last saw, its period, its charged and its spent calls |
+ * | 16, 17 | the number of this update among its own, and of the last one that was replied to |
  *
  * The keys have no expiry, so that a `volatile-*` policy does not evict them; a new period replaces the values.
  *
@@ -115,10 +116,12 @@ local client, client_limit = ARGV[6], tonumber(ARGV[7])
 local replica, alone_field = ARGV[8], 'alone:' .. ARGV[8]
 local unreported, reported, unreported_period = tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11]
 local seen_account, seen_period, seen_charged, seen_spent = ARGV[12], ARGV[13], tonumber(ARGV[14]), tonumber(ARGV[15])
+local update, replied, update_field = tonumber(ARGV[16]), tonumber(ARGV[17]), 'update:' .. ARGV[8]
 ${PERIOD}
 ${ACCOUNT}
 local function text(value) return string.format('%.6f', value) end
 local account = load()
+local last_update = signed(redis.call('HGET', usage_key, update_field)) or 0
 if name > account.period then
   account = begin(account.period, account.charged - account.refunded)
 elseif name < account.period then
@@ -127,7 +130,7 @@ elseif name < account.period then
 end
 
 local seen_since = tonumber(string.match(seen_account, ':(%d+)$')) or 0
-local is_earlier = seen_account == account.id and seen_charged > account.charged
+local is_earlier = seen_account == account.id and (seen_charged > account.charged or replied > last_update)
 if seen_period == name and (is_earlier or seen_account ~= account.id and seen_since > account.since) then
   account = restored(account)
 end
@@ -141,7 +144,9 @@ if is_lost then
   end
 end
 
-if unreported_period == name or unreported_period == '' then
+-- An update of a connection that was replaced can arrive after later ones.
+local is_late = update < last_update
+if not is_late and (unreported_period == name or unreported_period == '') then
   -- Negative if calls of the store were refunded while it could not be reached.
   local counted = signed(redis.call('HGET', usage_key, alone_field)) or (is_lost and reported) or 0
   account.charged = account.charged + math.max(0, unreported - counted)
@@ -200,7 +205,7 @@ if client ~= '' and counted ~= 0 then
   redis.call('HSET', clients_key, client, client_calls)
 end
 
-local fields = {'id', account.id, 'period', account.period, 'previous', account.previous}
+local fields = {update_field, math.max(update, last_update), 'id', account.id, 'period', account.period, 'previous', account.previous}
 for _, field in ipairs(numbers) do
   fields[#fields + 1] = field
   fields[#fields + 1] = text(account[field])

@@ -11,6 +11,9 @@ const MAX_PERIOD_MS = 31 * 86_400_000
 export class RedisQuotaStore implements QuotaStore {
   readonly #commands: Commands
   readonly #replica = randomUUID()
+  /** Updates sent, and the last of them that was replied to. */
+  #sent = 0
+  #replied = 0
 
   constructor(commands: Commands) {
     this.#commands = commands
@@ -23,6 +26,7 @@ export class RedisQuotaStore implements QuotaStore {
   async apply(update: QuotaUpdate): Promise<QuotaReply | null> {
     const { change, lastSeen, unreported, per } = update
     const [client, clientLimit] = clientOf(change)
+    const number = ++this.#sent
     // In the order of the table at QUOTA_UPDATE.
     const args = [
       per,
@@ -40,9 +44,13 @@ export class RedisQuotaStore implements QuotaStore {
       lastSeen?.period ?? '',
       lastSeen?.charged ?? 0,
       lastSeen?.spent ?? 0,
+      number,
+      this.#replied,
     ]
     const reply = await this.#commands.script(QUOTA_UPDATE, [quotaKey(per), quotaClientsKey(per)], args)
-    return parseReply(reply, client !== '')
+    const parsed = parseReply(reply, client !== '')
+    if (parsed !== null) this.#replied = Math.max(this.#replied, number)
+    return parsed
   }
 }
 

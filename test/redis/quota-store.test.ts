@@ -229,6 +229,22 @@ await test('calls are counted once although the same earlier state is restored t
   t.equal(one.ledger.spent, 52)
 })
 
+await test('calls since a restored state hide none of those before it', async (t) => {
+  const { replicas, server } = await threeReplicas(t)
+  const [one, two] = [replicaOn(replicas[0]), replicaOn(replicas[1])]
+  await spend(one, 10)
+  await spend(two, 1)
+  const values = (await server.cli('HGETALL', KEY)).split('\n')
+  const refused = await two.ledger.acquire(false, true, { id: 'without-a-share', limit: 0 })
+  t.ok(refused > 0)
+  await spend(one, 7)
+  await server.cli('DEL', KEY)
+  await server.cli('HSET', KEY, ...values)
+  await spend(two, 12)
+  await spend(one, 1)
+  t.equal(one.ledger.spent, 10 + 1 + 7 + 12 + 1)
+})
+
 await test('a raise of the limit releases what it adds as at a start, once for all replicas', async (t) => {
   const { replicas } = await threeReplicas(t)
   const [small, large, other] = [20, 2_000, 2_000].map((limit, i) =>

@@ -225,10 +225,9 @@ export class SharedQuota implements QuotaLedger {
     const own = { ...reply, spent: spent + since, released: Math.max(0, reply.released - since) }
     this.#all.sync(reply)
     this.#own.sync(own, 1 / processes)
-    for (const ledger of [this.#all, this.#own]) {
-      const client = change.kind === 'acquire' ? change.client?.id : undefined
-      if (client !== undefined && clientCalls !== null) ledger.syncClient(client, clientCalls)
-    }
+    const client = change.kind === 'acquire' ? change.client?.id : undefined
+    if (client === undefined || clientCalls === null) return
+    for (const ledger of [this.#all, this.#own]) ledger.syncClient(client, clientCalls)
   }
 
   #countUnreported(calls: number, name: string): void {
