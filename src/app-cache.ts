@@ -73,6 +73,7 @@ export async function createCacheStack(deps: CacheStackDeps) {
       if (!isPacingChanged(config, before)) return
       quota = createQuota(quotaDeps, quota)
       upstream.setQuota(quota)
+      quotaCheck.start()
     },
     async close() {
       await tomtom.close()

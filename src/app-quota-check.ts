@@ -34,8 +34,9 @@ export class QuotaCheck {
     return this.#shortfall
   }
 
-  /** Checks now and every minute, and reports when the quota has become too small. */
+  /** Checks now and every minute, and reports when the quota has become too small. Again after a change of settings. */
   start(): void {
+    this.#cancel()
     const before = this.#shortfall
     this.#shortfall = this.#check()
     if (before === null && this.#shortfall !== null) this.#deps.observer.quotaTooSmall(this.#shortfall)

@@ -81,4 +81,14 @@ await t.test('the check of the quota against the stations in use', async (t) => 
       t.strictSame([counts, clock.pending], [[0, 1, 1, 1, 2], 0])
     },
   )
+
+  await t.test('another start checks at once, and there is still one check a minute', async (t) => {
+    const { check, clock, entries, reported } = setup(10, perDay(10), 24 * HOUR)
+    check.start()
+    entries.push({ lastUsedAt: clock.now() })
+    check.start()
+    const pending = clock.pending
+    check.stop()
+    t.strictSame([reported.length, pending, clock.pending], [1, 1, 0])
+  })
 })
