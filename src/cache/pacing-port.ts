@@ -1,7 +1,7 @@
 import { countsDiffer } from '../availability/differs.ts'
 import type { CacheResult } from '../events.ts'
 import type { CacheEntry, StationState } from './entry-store.ts'
-import { UNPACED } from './entry-store.ts'
+import { createEntry, UNPACED } from './entry-store.ts'
 
 /** A TTL for each station with connectors, under a quota. */
 export interface StationPacing {
@@ -28,14 +28,14 @@ export function withState(
 ): CacheEntry {
   if (pacing === null || loaded.answer.isEmpty || loaded.doubt !== null) return loaded
   if (present === null || present.answer.isEmpty) {
-    return loaded.fromPeer ? loaded : { ...loaded, ...pacing.first() } // a peer's answer brings what the peer knows
+    return loaded.fromPeer ? loaded : createEntry(loaded, pacing.first()) // a peer's answer brings what the peer knows
   }
   if (present.startedAt > loaded.startedAt) return loaded // a late answer: it replaces none
   const isSameText = present.answer === loaded.answer
   const differs = !isSameText && countsDiffer(present.answer.availability, loaded.answer.availability)
   const learned = pacing.after(present, { differs, gapMs: loaded.receivedAt - present.receivedAt })
   const isPeerAhead = loaded.fromPeer && loaded.watchedS > learned.watchedS
-  return { ...loaded, ...(isPeerAhead ? { served: 0, servedAgesS: 0 } : learned) }
+  return createEntry(loaded, isPeerAhead ? { ...loaded, served: 0, servedAgesS: 0 } : learned)
 }
 
 const STATE_NAMES = Object.keys(UNPACED) as readonly (keyof StationState)[]
