@@ -1,11 +1,10 @@
+import { PRICE_TTL_MS } from '../upstream/pacing/learned-pacing.ts'
 import { randomUUID } from 'node:crypto'
 import type { LearnedPacing, PacingStore } from '../upstream/pacing/learned-pacing.ts'
 import type { Commands } from './commands.ts'
 import { LEARNED_KEY, PRICE_KEY } from './keys.ts'
 
-/** A price older than this is of a replica that is gone. */
-const PRICE_TTL_MS = 60_000
-/** A week later the demand of a day may be another. */
+/** After a week the daily demand may have changed. */
 const LEARNED_TTL_MS = 7 * 86_400_000
 
 /** The price of a call under the quota, and what pacing has learned. */

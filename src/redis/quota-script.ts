@@ -1,11 +1,9 @@
+import { MAX_COUNTED_CLIENTS } from '../upstream/state/client-calls.ts'
+import { RECOVERY_MS } from '../upstream/state/shared-quota.ts'
 import type { Script } from './scripts.ts'
 import { NOW } from './scripts.ts'
 
 const DAY_MS = 86_400_000
-/** How long calls are held back after an account was lost. */
-const RECOVERY_MS = 1_200
-/** Clients that are counted one by one; all others share the field 'others'. */
-const MAX_COUNTED_CLIENTS = 10_000
 
 /** `name`, `ends`: the period of `now`, by the calendar algorithms of Howard Hinnant. */
 const PERIOD = `

@@ -15,8 +15,8 @@ export interface AnnouncementListeners {
 
 /**
  * Follows what the processes announce: a file cannot notify, so it is read at intervals. A process that has missed
- * announcements, such as one that was stopped, takes it that all stations were purged, because one may have been: the
- * store still has the answers that were not.
+ * announcements, such as one that was stopped, acts as if all stations were purged, because one may have been: the store
+ * still has the answers that were not.
  */
 export class AnnouncementFeed {
   /** Names this process in its announcements. */

@@ -3,7 +3,7 @@ import { statSync } from 'node:fs'
 
 /** A check that takes longer is of a file that can be read, and ends unfinished. */
 const MAX_CHECK_MS = 5_000
-/** Of check.ts, which cannot be imported: it would run. Any other code, such as that of a process that failed to start, shows nothing of the file. */
+/** The exit code of check.ts, which would run if it were imported. Any other code, such as that of a process that failed to start, shows nothing of the file. */
 const DAMAGED_CODE = 65
 
 /** Whether the store file can be read to its end. Checked in a child process, which it may crash (check.ts). */

@@ -1,3 +1,4 @@
+import { PRICE_TTL_MS } from '../upstream/pacing/learned-pacing.ts'
 import type { UnknownIdCharge } from '../upstream/pacing/unknown-id-allowance.ts'
 import type { Context } from './operation.ts'
 import { MAX_AHEAD_MS } from './operation.ts'
@@ -5,8 +6,6 @@ import { MAX_AHEAD_MS } from './operation.ts'
 const PRICE = 'price'
 const LEARNED = 'pacing'
 const UNKNOWN_IDS = 'unknown-ids'
-/** A price older than this is of a process that is gone. */
-const PRICE_TTL_MS = 60_000
 
 interface Price {
   readonly thetaS: number

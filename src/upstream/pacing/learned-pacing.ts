@@ -39,6 +39,9 @@ export interface PacingStore {
   readonly save: (learned: LearnedPacing) => Promise<void>
 }
 
+/** A published price older than this is of a replica that is gone. */
+export const PRICE_TTL_MS = 60_000
+
 /** Null for a value that is not of the right form: a store may have been written by anybody. */
 export function parseLearned(value: unknown): LearnedPacing | null {
   const { price, changes } = asObject(value)
