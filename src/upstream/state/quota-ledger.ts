@@ -153,7 +153,8 @@ export class LocalQuota implements QuotaLedger {
   }
 
   refund(period: string, client: string | null = null): void {
-    if (period !== this.period) return // that period is over
+    this.#catchUp()
+    if (!this.#periods.includes(period)) return // that period is over
     this.#spent--
     this.#released++
     if (client !== null) this.#clients.add(client, -1)

@@ -39,6 +39,8 @@ function twoDigits(number: number): string {
 
 /** The wall clock and the monotonic clock may differ by this since the period began. */
 const MAX_DRIFT_MS = 60_000
+/** Names of periods that are remembered: a call takes seconds, so no refund is older. */
+const MAX_NAMES = 100
 
 /**
  * The period in force by two clocks. A period begins only if both agree that the one before is over: a wall clock that
@@ -52,12 +54,16 @@ export class PeriodClock {
   #dueAt: number
   /** Since when the wall clock differs from that, on the monotonic clock. */
   #differsSince: number | null = null
+  #begun = 0
+  /** How many periods had begun when a name was first in force. */
+  readonly #begunAt = new Map<string, number>()
 
   constructor(per: 'day' | 'month', clock: Pick<Clock, 'now' | 'wall'>) {
     this.#per = per
     this.#clock = clock
     this.#current = periodAt(clock.wall(), per)
     this.#dueAt = clock.now() + this.#current.endsAtMs - clock.wall()
+    this.#begunAt.set(this.#current.name, 0)
   }
 
   get current(): QuotaPeriod {
@@ -69,6 +75,14 @@ export class PeriodClock {
     return Math.max(1, Math.ceil(this.#dueAt - this.#clock.now()))
   }
 
+  /**
+   * Whether a call that was charged under this name was charged to the period in force. The name alone does not tell: a
+   * wall clock that was ahead has shown the name of tomorrow today.
+   */
+  includes(name: string): boolean {
+    return name === this.#current.name && this.#begunAt.get(name) === this.#begun
+  }
+
   /** Reads the clocks. `began`: a new period; `renamed`: the wall clock jumped into another one. */
   update(): 'same' | 'began' | 'renamed' {
     const [now, wall] = [this.#clock.now(), this.#clock.wall()]
@@ -78,14 +92,24 @@ export class PeriodClock {
       return 'same'
     }
     const isConfirmed = Math.abs(wall - this.#current.endsAtMs - (now - this.#dueAt)) <= MAX_DRIFT_MS
-    const change = period.endsAtMs > this.#current.endsAtMs && isConfirmed ? 'began' : 'renamed'
-    this.follow(period, wall)
-    return change
+    const began = period.endsAtMs > this.#current.endsAtMs && isConfirmed
+    if (began) this.#begun++
+    this.#enter(period, wall)
+    return began ? 'began' : 'renamed'
   }
 
   /** Takes over the period of another clock, which shows `wallMs` now. */
   follow(period: QuotaPeriod, wallMs: number): void {
+    if (period.name !== this.#current.name) this.#begun++
+    this.#enter(period, wallMs)
+  }
+
+  #enter(period: QuotaPeriod, wallMs: number): void {
     this.#current = period
+    const { name } = period
+    if (!this.#begunAt.has(name)) this.#begunAt.set(name, this.#begun)
+    const [oldest] = this.#begunAt.keys()
+    if (oldest !== undefined && this.#begunAt.size > MAX_NAMES) this.#begunAt.delete(oldest)
     this.#dueAt = this.#clock.now() + period.endsAtMs - wallMs
     this.#differsSince = null
   }

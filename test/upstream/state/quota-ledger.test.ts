@@ -177,6 +177,20 @@ await t.test('refunds', async (t) => {
     ledger.refund(period)
     t.equal(acquireAll(), 0, 'what this period has spent stays spent')
   })
+
+  await t.test('a refund of a call that a clock ahead named tomorrow does not change tomorrow', async (t) => {
+    const { ledger, clock, acquireAll } = setup(MIDNIGHT - 12 * HOUR, { limit: 2, per: 'day' })
+    clock.jump(13 * HOUR)
+    ledger.acquire(false, false)
+    const { period } = ledger
+    clock.jump(-13 * HOUR)
+    t.equal(ledger.spent, 1)
+    clock.ms = MIDNIGHT + HOUR
+    t.equal(ledger.period, period)
+    ledger.refund(period)
+    t.equal(ledger.spent, 0)
+    t.equal(acquireAll(), 2)
+  })
 })
 
 await t.test('rationing', async (t) => {
