@@ -76,7 +76,7 @@ export class PeriodClock {
   }
 
   /**
-   * Whether a call that was charged under this name was charged to the period in force. The name alone does not tell: a
+   * Whether a call that was charged under this name was charged to the period in force. The name alone is not enough: a
    * wall clock that was ahead has shown the name of tomorrow today.
    */
   includes(name: string): boolean {
