@@ -2,7 +2,7 @@ import * as fc from 'fast-check'
 import t from 'tap'
 import { parseQuery } from '../../src/availability/query.ts'
 import { ServiceError } from '../../src/errors.ts'
-import { parseBatch } from '../../src/http/batch-items.ts'
+import { parseBatch } from '../../src/http/batch/batch-items.ts'
 
 /** Each item as its station id, or the code and status of its error. */
 function parsed(...batchItems: unknown[]): string[] {

@@ -1,6 +1,6 @@
 import type { Test } from 'tap'
 import t from 'tap'
-import { preferredWaitS } from '../../src/http/long-poll.ts'
+import { preferredWaitS } from '../../src/http/live/long-poll.ts'
 import type { RequestOptions } from '../support/request.ts'
 import { openStream } from '../support/event-source.ts'
 import { sendJson } from '../support/scripted-upstream.ts'

@@ -1,6 +1,6 @@
-import { isObject } from '../availability/model.ts'
-import type { Query } from '../availability/query.ts'
-import { invalidParameter, malformedRequest, ServiceError } from '../errors.ts'
+import { isObject } from '../../availability/model.ts'
+import type { Query } from '../../availability/query.ts'
+import { invalidParameter, malformedRequest, ServiceError } from '../../errors.ts'
 
 /** Maximum number of items, as upstream's own batch form has it. */
 const MAX_ITEMS = 100

@@ -1,8 +1,8 @@
 import { hash } from 'node:crypto'
-import type { LookupResult } from '../cache/cache.ts'
-import type { Filter } from '../availability/query.ts'
-import { ServiceError } from '../errors.ts'
-import { renderError } from './error-body.ts'
+import type { Filter } from '../../availability/query.ts'
+import type { LookupResult } from '../../cache/cache.ts'
+import { ServiceError } from '../../errors.ts'
+import { renderError } from '../error-body.ts'
 
 /** What one item of a batch is answered with. */
 export type ItemResult = { readonly result: LookupResult; readonly filter: Filter } | ServiceError

@@ -1,11 +1,11 @@
 import type { ServerResponse } from 'node:http'
-import type { Filter } from '../availability/query.ts'
-import { ServiceError } from '../errors.ts'
-import type { Observer, StreamEnd, StreamEvent } from '../events.ts'
-import type { Clock } from '../lib/clock.ts'
-import type { CurrentAnswer, Watcher } from '../watch/watcher.ts'
-import type { Watchers } from '../watch/watchers.ts'
-import { renderError } from './error-body.ts'
+import type { Filter } from '../../availability/query.ts'
+import { ServiceError } from '../../errors.ts'
+import type { Observer, StreamEnd, StreamEvent } from '../../events.ts'
+import type { Clock } from '../../lib/clock.ts'
+import type { CurrentAnswer, Watcher } from '../../watch/watcher.ts'
+import type { Watchers } from '../../watch/watchers.ts'
+import { renderError } from '../error-body.ts'
 
 export interface EventStreamOptions {
   readonly trackingId: string

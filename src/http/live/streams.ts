@@ -1,5 +1,5 @@
-import { ServiceError } from '../errors.ts'
-import type { StreamEnd, StreamKind } from '../events.ts'
+import { ServiceError } from '../../errors.ts'
+import type { StreamEnd, StreamKind } from '../../events.ts'
 
 /** Streams and long polls that one client, or one address, may have open. */
 const MAX_PER_CLIENT = 20

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
-import type { Admit, ClientNames, KeyOf } from './admission.ts'
-import { createAddressKey } from './admission.ts'
-import type { RawQuery } from './request-context.ts'
+import type { Admit, ClientNames, KeyOf } from '../admission.ts'
+import { createAddressKey } from '../admission.ts'
+import type { RawQuery } from '../request-context.ts'
 
 /** Whether the key of a request is still valid when called. */
 export function admissionCheck(
