@@ -3,6 +3,8 @@ import type { QuotaStack } from './app-quota.ts'
 import { createQuota } from './app-quota.ts'
 import type { CacheOptions } from './cache/cache.ts'
 import { Cache } from './cache/cache.ts'
+import { PendingPurges } from './cache/pending-purges.ts'
+import type { SharedAnswerStore } from './cache/shared-store.ts'
 import { UseNotes } from './cache/use-notes.ts'
 import { WarmStart } from './cache/warm-start.ts'
 import type { Clients } from './clients/clients.ts'
@@ -41,6 +43,7 @@ export interface CacheStackDeps {
 export async function createCacheStack(deps: CacheStackDeps) {
   const { config, clock, observer, apiKey, userAgent } = deps
   const stores = await openStores(deps)
+  const purges = stores && new PendingPurges({ ...deps, store: stores.answers, archive: stores.archive })
   const tomtom = createTomTom(
     { ...config.upstream, proxy: config.outboundProxy, userAgent },
     { apiKey: apiKey.current, observer, clock },
@@ -52,14 +55,14 @@ export async function createCacheStack(deps: CacheStackDeps) {
   deps.subscribe({ sharedCacheChanged: (up) => up && quota?.start() })
   const upstream = createUpstream(deps, tomtom, quota, stores)
   const cacheOptions = { ...config.cache, ...config.upstream, flightTimeoutMs: deadlineMs(config) }
-  const cache = createCache(deps, { cacheOptions, upstream, stores, quota: () => quota })
+  const cache = createCache(deps, { cacheOptions, upstream, answers: purges?.store, quota: () => quota })
   created = cache
-  const storeTasks = stores && createStoreTasks(deps, stores, cache)
+  const storeTasks = purges && createStoreTasks(deps, purges, cache)
   const quotaCheck = new QuotaCheck({ ...deps, store: cache.store, quota: () => quota })
   return {
     cache,
     start: () => void startAll(storeTasks, quotaCheck),
-    gauges: createGauges({ config, cache, tomtom, upstream, quota: () => quota, quotaCheck, stores }),
+    gauges: createGauges({ config, cache, tomtom, upstream, quota: () => quota, quotaCheck, stores, purges }),
     checkKey: () => checkKey(upstream.limitedSource),
     /** From now on answers that other replicas publish for these stations are taken over, cached or not. */
     fetchWatched: followPublished(stores, cache),
@@ -88,13 +91,13 @@ export async function createCacheStack(deps: CacheStackDeps) {
 interface CacheParts {
   readonly cacheOptions: CacheOptions
   readonly upstream: Pick<UpstreamStack, 'source' | 'isAffordable'>
-  readonly stores: SharedStores | null
+  readonly answers: SharedAnswerStore | undefined
   readonly quota: () => QuotaStack | null
 }
 
 function createCache(
   { clock, observer, waiting }: CacheStackDeps,
-  { cacheOptions, upstream, stores, quota }: CacheParts,
+  { cacheOptions, upstream, answers, quota }: CacheParts,
 ): Cache {
   return new Cache(cacheOptions, {
     load: upstream.source,
@@ -104,7 +107,7 @@ function createCache(
     get pacing() {
       return quota()?.stations ?? null
     },
-    shared: stores && { store: stores.answers, observer, isAffordable: upstream.isAffordable },
+    shared: answers ? { store: answers, observer, isAffordable: upstream.isAffordable } : null,
     waiting,
   })
 }
@@ -135,6 +138,7 @@ interface GaugeDeps {
   readonly quota: () => QuotaStack | null
   readonly quotaCheck: QuotaCheck
   readonly stores: SharedStores | null
+  readonly purges: PendingPurges | null
 }
 
 function createGauges({
@@ -145,6 +149,7 @@ function createGauges({
   quota,
   quotaCheck,
   stores,
+  purges,
 }: GaugeDeps): Omit<Gauges, 'access' | 'live'> {
   return {
     cache: () => ({ entries: cache.entries, bytes: cache.bytes }),
@@ -161,6 +166,7 @@ function createGauges({
     },
     effectiveTtlMs: () => quota()?.stations?.meanTtlMs() ?? config.cache.ttlMs,
     sharedCacheUp: () => stores && stores.isUp(),
+    pendingPurges: () => purges?.waiting ?? 0,
   }
 }
 
@@ -203,9 +209,9 @@ function createUpstream(
 }
 
 /** At the start reads the entries of earlier processes from the store, and from then on notes there which are used. */
-function createStoreTasks({ config, clock }: CacheStackDeps, stores: SharedStores, { store }: Cache) {
+function createStoreTasks({ config, clock }: CacheStackDeps, purges: PendingPurges, { store }: Cache) {
   if (config.cache.ttlMs === 0) return null
-  const { archive, answers: shared } = stores
+  const { archive, store: shared } = purges
   const warmStart = archive && new WarmStart({ ...config.cache, archive, store, clock })
   const notes = new UseNotes({ shared, entries: store, clock })
   return {

@@ -14,7 +14,9 @@ export function stationInspector(cache: Cache): StationInspector {
       return inspected(await cache.get(parseQuery(parameters.toString()).id))
     },
     // Nothing is cached under another text, and a store may have no room for it in a key.
-    purge: async (id) => (isStationId(id) ? cache.purge.one(id) : true),
+    purge: async (id) => {
+      if (isStationId(id)) await cache.purge.one(id)
+    },
     purgeAll: () => cache.purge.all(),
   }
 }

@@ -30,7 +30,10 @@ export function createLive({ config, clock, observer, subscribe, stack }: LiveDe
   const streams = new Streams(config.live.maxStreams)
   const watchers = config.cache.ttlMs === 0 ? null : new Watchers(config.cache, { cache, clock, isPaused })
   subscribe({ clientsChanged: streams.endRemovedClients })
-  if (watchers !== null) subscribe({ answerStored: watchers.stored })
+  if (watchers !== null) {
+    subscribe({ answerStored: watchers.stored })
+    cache.purge.onPurged(watchers.purged)
+  }
   if (watchers !== null) stack.fetchWatched(watchers.isWatched)
   const { watchFile: file } = config.live
   if (file !== null && watchers === null) observer.watchFileFailed('CACHE_TTL=0 stores nothing')

@@ -191,6 +191,10 @@ const EVENTS = {
   sharedCacheLookedUp: event as Event<[result: SharedResult]>,
   /** The connection to Redis or the use of the state directory began or ended. The reason contains no secret. */
   sharedCacheChanged: event as Event<[up: boolean, reason: string]>,
+  /** A purge did not reach the shared cache, and is kept until it does. */
+  purgePending: event as Event<[]>,
+  /** Purges that were kept are done in the shared cache. */
+  purgeApplied: event as Event<[]>,
   /** A call that was wanted was not made. */
   upstreamHeldBack: event as Event<[by: HeldBackBy]>,
   /** Redis works, but rejected a command. The reason contains no text of the server. */

@@ -38,4 +38,6 @@ export interface Gauges {
   live(): Readonly<Record<StreamKind, number>> & { readonly maxStreams: number; readonly stations: number }
   /** Whether Redis is connected or the state directory works; null if neither is configured. */
   sharedCacheUp(): boolean | null
+  /** Stations whose purge waits for the shared cache, or `all`. */
+  pendingPurges(): number | 'all'
 }

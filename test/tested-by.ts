@@ -27,7 +27,6 @@ export const TESTED_BY: Readonly<Record<string, string>> = {
   'src/ops/status/state-changes.ts': 'test/ops/status/status.test.ts',
   'src/redis/answer-store.ts': 'test/redis/shared-cache.test.ts',
   'src/redis/client.ts': 'test/redis/outages.test.ts',
-  'src/redis/commands.ts': 'test/redis/outages.test.ts',
   'src/redis/keys.ts': 'test/redis/stores.test.ts',
   'src/redis/pacing-store.ts': 'test/redis/stores.test.ts',
   'src/redis/unknown-id-store.ts': 'test/redis/stores.test.ts',

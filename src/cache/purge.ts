@@ -25,10 +25,16 @@ export interface CallRun {
 export class Purge {
   readonly #deps: PurgeDeps
   readonly #runs = new Set<CallRun>()
+  #listener: (id: string | null) => void = () => {}
 
   constructor(deps: PurgeDeps) {
     this.#deps = deps
     deps.shared?.onPurged?.((id) => this.#dropPurgedByPeer(id))
+  }
+
+  /** Calls the listener after each purge, those of other replicas too: with the station, or with null for all. */
+  onPurged(listener: (id: string | null) => void): void {
+    this.#listener = listener
   }
 
   /** Runs a call until it ends; `CallRun.isPurged` becomes true if its station is purged meanwhile. */
@@ -37,22 +43,25 @@ export class Purge {
     return call().finally(() => this.#runs.delete(run))
   }
 
-  /** False if the shared cache could not be reached: it may still have the answer. */
-  async one(id: string): Promise<boolean> {
+  /** Ends when the shared cache is purged as well, or could not be reached. */
+  async one(id: string): Promise<void> {
     this.#dropOne(id)
-    return (await this.#deps.shared?.purge(id)) ?? true
+    await this.#deps.shared?.purge(id)
+    this.#listener(id)
   }
 
   /** Like `one`, for all stations. */
-  async all(): Promise<boolean> {
+  async all(): Promise<void> {
     this.#dropAll()
-    return (await this.#deps.shared?.purgeAll()) ?? true
+    await this.#deps.shared?.purgeAll()
+    this.#listener(null)
   }
 
   /** Another replica has purged a station, or all (null), in the shared cache. */
   #dropPurgedByPeer(id: string | null): void {
     if (id === null) this.#dropAll()
     else this.#dropOne(id)
+    this.#listener(id)
   }
 
   #dropOne(id: string): void {

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import type { StationState } from '../cache/entry-store.ts'
 import type {
   Lease,
@@ -15,13 +14,13 @@ import {
   answerKey,
   leaseKey,
   PUBLISHED_CHANNEL,
-  PURGED_CHANNEL,
   purgedKey,
   STATION_PATTERNS,
   stationKey,
   stationOf,
 } from './keys.ts'
-import { PURGE, PUBLISH_PURGED } from './purge-script.ts'
+import { PURGE_TIMEOUT_MS, PurgeFeed } from './purge-feed.ts'
+import { PURGE } from './purge-script.ts'
 import { LEASE_GET, PUBLISH, RELEASE, RENEW } from './scripts.ts'
 import { decodeStation, encodeStation } from './station-record.ts'
 
@@ -33,8 +32,6 @@ const MAX_ERROR_MS = 86_400_000
 const THOUSANDTHS = 1_000
 /** Longer than any call takes. */
 const PURGE_MARK_MS = 600_000
-/** A purge delays no client, and opens the circuit only if Redis does not respond at all. */
-const PURGE_TIMEOUT_MS = 1_000
 /** What pacing knows of a station is worth keeping longer than its answer. */
 const STATION_MS = 7 * 86_400_000
 /** Commands at once: each has a deadline, also the last one that the server gets to. */
@@ -43,11 +40,11 @@ const AT_ONCE = 50
 /** The shared cache: answers, and leases, each the right to call for one station. */
 export class RedisAnswerStore implements SharedAnswerStore {
   readonly #commands: Commands
-  /** Names this replica in its messages, which reach it as well. */
-  readonly #replica = randomUUID()
+  readonly #feed: PurgeFeed
 
   constructor(commands: Commands) {
     this.#commands = commands
+    this.#feed = new PurgeFeed(commands)
   }
 
   get isUp(): boolean {
@@ -102,8 +99,8 @@ export class RedisAnswerStore implements SharedAnswerStore {
     void this.#commands.script(RELEASE, [leaseKey(id)], [token, `!${error.code}`, Math.ceil(error.ms)])
   }
 
-  purge(id: string): Promise<boolean> {
-    return this.#purge(id, `${this.#replica} ${id}`)
+  async purge(id: string): Promise<boolean> {
+    return (await this.#purge(id)) && this.#feed.announce(id)
   }
 
   /** A call in flight has a lease, so that its station is found even if it has no answer yet. */
@@ -114,29 +111,24 @@ export class RedisAnswerStore implements SharedAnswerStore {
         isDone &&= keys !== null && (await this.#purgeEach(keys.map(stationOf)))
       }
     }
-    const published = await this.#commands.script(PUBLISH_PURGED, [], [this.#replica], PURGE_TIMEOUT_MS)
-    return isDone && published !== undefined
+    return isDone && this.#feed.announce(null)
   }
 
   async #purgeEach(ids: readonly string[]): Promise<boolean> {
     for (let i = 0; i < ids.length; i += AT_ONCE) {
-      const purged = await Promise.all(ids.slice(i, i + AT_ONCE).map((id) => this.#purge(id, '')))
+      const purged = await Promise.all(ids.slice(i, i + AT_ONCE).map((id) => this.#purge(id)))
       if (purged.includes(false)) return false
     }
     return true
   }
 
   onPurged(listener: (id: string | null) => void): void {
-    this.#commands.subscribe(PURGED_CHANNEL, (message) => {
-      const [replica = ''] = message.split(' ', 1)
-      if (replica === this.#replica) return
-      listener(message === replica ? null : message.slice(replica.length + 1))
-    })
+    this.#feed.listen(listener)
   }
 
-  async #purge(id: string, message: string): Promise<boolean> {
+  async #purge(id: string): Promise<boolean> {
     const keys = [answerKey(id), leaseKey(id), purgedKey(id)]
-    const reply = await this.#commands.script(PURGE, keys, [PURGE_MARK_MS, message], PURGE_TIMEOUT_MS)
+    const reply = await this.#commands.script(PURGE, keys, [PURGE_MARK_MS], PURGE_TIMEOUT_MS)
     return reply !== undefined
   }
 }

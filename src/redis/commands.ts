@@ -8,7 +8,7 @@ import type { Client } from './client.ts'
 import { createClient } from './client.ts'
 import { TIMED_OUT } from './errors.ts'
 import { PREFIX, PROBE_KEY } from './keys.ts'
-import { PURGE, PUBLISH_PURGED } from './purge-script.ts'
+import { ANNOUNCE_PURGE, PURGE, READ_PURGES } from './purge-script.ts'
 import { CHARGE_UNKNOWN_IDS } from './unknown-id-script.ts'
 import type { Script } from './scripts.ts'
 import { QUOTA_UPDATE } from './quota-script.ts'
@@ -23,7 +23,8 @@ const SCRIPTS: readonly Script[] = [
   RENEW,
   RELEASE,
   PURGE,
-  PUBLISH_PURGED,
+  ANNOUNCE_PURGE,
+  READ_PURGES,
   TAKE_TOKEN,
   PASS_SEND_GATE,
   NOTE_ARRIVAL,
@@ -52,6 +53,7 @@ export class Commands {
   #subscriber: Client | null = null
   /** By channel, prefix included. */
   readonly #listeners = new Map<string, (message: string) => void>()
+  #onListening: (isListening: boolean) => void = () => {}
 
   private constructor(client: Client, { clock, observer }: CommandsDeps) {
     this.#client = client
@@ -61,7 +63,13 @@ export class Commands {
         if (client.status === 'ready') client.disconnect(true)
       },
       clock,
-      observer,
+      observer: {
+        sharedCommandRejected: observer.sharedCommandRejected,
+        sharedCacheChanged: (up, reason) => {
+          observer.sharedCacheChanged(up, reason)
+          if (up) this.#onListening(true)
+        },
+      },
     })
     for (const { name, keys, lua } of SCRIPTS) client.defineCommand(name, { numberOfKeys: keys, lua })
     client.on('ready', () => void this.#breaker.probe())
@@ -134,13 +142,31 @@ export class Commands {
   subscribe(channel: string, listener: (message: string) => void): void {
     this.#listeners.set(PREFIX + channel, listener)
     const subscriber = (this.#subscriber ??= this.#connectSubscriber())
-    if (subscriber.status === 'ready') void subscriber.subscribe(PREFIX + channel).catch(() => {})
+    if (subscriber.status === 'ready') void this.#subscribeTo(subscriber, [PREFIX + channel])
+  }
+
+  /**
+   * Calls the listener with false when the connection for messages is closed, and with true whenever messages may have
+   * been missed up to now and can be asked for: it was subscribed again, or commands are sent again.
+   */
+  onListening(listener: (isListening: boolean) => void): void {
+    this.#onListening = listener
+  }
+
+  async #subscribeTo(subscriber: Client, channels: readonly string[]): Promise<void> {
+    try {
+      await subscriber.subscribe(...channels)
+      this.#onListening(true)
+    } catch {
+      // It subscribes again when it is connected again.
+    }
   }
 
   #connectSubscriber(): Client {
     const subscriber = (this.#client as Redis).duplicate()
     subscriber.on('error', () => {}) // the circuit breaker of the commands reports outages
-    subscriber.on('ready', () => void subscriber.subscribe(...this.#listeners.keys()).catch(() => {}))
+    subscriber.on('ready', () => void this.#subscribeTo(subscriber, [...this.#listeners.keys()]))
+    subscriber.on('close', () => this.#onListening(false))
     subscriber.on('message', (name: string, message: string) => this.#listeners.get(name)?.(message))
     subscriber.connect().catch(() => {}) // it tries again by itself
     return subscriber

@@ -55,6 +55,9 @@ export function purgedKey(id: string): string {
   return `${PREFIX}purged:${hashTag(id)}`
 }
 
+/** A sorted set: the latest purges. */
+export const PURGES_KEY = `${PREFIX}purges`
+
 /** The keys of every answer and every lease, for SCAN. */
 export const STATION_PATTERNS = ['answer:{*}', 'lease:{*}'] as const
 
@@ -85,5 +88,5 @@ function fingerprint(apiKey: string): string {
 
 /** The channel of `version id` for every answer that was stored. */
 export const PUBLISHED_CHANNEL = 'published'
-/** The channel of `replica id` for every station that was purged, and of `replica` for a purge of all. */
+/** The channel of every station that was purged, and of purges of all. */
 export const PURGED_CHANNEL = 'purged'

@@ -117,6 +117,13 @@ export class Watchers {
     if (current !== null) for (const watcher of station.watchers) watcher.answered(current)
   }
 
+  /** For a purge: of this station, or of all (null). Their next refresh is due at once. */
+  readonly purged = (id: string | null): void => {
+    const one = id === null ? undefined : this.#stations.get(id)
+    const purged = id === null ? this.#stations.values() : one === undefined ? [] : [one]
+    for (const station of purged) this.#schedule(station)
+  }
+
   readonly isWatched = (id: string): boolean => this.#stations.has(id)
 
   #leave(id: string, watcher: Watcher): void {

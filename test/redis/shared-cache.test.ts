@@ -553,7 +553,7 @@ for (const [name, open] of [
         source.answerAll()
         await get(id)
         await until('it is shared', async () => (await place.stations()).includes(id))
-        t.equal(await cache.purge.one(id), true)
+        await cache.purge.one(id)
         t.notOk((await place.stations()).includes(id), id)
         t.match(await get(id), { result: 'miss', call: 2 })
       }
@@ -638,7 +638,7 @@ for (const [name, open] of [
         const ids = Array.from({ length: 1_200 }, (_, i) => `of many ${i}`)
         await Promise.all(ids.map((id) => get(id)))
         await until('all are shared', async () => (await place.stations()).length >= ids.length)
-        t.equal(await cache.purge.all(), true)
+        await cache.purge.all()
         t.strictSame(await place.stations(), [])
         await get('of many 0')
         await until('it is shared again', async () => (await place.stations()).length === 1)

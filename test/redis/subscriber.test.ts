@@ -55,7 +55,7 @@ await t.test(
     stores.answers.onPurged?.((id) => void purged.push(id))
     await until('it has subscribed a third time', () => subscriptions >= 3)
     await until('a message arrives', async () => {
-      await redis.cli('PUBLISH', 'evproxy:1:purged', 'another a')
+      await redis.cli('PUBLISH', 'evproxy:1:purged', '1 another a')
       return purged.length > 0
     })
     t.strictSame([purged[0], unhandled], ['a', []])

@@ -41,6 +41,7 @@ function setupWatchers(
   })
   const watchers = new Watchers(settings, { cache, clock, isPaused: () => isPaused })
   stored = watchers.stored
+  cache.purge.onPurged(watchers.purged)
   const events: string[] = []
   const watch = (id: string, name = id) =>
     watchers.watch(id, {
@@ -198,6 +199,21 @@ await t.test(
     t.strictSame(new Set(events.slice(-2)), new Set(['b 4', 'new 4']))
   },
 )
+
+await t.test('watched stations that are purged are refreshed at once, and others are not', async (t) => {
+  const { clock, source, cache, watch, events } = setupWatchers()
+  source.answerAll()
+  watch('a')
+  watch('b')
+  await clock.advance(1)
+  await cache.purge.one('a')
+  await cache.purge.one('not watched')
+  await clock.advance(1)
+  t.strictSame(events, ['a 1', 'b 2', 'a 3'])
+  await cache.purge.all()
+  await clock.advance(1)
+  t.strictSame(events.slice(3), ['a 4', 'b 5'])
+})
 
 await t.test(
   'while the quota is exhausted an answer is current as long as a lookup would return it',

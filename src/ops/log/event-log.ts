@@ -108,6 +108,8 @@ function sharedCacheLog(log: Logger, clock: Pick<Clock, 'now' | 'after'>): Parti
       log.warn({ path, keptAs }, 'state file unreadable, replaced by an empty one'),
     sharedCommandRejected: (reason) => log.error({ reason }, 'Redis rejected a command'),
     quotaMayBeEvicted: (policy) => log.warn({ policy }, 'Redis may evict the count of the quota'),
+    purgePending: () => log.warn('purge kept until the shared cache is available'),
+    purgeApplied: () => log.info('kept purges applied to the shared cache'),
     sharedCacheChanged: (up, reason) => {
       if (!up) {
         outage.begin(() => log.warn({ reason }, 'shared cache unavailable, continuing without it'))

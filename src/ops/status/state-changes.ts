@@ -35,6 +35,8 @@ export class StateChanges {
       upstreamRecovered: () => this.#add('upstream accepts calls again'),
       sharedCacheChanged: (up, reason) =>
         up ? this.#add('shared cache connected') : this.#add('shared cache unavailable', reason),
+      purgePending: () => this.#add('purge kept', 'the shared cache is unavailable'),
+      purgeApplied: () => this.#add('kept purges applied'),
       quotaTooSmall: ({ stations, callsNeeded, quota }) =>
         this.#add('quota too small', `${stations} stations need ${callsNeeded} calls, ${quota} is allowed`),
       quotaSpent: (percent, remaining) => this.#add(`${percent} % of the quota used`, `${remaining} left`),

@@ -24,9 +24,9 @@ export interface StationInspector {
    * @throws ServiceError, as a rejection
    */
   ask(id: string): Promise<InspectedStation>
-  /** Drops what is cached for a station, in the shared cache as well; false if that could not be reached. */
-  purge(id: string): Promise<boolean>
-  purgeAll(): Promise<boolean>
+  /** Drops what is cached for a station, in the shared cache as well: now, or as soon as that can be reached. */
+  purge(id: string): Promise<void>
+  purgeAll(): Promise<void>
 }
 
 export interface StatusRouteDeps {
@@ -39,16 +39,6 @@ export interface StatusRouteDeps {
 export const CONTENT_SECURITY_POLICY = selfOnlyCsp({ images: "'self'" })
 
 const CROSS_SITE = { message: 'Pages of other sites may not purge.' }
-
-/** Its code is of the admin listener alone, so it is not among those of errors.ts. */
-const NOT_SHARED = {
-  message: 'The shared cache could not be reached.',
-  detailedError: {
-    code: 'SharedCacheUnavailable',
-    message: 'This replica is purged, the shared cache is not. Repeat the purge.',
-  },
-  httpStatusCode: '503',
-}
 
 const HEADERS = {
   'content-security-policy': CONTENT_SECURITY_POLICY,
@@ -99,10 +89,11 @@ export function statusRoutes(app: FastifyInstance, { status, inspector, redact }
 
 /** A browser sends DELETE across origins only after a preflight, which fails; the header is a second line of defence. */
 function purgeRoutes(app: FastifyInstance, inspector: StationInspector): void {
-  const purge = (path: string, run: (query: unknown) => Promise<boolean>) =>
+  const purge = (path: string, run: (query: unknown) => Promise<void>) =>
     app.delete(path, async ({ headers, query }, reply) => {
       if (headers['sec-fetch-site'] === 'cross-site') throw new ServiceError('Forbidden', CROSS_SITE)
-      return (await run(query)) ? reply.code(204).send() : reply.code(503).send(NOT_SHARED)
+      await run(query)
+      return reply.code(204).send()
     })
 
   purge('/status/stations', () => inspector.purgeAll())

@@ -111,6 +111,8 @@ export class Status {
       upstream: this.#upstream(),
       /** Whether Redis is connected or the state directory works; null if neither is configured. */
       sharedTierUp: gauges.sharedCacheUp(),
+      /** Stations whose purge waits for the shared cache, or `all`; they are purged in this process. */
+      pendingPurges: gauges.pendingPurges(),
       /** Streams and long polls that are open, watched stations, and the events sent since the start. */
       live: { ...gauges.live(), events: Object.fromEntries(recorder.events.counts) },
       totals: {

@@ -13,6 +13,7 @@ await t.test('a client that is removed and added again is counted from zero', as
     live: () => ({ stream: 0, long_poll: 0, maxStreams: 10, stations: 0 }),
     effectiveTtlMs: () => 0,
     sharedCacheUp: () => null,
+    pendingPurges: () => 0,
   }
   const recorder = new MetricsRecorder()
   const { observer } = recorder

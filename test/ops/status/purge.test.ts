@@ -67,17 +67,23 @@ await t.test('DELETE on the admin listener purges', async (t) => {
   })
 })
 
-await t.test('a purge that does not reach the shared cache is a 503, and drops the own copies', async (t) => {
-  const service = await startService(t, { env: { REDIS_URL: `redis://127.0.0.1:${await freePort()}` } })
-  const { get, requestAdmin, upstream } = service
-  await get('chargingAvailability=c')
-  const one = await requestAdmin('/status/station?id=c', purge)
-  await get('chargingAvailability=c')
-  const all = await requestAdmin('/status/stations', purge)
-  await get('chargingAvailability=c')
-  t.strictSame([one.status, all.status, upstream.calls.length], [503, 503, 3])
-  t.match(JSON.parse(one.text), {
-    detailedError: { code: 'SharedCacheUnavailable', message: /This replica is purged/ },
-    httpStatusCode: '503',
-  })
-})
+await t.test(
+  'a purge that does not reach the shared cache is a 204, and is reported as pending',
+  async (t) => {
+    const service = await startService(t, { env: { REDIS_URL: `redis://127.0.0.1:${await freePort()}` } })
+    const { get, requestAdmin, upstream, proxy } = service
+    const pending = async () =>
+      (JSON.parse((await requestAdmin('/status')).text) as { pendingPurges: unknown }).pendingPurges
+    await get('chargingAvailability=c')
+    const before = await pending()
+    const one = await requestAdmin('/status/station?id=c', purge)
+    const afterOne = await pending()
+    await get('chargingAvailability=c')
+    const all = await requestAdmin('/status/stations', purge)
+    await get('chargingAvailability=c')
+    t.strictSame([one.status, one.body.length, all.status, upstream.calls.length], [204, 0, 204, 3])
+    t.strictSame([before, afterOne, await pending()], [0, 1, 'all'])
+    const lines = proxy.logs.filter(({ msg }) => msg === 'purge kept until the shared cache is available')
+    t.equal(lines.length, 1, 'one line, however many purges are kept')
+  },
+)

@@ -43,6 +43,7 @@ const GAUGES: Gauges = {
   live: () => ({ stream: 2, long_poll: 1, maxStreams: 10, stations: 20 }),
   effectiveTtlMs: () => 30_000,
   sharedCacheUp: () => null,
+  pendingPurges: () => 0,
 }
 
 function setup(): { clock: TestClock; status: Status; observer: Observer } {

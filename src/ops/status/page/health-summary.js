@@ -67,12 +67,24 @@ function nextProbe(inMs) {
   return inMs > 0 ? `in ${duration(inMs)}` : 'with the next request'
 }
 
-function sharedCache({ sharedTierUp, settings }) {
-  if (sharedTierUp !== false) return []
-  if ('STATE_DIR' in settings.inForce) {
-    return [warn('STATE_DIR cannot be used: this process shares no answers with others and stores none')]
+function sharedCache({ sharedTierUp, pendingPurges, settings }) {
+  const messages = []
+  if (sharedTierUp === false) {
+    messages.push(
+      'STATE_DIR' in settings.inForce
+        ? warn('STATE_DIR cannot be used: this process shares no answers with others and stores none')
+        : warn('Redis cannot be reached: this instance shares no answers, rate limit or quota with others'),
+    )
   }
-  return [warn('Redis cannot be reached: this instance shares no answers, rate limit or quota with others')]
+  if (pendingPurges !== 0) {
+    const what = pendingPurges === 'all' ? 'all stations' : stations(pendingPurges)
+    messages.push(warn(`The purge of ${what} waits for the shared cache; in this process it is done`))
+  }
+  return messages
+}
+
+function stations(number) {
+  return number === 1 ? 'a station' : `${count(number)} stations`
 }
 
 function quota({ quota, cache }) {

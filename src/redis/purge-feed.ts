@@ -1,0 +1,68 @@
+import { randomUUID } from 'node:crypto'
+import type { Commands } from './commands.ts'
+import { PURGED_CHANNEL, PURGES_KEY } from './keys.ts'
+import { ANNOUNCE_PURGE, READ_PURGES } from './purge-script.ts'
+
+/** A purge delays no client, and opens the circuit only if Redis does not respond at all. */
+export const PURGE_TIMEOUT_MS = 1_000
+
+/** `time replica id`, or `time replica` for all stations. */
+const MESSAGE = /^(\d{1,20}) (\S+)(?: ([^]+))?$/
+
+/**
+ * The purges that replicas announce to each other: as messages, and in a list for those that were not connected. Times
+ * are of the server, in µs.
+ */
+export class PurgeFeed {
+  readonly #commands: Pick<Commands, 'script' | 'subscribe' | 'onListening'>
+  /** Names this replica in its messages, which reach it as well. */
+  readonly #replica = randomUUID()
+  /** The time of the last purge that this replica knows. */
+  #known = '0'
+  /** Messages may have been missed. */
+  #isBehind = true
+  #listener: (id: string | null) => void = () => {}
+
+  constructor(commands: Pick<Commands, 'script' | 'subscribe' | 'onListening'>) {
+    this.#commands = commands
+  }
+
+  /** Announces the purge of a station, or of all (null). False if Redis could not be reached. */
+  async announce(id: string | null): Promise<boolean> {
+    const reply = await this.#commands.script(
+      ANNOUNCE_PURGE,
+      [PURGES_KEY],
+      [this.#replica, id ?? ''],
+      PURGE_TIMEOUT_MS,
+    )
+    return reply !== undefined
+  }
+
+  /** Calls the listener with each station that another replica purges; with null if that was all. */
+  listen(listener: (id: string | null) => void): void {
+    this.#listener = listener
+    this.#commands.onListening((isListening) => {
+      this.#isBehind = true
+      if (isListening) void this.#catchUp()
+    })
+    this.#commands.subscribe(PURGED_CHANNEL, (message) => this.#receive(message))
+  }
+
+  #receive(message: string): void {
+    const [, time, replica, id = null] = MESSAGE.exec(message) ?? []
+    if (time === undefined) return
+    if (!this.#isBehind) this.#known = time
+    if (replica !== this.#replica) this.#listener(id)
+  }
+
+  /** Reports the purges since the last one that is known, its own as well: then a copy is read from Redis again. */
+  async #catchUp(): Promise<void> {
+    const reply = await this.#commands.script(READ_PURGES, [PURGES_KEY], [this.#known], PURGE_TIMEOUT_MS)
+    if (!Array.isArray(reply)) return // tried again when Redis can be reached
+    const [latest, isComplete, ...ids] = reply as [string, number, ...string[]]
+    this.#known = latest
+    this.#isBehind = false
+    if (isComplete !== 1 || ids.includes('')) this.#listener(null)
+    else for (const id of ids) this.#listener(id)
+  }
+}
