@@ -55,6 +55,7 @@ export const TESTED_BY: Readonly<Record<string, string>> = {
   'src/upstream/tomtom/key-check.ts': 'test/scenarios/key-check.test.ts',
   'src/upstream/tomtom/pool.ts': 'test/upstream/tomtom/client.test.ts',
   'src/upstream/tomtom/send.ts': 'test/upstream/tomtom/client.test.ts',
+  'src/upstream/state/own-calls.ts': 'test/redis/quota-model.test.ts',
   'src/verify/check-connector-set.ts': 'test/verify/verdicts.test.ts',
   'src/verify/check-formats.ts': 'test/verify/verdicts.test.ts',
   'src/verify/check-power.ts': 'test/verify/verdicts.test.ts',

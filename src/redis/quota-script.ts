@@ -49,18 +49,24 @@ end
 local function initial(calls)
   return math.min(calls, math.max(1, calls * 0.05, math.min(100, calls * 0.25)))
 end
+local new_id = replica .. '/' .. ARGV[16] .. ':' .. string.format('%.0f', now)
 local function begin(previous, previous_spent)
   redis.call('DEL', usage_key, clients_key)
   return {
-    id = replica .. ':' .. string.format('%.0f', now), period = name, since = now, hold = 0, charged = 0, refunded = 0,
-    base = 0, released = initial(limit), at = now, limit = limit, previous = previous, previous_spent = previous_spent
+    id = new_id, period = name, since = now, hold = 0, charged = 0, refunded = 0,
+    base = 0, released = initial(limit), at = now, limit = limit, previous = previous, previous_spent = previous_spent,
+    own = 0
   }
 end
 -- After an earlier state was restored: another account, so that every replica reports what it saw of this one.
 local function restored(account)
   local spent = account.charged - account.refunded
+  local values = redis.call('HGETALL', usage_key)
   redis.call('DEL', usage_key)
-  account.id, account.since = replica .. ':' .. string.format('%.0f', now), now
+  for i = 1, #values, 2 do
+    if string.sub(values[i], 1, 4) == 'own:' then redis.call('HSET', usage_key, values[i], values[i + 1]) end
+  end
+  account.id, account.since = new_id, now
   account.charged, account.refunded, account.base = spent, 0, spent
   return account
 end
@@ -74,6 +80,7 @@ local function load()
     if not account[field] then return begin('', 0) end
   end
   if not (account.id and account.period and account.previous) then return begin('', 0) end
+  account.own = number(redis.call('HGET', usage_key, 'own')) or 0 -- absent in an account of an earlier version
   return account
 end
 `
@@ -83,7 +90,7 @@ end
  *
  * | KEYS | |
  * | --- | --- |
- * | 1 | the account: `id`, `period`, `since` (its begin), `charged`, `refunded`, `base` (what it continued from), `hold` (no call before), `released`, `at` (released up to then), `limit` (the highest), `previous`, `previous_spent`, `alone:<replica>` (unreported calls that are counted), `update:<replica>` (the number of its last update) |
+ * | 1 | the account: `id`, `period`, `since` (its begin), `charged`, `refunded`, `base` (what it continued from), `hold` (no call before), `released`, `at` (released up to then), `limit` (the highest), `previous`, `previous_spent`, `own` (calls by the counts of the replicas), `own:<replica>` (its calls, and those refunded), `alone:<replica>` (unreported calls that are counted), `update:<replica>` (the number of its last update) |
  * | 2 | calls by client |
  *
  * | ARGV | |
@@ -97,6 +104,7 @@ end
  * | 9, 10, 11 | its unreported calls, how many of them were in an earlier update, and their period; '' is the current one |
  * | 12, 13, 14, 15 | the account that it last saw, its period, its charged and its spent calls |
  * | 16, 17 | the number of this update among its own, and of the last one that was replied to |
+ * | 18, 19, 20 | all calls that it has made in a period, those of them that were refunded, and the period; '' is the current one |
  *
  * The keys have no expiry, so that a `volatile-*` policy does not evict them; a new period replaces the values.
  *
@@ -115,6 +123,8 @@ local replica, alone_field = ARGV[8], 'alone:' .. ARGV[8]
 local unreported, reported, unreported_period = tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11]
 local seen_account, seen_period, seen_charged, seen_spent = ARGV[12], ARGV[13], tonumber(ARGV[14]), tonumber(ARGV[15])
 local update, replied, update_field = tonumber(ARGV[16]), tonumber(ARGV[17]), 'update:' .. ARGV[8]
+local made_charged, made_refunded, made_period = tonumber(ARGV[18]), tonumber(ARGV[19]), ARGV[20]
+local own_field = 'own:' .. ARGV[8]
 ${PERIOD}
 ${ACCOUNT}
 local function text(value) return string.format('%.6f', value) end
@@ -153,6 +163,19 @@ if not is_late and (unreported_period == name or unreported_period == '') then
   if unreported ~= 0 or counted ~= 0 then redis.call('HSET', usage_key, alone_field, unreported) end
 end
 
+local own_charged, own_refunded = string.match(redis.call('HGET', usage_key, own_field) or '', '^(%d+) (%d+)$')
+own_charged, own_refunded = tonumber(own_charged) or 0, tonumber(own_refunded) or 0
+local function count_own(more_charged, more_refunded)
+  own_charged, own_refunded = own_charged + more_charged, own_refunded + more_refunded
+  account.own = account.own + more_charged - more_refunded
+end
+if made_period == name or made_period == '' then
+  count_own(math.max(0, made_charged - own_charged), math.max(0, made_refunded - own_refunded))
+end
+local missing = math.max(0, account.own - (account.charged - account.refunded))
+account.charged = account.charged + missing
+account.released = math.max(0, account.released - missing)
+
 local spent = account.charged - account.refunded
 if limit > account.limit then
   account.released = account.released + initial(limit - account.limit)
@@ -181,6 +204,7 @@ local remaining = limit - spent
 if change == 'refund' and refund_period == name then
   account.refunded = account.refunded + 1
   account.released = account.released + 1
+  count_own(0, 1)
   if client_calls > 0 then counted = -1 end
 elseif change == 'acquire' then
   local needed = 0
@@ -194,6 +218,7 @@ elseif change == 'acquire' then
     wait_ms = math.max(1, math.ceil((needed - account.released) / (remaining - account.released) * (ends - now)))
   else
     account.charged = account.charged + 1
+    count_own(1, 0)
     account.released = math.max(0, account.released - 1)
     counted = 1
   end
@@ -203,7 +228,7 @@ if client ~= '' and counted ~= 0 then
   redis.call('HSET', clients_key, client, client_calls)
 end
 
-local fields = {update_field, math.max(update, last_update), 'id', account.id, 'period', account.period, 'previous', account.previous}
+local fields = {own_field, string.format('%.0f %.0f', own_charged, own_refunded), 'own', text(account.own), update_field, math.max(update, last_update), 'id', account.id, 'period', account.period, 'previous', account.previous}
 for _, field in ipairs(numbers) do
   fields[#fields + 1] = field
   fields[#fields + 1] = text(account[field])

@@ -24,7 +24,7 @@ export class RedisQuotaStore implements QuotaStore {
   }
 
   async apply(update: QuotaUpdate): Promise<QuotaReply | null> {
-    const { change, lastSeen, unreported, per } = update
+    const { change, lastSeen, unreported, made, per } = update
     const [client, clientLimit] = clientOf(change)
     const number = ++this.#sent
     // In the order of the table at QUOTA_UPDATE.
@@ -46,6 +46,9 @@ export class RedisQuotaStore implements QuotaStore {
       lastSeen?.spent ?? 0,
       number,
       this.#replied,
+      made.charged,
+      made.refunded,
+      made.period ?? '',
     ]
     const reply = await this.#commands.script(QUOTA_UPDATE, [quotaKey(per), quotaClientsKey(per)], args)
     const parsed = parseReply(reply, client !== '')

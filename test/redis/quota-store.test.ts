@@ -5,8 +5,7 @@ import type { SharedStores } from '../../src/stores.ts'
 import { periodAt } from '../../src/upstream/state/quota-period.ts'
 import type { QuotaStore, QuotaUpdate } from '../../src/upstream/state/shared-quota.ts'
 import { SharedQuota } from '../../src/upstream/state/shared-quota.ts'
-import type { RedisServer } from '../support/redis.ts'
-import { NO_REDIS } from '../support/redis.ts'
+import { NO_REDIS, RedisServer } from '../support/redis.ts'
 import { until } from '../support/until.ts'
 import { keepAlive, openStores, threeReplicas } from './replicas.ts'
 
@@ -38,6 +37,15 @@ async function spend({ ledger }: Replica, most = Number.POSITIVE_INFINITY): Prom
   let spent = 0
   while (spent < most && (await ledger.acquire(false, false)) === 0) spent++
   return spent
+}
+
+/** What restores the present account. */
+async function snapshot(server: RedisServer): Promise<() => Promise<void>> {
+  const values = (await server.cli('HGETALL', KEY)).split('\n')
+  return async () => {
+    await server.cli('DEL', KEY)
+    await server.cli('HSET', KEY, ...values)
+  }
 }
 
 const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0)
@@ -194,11 +202,28 @@ await test('whoever knows of more corrects an account that was lost', async (t) 
 await test('a part of an account that was lost is corrected', async (t) => {
   const { replicas, server } = await threeReplicas(t)
   const [one, two] = [replicaOn(replicas[0]), replicaOn(replicas[1])]
-  await spend(one, 50)
-  await server.cli('HSET', KEY, 'charged', '20')
+  await spend(one, 20)
+  const restore = await snapshot(server)
+  await spend(one, 30)
+  await restore()
   await spend(two, 1)
   await spend(one, 1)
-  t.equal(one.ledger.spent, 51)
+  t.equal(one.ledger.spent, 52)
+})
+
+await test('calls of a replica that cannot see that an earlier state was restored hide none of others', async (t) => {
+  const { replicas, server } = await threeReplicas(t)
+  const [one, two, three] = replicas.map((stores) => replicaOn(stores)) as [Replica, Replica, Replica]
+  await spend(one, 3)
+  await spend(two, 1)
+  const restore = await snapshot(server)
+  await spend(one, 5)
+  await spend(three, 4)
+  await restore()
+  await spend(two, 10)
+  await spend(three, 1)
+  await spend(one, 1)
+  t.equal(one.ledger.spent, 3 + 1 + 5 + 4 + 10 + 1 + 1)
 })
 
 await test('replicas that saw more than a restored account correct it without losing a call', async (t) => {
@@ -207,9 +232,11 @@ await test('replicas that saw more than a restored account correct it without lo
   two.link.isCut = true
   await spend(two, 3)
   two.link.isCut = false
-  await spend(one, 45)
+  await spend(one, 20)
+  const restore = await snapshot(server)
+  await spend(one, 25)
   await spend(two, 2)
-  await server.cli('HSET', KEY, 'charged', '20')
+  await restore()
   t.equal(await spend(one, 1), 1)
   t.equal(await spend(two), 60 - 51)
   t.equal(two.ledger.spent, 60)
@@ -219,12 +246,12 @@ await test('calls are counted once although the same earlier state is restored t
   const { replicas, server } = await threeReplicas(t)
   const one = replicaOn(replicas[0])
   await spend(one, 20)
-  const values = (await server.cli('HGETALL', KEY)).split('\n')
+  const restore = await snapshot(server)
   await spend(one, 30)
-  await server.cli('HSET', KEY, ...values)
+  await restore()
   await spend(one, 1)
   t.equal(one.ledger.spent, 51)
-  await server.cli('HSET', KEY, ...values)
+  await restore()
   await spend(one, 1)
   t.equal(one.ledger.spent, 52)
 })
@@ -234,16 +261,40 @@ await test('calls since a restored state hide none of those before it', async (t
   const [one, two] = [replicaOn(replicas[0]), replicaOn(replicas[1])]
   await spend(one, 10)
   await spend(two, 1)
-  const values = (await server.cli('HGETALL', KEY)).split('\n')
+  const restore = await snapshot(server)
   const refused = await two.ledger.acquire(false, true, { id: 'without-a-share', limit: 0 })
   t.ok(refused > 0)
   await spend(one, 7)
-  await server.cli('DEL', KEY)
-  await server.cli('HSET', KEY, ...values)
+  await restore()
   await spend(two, 12)
   await spend(one, 1)
   t.equal(one.ledger.spent, 10 + 1 + 7 + 12 + 1)
 })
+
+for (const [name, args, save] of [
+  ['its append-only file', ['--appendonly', 'yes'], async () => {}],
+  ['an older snapshot', [], (server: RedisServer) => server.cli('SAVE')],
+] as const) {
+  await test(`no call is missing after Redis was killed and has loaded ${name}`, async (t) => {
+    const server = await RedisServer.start(t, args)
+    const stores = await Promise.all(Array.from({ length: 3 }, () => openStores(t, server)))
+    const [one, two, three] = stores.map((opened) => replicaOn(opened)) as [Replica, Replica, Replica]
+    await spend(one, 20)
+    await spend(three, 1)
+    await save(server)
+    await spend(one, 10)
+    await spend(two, 5)
+    await server.kill()
+    await until('all have noticed', () => stores.every(({ isUp }) => !isUp()))
+    await server.restart()
+    await until('all are connected again', () => stores.every(({ isUp }) => isUp()))
+    t.equal(await spend(three, 4), 4, 'it cannot see that calls are missing')
+    await spend(two, 1)
+    await spend(one, 1)
+    t.equal(one.ledger.spent, 20 + 1 + 10 + 5 + 4 + 1 + 1)
+    t.equal(await spend(replicaOn(await openStores(t, server))), LIMIT - 42)
+  })
+}
 
 await test('a raise of the limit releases what it adds as at a start, once for all replicas', async (t) => {
   const { replicas } = await threeReplicas(t)
@@ -270,6 +321,7 @@ function updateOf(change: Partial<QuotaUpdate> = {}): QuotaUpdate {
     change: { kind: 'acquire', leave: null, client: null },
     lastSeen: null,
     unreported: { calls: 0, reported: 0, period: null },
+    made: { charged: 0, refunded: 0, period: null },
     ...change,
   }
 }

@@ -73,6 +73,7 @@ const usage = (limit = 100) => ({
   change: { kind: 'acquire', leave: null, client: null } as const,
   lastSeen: null,
   unreported: { calls: 0, reported: 0, period: null },
+  made: { charged: 0, refunded: 0, period: null },
 })
 
 await t.test('the reply to a process has the number of those that count', (t) => {

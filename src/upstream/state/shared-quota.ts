@@ -2,6 +2,8 @@ import type { Clock } from '../../lib/clock.ts'
 import { pause } from '../../lib/clock.ts'
 import type { QuotaClient, QuotaLedger, QuotaLimit, QuotaRequest } from './quota-ledger.ts'
 import type { QuotaUsage } from './quota-period.ts'
+import type { MadeCalls, UnreportedCalls } from './own-calls.ts'
+import { OwnCalls } from './own-calls.ts'
 import { LocalQuota, RESERVED_SHARE } from './quota-ledger.ts'
 
 /**
@@ -28,12 +30,8 @@ export interface QuotaUpdate {
     readonly charged: number
     readonly spent: number
   } | null
-  /**
-   * Calls that this replica has spent in all of a period while the store could not be reached. They are sent with
-   * every update and count once. `reported` of them were in an earlier update: if the store has lost its account, the
-   * `lastSeen` includes those. A null period is the current one: the replica never saw the store's clock.
-   */
-  readonly unreported: { readonly calls: number; readonly reported: number; readonly period: string | null }
+  readonly unreported: UnreportedCalls
+  readonly made: MadeCalls
 }
 
 export interface QuotaReply extends QuotaUsage {
@@ -95,7 +93,7 @@ export class SharedQuota implements QuotaLedger {
   #lastSeen: QuotaUpdate['lastSeen'] = null
   /** What the count in the store was when this replica first saw it, without its own call of that moment. */
   spentBefore = 0
-  #unreported: QuotaUpdate['unreported'] = { calls: 0, reported: 0, period: null }
+  readonly #calls = new OwnCalls()
   #cancelSync: () => void = () => {}
 
   constructor(options: QuotaLimit, { store, clock, share }: SharedQuotaDeps) {
@@ -154,7 +152,7 @@ export class SharedQuota implements QuotaLedger {
     }
     if (reply !== null) return reply.waitMs
     const waitMs = this.#own.acquire(hasStale, rationed, client)
-    if (waitMs === 0) this.#countUnreported(1, this.#own.period)
+    if (waitMs === 0) this.#calls.countAlone(1, this.#knownPeriod)
     return waitMs
   }
 
@@ -165,7 +163,7 @@ export class SharedQuota implements QuotaLedger {
     }
     if (period !== this.#own.period) return
     this.#own.refund(period, client)
-    this.#countUnreported(-1, period)
+    this.#calls.countAlone(-1, this.#knownPeriod)
   }
 
   /** Another limit keeps what was spent. */
@@ -191,24 +189,19 @@ export class SharedQuota implements QuotaLedger {
 
   /** Calls that `#current` does not include yet: those spent without it, when the store has just returned. */
   get #uncounted(): number {
-    return this.#store.isUp ? this.#unreportedIn(this.#all.period) : 0
-  }
-
-  /** Calls of this period that no reply includes; never negative. */
-  #unreportedIn(name: string): number {
-    const { calls, reported, period } = this.#unreported
-    return period === null || period === name ? Math.max(0, calls - reported) : 0
+    return this.#store.isUp ? this.#calls.unreportedIn(this.#all.period) : 0
   }
 
   /** Null while the store cannot be reached. */
   async #apply(change: QuotaUpdate['change']): Promise<QuotaReply | null> {
     if (!this.#store.isUp) return null
-    const unreported = this.#unreported
+    const { unreported, made } = this.#calls
     const { limit } = this.#all
     const lastSeen = this.#lastSeen
-    const reply = await this.#store.apply({ limit, per: this.per, change, lastSeen, unreported })
+    const reply = await this.#store.apply({ limit, per: this.per, change, lastSeen, unreported, made })
     if (reply === null) return null
-    this.#markReported(unreported, reply.period.name)
+    this.#calls.markReported(unreported, reply.period.name)
+    this.#countOwn(reply, change)
     this.#follow(reply, change)
     return reply
   }
@@ -221,7 +214,7 @@ export class SharedQuota implements QuotaLedger {
     if (!isSame) this.spentBefore = spent - (change.kind === 'acquire' && reply.waitMs === 0 ? 1 : 0)
     this.#lastSeen = { account, period: period.name, charged: most, spent }
     // Calls that were spent without the store since the update was sent: only `#own` includes them before they are reported.
-    const since = this.#unreportedIn(period.name)
+    const since = this.#calls.unreportedIn(period.name)
     const own = { ...reply, spent: spent + since, released: Math.max(0, reply.released - since) }
     this.#all.sync(reply)
     this.#own.sync(own, 1 / processes)
@@ -230,16 +223,14 @@ export class SharedQuota implements QuotaLedger {
     for (const ledger of [this.#all, this.#own]) ledger.syncClient(client, clientCalls)
   }
 
-  #countUnreported(calls: number, name: string): void {
-    const period = this.#storeTime === null ? null : name
-    const current = this.#unreported
-    const before = current.period === period ? current : { calls: 0, reported: 0 }
-    this.#unreported = { calls: before.calls + calls, reported: before.reported, period }
+  #countOwn({ waitMs, period: { name } }: QuotaReply, change: QuotaUpdate['change']): void {
+    if (change.kind === 'acquire' && waitMs === 0) this.#calls.countShared(1, name)
+    if (change.kind === 'refund' && change.period === name) this.#calls.countShared(-1, name)
   }
 
-  #markReported({ calls, period }: QuotaUpdate['unreported'], current: string): void {
-    if (this.#unreported.period !== period) return
-    this.#unreported = { ...this.#unreported, reported: calls, period: period ?? current }
+  /** Null while the period of the store is not known. */
+  get #knownPeriod(): string | null {
+    return this.#storeTime === null ? null : this.#own.period
   }
 
   #wall(): number {
