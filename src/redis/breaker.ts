@@ -16,8 +16,14 @@ export interface RedisBreakerDeps {
   readonly probe: () => Promise<unknown>
   /** Replaces the connection, which may lead to a server that is gone. */
   readonly reconnect: () => void
-  readonly clock: Pick<Clock, 'after'>
+  readonly clock: Pick<Clock, 'now' | 'after'>
   readonly observer: Pick<Observer, 'sharedCacheChanged' | 'sharedCommandRejected'>
+}
+
+/** In ms on the clock of this process; `until` is null while it lasts. */
+export interface RedisOutage {
+  readonly since: number
+  readonly until: number | null
 }
 
 /**
@@ -30,6 +36,7 @@ export class RedisBreaker {
   #state: 'connecting' | 'closed' | 'open' = 'connecting'
   /** Openings in a row, without a long enough time closed in between. */
   #openings = 0
+  #outage: RedisOutage | null = null
   #probing: Promise<void> | null = null
   #stopped = false
   #isRejectedReported = false
@@ -41,6 +48,11 @@ export class RedisBreaker {
 
   get isUp(): boolean {
     return this.#state === 'closed'
+  }
+
+  /** While the circuit is open, or was open for the last time; null if it never was. */
+  get outage(): RedisOutage | null {
+    return this.#outage
   }
 
   /** Whether the first attempt to connect has ended, successfully or not. */
@@ -123,6 +135,9 @@ export class RedisBreaker {
   #become(state: 'closed' | 'open', reason: string): void {
     if (this.#state === state || this.#stopped) return
     this.#state = state
+    const now = this.#deps.clock.now()
+    if (state === 'open') this.#outage = { since: now, until: null }
+    else if (this.#outage !== null) this.#outage = { since: this.#outage.since, until: now }
     this.#deps.observer.sharedCacheChanged(state === 'closed', reason)
   }
 

@@ -3,6 +3,7 @@ import type { Clock } from '../lib/clock.ts'
 import { pause } from '../lib/clock.ts'
 import type { Observer } from '../events.ts'
 import type { RedisConfig } from '../config/redis-url.ts'
+import type { RedisOutage } from './breaker.ts'
 import { RedisBreaker } from './breaker.ts'
 import type { Client } from './client.ts'
 import { createClient } from './client.ts'
@@ -39,7 +40,7 @@ const PROBE_VALUE_MS = 1_000
 const SCAN_COUNT = 500
 
 export interface CommandsDeps {
-  readonly clock: Pick<Clock, 'after'>
+  readonly clock: Pick<Clock, 'now' | 'after'>
   readonly observer: Pick<Observer, 'sharedCacheChanged' | 'sharedCommandRejected'>
 }
 
@@ -99,6 +100,10 @@ export class Commands {
 
   get isUp(): boolean {
     return this.#breaker.isUp
+  }
+
+  get outage(): RedisOutage | null {
+    return this.#breaker.outage
   }
 
   /** The script's reply; undefined if it failed or was not sent. */

@@ -1,7 +1,8 @@
 import type { Clock } from '../lib/clock.ts'
 import type { GateReply, StoreGate } from '../upstream/state/shared-send-gate.ts'
 import { passStoreGate } from '../upstream/state/shared-send-gate.ts'
-import type { SharedToken, TokenStore } from '../upstream/state/shared-token-bucket.ts'
+import type { SharedToken, StoreOutage, TokenStore } from '../upstream/state/shared-token-bucket.ts'
+import type { SentCall } from '../upstream/state/sent-call.ts'
 import type { TokenBucketOptions } from '../upstream/state/token-bucket.ts'
 import type { Commands } from './commands.ts'
 import { SENT_KEY, TOKENS_KEY } from './keys.ts'
@@ -24,6 +25,10 @@ export class RedisTokenStore implements TokenStore {
     this.#clock = clock
   }
 
+  get outage(): StoreOutage | null {
+    return this.#commands.outage
+  }
+
   async take(bucket: TokenBucketOptions, leave: number, maxWaitMs: number): Promise<SharedToken | null> {
     const { count, tokenReuseMs } = bucket
     const args = [count, tokenReuseMs, leave, maxWaitMs, this.#hasTaken ? 1 : 0]
@@ -31,8 +36,11 @@ export class RedisTokenStore implements TokenStore {
     const waitMs = Number(reply)
     if (reply === undefined || !(waitMs >= 0 && waitMs <= MAX_WAIT_MS)) return null
     this.#hasTaken = true
-    const pass = () => passStoreGate(this.#gate(bucket), this.#clock, MAX_GATE_ROUNDS * tokenReuseMs)
-    return { waitMs, pass }
+    return { waitMs }
+  }
+
+  pass(bucket: TokenBucketOptions): Promise<SentCall | null> {
+    return passStoreGate(this.#gate(bucket), this.#clock, MAX_GATE_ROUNDS * bucket.tokenReuseMs)
   }
 
   #gate({ count, tokenReuseMs }: TokenBucketOptions): StoreGate {

@@ -18,6 +18,12 @@ export interface ConnectionDeps {
   readonly observer: Pick<Observer, 'sharedCacheChanged' | 'stateFileReplaced'>
 }
 
+/** In ms on the clock of this process; `until` is null while it lasts. */
+export interface Outage {
+  readonly since: number
+  readonly until: number | null
+}
+
 /** How often the directory is checked, and a store that failed is tried again. */
 const CHECK_EVERY_MS = 2_000
 /** When the first one is: by then the quota usage was read. */
@@ -45,6 +51,7 @@ export class Connection {
   #checks = 0
   #cancelTimer: () => void = () => {}
   #isClosed = false
+  #outage: Outage | null = null
 
   private constructor(options: ConnectionOptions, deps: ConnectionDeps) {
     this.#options = options
@@ -62,6 +69,11 @@ export class Connection {
 
   get isUp(): boolean {
     return this.#isUp === true
+  }
+
+  /** The time in which the store is not up, or last was not; null if it always was. */
+  get outage(): Outage | null {
+    return this.#outage
   }
 
   /**
@@ -210,6 +222,9 @@ export class Connection {
   #become(isUp: boolean, reason: string): void {
     if (this.#isUp === isUp || this.#isClosed) return
     this.#isUp = isUp
+    const now = this.#deps.clock.now()
+    if (!isUp) this.#outage = { since: now, until: null }
+    else if (this.#outage !== null) this.#outage = { since: this.#outage.since, until: now }
     this.#deps.observer.sharedCacheChanged(isUp, reason)
   }
 }

@@ -44,7 +44,7 @@ export async function openStateDirStores(
 }
 
 /** Where the stores send their requests. */
-export type Requester = Pick<Connection, 'isUp' | 'request' | 'canCount' | 'count'>
+export type Requester = Pick<Connection, 'isUp' | 'outage' | 'request' | 'canCount' | 'count'>
 
 /** The stores, and what ends their own requests. */
 export function createStores(
@@ -139,11 +139,14 @@ function tokenStore(connection: Requester, clock: ConnectionDeps['clock']): Toke
     arrived: (number) => void connection.request('callArrived', [number]),
   })
   return {
+    get outage() {
+      return connection.outage
+    },
     async take({ count, tokenReuseMs }: TokenBucketOptions, leave: number, maxWaitMs: number) {
       const waitMs = await connection.request('takeToken', [count, tokenReuseMs, leave, maxWaitMs])
-      const pass = () => passStoreGate(gateFor(count, tokenReuseMs), clock)
-      return waitMs === undefined ? null : { waitMs: Number(waitMs), pass }
+      return waitMs === undefined ? null : { waitMs: Number(waitMs) }
     },
+    pass: ({ count, tokenReuseMs }) => passStoreGate(gateFor(count, tokenReuseMs), clock),
   }
 }
 

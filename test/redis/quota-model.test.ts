@@ -173,7 +173,7 @@ const UNSEEN_RESTORE: Act[] = [
 await t.test('no call is missing in the count, whatever Redis loses', { skip: NO_REDIS }, async (t) => {
   const server = await RedisServer.start(t)
   const commands = await Commands.open(redisUrl.parse(server.url) as RedisConfig, {
-    clock: { after: (ms, callback) => systemClock.after(50 * ms, callback) }, // a busy machine ends no command
+    clock: { ...systemClock, after: (ms, callback) => systemClock.after(50 * ms, callback) }, // a busy machine ends no command
     observer: { sharedCacheChanged: () => {}, sharedCommandRejected: () => {} },
   })
   t.teardown(() => commands.close())

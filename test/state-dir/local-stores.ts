@@ -35,6 +35,6 @@ export function localStores(t: Test, answerBytes = 40_000_000): LocalStores {
       )
     })
   const count = (args: readonly unknown[]) => request('quota', args)
-  const requester = { isUp: true, canCount: true, request, count }
+  const requester = { isUp: true, outage: null, canCount: true, request, count }
   return { path, db, request, open: () => createStores(requester, systemClock) }
 }

@@ -68,6 +68,7 @@ await t.test('pacing in a state directory fulfils the contract', async (t) => {
 await t.test('a purge that the store thread does not do is reported', async (t) => {
   const unavailable = {
     isUp: false,
+    outage: null,
     canCount: false,
     request: async () => undefined,
     count: async () => undefined,

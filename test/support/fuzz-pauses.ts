@@ -15,6 +15,7 @@ import { settled, TestClock } from './clock.ts'
 class TokenStoreDouble implements TokenStore {
   isCut = false
   isLying = false
+  readonly outage = null
   #used: number[] = []
   readonly #clock: TestClock
 

@@ -5,6 +5,7 @@ import { SendGate } from '../../src/upstream/state/send-gate.ts'
 import { SharedTokenBucket } from '../../src/upstream/state/shared-token-bucket.ts'
 import { bucketFor, bucketForShare, LocalTokenBucket } from '../../src/upstream/state/token-bucket.ts'
 import { settled, TestClock } from '../support/clock.ts'
+import { anyOutages, checkOutages } from '../support/fuzz-outages.ts'
 import { anyPauses, checkPauses, maxWithinASecond } from '../support/fuzz-pauses.ts'
 import { answering, CALLER, ScriptedSource, watch } from './doubles.ts'
 
@@ -13,6 +14,13 @@ import { answering, CALLER, ScriptedSource, watch } from './doubles.ts'
 await t.test('no second has more calls than the limit over pauses, flaps and bursts', async () => {
   await fc.assert(fc.asyncProperty(anyPauses, checkPauses), { numRuns: 300 })
 })
+
+await t.test(
+  'no second has more calls than the limit while replicas lose a store and find it again',
+  async () => {
+    await fc.assert(fc.asyncProperty(anyOutages, checkOutages), { numRuns: 100 })
+  },
+)
 
 await t.test('after a pause of the process queued calls are sent at the limit', async (t) => {
   const clock = new TestClock()
@@ -87,7 +95,7 @@ await t.test(
     }
     const bucket = bucketFor(5)
     const tokens = new SharedTokenBucket(
-      { take: async () => ({ waitMs: 0, pass }) },
+      { outage: null, take: async () => ({ waitMs: 0 }), pass },
       bucket,
       new LocalTokenBucket(bucket, clock),
       clock,

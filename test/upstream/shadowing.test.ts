@@ -17,7 +17,7 @@ import { broadcast } from '../support/broadcast.ts'
 
 /** A token store that grants every token at once, until it is cut off. */
 function tokenStore() {
-  const store = { isCut: false, taken: 0 }
+  const store = { isCut: false, outage: null, taken: 0 }
   const take: TokenStore['take'] = async () => {
     if (store.isCut) return null
     store.taken++
@@ -104,12 +104,22 @@ await t.test('a replica sends what the store granted, up to the limit, whatever 
 })
 
 await t.test('a replica without its token store keeps to its share of the limit', async (t) => {
-  const { source, inner, tokens } = replica({ perSecond: 4, share: 0.5 })
+  const { source, inner, tokens, clock } = replica({ perSecond: 4, share: 0.5 })
   inner.always = answering
   tokens.isCut = true
-  const states = []
-  for (let i = 0; i < 4; i++) states.push((await ended(source('a', CALLER))).state)
-  t.strictSame(states, ['ok', 'ok', 'TooManyRequests', 'TooManyRequests'])
+  const states: string[] = []
+  const call = async () => void states.push((await ended(source('a', CALLER))).state)
+  await call()
+  await clock.advance(1_149)
+  await call()
+  await clock.advance(1)
+  for (let i = 0; i < 4; i++) await call()
+  const rejected = 'TooManyRequests'
+  t.strictSame(
+    states,
+    [rejected, 'pending', 'ok', rejected, rejected, rejected],
+    'not before the calls of others are a second old',
+  )
 })
 
 await t.test('a cool-down that a peer published holds on after the store is lost', async (t) => {

@@ -21,25 +21,36 @@ export interface StoreGate {
 /** A call that arrives this much later than it was sent may arrive too close to the one that reuses its token. */
 const LATE_MS = 5
 
+/** A permission that is older may have been granted before a pause of this process; so many are returned unused. */
+const STALE_MS = 50
+const MAX_STALE = 3
+
 /**
- * Resolves when the call may be sent by what all replicas have sent, and must be sent. After `maxWaitMs`, or while the
- * store cannot be reached, the replica's own check alone applies.
+ * Resolves when the call may be sent by what all replicas have sent, and must be sent; with null after `maxWaitMs`, or if
+ * the store cannot be reached: then the replica's own check alone applies.
  */
 export async function passStoreGate(
   gate: StoreGate,
   clock: Pick<Clock, 'now' | 'after'>,
   maxWaitMs = Number.POSITIVE_INFINITY,
-): Promise<SentCall> {
+): Promise<SentCall | null> {
   const startedAt = clock.now()
-  let passed = await gate.ask()
-  while (passed !== undefined && passed.waitMs > 0) {
-    const { waitMs } = passed
-    await pause(clock, waitMs)
-    passed = clock.now() - startedAt > maxWaitMs ? undefined : await gate.ask()
+  let stale = 0
+  for (;;) {
+    const askedAt = clock.now()
+    const reply = askedAt - startedAt > maxWaitMs ? undefined : await gate.ask()
+    if (reply === undefined) return null
+    if (reply.waitMs > 0) await pause(clock, reply.waitMs)
+    else if (clock.now() - askedAt <= STALE_MS || stale++ >= MAX_STALE)
+      return sentNow(gate, reply.number, clock)
   }
-  const [number, sentAt] = [passed?.number, clock.now()]
-  const arrived = () => {
-    if (number !== undefined && clock.now() - sentAt > LATE_MS) gate.arrived(number)
+}
+
+function sentNow(gate: StoreGate, number: number, clock: Pick<Clock, 'now'>): SentCall {
+  const sentAt = clock.now()
+  return {
+    arrived: () => {
+      if (clock.now() - sentAt > LATE_MS) gate.arrived(number)
+    },
   }
-  return { arrived }
 }

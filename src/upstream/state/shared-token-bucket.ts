@@ -1,8 +1,10 @@
 import type { Clock } from '../../lib/clock.ts'
+import { pause } from '../../lib/clock.ts'
 import type { SentCall } from './sent-call.ts'
 import type {
   LocalTokenBucket,
   NoToken,
+  PassedCall,
   Token,
   TokenBucket,
   TokenBucketOptions,
@@ -13,34 +15,47 @@ import type {
 export interface SharedToken {
   /** Until it can be used, in ms; more than was accepted if none was taken. */
   readonly waitMs: number
-  /**
-   * Resolves when the call may be sent by what all replicas have really sent, and must be sent. Absent: the store goes by
-   * what was planned.
-   */
-  readonly pass?: () => Promise<SentCall>
+}
+
+/** A time in which a store could not be reached, on this process' clock. */
+export interface StoreOutage {
+  readonly since: number
+  /** Null while it lasts. */
+  readonly until: number | null
 }
 
 /** One bucket for all replicas. Nothing here rejects, and nothing takes long. */
 export interface TokenStore {
+  /** The present outage of the store, or the last one; null if there was none. */
+  readonly outage: StoreOutage | null
   /**
    * Takes a token that can be used within `maxWaitMs` and leaves `leave` tokens to others; null while the store cannot be
    * reached. If the store has lost the tokens that this replica took before, all of them count as just used.
    */
   take(bucket: TokenBucketOptions, leave: number, maxWaitMs: number): Promise<SharedToken | null>
+  /**
+   * Resolves when a call may be sent by what all replicas have really sent, and must be sent; with null if the store
+   * cannot be asked. Absent: the store goes by what was planned.
+   */
+  pass?(bucket: TokenBucketOptions): Promise<SentCall | null>
 }
 
 /** After the store could not be reached, for so long other replicas may still use their shares. */
-const RETURN_MS = 6_000
+const RETURN_MS = 6_500
+/** A replica may learn so much later than another that the store cannot be reached. */
+const NOTICE_MS = 130
 
 /**
  * The bucket that replicas share. The replica's own bucket records every token of the store, so that it is right at
- * once when the store cannot be reached.
+ * once when the store cannot be reached. Then calls pause: other replicas may have sent the whole limit a moment before.
  */
 export class SharedTokenBucket implements TokenBucket {
   readonly #store: TokenStore
   readonly #bucket: TokenBucketOptions
   readonly #local: LocalTokenBucket
-  readonly #clock: Pick<Clock, 'now'>
+  readonly #clock: Pick<Clock, 'now' | 'after'>
+  /** When the store did not reply for the first time since it last did, and for the last time. */
+  #aloneSince: number | null = null
   #aloneAt = Number.NEGATIVE_INFINITY
 
   /** `local` holds this replica's share of the limit, `bucket` all of it. */
@@ -48,7 +63,7 @@ export class SharedTokenBucket implements TokenBucket {
     store: TokenStore,
     bucket: TokenBucketOptions,
     local: LocalTokenBucket,
-    clock: Pick<Clock, 'now'>,
+    clock: Pick<Clock, 'now' | 'after'>,
   ) {
     this.#store = store
     this.#bucket = bucket
@@ -61,14 +76,51 @@ export class SharedTokenBucket implements TokenBucket {
     const leave = lowPriority ? this.#bucket.reserved : 0
     const shared = await this.#store.take(this.#bucket, leave, maxWaitMs)
     if (shared === null) {
-      this.#aloneAt = this.#clock.now()
-      return this.#local.take(request)
+      const waitMs = this.#local.waitMs(lowPriority, this.#beAlone())
+      return waitMs > maxWaitMs ? { kind: 'none', waitMs } : this.#token(waitMs)
     }
-    const isBack = this.#clock.now() - this.#aloneAt > RETURN_MS
-    const waitMs = isBack ? shared.waitMs : Math.max(shared.waitMs, this.#local.waitMs(lowPriority))
-    if (waitMs > maxWaitMs) return { kind: 'none', waitMs }
-    const token = this.#local.takeIn(waitMs)
-    const { pass } = shared
-    return { ...token, ...(isBack && { bucket: this.#bucket }), ...(pass && { pass }) }
+    this.#aloneSince = null
+    const waitMs = this.#isBack ? shared.waitMs : Math.max(shared.waitMs, this.#local.waitMs(lowPriority))
+    return waitMs > maxWaitMs ? { kind: 'none', waitMs } : this.#token(waitMs)
+  }
+
+  #token(waitMs: number): Token {
+    const bucket = this.#isBack ? this.#bucket : this.#local.options
+    const pass = this.#store.pass && (() => this.#pass())
+    return { ...this.#local.takeIn(waitMs), bucket, ...(pass && { pass }) }
+  }
+
+  async #pass(): Promise<PassedCall> {
+    let sent = await this.#askStore()
+    const waitMs = sent === null ? this.#beAlone() : 0
+    if (waitMs > 0) {
+      await pause(this.#clock, waitMs)
+      sent = await this.#askStore() // it may have returned
+    }
+    const isShared = sent !== null && this.#isBack
+    return { sent, bucket: isShared ? this.#bucket : this.#local.options }
+  }
+
+  async #askStore(): Promise<SentCall | null> {
+    return (await this.#store.pass?.(this.#bucket)) ?? null
+  }
+
+  get #isBack(): boolean {
+    const now = this.#clock.now()
+    const { outage } = this.#store
+    const downAt = outage === null ? Number.NEGATIVE_INFINITY : (outage.until ?? now)
+    return now - Math.max(this.#aloneAt, downAt) > RETURN_MS
+  }
+
+  /** Until this replica may send alone, in ms. A replica that has the whole limit does not wait. */
+  #beAlone(): number {
+    const now = this.#clock.now()
+    this.#aloneAt = now
+    this.#aloneSince ??= now
+    const { outage } = this.#store
+    const since = outage?.until === null ? outage.since : this.#aloneSince
+    const { count, tokenReuseMs } = this.#local.options
+    if (count === this.#bucket.count && tokenReuseMs === this.#bucket.tokenReuseMs) return 0
+    return Math.max(0, since + this.#bucket.tokenReuseMs + NOTICE_MS - now)
   }
 }

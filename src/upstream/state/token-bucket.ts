@@ -26,10 +26,18 @@ export interface Token {
   readonly waitMs: number
   /** The limit that the call is sent under. */
   readonly bucket: TokenBucketOptions
-  /** As of a {@link SharedToken}; absent as well if nothing is shared. */
-  readonly pass?: () => Promise<SentCall>
+  /** Resolves when the store lets the call pass, or cannot be asked; absent if nothing is shared. */
+  readonly pass?: () => Promise<PassedCall>
   /** The call has arrived at upstream. */
   readonly arrived: () => void
+}
+
+/** What a store says of a call at the moment of sending. */
+export interface PassedCall {
+  /** Null if the store could not be asked. */
+  readonly sent: SentCall | null
+  /** The limit that the call is sent under. */
+  readonly bucket: TokenBucketOptions
 }
 
 /** The wait, in ms, would have been longer than requested; no token was taken. */
@@ -89,9 +97,13 @@ export class LocalTokenBucket implements TokenBucket {
     this.#backAt = Array.from({ length: options.count }, () => Number.NEGATIVE_INFINITY)
   }
 
-  /** Until a token can be used, in ms. */
-  waitMs(lowPriority: boolean): number {
-    return this.#waitMs(lowPriority ? this.#options.reserved : 0)
+  get options(): TokenBucketOptions {
+    return this.#options
+  }
+
+  /** Until a token can be used, in ms; not before `minMs`. */
+  waitMs(lowPriority: boolean, minMs = 0): number {
+    return this.#waitMs(lowPriority ? this.#options.reserved : 0, minMs)
   }
 
   take({ lowPriority, maxWaitMs }: TokenRequest): Token | NoToken {
@@ -113,10 +125,10 @@ export class LocalTokenBucket implements TokenBucket {
   }
 
   /** Until a token is back while `reserved` others are. */
-  #waitMs(reserved: number): number {
+  #waitMs(reserved: number, minMs: number): number {
     const now = this.#clock.now()
     const index = (this.#first + reserved) % this.#backAt.length
-    const at = Math.max(now, this.#backAt[this.#first] as number, this.#backAt[index] as number)
+    const at = Math.max(now + minMs, this.#backAt[this.#first] as number, this.#backAt[index] as number)
     return this.#aligned(at) - now
   }
 
