@@ -14,6 +14,10 @@ export interface OutboundProxyDouble {
   readonly heads: string[]
   /** What was sent through tunnels by the client, as latin1. */
   sent: string
+  /** Tunnels that were cut. */
+  readonly cutTunnels: number
+  /** Closes all tunnels. */
+  readonly cut: () => void
 }
 
 export async function startOutboundProxy(
@@ -21,6 +25,8 @@ export async function startOutboundProxy(
   behaviour: ProxyBehaviour = 'tunnel',
 ): Promise<OutboundProxyDouble> {
   const sockets = new Set<Socket>()
+  const tunnels = new Set<Socket>()
+  let cutTunnels = 0
   const server = createServer((socket) => {
     track(sockets, socket)
     let head = ''
@@ -30,7 +36,7 @@ export async function startOutboundProxy(
       if (end === -1) return
       socket.off('data', onData)
       double.heads.push(head.slice(0, end))
-      respond(double, socket, sockets)
+      respond(double, socket, { sockets, tunnels })
     }
     socket.on('data', onData)
   })
@@ -46,23 +52,38 @@ export async function startOutboundProxy(
     behaviour,
     heads: [],
     sent: '',
+    get cutTunnels() {
+      return cutTunnels
+    },
+    cut: () => {
+      cutTunnels += tunnels.size
+      for (const socket of tunnels) socket.destroy()
+    },
   }
   return double
 }
 
-function respond(double: OutboundProxyDouble, socket: Socket, sockets: Set<Socket>): void {
+interface Open {
+  readonly sockets: Set<Socket>
+  /** The clients' sides of tunnels. */
+  readonly tunnels: Set<Socket>
+}
+
+function respond(double: OutboundProxyDouble, socket: Socket, open: Open): void {
   const { behaviour } = double
   if (behaviour === 'hang') return
   if (behaviour === 'close') socket.destroy()
-  else if (behaviour === 'tunnel') openTunnel(double, socket, sockets)
+  else if (behaviour === 'tunnel') openTunnel(double, socket, open)
   else socket.end(`HTTP/1.1 ${behaviour} No\r\ncontent-length: 2\r\n\r\nno`)
 }
 
 /** The target of CONNECT is on this machine, whatever its name is. */
-function openTunnel(double: OutboundProxyDouble, socket: Socket, sockets: Set<Socket>): void {
+function openTunnel(double: OutboundProxyDouble, socket: Socket, { sockets, tunnels }: Open): void {
   const [, port] = /^CONNECT \S+:(\d+) /.exec(double.heads.at(-1) ?? '') ?? []
   const upstream = connect(Number(port), '127.0.0.1')
   track(sockets, upstream)
+  track(tunnels, socket)
+  socket.once('close', () => upstream.destroy())
   socket.write('HTTP/1.1 200 Connection established\r\n\r\n')
   socket.on('data', (bytes) => (double.sent += bytes.toString('latin1')))
   socket.pipe(upstream).pipe(socket)

@@ -88,11 +88,11 @@ export class RateLimit {
     return async (id, options) => {
       const { [TOKEN]: token } = options as Partial<OptionsWithToken>
       if (token === undefined) return next(id, options) // taken while there was no limit
-      let passed = token.pass && (await this.#queue(token.pass()))
-      const passing = limit.gate.pass(passed?.bucket ?? token.bucket)
+      const { pass } = token
+      let passed = pass && (await this.#queue(pass()))
+      const renew = pass && (async () => (passed = await pass()).bucket)
+      const passing = limit.gate.pass(passed?.bucket ?? token.bucket, renew)
       const sent = passing instanceof Promise ? await this.#queue(passing) : passing
-      // The permission of the store is old after such a wait.
-      if (passing instanceof Promise && token.pass) passed = await this.#queue(token.pass())
       token.onSend()
       const arriving = [token, sent, passed?.sent ?? null].filter((one) => one !== null)
       return this.#trackArrival(arriving, () => next(id, options))

@@ -29,26 +29,38 @@ export class SendGate {
     return this.#untilMs({ count, tokenReuseMs }, ahead % count) + Math.floor(ahead / count) * tokenReuseMs
   }
 
-  /** Resolves at the moment at which the call may be sent and must be sent. Without a wait it is no promise. */
-  pass(rate: Rate): SentCall | Promise<SentCall> {
-    return this.#waiting === 0 && this.#untilMs(rate, 0) <= 0 ? this.#send() : this.#wait(rate)
+  /**
+   * Resolves at the moment at which the call may be sent and must be sent. Without a wait it is no promise. After a wait
+   * the permission of a store is old: `renew` asks for another and resolves with the rate that it is for.
+   */
+  pass(rate: Rate, renew?: () => Promise<Rate>): SentCall | Promise<SentCall> {
+    return this.#waiting === 0 && this.#untilMs(rate, 0) <= 0 ? this.#send() : this.#wait(rate, renew)
   }
 
-  #wait(rate: Rate): Promise<SentCall> {
+  #wait(rate: Rate, renew?: () => Promise<Rate>): Promise<SentCall> {
     const before = this.#lastTurn
-    const turn = this.#takeTurn(before, rate)
+    const turn = this.#takeTurn(before, rate, renew)
     this.#lastTurn = turn
     return turn
   }
 
-  async #takeTurn(before: Promise<unknown>, rate: Rate): Promise<SentCall> {
+  /** The store is asked within the turn: calls that wait for it would be sent together. */
+  async #takeTurn(before: Promise<unknown>, rate: Rate, renew?: () => Promise<Rate>): Promise<SentCall> {
     this.#waiting++
     await before
+    let renewed = rate
+    do {
+      await this.#pause(renewed)
+      if (renew !== undefined) renewed = await renew()
+    } while (this.#untilMs(renewed, 0) > 0)
+    this.#waiting--
+    return this.#send()
+  }
+
+  async #pause(rate: Rate): Promise<void> {
     for (let ms = this.#untilMs(rate, 0); ms > 0; ms = this.#untilMs(rate, 0)) {
       await pause(this.#clock, ms)
     }
-    this.#waiting--
-    return this.#send()
   }
 
   /** Until a call may be sent after `ahead` others, which are fewer than `count`; 0 or less if it may. */
