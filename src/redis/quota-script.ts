@@ -105,6 +105,7 @@ end
  * | 12, 13, 14, 15 | the account that it last saw, its period, its charged and its spent calls |
  * | 16, 17 | the number of this update among its own, and of the last one that was replied to |
  * | 18, 19, 20 | all calls that it has made in a period, those of them that were refunded, and the period; '' is the current one |
+ * | 21 | acquire: the part of the calls spent up to which the client is not rationed, or '' |
  *
  * The keys have no expiry, so that a `volatile-*` policy does not evict them; a new period replaces the values.
  *
@@ -124,7 +125,7 @@ local unreported, reported, unreported_period = tonumber(ARGV[9]), tonumber(ARGV
 local seen_account, seen_period, seen_charged, seen_spent = ARGV[12], ARGV[13], tonumber(ARGV[14]), tonumber(ARGV[15])
 local update, replied, update_field = tonumber(ARGV[16]), tonumber(ARGV[17]), 'update:' .. ARGV[8]
 local made_charged, made_refunded, made_period = tonumber(ARGV[18]), tonumber(ARGV[19]), ARGV[20]
-local own_field = 'own:' .. ARGV[8]
+local own_field, part = 'own:' .. ARGV[8], tonumber(ARGV[21])
 ${PERIOD}
 ${ACCOUNT}
 local function text(value) return string.format('%.6f', value) end
@@ -208,7 +209,8 @@ if change == 'refund' and refund_period == name then
   if client_calls > 0 then counted = -1 end
 elseif change == 'acquire' then
   local needed = 0
-  if leave then needed = math.min(remaining, 1 + remaining * leave) end
+  local catches_up = part and client_calls + 1 <= part * spent
+  if leave and not catches_up then needed = math.min(remaining, 1 + remaining * leave) end
   if remaining < 1 or (client ~= '' and client_calls >= client_limit) then
     wait_ms = ends - now
   elseif now < account.hold then

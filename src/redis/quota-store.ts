@@ -49,6 +49,7 @@ export class RedisQuotaStore implements QuotaStore {
       made.charged,
       made.refunded,
       made.period ?? '',
+      change.kind === 'acquire' ? (change.client?.part ?? '') : '',
     ]
     const reply = await this.#commands.script(QUOTA_UPDATE, [quotaKey(per), quotaClientsKey(per)], args)
     const parsed = parseReply(reply, client !== '')

@@ -1,4 +1,4 @@
-import { MAX_COUNTED_CLIENTS } from '../upstream/state/client-calls.ts'
+import { catchesUp, MAX_COUNTED_CLIENTS } from '../upstream/state/client-calls.ts'
 import { periodAt } from '../upstream/state/quota-period.ts'
 import type { QuotaReply, QuotaUpdate } from '../upstream/state/shared-quota.ts'
 import type { Databases } from './databases.ts'
@@ -57,7 +57,8 @@ function updateQuota(context: Context, update: QuotaUpdate, replica: string): Qu
     counted = calls > 0 ? -1 : 0
   } else if (change.kind === 'acquire') {
     const isOverShare = change.client !== null && calls >= change.client.limit
-    waits = acquire(account, accountContext, change.leave, isOverShare)
+    const isFree = catchesUp(change.client?.part, calls, spentOf(account))
+    waits = acquire(account, accountContext, isFree ? null : change.leave, isOverShare)
     counted = waits.waitMs === 0 ? 1 : 0
   }
   if (client !== null && counted !== 0) db.clients.putSync(client, calls + counted)

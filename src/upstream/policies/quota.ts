@@ -62,7 +62,7 @@ export class QuotaPolicy {
     if (mark !== undefined) this.#uncharged.delete(mark)
     const client = this.#clientOf(options)
     const { period } = ledger
-    const acquiring = ledger.acquire(options.hasStale, this.#isRationed(client), client)
+    const acquiring = ledger.acquire(options.hasStale, this.#deps.pacing.isRationing(), client)
     const waitMs = typeof acquiring === 'number' ? acquiring : await acquiring
     if (waitMs > 0) throw this.#exhausted(waitMs, client)
     const chargedPeriod = ledger.period
@@ -82,27 +82,19 @@ export class QuotaPolicy {
   }
 
   #waitMs({ hasStale }: LoadOptions, client: QuotaClient | null): number {
-    const request = { hasStale, rationed: this.#isRationed(client), client }
-    return this.#deps.ledger.waitMs(request, this.#uncharged.size)
-  }
-
-  #clientOf({ client }: LoadOptions): QuotaClient | null {
-    const { ledger, clientShare = 1 } = this.#deps
-    if (client === undefined || clientShare >= 1) return null
-    return { id: client, limit: Math.floor(ledger.limit * clientShare) }
+    const { ledger, pacing } = this.#deps
+    return ledger.waitMs({ hasStale, rationed: pacing.isRationing(), client }, this.#uncharged.size)
   }
 
   /**
-   * Whether this call has to wait for one that is released. A client with a name that has started fewer calls than its part
-   * of those spent does not, so that it need not wait because of what others spend. Of addresses there are too many: each
-   * new one would be such a client.
+   * A client with a name that has started fewer calls than its part of those spent is not rationed, so that it need not
+   * wait because of what others spend. Of addresses there are too many: each new one would be such a client.
    */
-  #isRationed(client: QuotaClient | null): boolean {
-    const { ledger, pacing, clientShare = 1, hasNamedClients = false, clientCount = () => 1 } = this.#deps
-    if (!pacing.isRationing()) return false
-    if (client === null || !hasNamedClients) return true
+  #clientOf({ client }: LoadOptions): QuotaClient | null {
+    const { ledger, clientShare = 1, hasNamedClients = false, clientCount = () => 1 } = this.#deps
+    if (client === undefined || clientShare >= 1) return null
     const part = Math.min(clientShare, 1 / Math.max(1, clientCount()))
-    return ledger.callsOf(client.id) + 1 > part * ledger.spent
+    return { id: client, limit: Math.floor(ledger.limit * clientShare), ...(hasNamedClients && { part }) }
   }
 
   #exhausted(waitMs: number, client: QuotaClient | null): ServiceError {

@@ -2,6 +2,14 @@
 export const MAX_COUNTED_CLIENTS = 10_000
 const OTHERS = ''
 
+/**
+ * Whether a client has started so few of the calls spent that its next one is not rationed. `part` is its part of them;
+ * without one it is rationed like all.
+ */
+export function catchesUp(part: number | undefined, calls: number, spent: number): boolean {
+  return part !== undefined && calls + 1 <= part * spent
+}
+
 /** Calls of the period by the client whose lookups started them. */
 export class ClientCalls {
   readonly #calls = new Map<string, number>()

@@ -1,5 +1,5 @@
 import type { Clock } from '../../lib/clock.ts'
-import { ClientCalls } from './client-calls.ts'
+import { catchesUp, ClientCalls } from './client-calls.ts'
 import type { QuotaPeriod, QuotaUsage } from './quota-period.ts'
 import { PeriodClock } from './quota-period.ts'
 
@@ -14,6 +14,8 @@ export interface QuotaLimit {
 export interface QuotaClient {
   readonly id: string
   readonly limit: number
+  /** Up to this part of the calls spent, its calls are not rationed. */
+  readonly part?: number
 }
 
 /** Quota usage of the current period, as seen by the quota policy and by pacing. */
@@ -135,11 +137,12 @@ export class LocalQuota implements QuotaLedger {
 
   waitMs({ hasStale, rationed, client }: QuotaRequest, ahead = 0): number {
     const remaining = this.remaining - ahead
-    const isOverShare = client !== null && this.#clients.of(client.id) >= client.limit
-    if (remaining < 1 || isOverShare) return this.#periods.leftMs
+    const calls = client === null ? 0 : this.#clients.of(client.id)
+    if (remaining < 1 || (client !== null && calls >= client.limit)) return this.#periods.leftMs
+    if (!rationed || catchesUp(client?.part, calls, this.#spent)) return 0
     const needed = Math.min(remaining, 1 + (hasStale ? remaining * RESERVED_SHARE : 0))
     const released = this.#released - ahead
-    if (!rationed || released >= needed) return 0
+    if (released >= needed) return 0
     return Math.max(1, Math.ceil(((needed - released) / (remaining - released)) * this.#periods.leftMs))
   }
 

@@ -77,6 +77,19 @@ export async function quotaContract(
     t.strictSame(usage(), all([7, 5]))
   })
 
+  await t.test('a client that catches up is not rationed, by the count of all ledgers', async (t) => {
+    const { ledgers, first, acquire } = await setup(t, 400)
+    const behind = { id: 'b', limit: 200, part: 1 / 4 }
+    t.equal(await acquire(160), 160, 'more than is released')
+    let caughtUp = 0
+    for (let i = 0; i < 90; i++) {
+      const ledger = ledgers[i % ledgers.length] as QuotaLedger
+      if ((await ledger.acquire(false, true, behind)) === 0) caughtUp++
+    }
+    t.equal(caughtUp, 53, 'a quarter of 213')
+    t.ok((await first.acquire(false, true, { id: 'c', limit: 200 })) > 0, 'one without a part is')
+  })
+
   await t.test('rationed calls leave a reserve to stations without a stale answer', async (t) => {
     const { acquire, first } = await setup(t, 4_000)
     // A twentieth, 200 calls, is released at once; a fiftieth of what remains is the reserve.
