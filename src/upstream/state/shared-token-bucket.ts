@@ -42,8 +42,6 @@ export interface TokenStore {
 
 /** After the store could not be reached, for so long other replicas may still use their shares. */
 const RETURN_MS = 6_500
-/** A replica may learn so much later than another that the store cannot be reached. */
-const NOTICE_MS = 130
 
 /**
  * The bucket that replicas share. The replica's own bucket records every token of the store, so that it is right at
@@ -121,6 +119,6 @@ export class SharedTokenBucket implements TokenBucket {
     const since = outage?.until === null ? outage.since : this.#aloneSince
     const { count, tokenReuseMs } = this.#local.options
     if (count === this.#bucket.count && tokenReuseMs === this.#bucket.tokenReuseMs) return 0
-    return Math.max(0, since + this.#bucket.tokenReuseMs + NOTICE_MS - now)
+    return Math.max(0, since + this.#bucket.tokenReuseMs - now)
   }
 }
