@@ -18,6 +18,7 @@ import {
   checkPackets,
 } from './fuzz-strangers.ts'
 import { anyDays, checkDays } from './fuzz-clocks.ts'
+import { anyOutages, checkOutages } from './fuzz-outages.ts'
 import { anyPauses, checkPauses } from './fuzz-pauses.ts'
 import { anyReply, checkReply, startLyingRedis } from './fuzz-redis.ts'
 import { commonHeaderProblems } from './error-response.ts'
@@ -81,6 +82,7 @@ export const FUZZERS: Record<string, Fuzzer> = {
   'a Redis that lies': fuzzer(anyReply, checkReply),
   'clocks that jump': fuzzer(anyDays, async (days) => checkDays(days)),
   pauses: fuzzer(anyPauses, checkPauses),
+  'outages of a shared store': fuzzer(anyOutages, checkOutages),
 }
 
 /** Runs one kind; rejects with the seed and the smallest failing case. */

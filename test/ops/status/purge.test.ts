@@ -1,6 +1,7 @@
 import t from 'tap'
 import { freePort } from '../../support/free-port.ts'
 import { startService } from '../../support/service.ts'
+import { until } from '../../support/until.ts'
 
 const purge = { method: 'DELETE' }
 
@@ -65,6 +66,16 @@ await t.test('DELETE on the admin listener purges', async (t) => {
     t.equal(response.status, 404)
     t.equal(await isHit('c'), true)
   })
+})
+
+await t.test('a purged station with an open stream is refreshed at once', async (t) => {
+  const { proxy, requestAdmin, upstream } = await startService(t, { env: { CACHE_TTL: '1h' } })
+  const end = new AbortController()
+  t.teardown(() => end.abort())
+  await fetch(`${proxy.url}/events?chargingAvailability=watched`, { signal: end.signal })
+  await until('it is loaded', () => upstream.calls.length === 1)
+  t.equal((await requestAdmin('/status/station?id=watched', purge)).status, 204)
+  await until('it is loaded again', () => upstream.calls.length === 2)
 })
 
 await t.test(
