@@ -211,21 +211,6 @@ await test('a part of an account that was lost is corrected', async (t) => {
   t.equal(one.ledger.spent, 52)
 })
 
-await test('calls of a replica that cannot see that an earlier state was restored hide none of others', async (t) => {
-  const { replicas, server } = await threeReplicas(t)
-  const [one, two, three] = replicas.map((stores) => replicaOn(stores)) as [Replica, Replica, Replica]
-  await spend(one, 3)
-  await spend(two, 1)
-  const restore = await snapshot(server)
-  await spend(one, 5)
-  await spend(three, 4)
-  await restore()
-  await spend(two, 10)
-  await spend(three, 1)
-  await spend(one, 1)
-  t.equal(one.ledger.spent, 3 + 1 + 5 + 4 + 10 + 1 + 1)
-})
-
 await test('replicas that saw more than a restored account correct it without losing a call', async (t) => {
   const { replicas, server } = await threeReplicas(t)
   const [one, two] = [replicaOn(replicas[0]), replicaOn(replicas[1], { limit: 60 })]

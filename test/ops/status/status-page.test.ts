@@ -261,13 +261,20 @@ await t.test('the headline of the status page', { skip }, async (t) => {
     await shows(page, '#quota-left', /0 of 1 left/)
   })
 
-  await t.test('the health summary shows that Redis is unavailable', async (t) => {
-    const service = await startService(t, { env: { REDIS_URL: 'redis://127.0.0.1:1' } })
-    await service.get('chargingAvailability=a')
-    const { page } = await open(t, service)
-    await shows(page, '.health', /Redis cannot be reached/)
-    await shows(page, '#states', /shared cache unavailable/)
-  })
+  await t.test(
+    'the health summary shows that Redis is unavailable, and which purges wait for it',
+    async (t) => {
+      const service = await startService(t, { env: { REDIS_URL: 'redis://127.0.0.1:1' } })
+      await service.get('chargingAvailability=a')
+      const { page } = await open(t, service)
+      await shows(page, '.health', /Redis cannot be reached/)
+      await shows(page, '#states', /shared cache unavailable/)
+      await service.requestAdmin('/status/station?id=a', { method: 'DELETE' })
+      await shows(page, '.health', /The purge of a station waits for the shared cache/)
+      await service.requestAdmin('/status/stations', { method: 'DELETE' })
+      await shows(page, '.health', /The purge of all stations waits for the shared cache/)
+    },
+  )
 
   await t.test('the health summary shows that the state directory is unavailable', async (t) => {
     const parent = t.testdir({ state: {} })
