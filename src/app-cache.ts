@@ -81,6 +81,7 @@ export async function createCacheStack(deps: CacheStackDeps) {
     async close() {
       await tomtom.close()
       quotaCheck.stop()
+      purges?.stop()
       await quota?.close()
       await storeTasks?.stop()
       await stores?.close()

@@ -41,6 +41,7 @@ export class PendingPurges {
   readonly #readings = new Set<Reading>()
   /** Whether a purge has failed, and is tried again. */
   #isWaiting = false
+  #isStopped = false
 
   constructor(deps: PendingPurgesDeps) {
     this.#deps = deps
@@ -52,6 +53,11 @@ export class PendingPurges {
   get waiting(): number | 'all' {
     if (!this.#isWaiting) return 0
     return this.#all === null ? this.#stations.size : 'all'
+  }
+
+  /** Tries nothing from now on. */
+  stop(): void {
+    this.#isStopped = true
   }
 
   #isPending(id: string): boolean {
@@ -99,7 +105,7 @@ export class PendingPurges {
   }
 
   #schedule(): void {
-    this.#deps.clock.after(RETRY_MS, () => void this.#retry())
+    if (!this.#isStopped) this.#deps.clock.after(RETRY_MS, () => void this.#retry())
   }
 
   async #retry(): Promise<void> {

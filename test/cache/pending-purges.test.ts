@@ -124,6 +124,17 @@ await t.test('a purge that comes while an earlier one of the station is sent is 
   t.strictSame(shared.stations, [])
 })
 
+await t.test('after a stop a purge is not tried again', async (t) => {
+  const { store, purges, shared, plant, clock } = setup()
+  plant('a')
+  shared.isUp = false
+  purges.stop()
+  await store.purge('a')
+  shared.isUp = true
+  await clock.advance(10_000)
+  t.strictSame([shared.stations, purges.waiting], [['a'], 1])
+})
+
 await t.test('an answer of the archive is not restored while its purge is pending', async (t) => {
   const archive: AnswerArchive = {
     async *recent() {},
