@@ -1,0 +1,63 @@
+import type { StartService } from './fuzz-run.ts'
+import { ensure } from './fuzz-target.ts'
+import { build, Process } from './process.ts'
+import { loopCpuMs, turnReport, TURN_WATCH } from './turn-watch.ts'
+
+/* The services that the fuzzer attacks, as processes with the settings of the image. */
+
+export const IMAGE_SETTINGS = {
+  NODE_OPTIONS: `--max-old-space-size=64 --max-semi-space-size=2 ${TURN_WATCH}`,
+  CACHE_MAX_BYTES: '16MB',
+  TOMTOM_API_KEY: 'test-key-0123456789abcdef',
+  HOST: '127.0.0.1',
+  PORT: '0',
+  ADMIN_PORT: '0',
+  UPSTREAM_MAX_QPS: '0',
+}
+/** The image's memory. */
+export const MAX_MB = 128
+/** How long a probe may wait. */
+export const MAX_TURN_MS = 100
+
+export interface ServiceProcesses {
+  readonly start: StartService
+  /** @throws Error if one of them has ended, has grown too large, or had a turn that was too long */
+  readonly check: () => Promise<void>
+  /** The longest turn and the most memory so far. */
+  readonly summary: () => string
+}
+
+export async function prepareProcesses(): Promise<ServiceProcesses> {
+  const dir = await build()
+  const services: Process[] = []
+  let slowestMs = 0
+  let largestMb = 0
+
+  const start: StartService = async (origin, env) => {
+    const settings = { ...IMAGE_SETTINGS, ACCESS_LOG: 'true', TOMTOM_BASE_URL: origin, ...env }
+    const service = new Process(dir, settings)
+    services.push(service)
+    const urls = await service.urls()
+    const { child } = service
+    child.stdout?.pause() // nobody reads the log
+    await turnReport(child) // the start is not attacked
+    const stop = async () => {
+      child.kill('SIGKILL')
+      child.stdout?.resume()
+      await service.exited
+    }
+    return { ...urls, cpuMs: () => loopCpuMs(child.pid as number), stop }
+  }
+
+  const check = async () => {
+    const reports = await Promise.all(services.map(({ child }) => turnReport(child)))
+    const turnMs = Math.max(...reports.map((report) => report.slowestMs))
+    const mb = Math.max(...reports.map((report) => report.largestMb))
+    slowestMs = Math.max(slowestMs, turnMs)
+    largestMb = Math.max(largestMb, mb)
+    ensure(`a turn of less than ${MAX_TURN_MS} ms`, turnMs < MAX_TURN_MS, `${turnMs} ms`)
+    ensure(`less than ${MAX_MB} MB`, mb < MAX_MB, `${mb} MB`)
+  }
+  const summary = () => `longest turn ${slowestMs.toFixed(0)} ms, at most ${largestMb.toFixed(0)} MB`
+  return { start, check, summary }
+}
