@@ -1,6 +1,7 @@
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
 import type { RedisConfig } from '../config/redis-url.ts'
 import { backoffMs } from '../lib/backoff.ts'
+import { keepErrorListeners } from './socket-errors.ts'
 
 export type Client = Redis | Cluster
 
@@ -15,6 +16,7 @@ const MAX_RETRY_MS = 2_000
  */
 export async function createClient(config: RedisConfig): Promise<Client> {
   const { Cluster, Redis } = await import('ioredis')
+  keepErrorListeners(Redis.prototype)
   const { hosts, tls } = config
   const options = {
     lazyConnect: true,

@@ -1,6 +1,8 @@
 import { parseArgs } from 'node:util'
 import { prepareProcesses } from './fuzz-processes.ts'
 import { fuzz, FUZZERS, startTarget } from './fuzz-run.ts'
+import { request } from './request.ts'
+import { until } from './until.ts'
 
 /*
  * `npm run fuzz -- --seconds 60 --seed 1`: each kind in turn for the same time, until the time is over. For a failure
@@ -17,6 +19,11 @@ const RUNS = 20
 
 const processes = await prepareProcesses()
 const target = await startTarget(processes.start)
+async function inFlight(): Promise<number> {
+  const { text } = await request(target.proxy.adminUrl, '/metrics')
+  return Number(/^evproxy_upstream_in_flight (\d+)/m.exec(text)?.[1])
+}
+
 const done = names.map((name) => ({ name, runs: 0, ms: 0 }))
 let seed = Number(values.seed ?? Date.now() % 1_000_000_000)
 console.log(`Node ${process.version}, seed ${seed}`)
@@ -28,7 +35,8 @@ while (performance.now() < endsAtMs) {
       kind.runs += RUNS
     } while (performance.now() < startedAt + TURN_MS)
     kind.ms += performance.now() - startedAt
-    await processes.check()
+    await until('no call is in flight', async () => (await inFlight()) === 0)
+    await processes.check(kind.name)
   }
 }
 await target.stop()

@@ -22,7 +22,7 @@ export const MAX_TURN_MS = 100
 export interface ServiceProcesses {
   readonly start: StartService
   /** @throws Error if one of them has ended, has grown too large, or had a turn that was too long */
-  readonly check: () => Promise<void>
+  readonly check: (kind: string) => Promise<void>
   /** The longest turn and the most memory so far. */
   readonly summary: () => string
 }
@@ -30,6 +30,9 @@ export interface ServiceProcesses {
 export async function prepareProcesses(): Promise<ServiceProcesses> {
   const dir = await build()
   const services: Process[] = []
+  process.once('exit', () => {
+    for (const { child } of services) child.kill('SIGKILL')
+  })
   let slowestMs = 0
   let largestMb = 0
 
@@ -49,14 +52,14 @@ export async function prepareProcesses(): Promise<ServiceProcesses> {
     return { ...urls, cpuMs: () => loopCpuMs(child.pid as number), stop }
   }
 
-  const check = async () => {
+  const check = async (kind: string) => {
     const reports = await Promise.all(services.map(({ child }) => turnReport(child)))
     const turnMs = Math.max(...reports.map((report) => report.slowestMs))
     const mb = Math.max(...reports.map((report) => report.largestMb))
     slowestMs = Math.max(slowestMs, turnMs)
     largestMb = Math.max(largestMb, mb)
-    ensure(`a turn of less than ${MAX_TURN_MS} ms`, turnMs < MAX_TURN_MS, `${turnMs} ms`)
-    ensure(`less than ${MAX_MB} MB`, mb < MAX_MB, `${mb} MB`)
+    ensure(`${kind}: a turn of less than ${MAX_TURN_MS} ms`, turnMs < MAX_TURN_MS, `${turnMs} ms`)
+    ensure(`${kind}: less than ${MAX_MB} MB`, mb < MAX_MB, `${mb} MB`)
   }
   const summary = () => `longest turn ${slowestMs.toFixed(0)} ms, at most ${largestMb.toFixed(0)} MB`
   return { start, check, summary }

@@ -42,9 +42,11 @@ export async function startTarget(start: StartService = startHere): Promise<Targ
   contract()
   const upstream = await ScriptedUpstream.start(answerStation)
   const few = { CACHE_MAX_ENTRIES: '200' }
-  const proxy = await start(upstream.origin, few)
+  // Without refreshes, each call that arrives is of the request that is checked.
+  const proxy = await start(upstream.origin, { ...few, CACHE_TTL: '1h' })
   const redis = await startLyingRedis()
-  const lyingProxy = await start(upstream.origin, {
+  const second = await ScriptedUpstream.start(answerStation)
+  const lyingProxy = await start(second.origin, {
     ...few,
     REDIS_URL: redis.url,
     UPSTREAM_QUOTA: '1000000/day',
@@ -54,6 +56,7 @@ export async function startTarget(start: StartService = startHere): Promise<Targ
   })
   const stop = async () => {
     await upstream.stop()
+    await second.stop()
     await proxy.stop()
     await lyingProxy.stop()
     await redis.stop()

@@ -15,7 +15,7 @@ export interface FuzzedService {
 export interface Target {
   readonly proxy: FuzzedService
   readonly upstream: ScriptedUpstream
-  /** Another service, with the same upstream and a shared store that lies. */
+  /** Another service, with an upstream of its own and a shared store that lies. */
   readonly lying: { readonly proxy: FuzzedService; readonly redis: LyingRedis }
   stop(): Promise<void>
 }
