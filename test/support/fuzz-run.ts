@@ -34,8 +34,9 @@ export type StartService = (origin: string, env: Record<string, string>) => Prom
 /** In this process, whose heap upstream, the clients and the checks share. */
 export const startHere: StartService = async (origin, env) => {
   const small = { CACHE_MAX_BYTES: '8MB', LOG_LEVEL: 'silent' }
-  const { url, adminUrl, stop } = await startProxy(origin, { ...small, ...env })
-  return { url, adminUrl, stop, cpuMs: () => process.cpuUsage().user / 1_000 }
+  const proxy = await startProxy(origin, { ...small, ...env })
+  const { url, adminUrl } = proxy
+  return { url, adminUrl, stop: () => proxy.stop(), cpuMs: () => process.cpuUsage().user / 1_000 }
 }
 
 export async function startTarget(start: StartService = startHere): Promise<Target> {
