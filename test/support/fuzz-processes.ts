@@ -1,23 +1,10 @@
 import type { StartService } from './fuzz-run.ts'
 import { ensure } from './fuzz-target.ts'
+import { IMAGE_SETTINGS, MAX_MB, MAX_TURN_MS } from './image.ts'
 import { build, Process } from './process.ts'
-import { loopCpuMs, turnReport, TURN_WATCH } from './turn-watch.ts'
+import { loopCpuMs, turnReport } from './turn-watch.ts'
 
 /* The services that the fuzzer attacks, as processes with the settings of the image. */
-
-export const IMAGE_SETTINGS = {
-  NODE_OPTIONS: `--max-old-space-size=64 --max-semi-space-size=2 ${TURN_WATCH}`,
-  CACHE_MAX_BYTES: '16MB',
-  TOMTOM_API_KEY: 'test-key-0123456789abcdef',
-  HOST: '127.0.0.1',
-  PORT: '0',
-  ADMIN_PORT: '0',
-  UPSTREAM_MAX_QPS: '0',
-}
-/** The image's memory. */
-export const MAX_MB = 128
-/** How long a probe may wait. */
-export const MAX_TURN_MS = 100
 
 export interface ServiceProcesses {
   readonly start: StartService
