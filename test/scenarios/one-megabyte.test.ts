@@ -107,12 +107,9 @@ for (const [name, piece] of Object.entries(SHAPES)) {
     await turnReport(service.child) // forgets what was before
     const socket = connect(Number(new URL(url).port), '127.0.0.1').on('error', () => {})
     t.teardown(() => socket.destroy())
-    const closed = new Promise((resolve) => socket.once('close', resolve))
-    socket.resume()
-    const sent = new Promise((resolve) => socket.write(megabyteOf(piece), 'latin1', resolve))
+    socket.resume().write(megabyteOf(piece), 'latin1')
     const probed = []
     for (let i = 0; i < PROBES; i++) probed.push((await request(adminUrl, '/livez')).status)
-    await Promise.race([sent, closed, new Promise((resolve) => setTimeout(resolve, 1_000))])
     const { slowestMs, largestMb } = await turnReport(service.child)
     t.ok(probed.every((status) => status === 200))
     t.ok(slowestMs < MAX_TURN_MS, `${slowestMs.toFixed(1)} ms`)
