@@ -5,13 +5,16 @@ import { request } from './request.ts'
 import { until } from './until.ts'
 
 /*
- * `npm run fuzz -- --seconds 60 --seed 1`: each kind in turn for the same time, until the time is over. For a failure
+ * `npm run fuzz -- --seconds 60 --seed 1`: each kind in turn for the same time, until the time is over; with `--kind` one
+ * alone. For a failure
  * fast-check prints the seed, the path to the case, and the smallest failing case.
  */
 
-const { values } = parseArgs({ options: { seconds: { type: 'string' }, seed: { type: 'string' } } })
+const { values } = parseArgs({
+  options: { seconds: { type: 'string' }, seed: { type: 'string' }, kind: { type: 'string' } },
+})
 const endsAtMs = performance.now() + Number(values.seconds ?? 60) * 1_000
-const names = Object.keys(FUZZERS)
+const names = values.kind === undefined ? Object.keys(FUZZERS) : [values.kind]
 /** Each kind has its turn in a run of a minute, too. */
 const TURN_MS = 3_000
 /** Between two looks at the clock. */

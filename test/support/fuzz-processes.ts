@@ -20,6 +20,7 @@ export async function prepareProcesses(): Promise<ServiceProcesses> {
   process.once('exit', () => {
     for (const { child } of services) child.kill('SIGKILL')
   })
+  let isStopping = false
   let slowestMs = 0
   let largestMb = 0
 
@@ -30,8 +31,13 @@ export async function prepareProcesses(): Promise<ServiceProcesses> {
     const urls = await service.urls()
     const { child } = service
     child.stdout?.pause() // nobody reads the log
+    child.once('exit', () => child.stdout?.resume())
     await turnReport(child) // the start is not attacked
+    void service.exited.then((how) => {
+      if (!isStopping) console.error(`the service has ended with ${how}: ${service.stderr.slice(-1_000)}`)
+    })
     const stop = async () => {
+      isStopping = true
       child.kill('SIGKILL')
       child.stdout?.resume()
       await service.exited
