@@ -17,6 +17,8 @@ const HOST = '127.0.0.1'
 const KEY = 'demo-key-not-a-secret'
 const CONNECTOR = 'IEC62196Type2CableAttached'
 const START_LIMIT_MS = 30_000
+/** Interval of the checks whether npm is still there. */
+const PARENT_CHECK_MS = 500
 const STOP_LIMIT_MS = 20_000
 /** Interval of simulated outages of a few seconds, in ms. */
 const HICCUP = '120000'
@@ -57,7 +59,17 @@ const stopping = new AbortController()
 process.on('exit', () => killAll())
 // Ctrl-C may arrive twice, from the terminal and from npm; the second one has no further effect.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => stopping.abort())
+if (process.env.npm_lifecycle_event === 'demo') stopWithParent()
 await main()
+
+/** A signal to npm alone ends npm and its shell, and does not arrive here. */
+function stopWithParent() {
+  const parent = process.ppid
+  const check = () => {
+    if (process.ppid !== parent) stopping.abort()
+  }
+  setInterval(check, PARENT_CHECK_MS).unref()
+}
 
 async function main() {
   try {

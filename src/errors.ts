@@ -93,7 +93,9 @@ export interface ServiceErrorOptions {
 
 /**
  * The base class of all errors. `message` and `detail` are public; `reason` and `cause` are only logged. An instance is
- * shared by all waiters of an in-flight call, so it is frozen (subclasses freeze themselves).
+ * shared by all waiters of an in-flight call, so it is frozen (subclasses freeze themselves). It has no stack: V8 keeps
+ * `this` of every function in it alive until somebody reads it, such as an answer of 4 MB, and instances are remembered.
+ * An error that nobody expected is the cause, and has one.
  */
 export class ServiceError extends Error {
   readonly code: ErrorCode
@@ -104,7 +106,10 @@ export class ServiceError extends Error {
   constructor(code: ErrorCode, options: ServiceErrorOptions = {}) {
     const message =
       options.message ?? (PUBLIC_MESSAGE as Record<string, string>)[code] ?? 'The request is not valid.'
+    const { stackTraceLimit } = Error
+    Error.stackTraceLimit = 0
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    Error.stackTraceLimit = stackTraceLimit
     this.name = 'ServiceError'
     this.code = code
     this.detail = options.detail ?? message

@@ -99,16 +99,17 @@ function literalsIn({ source }: RegExp): string[] {
 }
 
 const ATTEMPTS = 10
-/** What takes so many times the limit is not slow because of other processes. */
+/** What takes so many times the limit is not slow because V8 has not compiled it yet. */
 const HOPELESS = 100
 
-/** The least time of some attempts: other processes of the machine may take the core in most of them. */
+/** The least CPU time of some attempts, which other processes of the machine affect little. */
 function msOf(action: () => unknown, limit: number): number {
   let least = Number.POSITIVE_INFINITY
   for (let i = 0; i < ATTEMPTS && least > limit; i++) {
-    const before = performance.now()
+    const before = process.cpuUsage()
     action()
-    const ms = performance.now() - before
+    const { user, system } = process.cpuUsage(before)
+    const ms = (user + system) / 1_000
     if (ms > limit * HOPELESS) return ms
     least = Math.min(least, ms)
   }

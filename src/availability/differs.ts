@@ -1,5 +1,5 @@
 import type { Availability, Connector } from './model.ts'
-import { isObject } from './model.ts'
+import { isNumber, isObject } from './model.ts'
 
 /**
  * Whether the number of charging points in some state differs: compares `current` of each connector. Not the text: a
@@ -16,6 +16,6 @@ function fingerprint({ connectors }: Availability): string {
 
 function connectorCounts({ type, availability: { current } }: Connector): string {
   const counts = isObject(current) ? Object.entries(current) : []
-  const numbers = counts.filter(([, count]) => typeof count === 'number' && count !== 0)
+  const numbers = counts.filter(([, count]) => isNumber(count) && count !== 0)
   return JSON.stringify([type, numbers.map(([state, count]) => `${state}=${String(count)}`).toSorted()])
 }

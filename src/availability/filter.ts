@@ -1,5 +1,5 @@
 import type { Availability, Connector } from './model.ts'
-import { COUNTS, isObject, powerOf, rowsOf } from './model.ts'
+import { COUNTS, isNumber, isObject, powerOf, rowsOf } from './model.ts'
 import type { Filter } from './query.ts'
 
 /**
@@ -122,17 +122,17 @@ function recount(connector: Connector, rows: readonly unknown[]): Connector {
 function statesOf(connector: Connector): string[] {
   const { current } = connector.availability
   const others = Object.entries(isObject(current) ? current : {})
-    .filter(([name, count]) => typeof count === 'number' && name !== 'powerKW')
+    .filter(([name, count]) => isNumber(count) && name !== 'powerKW')
     .map(([name]) => name)
     .filter((name) => !(COUNTS as readonly string[]).includes(name))
-    .filter((name) => rowsOf(connector).some((row) => isObject(row) && typeof row[name] === 'number'))
+    .filter((name) => rowsOf(connector).some((row) => isObject(row) && isNumber(row[name])))
   return [...COUNTS, ...others]
 }
 
 /** A missing or non-numeric count counts as 0. */
 function countOf(row: unknown, name: string): number {
   const count = isObject(row) ? row[name] : undefined
-  return typeof count === 'number' && Number.isFinite(count) ? count : 0
+  return isNumber(count) ? count : 0
 }
 
 /** Whether there is no filter at all. */

@@ -37,10 +37,15 @@ export function rowsOf(connector: Connector): readonly object[] {
   return Array.isArray(rows) ? rows.filter(isObject) : []
 }
 
+/** Not `1e999`, which JSON.parse takes for Infinity and JSON.stringify writes as null. */
+export function isNumber(value: unknown): value is number {
+  return typeof value === 'number' && Number.isFinite(value)
+}
+
 /** A row's power in kW; NaN, which is inside no range, unless it is a number. */
 export function powerOf(row: unknown): number {
   const power = isObject(row) ? row['powerKW'] : undefined
-  return typeof power === 'number' ? power : Number.NaN
+  return isNumber(power) ? power : Number.NaN
 }
 
 export function isObject(value: unknown): value is Record<string, unknown> {

@@ -1,7 +1,7 @@
 import { ServiceError } from '../errors.ts'
 import { formatDouble } from './number.ts'
 import type { Availability } from './model.ts'
-import { isObject } from './model.ts'
+import { isNumber, isObject } from './model.ts'
 import { TextWriter } from './text-writer.ts'
 
 const UNDERSCORE = '_'.charCodeAt(0)
@@ -83,10 +83,8 @@ class Writer {
     if (Array.isArray(value)) this.#items(value)
     else if (isObject(value)) this.members(value)
     else if (typeof value === 'string') this.#escaped(value)
-    else if (value !== null) {
-      const isPower = typeof value === 'number' && name === 'powerKW'
-      this.append(isPower ? formatDouble(value) : `${value as number | boolean}`)
-    }
+    else if (isNumber(value)) this.append(name === 'powerKW' ? formatDouble(value) : `${value}`)
+    else if (typeof value === 'boolean') this.append(`${value}`)
     this.#tag('</', name)
   }
 

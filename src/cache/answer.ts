@@ -36,6 +36,10 @@ interface RenderCache {
   /** Null until the first filter. */
   index: FilterIndex | null
   readonly variants: Map<string, Variant>
+  /** The parsed form of a long answer, for as long as it is in memory. */
+  parsed: WeakRef<Availability> | null
+  /** Bytes of the variants. */
+  bytes: number
 }
 
 /**
@@ -46,6 +50,18 @@ export const MAX_VARIANTS = 64
 
 /** Largest body that is made of an answer; a larger one is an error of upstream. A real station's takes a few KB. */
 export const MAX_RENDERING_BYTES = 4 * 2 ** 20
+
+/**
+ * Maximum bytes of the variants of an answer besides the newest; the oldest are dropped. The cache's own bound does not
+ * hold for an answer that a batch is using.
+ */
+export const MAX_VARIANTS_BYTES = 4 * 2 ** 20
+
+/**
+ * Characters of JSON from which on the parsed form is kept until V8 collects it: decoding and rendering a megabyte of
+ * short texts takes half as long if it is parsed once.
+ */
+const MIN_LONG_JSON = 65_536
 
 /**
  * Memory besides the texts, in bytes (measured by bench/parts/memory.mjs, V8 on 64 bits): an entry with its places in map
@@ -73,7 +89,10 @@ export class Answer {
   readonly #powerFilter: PowerFilter
   #rendered: RenderCache | null = null
 
-  /** @throws RenderingTooLargeError */
+  /**
+   * @param availability is not changed later
+   * @throws RenderingTooLargeError
+   */
   constructor(availability: Availability, powerFilter: PowerFilter = 'recount') {
     this.#powerFilter = powerFilter
     this.id = availability.chargingAvailability
@@ -81,9 +100,10 @@ export class Answer {
     this.#json = renderJson(availability)
     if (Buffer.byteLength(this.#json) > MAX_RENDERING_BYTES) throw new RenderingTooLargeError()
     this.bytes = ENTRY_BYTES + stringBytes(this.id) + stringBytes(this.#json)
+    if (this.#json.length >= MIN_LONG_JSON) this.#rendered = emptyRenderCache(new WeakRef(availability))
   }
 
-  /** The unfiltered answer, parsed for each caller. */
+  /** The unfiltered answer. Callers do not change it. */
   get availability(): Availability {
     return this.#parse()
   }
@@ -106,7 +126,7 @@ export class Answer {
   }
 
   #variant(filter: Filter, format: Format): Variant {
-    const rendered = (this.#rendered ??= { index: null, variants: new Map() })
+    const rendered = (this.#rendered ??= emptyRenderCache(null))
     const unfiltered = isUnfiltered(filter)
     const parsed = unfiltered || rendered.index !== null ? null : this.#parse()
     const kept = unfiltered
@@ -117,7 +137,7 @@ export class Answer {
     if (present !== undefined) return present
     const text = this.#write(format, kept === UNFILTERED ? null : filter, parsed)
     const variant: Variant = { plain: text === null ? null : identity(text), gzip: null }
-    this.#keep(rendered.variants, copyString(key), variant) // a key is made of many parts, which V8 would keep
+    this.#keep(rendered, copyString(key), variant) // a key is made of many parts, which V8 would keep
     return variant
   }
 
@@ -139,20 +159,25 @@ export class Answer {
     return text === this.#json ? this.#json : text // no second copy for a bound that removes nothing
   }
 
-  #keep(variants: Map<string, Variant>, key: string, variant: Variant): void {
+  #keep(rendered: RenderCache, key: string, variant: Variant): void {
+    const { variants } = rendered
+    const bytes = this.#variantBytes(key, variant)
+    let freed = 0
     for (const [oldest, dropped] of variants) {
-      if (variants.size < MAX_VARIANTS) break
+      if (variants.size < MAX_VARIANTS && rendered.bytes - freed + bytes <= MAX_VARIANTS_BYTES) break
       variants.delete(oldest)
-      this.#grow(-this.#variantBytes(oldest, dropped))
+      freed += this.#variantBytes(oldest, dropped)
     }
     variants.set(key, variant)
-    this.#grow(this.#variantBytes(key, variant))
+    rendered.bytes += bytes - freed
+    this.#grow(bytes - freed)
   }
 
   #compress(plain: Rendering): Rendering {
     const body = gzipSync(plain.body).toString('latin1')
     const etag = `${plain.etag.slice(0, -1)}-gzip"`
     const gzip: Rendering = { body, encoding: 'latin1', length: body.length, etag, gzipped: true }
+    if (this.#rendered !== null) this.#rendered.bytes += gzipBytes(gzip)
     this.#grow(gzipBytes(gzip))
     return gzip
   }
@@ -164,13 +189,21 @@ export class Answer {
   }
 
   #parse(): Availability {
-    return JSON.parse(this.#json) as Availability
+    const present = this.#rendered?.parsed?.deref()
+    if (present !== undefined) return present
+    const parsed = JSON.parse(this.#json) as Availability
+    if (this.#rendered?.parsed) this.#rendered.parsed = new WeakRef(parsed)
+    return parsed
   }
 
   #grow(bytes: number): void {
     this.bytes += bytes
     this.onGrowth?.(this)
   }
+}
+
+function emptyRenderCache(parsed: WeakRef<Availability> | null): RenderCache {
+  return { index: null, variants: new Map(), parsed, bytes: 0 }
 }
 
 function xmlOf(availability: Availability): string | null {

@@ -50,8 +50,11 @@ export interface RouteDeps {
 
 /** Distinct filters and keys whose parsed form is cached, for all stations together. */
 const MAX_CACHED_FILTERS = 5_000
-/** Characters of JSON. Hits of a longer answer are sent in slices: each new filter of a megabyte takes tens of ms. */
-const MAX_SHORT_ANSWER = 65_536
+/**
+ * Characters of JSON. Hits of a longer answer are sent in slices: each new filter of a megabyte takes tens of ms, and a
+ * hundred, as many as a packet may have, of 30 KB take 100 ms.
+ */
+const MAX_SHORT_ANSWER = 8_192
 
 /**
  * Registers `GET /search/2/chargingAvailability.{json|xml}`. A hit runs no hook and creates no promise: both would

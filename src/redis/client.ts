@@ -1,6 +1,7 @@
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
 import type { RedisConfig } from '../config/redis-url.ts'
 import { backoffMs } from '../lib/backoff.ts'
+import { keepErrorListeners } from './socket-errors.ts'
 
 export type Client = Redis | Cluster
 
@@ -14,7 +15,7 @@ const MAX_RETRY_MS = 2_000
  * library is loaded only here, so that a service without Redis does not load it.
  */
 export async function createClient(config: RedisConfig): Promise<Client> {
-  const { Cluster, Redis } = await import('ioredis')
+  const { Cluster, Redis } = await loadLibrary()
   const { hosts, tls } = config
   const options = {
     lazyConnect: true,
@@ -62,6 +63,12 @@ export async function createClient(config: RedisConfig): Promise<Client> {
         ...(tls && { dnsLookup: (address, callback) => callback(null, address) }),
       })
   }
+}
+
+async function loadLibrary() {
+  const library = await import('ioredis')
+  keepErrorListeners(library.Redis.prototype)
+  return library
 }
 
 function retryStrategy(attempts: number): number {

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -82,6 +83,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   const log = new CallLog()
   const faults = new Faults(random)
   const closing = new AbortController()
+  setMaxListeners(0, closing.signal) // every delayed call listens; by default more than ten are a warning
   const handle = createRequestHandler(options, { log, faults, now, signal: closing.signal })
   const server = createServer((request, response) => {
     handle(request, response).catch((error: unknown) => failRequest(response, error))

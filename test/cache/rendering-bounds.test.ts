@@ -53,6 +53,7 @@ const PIECES = [
   '{"a":1}',
   '"%41"',
   'null',
+  '"#"',
   '{"#":1}',
   '{"powerKW":#,"available":1,"occupied":2}',
 ]

@@ -2,14 +2,13 @@ import type { ChildProcess } from 'node:child_process'
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t from 'tap'
 import { copyCheckout } from '../support/checkout.ts'
+import { freePort } from '../support/free-port.ts'
 import { missing } from '../support/requirements.ts'
 import { until } from '../support/until.ts'
 
@@ -32,15 +31,6 @@ function stepsOf(text: string): Step[] {
     if (terminal !== undefined) return { kind: 'start', terminal, command }
     return { kind: 'run', command, output }
   })
-}
-
-/** Three free ports, all of them held until the last is known. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
-  await Promise.all(servers.map((server) => once(server, 'listening')))
-  const ports = servers.map((server) => (server.address() as AddressInfo).port)
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
-  return ports
 }
 
 /** Seconds of age and TTL depend on the machine. */
@@ -86,7 +76,9 @@ class Terminals {
     this.#children.set(terminal, child)
     let printed = ''
     child.stdout?.on('data', (chunk: Buffer) => (printed += chunk.toString()))
-    await until(`the ${terminal} has started`, () => printed.includes('started'))
+    const hasEnded = () => child.exitCode !== null || child.signalCode !== null
+    await until(`the ${terminal} has started`, () => printed.includes('started') || hasEnded())
+    if (hasEnded()) throw new Error(`the ${terminal} has ended: ${printed}`)
   }
 
   /** As Ctrl-C: the signal goes to the whole process group. */
@@ -100,7 +92,10 @@ class Terminals {
   }
 
   async stopAll(): Promise<void> {
-    await Promise.all([...this.#children.keys()].map((terminal) => this.stop(terminal, 'SIGKILL')))
+    const running = [...this.#children].filter(
+      ([, child]) => child.exitCode === null && child.signalCode === null,
+    )
+    await Promise.all(running.map(([terminal]) => this.stop(terminal, 'SIGKILL')))
   }
 }
 
@@ -108,12 +103,11 @@ await t.test(
   'the commands of getting-started.md, run in their order, print what the page shows',
   { skip: missing('bash', 'curl', 'grep') },
   async (t) => {
-    const [proxy = 0, admin = 0, simulator = 0] = await freePorts(3)
     const terminals = new Terminals(
       new Map([
-        ['8080', proxy],
-        ['8081', admin],
-        ['9090', simulator],
+        ['8080', await freePort()],
+        ['8081', await freePort()],
+        ['9090', await freePort()],
       ]),
     )
     t.teardown(() => terminals.stopAll())

@@ -94,6 +94,25 @@ await t.test('the negative cache keeps no cause alive', async (t) => {
   t.ok(bytes < MAX_BYTES, `${bytes} bytes`)
 })
 
+await t.test('the negative cache keeps nothing alive of the place where an error was made', async (t) => {
+  class Reader {
+    readonly rows: number[]
+    constructor(row: number) {
+      this.rows = Array.from({ length: LONG / 8 }, () => row)
+    }
+    /** The stack of an error has `this` of each of its functions until somebody reads it. */
+    fail(): ServiceError {
+      return new ServiceError('UpstreamFailed', { reason: 'not an answer' })
+    }
+  }
+  const negativeCache = new NegativeCache({ negativeTtlMs: 60_000, clock: new TestClock() })
+  const bytes = heapOf(COUNT, (i) => {
+    negativeCache.record(`id-${i}`, new Reader(i).fail())
+  })
+  t.match(negativeCache.get('id-7'), { code: 'UpstreamFailed' })
+  t.ok(bytes < MAX_BYTES, `${bytes} bytes`)
+})
+
 await t.test('remembered filters keep no request alive', async (t) => {
   const queries = new QueryCache(COUNT)
   const bytes = heapOf(COUNT, (i) => {

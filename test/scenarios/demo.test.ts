@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { NO_BROWSER, startBrowser } from '../support/browser.ts'
 import { missing } from '../support/requirements.ts'
+import { until } from '../support/until.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
@@ -68,6 +69,24 @@ await t.test(
     t.equal(errors, '', 'nothing is written to stderr')
   },
 )
+
+await t.test('the demo ends when the shell that npm started for it has been ended', async (t) => {
+  const env = { ...process.env, npm_lifecycle_event: 'demo', PORT: '0', ADMIN_PORT: '0' }
+  const shell = spawn('sh', ['-c', 'node scripts/demo.mjs --quiet; true'], { cwd: ROOT, env, detached: true })
+  const closed = once(shell, 'close') // once no process holds its output any more
+  t.teardown(() => {
+    if (!isClosed) process.kill(-(shell.pid as number), 'SIGKILL')
+  })
+  let isClosed = false
+  let printed = ''
+  shell.stdout.on('data', (chunk: Buffer) => (printed += chunk.toString()))
+  await until('the demo has started', () => printed.includes('Ctrl-C'), 30_000)
+  shell.kill('SIGTERM')
+  await closed
+  isClosed = true
+  const [, url = ''] = /(http:\/\/127\.0\.0\.1:\d+)\/search/.exec(printed) ?? []
+  await t.rejects(fetch(`${url}/healthz`), 'the port is closed')
+})
 
 await t.test('the demo rejects an unknown option with its usage and starts nothing', async (t) => {
   const demo = spawn(process.execPath, ['scripts/demo.mjs', '--quite'], { cwd: ROOT, timeout: 5_000 })

@@ -86,6 +86,18 @@ await t.test('the simulator as a server', async (t) => {
     t.same(await Promise.all(results), ['rejected', 'rejected', 'rejected'])
   })
 
+  await t.test('twenty delayed calls at once cause no warning', async (t) => {
+    const warnings: string[] = []
+    const note = ({ name }: Error) => void warnings.push(name)
+    process.on('warning', note)
+    const simulator = await started(t, { latencyMs: 20 })
+    const all = await Promise.all(Array.from({ length: 20 }, () => statusOf(simulator)))
+    await new Promise((resolve) => setImmediate(resolve)) // a warning is emitted in a turn of its own
+    process.off('warning', note)
+    t.strictSame(new Set(all), new Set([200]))
+    t.strictSame(warnings, [])
+  })
+
   await t.test('a start on a port in use rejects', async (t) => {
     const { port } = await started(t)
     await t.rejects(startSimulator({ port }), { code: 'EADDRINUSE' })

@@ -1,39 +1,48 @@
 import { parseArgs } from 'node:util'
+import { prepareProcesses } from './fuzz-processes.ts'
 import { fuzz, FUZZERS, startTarget } from './fuzz-run.ts'
+import { request } from './request.ts'
+import { until } from './until.ts'
 
 /*
- * `npm run fuzz -- --seconds 60 --seed 1`: rounds until the time is over, each with the next seed and all kinds. For a
- * failure fast-check prints the seed, the path to the case, and the smallest failing case.
+ * `npm run fuzz -- --seconds 60 --seed 1`: each kind in turn for the same time, until the time is over; with `--kind` one
+ * alone. For a failure
+ * fast-check prints the seed, the path to the case, and the smallest failing case.
  */
 
-const { values } = parseArgs({ options: { seconds: { type: 'string' }, seed: { type: 'string' } } })
-const endsAtMs = Date.now() + Number(values.seconds ?? 60) * 1_000
-const firstSeed = Number(values.seed ?? Date.now() % 1_000_000_000)
-const RUNS = 300
+const { values } = parseArgs({
+  options: { seconds: { type: 'string' }, seed: { type: 'string' }, kind: { type: 'string' } },
+})
+const endsAtMs = performance.now() + Number(values.seconds ?? 60) * 1_000
+const names = values.kind === undefined ? Object.keys(FUZZERS) : [values.kind]
+/** Each kind has its turn in a run of a minute, too. */
+const TURN_MS = 3_000
+/** Between two looks at the clock. */
+const RUNS = 20
 
-/** Heap after a full collection, in MB. */
-function heapMb(): number {
-  globalThis.gc?.()
-  return process.memoryUsage().heapUsed / 2 ** 20
+const processes = await prepareProcesses()
+const target = await startTarget(processes.start)
+async function inFlight(): Promise<number> {
+  const { text } = await request(target.proxy.adminUrl, '/metrics')
+  return Number(/^evproxy_upstream_in_flight (\d+)/m.exec(text)?.[1])
 }
 
-/** Rounds until the caches are full; after them the heap must not grow. */
-const WARM_UP_ROUNDS = 3
-const MAX_GROWTH_MB = 24
-
-const target = await startTarget()
-let warmMb = 0
-let seed = firstSeed
-console.log(`seed ${seed}`)
-for (let round = 1; Date.now() < endsAtMs; round++, seed++) {
-  for (const name of Object.keys(FUZZERS)) await fuzz(target, name, { seed, numRuns: RUNS })
-  for (const { rawLogs } of [target.proxy, target.lying.proxy]) rawLogs.length = 0
-  const mb = heapMb()
-  if (round === WARM_UP_ROUNDS) warmMb = mb
-  const grown = round > WARM_UP_ROUNDS ? mb - warmMb : 0
-  console.log(`seed ${seed}: ${RUNS} of each kind, heap ${mb.toFixed(1)} MB`)
-  if (grown > MAX_GROWTH_MB)
-    throw new Error(`the heap grew by ${grown.toFixed(1)} MB since round ${WARM_UP_ROUNDS}`)
+const done = names.map((name) => ({ name, runs: 0, ms: 0 }))
+let seed = Number(values.seed ?? Date.now() % 1_000_000_000)
+console.log(`Node ${process.version}, seed ${seed}`)
+while (performance.now() < endsAtMs) {
+  for (const kind of done) {
+    const startedAt = performance.now()
+    do {
+      await fuzz(target, kind.name, { seed: seed++, numRuns: RUNS })
+      kind.runs += RUNS
+    } while (performance.now() < startedAt + TURN_MS)
+    kind.ms += performance.now() - startedAt
+    await until('no call is in flight', async () => (await inFlight()) === 0)
+    await processes.check(kind.name)
+  }
 }
 await target.stop()
+for (const { name, runs, ms } of done) console.log(`${name}: ${runs} cases in ${(ms / 1_000).toFixed(0)} s`)
+console.log(processes.summary())
 console.log('nothing found')

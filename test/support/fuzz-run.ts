@@ -22,38 +22,48 @@ import { anyOutages, checkOutages } from './fuzz-outages.ts'
 import { anyPauses, checkPauses } from './fuzz-pauses.ts'
 import { anyReply, checkReply, startLyingRedis } from './fuzz-redis.ts'
 import { commonHeaderProblems } from './error-response.ts'
-import type { Target } from './fuzz-target.ts'
-import { ensure } from './fuzz-target.ts'
+import type { FuzzedService, Target } from './fuzz-target.ts'
+import { ensure, portOf } from './fuzz-target.ts'
 import { startProxy } from './proxy.ts'
 import { sendBytes } from './raw-http.ts'
 import { answerStation, ScriptedUpstream } from './scripted-upstream.ts'
 import { sendBody } from './scripts.ts'
 
-/** Half of the image's: upstream, the clients and the checks share the heap with both services. */
-const SMALL = { CACHE_MAX_BYTES: '8MB', CACHE_MAX_ENTRIES: '200' }
+/** Starts the service with these settings in front of that upstream. */
+export type StartService = (origin: string, env: Record<string, string>) => Promise<FuzzedService>
 
-export async function startTarget(): Promise<Target> {
+/** In this process, whose heap upstream, the clients and the checks share. */
+export const startHere: StartService = async (origin, env) => {
+  const small = { CACHE_MAX_BYTES: '8MB', LOG_LEVEL: 'silent' }
+  const proxy = await startProxy(origin, { ...small, ...env })
+  const { url, adminUrl } = proxy
+  return { url, adminUrl, stop: () => proxy.stop(), cpuMs: () => process.cpuUsage().user / 1_000 }
+}
+
+export async function startTarget(start: StartService = startHere): Promise<Target> {
   contract()
-  const upstream = await ScriptedUpstream.start()
-  const proxy = await startProxy(upstream.origin, { ...SMALL, LOG_LEVEL: 'silent' })
+  const upstream = await ScriptedUpstream.start(answerStation)
+  const few = { CACHE_MAX_ENTRIES: '200' }
+  // Without refreshes, each call that arrives is of the request that is checked.
+  const proxy = await start(upstream.origin, { ...few, CACHE_TTL: '1h' })
   const redis = await startLyingRedis()
-  const env = {
-    LOG_LEVEL: 'silent',
+  const second = await ScriptedUpstream.start(answerStation)
+  const lyingProxy = await start(second.origin, {
+    ...few,
     REDIS_URL: redis.url,
     UPSTREAM_QUOTA: '1000000/day',
     UPSTREAM_TIMEOUT: '300ms', // how long a request waits for a peer that there is not
     UPSTREAM_SOFT_TIMEOUT: '200ms',
     UPSTREAM_QUEUE_TIMEOUT: '200ms',
-    ...SMALL,
-  }
-  const lying = { redis, proxy: await startProxy(upstream.origin, env) }
+  })
   const stop = async () => {
     await upstream.stop()
+    await second.stop()
     await proxy.stop()
-    await lying.proxy.stop()
+    await lyingProxy.stop()
     await redis.stop()
   }
-  return { proxy, upstream, lying, stop }
+  return { proxy, upstream, lying: { redis, proxy: lyingProxy }, stop }
 }
 
 export type { Target } from './fuzz-target.ts'
@@ -85,17 +95,19 @@ export const FUZZERS: Record<string, Fuzzer> = {
   'outages of a shared store': fuzzer(anyOutages, checkOutages),
 }
 
-/** Runs one kind; rejects with the seed and the smallest failing case. */
+/** Runs one kind; rejects with its name, the seed and the smallest failing case. */
 export async function fuzz(
   target: Target,
   name: string,
   { seed, numRuns }: { readonly seed: number; readonly numRuns: number },
 ): Promise<void> {
   const { arbitrary, check } = FUZZERS[name] as Fuzzer
-  await fc.assert(
-    fc.asyncProperty(arbitrary, (input) => check(input, target)),
-    { seed, numRuns },
-  )
+  const property = fc.asyncProperty(arbitrary, (input) => check(input, target))
+  try {
+    await fc.assert(property, { seed, numRuns })
+  } catch (error) {
+    throw new Error(name, { cause: error })
+  }
 }
 
 /** Longer targets may be too large for the server; shorter ones never are. */
@@ -126,7 +138,7 @@ async function checkRequest(bytes: string, { proxy, upstream }: Target): Promise
   upstream.script = answerStation
   upstream.calls.length = 0
   const sent = Buffer.from(bytes, 'latin1')
-  const { status, headers, body, text } = await sendBytes(proxy.addresses.public.port, sent, READ_TIMEOUT_MS)
+  const { status, headers, body, text } = await sendBytes(portOf(proxy), sent, READ_TIMEOUT_MS)
   ensure('the service is alive', (await request(proxy.url, '/healthz')).status === 200)
   const statuses = [...text.matchAll(/HTTP\/1\.1 (\d{3}) [A-Z]/g)].map(([, code]) => Number(code))
   ensure(

@@ -2,11 +2,12 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import * as fc from 'fast-check'
 import { XMLValidator } from 'fast-xml-parser'
 import { createLogDestination, MAX_QUEUED_CHARACTERS } from '../../src/ops/log/destination.ts'
 import type { Target } from './fuzz-target.ts'
-import { ensure } from './fuzz-target.ts'
+import { ensure, portOf } from './fuzz-target.ts'
 import { pathFor, request } from './request.ts'
 import { answerStation } from './scripted-upstream.ts'
 import { sendBody } from './scripts.ts'
@@ -36,22 +37,31 @@ interface Packets {
   readonly end: boolean
 }
 
-/** Pipelined requests, in one packet or split, up to every byte. */
-export const anyPackets: fc.Arbitrary<Packets> = fc.record({
-  parts: fc.array(anyPart, { minLength: 1, maxLength: 6 }),
-  repeat: fc.constantFrom(1, 1, 1, 2, 50, 300),
-  pieces: fc.constantFrom(0, 0, 1, 3, 40, 1_000),
-  end: fc.boolean(),
-})
+/** Pipelined requests on some connections at once, each in one packet or split, up to every byte. */
+export const anyPackets: fc.Arbitrary<readonly Packets[]> = fc.array(
+  fc.record({
+    parts: fc.array(anyPart, { minLength: 1, maxLength: 6 }),
+    repeat: fc.constantFrom(1, 1, 1, 2, 50, 300),
+    pieces: fc.constantFrom(0, 0, 1, 3, 40, 1_000),
+    end: fc.boolean(),
+  }),
+  { minLength: 1, maxLength: 6 },
+)
 
 const MAX_PIECES = 1_500
 const READ_MS = 120
 
-export async function checkPackets({ parts, repeat, pieces, end }: Packets, { proxy, upstream }: Target) {
+export async function checkPackets(connections: readonly Packets[], { proxy, upstream }: Target) {
   upstream.script = answerStation
+  await Promise.all(connections.map((packets) => checkConnection(packets, portOf(proxy))))
+  await ensureAlive(proxy)
+}
+
+async function checkConnection({ parts, repeat, pieces, end }: Packets, port: number) {
   const text = parts.join('').repeat(repeat)
   const length = pieces === 0 ? text.length : Math.max(pieces, Math.ceil(text.length / MAX_PIECES))
-  const socket = connect(proxy.addresses.public.port, '127.0.0.1').on('error', () => {})
+  const socket = connect(port, '127.0.0.1').on('error', () => {})
+  const closed = new Promise((resolve) => socket.once('close', resolve))
   let received = ''
   socket.setEncoding('latin1').on('data', (chunk: string) => (received += chunk))
   for (let at = 0; at < text.length && !socket.destroyed; at += length) {
@@ -59,7 +69,7 @@ export async function checkPackets({ parts, repeat, pieces, end }: Packets, { pr
     if (length < text.length) await new Promise((resolve) => setImmediate(resolve))
   }
   if (end) socket.end()
-  await new Promise((resolve) => setTimeout(resolve, READ_MS))
+  await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, READ_MS))])
   socket.destroy()
   const statuses = [...received.matchAll(/HTTP\/1\.1 (\d{3}) [A-Z]/g)].map(([, code]) => Number(code))
   ensure('no more responses than requests', statuses.length <= parts.length * repeat, statuses.length)
@@ -69,7 +79,6 @@ export async function checkPackets({ parts, repeat, pieces, end }: Packets, { pr
     statuses,
   )
   ensure('a response', statuses.length > 0 || received === '', received)
-  await ensureAlive(proxy)
 }
 
 async function ensureAlive({ url }: Target['proxy']): Promise<void> {
@@ -106,16 +115,16 @@ export async function checkLongHead({ name, fill, length, start }: LongHead, { p
   upstream.script = answerStation
   const value = start + fill.repeat(length / fill.length)
   const path = pathFor('chargingAvailability=packet')
-  const socket = connect(proxy.addresses.public.port, '127.0.0.1').on('error', () => {})
-  const before = process.cpuUsage()
+  const socket = connect(portOf(proxy), '127.0.0.1').on('error', () => {})
+  const before = proxy.cpuMs()
   let received = ''
   const closed = new Promise((resolve) => socket.once('close', resolve))
   socket.setEncoding('latin1').on('data', (chunk: string) => (received += chunk))
   socket.write(`GET ${path} HTTP/1.1\r\nHost: a\r\n${name}: ${value}b\r\nConnection: close\r\n\r\n`, 'latin1')
   await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, 1_000))])
   socket.destroy()
-  const { user } = process.cpuUsage(before)
-  ensure('little CPU', user / 1_000 < MAX_CPU_MS, `${user / 1_000} ms`)
+  const ms = proxy.cpuMs() - before
+  ensure('little CPU', ms < MAX_CPU_MS, `${ms} ms`)
   ensure('a status below 500', !received.startsWith('HTTP/1.1 5'), received)
   await ensureAlive(proxy)
 }
@@ -125,9 +134,10 @@ interface Explosion {
   readonly member: string
   readonly bytes: number
   readonly bound: string
+  readonly gzip: boolean
 }
 
-/** Bodies that fill one member with a small piece. */
+/** Bodies that fill one member with a small piece; `#` in it is a number that differs. */
 export const anyExplosion: fc.Arbitrary<Explosion> = fc.record({
   piece: fc.constantFrom(
     '1',
@@ -141,28 +151,32 @@ export const anyExplosion: fc.Arbitrary<Explosion> = fc.record({
     '{"powerKW":1}',
     'null',
     '"\\u0001"',
+    '"#"',
+    '{"#":1}',
+    '{"powerKW":#,"available":1}',
   ),
   member: fc.constantFrom('perPowerLevel', 'current', 'note', 'type'),
   bytes: fc.constantFrom(10_000, 200_000, 1_040_000),
   bound: fc.constantFrom('', '&minPowerKW=1', '&connectorSet=T'),
+  gzip: fc.boolean(),
 })
 
 const MAX_BODY = 4 * 2 ** 20
 
 export async function checkExplosion(
-  { piece, member, bytes, bound }: Explosion,
+  { piece, member, bytes, bound, gzip }: Explosion,
   { proxy, upstream }: Target,
 ) {
   upstream.script = answerStation
   for (let i = 0; i < 2; i++) await request(proxy.url, pathFor(`chargingAvailability=calm-${nextId++}`))
   const id = `e-${nextId++}`
-  const list = `[${Array.from({ length: Math.floor(bytes / (piece.length + 1)) }, () => piece).join(',')}]`
+  const length = Math.floor(bytes / (piece.replace('#', '100000').length + 1))
+  const list = `[${Array.from({ length }, (_, i) => piece.replace('#', String(100_000 + i))).join(',')}]`
   const inside = member === 'perPowerLevel' || member === 'current' ? `"${member}":${list}` : ''
   const outside = inside === '' ? `,"${member === 'type' ? 'kind' : member}":${list}` : ''
   const connector = `{"type":"T","availability":{${inside}}}`
-  upstream.script = sendBody(
-    Buffer.from(`{"chargingAvailability":"${id}","connectors":[${connector}]${outside}}`),
-  )
+  const body = Buffer.from(`{"chargingAvailability":"${id}","connectors":[${connector}]${outside}}`)
+  upstream.script = gzip ? sendBody(gzipSync(body), { 'content-encoding': 'gzip' }) : sendBody(body)
   for (const ext of ['json', 'xml']) {
     const { status, text } = await request(proxy.url, pathFor(`chargingAvailability=${id}${bound}`, ext))
     ensure('an answer or UpstreamFailed', status === 200 || status === 502, status)

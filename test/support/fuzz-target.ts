@@ -1,14 +1,27 @@
 import type { LyingRedis } from './fuzz-redis.ts'
-import type { Proxy } from './proxy.ts'
 import type { ScriptedUpstream } from './scripted-upstream.ts'
+
+/** A service under test, in this process or in one of its own. */
+export interface FuzzedService {
+  /** Base URLs without a trailing slash. */
+  readonly url: string
+  readonly adminUrl: string
+  /** CPU time so far, in ms, of the thread with its event loop. */
+  readonly cpuMs: () => number
+  readonly stop: () => Promise<void>
+}
 
 /** The service under test and its upstream. */
 export interface Target {
-  readonly proxy: Proxy
+  readonly proxy: FuzzedService
   readonly upstream: ScriptedUpstream
-  /** Another service, with the same upstream and a shared store that lies. */
-  readonly lying: { readonly proxy: Proxy; readonly redis: LyingRedis }
+  /** Another service, with an upstream of its own and a shared store that lies. */
+  readonly lying: { readonly proxy: FuzzedService; readonly redis: LyingRedis }
   stop(): Promise<void>
+}
+
+export function portOf({ url }: FuzzedService): number {
+  return Number(new URL(url).port)
 }
 
 /** @throws Error naming the condition that does not hold */

@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process'
 import { execFile, spawn } from 'node:child_process'
-import { mkdtempSync, symlinkSync } from 'node:fs'
+import { cpSync, mkdtempSync, symlinkSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -9,6 +9,8 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { until } from './until.ts'
 
+/** Folders of src/ that the service serves as they are. */
+const PAGES = ['http/docs', 'ops/status/page']
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
 /**
@@ -31,6 +33,7 @@ export async function build(): Promise<string> {
     symlinkSync(join(root, name), join(dir, name))
   }
   await tsc('-p', join(root, 'tsconfig.build.json'), '--outDir', join(dir, 'dist'))
+  for (const name of PAGES) cpSync(join(root, 'src', name), join(dir, 'dist', name), { recursive: true })
   return dir
 }
 

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import type { Filter } from '../../availability/query.ts'
 import type { LookupResult } from '../../cache/cache.ts'
-import { ServiceError } from '../../errors.ts'
+import { asServiceError, ServiceError } from '../../errors.ts'
 import { renderError } from '../error-body.ts'
 
 /** What one item of a batch is answered with. */
@@ -17,34 +17,76 @@ export interface BatchBody {
   readonly oldestMs: number | null
 }
 
+/** Largest sum of the items of a batch, as of a single answer; an item for which there is no room is an error. */
+export const MAX_BATCH_BYTES = 4 * 2 ** 20
+/** Rendering for longer is continued in another turn of the event loop: a hundred filters of a large answer take seconds. */
+const MAX_TURN_MS = 10
+
 /**
  * `{"formatVersion","batchItems":[{"statusCode","response"}],"summary"}` in the order of the items. The parts are the
  * cached renderings, so nothing is serialised here; the entity tag is made of the tags of the parts.
+ * @param nextTurn resolves in another turn of the event loop; called when the present one has taken long
  */
-export function renderBatch(items: readonly ItemResult[]): BatchBody {
-  let text = ''
-  let extraBytes = 0
+export async function renderBatch(
+  items: readonly ItemResult[],
+  nextTurn: () => Promise<void>,
+): Promise<BatchBody> {
+  const parts: string[] = []
+  let bytes = 0
+  let characters = 0
   let tags = ''
   let oldestMs: number | null = null
   let successful = 0
+  let turnStart = performance.now()
   for (const item of items) {
-    text += text === '' ? '' : ','
-    if (item instanceof ServiceError) {
-      const error = renderError(item, 'json')
-      text += `{"statusCode":${item.status},"response":${error}}`
-      tags += error
-      continue
+    const part = renderItem(item, MAX_BATCH_BYTES - bytes)
+    parts.push(part.text)
+    characters += part.text.length
+    bytes += part.length
+    tags += part.tag
+    if (part.ageMs !== null) {
+      oldestMs = Math.max(oldestMs ?? 0, part.ageMs)
+      successful++
     }
-    const { body, length, etag } = item.result.answer.render(item.filter, 'json', false)
-    text += `{"statusCode":200,"response":${body}}`
-    extraBytes += length - body.length
-    tags += etag
-    oldestMs = Math.max(oldestMs ?? 0, item.result.ageMs)
-    successful++
+    if (performance.now() - turnStart < MAX_TURN_MS) continue
+    await nextTurn()
+    turnStart = performance.now()
   }
   const summary = `{"successfulRequests":${successful},"totalRequests":${items.length}}`
-  const whole = `{"formatVersion":"0.0.1","batchItems":[${text}],"summary":${summary}}`
-  return { text: whole, length: whole.length + extraBytes, etag: entityTag(tags), oldestMs }
+  const text = `{"formatVersion":"0.0.1","batchItems":[${parts.join(',')}],"summary":${summary}}`
+  return { text, length: text.length + bytes - characters, etag: entityTag(tags), oldestMs }
+}
+
+interface Part {
+  readonly text: string
+  /** The number of bytes in UTF-8. */
+  readonly length: number
+  readonly tag: string
+  /** Null for an error. */
+  readonly ageMs: number | null
+}
+
+function renderItem(item: ItemResult, room: number): Part {
+  if (item instanceof ServiceError) return errorPart(item)
+  const { answer, ageMs } = item.result
+  try {
+    const { body, length, etag } = answer.render(item.filter, 'json', false)
+    const part = { text: `{"statusCode":200,"response":${body}}`, tag: etag, ageMs }
+    const total = part.text.length + length - body.length
+    return total <= room ? { ...part, length: total } : errorPart(tooLarge())
+  } catch (error) {
+    return errorPart(asServiceError(error))
+  }
+}
+
+function errorPart(error: ServiceError): Part {
+  const body = renderError(error, 'json')
+  const text = `{"statusCode":${error.status},"response":${body}}`
+  return { text, length: Buffer.byteLength(text), tag: body, ageMs: null }
+}
+
+function tooLarge(): ServiceError {
+  return new ServiceError('UpstreamFailed', { reason: 'the answers of the batch are larger than allowed' })
 }
 
 function entityTag(text: string): string {

@@ -14,7 +14,7 @@ import { QueryCache } from '../query-cache.ts'
 import type { RawQuery } from '../request-context.ts'
 import { CONTENT_TYPE, matchesEtag, wantsGzip } from '../response-headers.ts'
 import { renderBatch } from './batch-body.ts'
-import type { ItemResult } from './batch-body.ts'
+import type { BatchBody, ItemResult } from './batch-body.ts'
 import type { BatchItem } from './batch-items.ts'
 import { parseBatch } from './batch-items.ts'
 
@@ -43,6 +43,10 @@ export function batchRoute(scope: FastifyInstance, options: BatchOptions, deps: 
   const queries = new QueryCache(MAX_CACHED_FILTERS)
   const turns = new Turns() // several batches of a packet are not looked up in one turn of the event loop
   const readQuery = (raw: string) => queries.read(raw)
+  const nextTurnFor = (reply: FastifyReply) => async () => {
+    await turns.next()
+    if (reply.raw.destroyed) throw new ClientDisconnectedError()
+  }
 
   scope.removeAllContentTypeParsers()
   scope.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
@@ -69,7 +73,7 @@ export function batchRoute(scope: FastifyInstance, options: BatchOptions, deps: 
       const items = parseBatch(textOf(request.body), readQuery)
       admit?.countMore(request, Math.max(0, distinctStations(items) - 1))
       const results = await lookUpAll(items, { ...options, ...deps, request, reply })
-      return send(request, reply, results)
+      return send(request, reply, await renderBatch(results, nextTurnFor(reply)))
     },
   )
 }
@@ -131,9 +135,8 @@ async function resultOf(
 async function send(
   { headers }: FastifyRequest,
   reply: FastifyReply,
-  results: readonly ItemResult[],
+  { text, length, etag, oldestMs }: BatchBody,
 ): Promise<FastifyReply> {
-  const { text, length, etag, oldestMs } = renderBatch(results)
   const gzipped = wantsGzip(headers['accept-encoding'], length)
   const tag = gzipped ? `${etag.slice(0, -1)}-gzip"` : etag
   reply.headers({ 'cache-control': 'no-cache', etag: tag })

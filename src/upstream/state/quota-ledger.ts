@@ -81,7 +81,7 @@ export class LocalQuota implements QuotaLedger {
   #carried = 0
   /** Part of `#carried` that is dropped if the present period lasts, and the period that it was taken over from. */
   #dropped = { calls: 0, name: '' }
-  #namedAt: number
+  #namedAt = 0
   /** What was spent in the period before, in case the clock goes back to it. */
   #previous = { name: '', spent: 0 }
   #released = 0
@@ -95,7 +95,6 @@ export class LocalQuota implements QuotaLedger {
     this.#clock = clock
     this.#share = share
     this.#periods = new PeriodClock(per, clock)
-    this.#namedAt = clock.now()
     this.#releasedAt = clock.now()
     this.#begin()
   }
@@ -160,6 +159,8 @@ export class LocalQuota implements QuotaLedger {
     if (!this.#periods.includes(period)) return // that period is over
     this.#spent--
     this.#released++
+    this.#carried = Math.max(0, this.#carried - 1) // it may be one that was taken over
+    this.#dropped.calls = Math.max(0, this.#dropped.calls - 1)
     if (client !== null) this.#clients.add(client, -1)
   }
 
@@ -180,6 +181,8 @@ export class LocalQuota implements QuotaLedger {
     this.#periods.follow(period, nowMs)
     this.#releasedAt = this.#clock.now()
     this.#spent = spent
+    this.#carried = 0
+    this.#dropped = { calls: 0, name: '' }
     this.#ownLimit = spent + Math.max(0, Math.floor((this.#limit - spent) * share))
     this.#released = released * share
   }

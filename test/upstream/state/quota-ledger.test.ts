@@ -191,6 +191,25 @@ await t.test('refunds', async (t) => {
     t.equal(ledger.spent, 0)
     t.equal(acquireAll(), 2)
   })
+
+  await t.test('a refund of a call that was taken over to another name is not dropped as well', async (t) => {
+    const clock = clockAt(MIDNIGHT + HOUR)
+    const ledger = new LocalQuota({ limit: 2, per: 'day' }, clock)
+    ledger.acquire(false, false)
+    const { period } = ledger
+    for (const hours of [-2, 2]) {
+      clock.jump(hours * HOUR)
+      t.equal(ledger.spent, 1)
+    }
+    ledger.refund(period)
+    t.equal(ledger.spent, 0)
+    clock.jump(22 * HOUR) // not confirmed, so that what was taken over to today is dropped
+    clock.ms += 2 * HOUR
+    t.equal(ledger.spent, 0)
+    clock.ms += HOUR
+    t.equal(ledger.spent, 0)
+    t.equal(ledger.remaining, 2)
+  })
 })
 
 await t.test('rationing', async (t) => {
