@@ -47,9 +47,9 @@ const BODIES = {
 const bodies = Object.values(BODIES)
 
 await t.test('the process survives bodies of a megabyte that explode', async (t) => {
-  let exploding = 0
+  const sent = { bodies: 0 }
   const upstream = await ScriptedUpstream.start(({ id }, response) => {
-    const connectors = id.startsWith('plain') ? '[]' : bodies[exploding++ % bodies.length]
+    const connectors = id.startsWith('plain') ? '[]' : bodies[sent.bodies++ % bodies.length]
     response.setHeader('content-type', 'application/json')
     response.end(`{"chargingAvailability":"${id}","connectors":${connectors}}`)
   })
@@ -72,7 +72,7 @@ await t.test('the process survives bodies of a megabyte that explode', async (t)
   const statuses: number[] = []
   let plain = 0
   // The circuit may open in the middle of a round: the next one begins once it is closed.
-  for (let round = 0; round < 5 && exploding < 16; round++) {
+  for (let round = 0; round < 5 && sent.bodies < 16; round++) {
     await until('the circuit is closed', async () => (await ask(`plain${plain++}`)).status === 200)
     await Promise.all(
       Array.from({ length: STATIONS }, async (_, i) => {
@@ -86,7 +86,7 @@ await t.test('the process survives bodies of a megabyte that explode', async (t)
     [...seen].filter((status) => ![200, 502, 503].includes(status)),
     [],
   )
-  t.ok(exploding >= 16, `${exploding} bodies`)
+  t.ok(sent.bodies >= 16, `${sent.bodies} bodies`)
   const status = readFileSync(`/proc/${service.child.pid}/status`, 'utf8')
   const mb = Number(/VmHWM:\s+(\d+)/.exec(status)?.[1]) / 1024
   t.ok(mb < MAX_RESIDENT_MB, `${mb.toFixed(0)} MB`)

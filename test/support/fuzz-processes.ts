@@ -33,9 +33,11 @@ export async function prepareProcesses(): Promise<ServiceProcesses> {
     child.stdout?.pause() // nobody reads the log
     child.once('exit', () => child.stdout?.resume())
     await turnReport(child) // the start is not attacked
-    void service.exited.then((how) => {
+    const reportEnd = async () => {
+      const how = await service.exited
       if (!isStopping) console.error(`the service has ended with ${how}: ${service.stderr.slice(-1_000)}`)
-    })
+    }
+    void reportEnd()
     const stop = async () => {
       isStopping = true
       child.kill('SIGKILL')
