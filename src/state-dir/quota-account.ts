@@ -1,5 +1,5 @@
 import type { QuotaPeriod } from '../upstream/state/quota-period.ts'
-import { initiallyReleased } from '../upstream/state/quota-ledger.ts'
+import { initiallyReleased } from '../upstream/state/quota-period.ts'
 import type { QuotaUpdate } from '../upstream/state/shared-quota.ts'
 import { RECOVERY_MS } from '../upstream/state/shared-quota.ts'
 

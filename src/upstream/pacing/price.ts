@@ -1,6 +1,6 @@
 import type { Clock } from '../../lib/clock.ts'
 import { MIN_WEIGHT } from '../../lib/change-weight.ts'
-import { initiallyReleased } from '../state/quota-ledger.ts'
+import { initiallyReleased } from '../state/quota-period.ts'
 import type { PacedQuota } from './call-plan.ts'
 import { CallPlan } from './call-plan.ts'
 import type { LearnedPrice, PacingStore } from './learned-pacing.ts'

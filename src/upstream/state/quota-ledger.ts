@@ -1,7 +1,7 @@
 import type { Clock } from '../../lib/clock.ts'
 import { catchesUp, ClientCalls } from './client-calls.ts'
 import type { QuotaPeriod, QuotaUsage } from './quota-period.ts'
-import { PeriodClock } from './quota-period.ts'
+import { initiallyReleased, PeriodClock } from './quota-period.ts'
 
 /** Calls that an API key allows. */
 export interface QuotaLimit {
@@ -49,10 +49,6 @@ export interface QuotaRequest {
   readonly client: QuotaClient | null
 }
 
-/** Released at the start of a period: this share of the limit, and at least this many calls or this share. */
-const INITIAL_SHARE = 0.05
-const INITIAL_CALLS = 100
-const MAX_INITIAL_CALLS_SHARE = 0.25
 /** This share of the remaining calls is the reserve for stations without a cached answer. */
 export const RESERVED_SHARE = 0.02
 /** What was taken over from another period is dropped at a jump of the clock after so long, if that jump lasts. */
@@ -244,10 +240,4 @@ export class LocalQuota implements QuotaLedger {
   get #left(): number {
     return Math.max(0, this.#ownLimit - this.#spent)
   }
-}
-
-/** Calls that are released at the start of a period, or when the limit is raised by so many. */
-export function initiallyReleased(limit: number): number {
-  const calls = Math.max(limit * INITIAL_SHARE, Math.min(INITIAL_CALLS, limit * MAX_INITIAL_CALLS_SHARE))
-  return Math.min(limit, Math.max(1, calls))
 }

@@ -37,6 +37,17 @@ function twoDigits(number: number): string {
   return String(number).padStart(2, '0')
 }
 
+/** Released at the start of a period: this share of the limit, and at least this many calls or this share. */
+const INITIAL_SHARE = 0.05
+const INITIAL_CALLS = 100
+const MAX_INITIAL_CALLS_SHARE = 0.25
+
+/** Calls that are released at the start of a period, or when the limit is raised by so many. */
+export function initiallyReleased(limit: number): number {
+  const calls = Math.max(limit * INITIAL_SHARE, Math.min(INITIAL_CALLS, limit * MAX_INITIAL_CALLS_SHARE))
+  return Math.min(limit, Math.max(1, calls))
+}
+
 /** The wall clock and the monotonic clock may differ by this since the period began. */
 const MAX_DRIFT_MS = 60_000
 /** Names of periods that are remembered: a call takes seconds, so no refund is older. */

@@ -3,7 +3,8 @@ import t from 'tap'
 import { Price } from '../../../src/upstream/pacing/price.ts'
 import { StationPacing } from '../../../src/upstream/pacing/station-pacing.ts'
 import type { StationState } from '../../../src/source.ts'
-import { initiallyReleased, LocalQuota } from '../../../src/upstream/state/quota-ledger.ts'
+import { LocalQuota } from '../../../src/upstream/state/quota-ledger.ts'
+import { initiallyReleased } from '../../../src/upstream/state/quota-period.ts'
 
 const SECOND = 1_000
 const MINUTE = 60 * SECOND
