@@ -43,6 +43,6 @@ export interface StationState {
   watchedS: number
   /** Weight in 1/1024ths: 1024 is the average station. */
   weight1024ths: number
-  /** Of its answers held for very long the share that differs, less the mean share of all stations; in 1/1024ths. */
-  differing1024ths: number
+  /** What its answers have shown of how often they change, two numbers in one (station-evidence.ts); 0 for nothing. */
+  evidence: number
 }

@@ -18,7 +18,7 @@ export const UNPACED: StationState = {
   changes: 0,
   watchedS: 0,
   weight1024ths: 1024,
-  differing1024ths: 0,
+  evidence: 0,
 }
 
 /** A cached answer. Moments are on the monotonic clock, in whole ms (see floorMs). */
@@ -65,7 +65,7 @@ export function createEntry(
     changes: state.changes,
     watchedS: state.watchedS,
     weight1024ths: state.weight1024ths,
-    differing1024ths: state.differing1024ths,
+    evidence: state.evidence,
   }
 }
 

@@ -48,7 +48,7 @@ export function knownState(entry: StationState): StationState | null {
 
 /** The limits of what pacing can know, as bits of a small integer of V8. */
 const MAX_STATE = 2 ** 30 - 1
-const MIN_STATE: Partial<StationState> = { weight1024ths: 1, differing1024ths: -1_024 }
+const MIN_STATE: Partial<StationState> = { weight1024ths: 1 }
 
 /** A state that was read from a shared store; that of an unknown station for one that cannot be. */
 export function validState(state: StationState | undefined): StationState {

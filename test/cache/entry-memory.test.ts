@@ -42,7 +42,7 @@ await t.test('pacing adds at most 48 bytes to an entry, however much it has coun
   })
   const pacing = new StationPacing(
     { ttlMs: 30_000, maxTtlMs: 86_400_000 },
-    { price: { thetaS: () => 900 } as never, clock: { now: () => 0 } },
+    { price: { thetaS: () => 900 } as never, clock: { now: () => 0, wall: () => 0 } },
   )
   const loaded = (i: number) => createEntry(unpaced(i) as unknown as CacheEntry)
   const paced = (i: number) => {

@@ -146,7 +146,7 @@ const KNOWN = {
   changes: 3,
   watchedS: 900,
   weight1024ths: 2_048,
-  differing1024ths: -100,
+  evidence: 9_000,
 }
 
 const entryWith = (state: typeof UNPACED, more: object = {}) => ({
@@ -202,13 +202,13 @@ await t.test('a state that cannot be is that of an unknown station', (t) => {
   const limit = 2 ** 30 - 1
   const states = [
     { ...KNOWN, served: limit },
-    { ...KNOWN, differing1024ths: -1_024 },
+    { ...KNOWN, evidence: 0 },
     { ...KNOWN, weight1024ths: 1 },
   ]
   const invalid = [
     { ...KNOWN, served: limit + 1 },
     { ...KNOWN, served: -1 },
-    { ...KNOWN, differing1024ths: -1_025 },
+    { ...KNOWN, evidence: -1 },
     { ...KNOWN, weight1024ths: 0 },
     { ...KNOWN, watchedS: 0.5 },
     { ...KNOWN, changes: NaN },

@@ -11,7 +11,7 @@ const KNOWN = {
   changes: 3,
   watchedS: 900,
   weight1024ths: 2_048,
-  differing1024ths: -100,
+  evidence: 9_000,
 }
 const json = (id: string) => JSON.stringify(station(id, connector('Type2', level(22))))
 

@@ -479,7 +479,7 @@ for (const [name, open] of [
     await t.test('what pacing knows of a station is shared with its answer, and noted later', async (t) => {
       const store = await place.open()
       const [known, more] = [
-        { ...UNPACED, changes: 3, watchedS: 900, differing1024ths: -100 },
+        { ...UNPACED, changes: 3, watchedS: 900, evidence: 9_000 },
         { ...UNPACED, changes: 3, watchedS: 900, served: 5, servedAgesS: 50 },
       ]
       const common = { ageMs: 0, jitter: 1, startedAgoMs: 100, changedAt: 0, json: planted('paced') }

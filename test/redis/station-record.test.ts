@@ -7,7 +7,7 @@ const STATE = {
   changes: 3,
   watchedS: 900,
   weight1024ths: 2_048,
-  differing1024ths: -100,
+  evidence: 9_000,
 }
 
 await t.test('what is known of a station is read as it was written', (t) => {

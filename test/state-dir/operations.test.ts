@@ -98,7 +98,7 @@ await t.test('a damaged record counts as absent and is repaired by the next', (t
 await t.test('of what two processes know of a station the longer observation is kept', (t) => {
   const { db } = setup(t)
   const answer = { version: 'v', json: '', ageMs: 0, startedAgoMs: 0, jitter: 1, changedAt: 0 }
-  const state = { servedAgesS: 0, changes: 1, weight1024ths: 1_024, differing1024ths: 0 }
+  const state = { servedAgesS: 0, changes: 1, weight1024ths: 1_024, evidence: 0 }
   const note = (version: string, served: number, watchedS: number) =>
     noteStation(db, 'a', { ...state, version, served, watchedS })
   t.equal(withStation(db, 'a', answer).station, undefined)

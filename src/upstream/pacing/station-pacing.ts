@@ -18,7 +18,7 @@ export interface Replacement {
 
 export interface StationPacingDeps {
   readonly price: Price
-  readonly clock: Pick<Clock, 'now'>
+  readonly clock: Pick<Clock, 'now' | 'wall'>
 }
 
 /** A TTL for each station with connectors, under a quota. */
@@ -26,7 +26,7 @@ export class StationPacing {
   readonly #price: Price
   readonly #clock: Pick<Clock, 'now'>
   readonly #meanRate = new ChangeRate()
-  readonly #correctness = new Correctness()
+  readonly #correctness: Correctness
   readonly #ttls = new RollingMean()
   /** One object for all lookups: a hit allocates nothing. */
   readonly #ttlOptions: { thetaS: number; minTtlMs: number; maxTtlMs: number }
@@ -34,6 +34,7 @@ export class StationPacing {
   constructor({ ttlMs, maxTtlMs }: PriceOptions, { price, clock }: StationPacingDeps) {
     this.#price = price
     this.#clock = clock
+    this.#correctness = new Correctness(clock)
     this.#ttlOptions = { thetaS: 0, minTtlMs: ttlMs, maxTtlMs: Math.max(ttlMs, maxTtlMs) }
   }
 
@@ -56,18 +57,18 @@ export class StationPacing {
 
   /** The state of a station's first answer. */
   first(): StationState {
-    return { ...newStationUsage(), differing1024ths: 0 }
+    return { ...newStationUsage(), evidence: 0 }
   }
 
   /** The state after an answer that replaces an older one: a call's, or one taken over from a replica. */
   after(state: StationState, { differs, gapMs }: Replacement): StationState {
-    const changes = this.#correctness.compared(state, { differs, gapMs, served: state.served })
-    return { ...usageAfterAnswer(state, { differs, gapMs }, this.#meanRate), ...changes }
+    const evidence = this.#correctness.compared(state, { differs, gapMs })
+    return { ...usageAfterAnswer(state, { differs, gapMs }, this.#meanRate), evidence }
   }
 
   /** Of the answers of the last five minutes, the share expected to be still correct; null without answers. */
   estimatedCorrectRatio(): number | null {
-    return this.#correctness.ratio(this.#clock.now())
+    return this.#correctness.ratio()
   }
 
   /** The mean TTL in force over the answers of the last five minutes; CACHE_TTL without answers. */
@@ -87,7 +88,7 @@ export class StationPacing {
 
   #observe(state: StationState, ageMs: number): void {
     const now = this.#clock.now()
-    this.#correctness.served(state, ageMs, now)
+    this.#correctness.served(state, ageMs)
     this.#ttls.record(this.ttlMs(state), now)
   }
 }

@@ -17,7 +17,7 @@ import type { StationState } from '../../source.ts'
 import type { ChangeRate } from './change-rate.ts'
 
 /** What the TTL of a station follows from. */
-export type StationUsage = Omit<StationState, 'differing1024ths'>
+export type StationUsage = Omit<StationState, 'evidence'>
 
 const WEIGHT_UNIT = 1024
 /** Above this, older observations count half. */
