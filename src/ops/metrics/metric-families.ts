@@ -195,7 +195,7 @@ function quotaFamilies(gauges: Gauges): Family[] {
     ),
     gauge(
       'evproxy_quota_rationing',
-      'Whether calls are rationed, because the quota does not last even at CACHE_MAX_TTL, or because more was asked for than is released at the start: 1 or 0. No sample without a quota.',
+      'Whether calls are rationed: 1 or 0. Because the quota does not last even at CACHE_MAX_TTL, or not with the only TTL there is (CACHE_TTL is 0 or CACHE_MAX_TTL no longer than it); because more was asked for than is released at the start; or because of a burst under a quota of less than 400 calls. No sample without a quota.',
       () => optional(gauges.pacing(), ({ isRationing }) => Number(isRationing)),
     ),
     gauge(

@@ -1,3 +1,4 @@
+import type { QuotaForecast } from '../../gauges.ts'
 import type { Clock } from '../../lib/clock.ts'
 
 /** Quota usage at one moment. */
@@ -14,13 +15,13 @@ interface Sample {
   readonly remaining: number
 }
 
-/** The quota at the reset, extrapolated from the last hour. */
+/** The calls of late, and what pacing expects of the quota at the reset. */
 export interface Projection {
   /** Calls per hour, measured over at most an hour. */
   readonly perHour: number
-  /** Calls left at the reset; negative if calls will be missing. */
+  /** Calls that pacing expects to be left at the reset, as in the forecast: never less than 0. */
   readonly remainingAtReset: number
-  /** When the quota will be exhausted, in ms since the epoch; null if it lasts until the reset. */
+  /** Now, in ms since the epoch, if nothing is left; else null: pacing makes the quota last until the reset. */
   readonly spentAtMs: number | null
 }
 
@@ -28,7 +29,7 @@ export interface Projection {
 export const POINTS = 288
 const MINUTE = 60_000
 const HOUR = 3_600_000
-/** Minimum span of the samples for a projection; a rate over less time is mostly noise. */
+/** Minimum span of the samples for the calls per hour; a rate over less time is mostly noise. */
 const MIN_SPAN_MS = 120_000
 
 /** How the quota of a period is used up: its points since the start of the period, and a projection to the reset. */
@@ -76,16 +77,20 @@ export class BurnDown {
     return [...this.#points.entries()].filter(([part, left]) => part >= first && !Number.isNaN(left))
   }
 
-  /** Null without a quota, and until the samples span two minutes. */
-  projection(): Projection | null {
+  /**
+   * Null without a quota, until pacing knows the demand for long enough, and until the samples span two minutes. The calls
+   * of the last hour are not extrapolated: the demand follows the hour of the day, and pacing makes fewer when they get
+   * scarce.
+   */
+  projection(forecast: Pick<QuotaForecast, 'isProjected' | 'projectedRemaining'> | null): Projection | null {
     const quota = this.#read()
     const [oldest] = this.#samples
     const now = this.#clock.wall()
-    if (quota === null || oldest === undefined || now - oldest.at < MIN_SPAN_MS) return null
+    if (quota === null || forecast?.isProjected !== true) return null
+    if (oldest === undefined || now - oldest.at < MIN_SPAN_MS) return null
     const perMs = Math.max(0, oldest.remaining - quota.remaining) / (now - oldest.at)
-    const remainingAtReset = Math.round(quota.remaining - perMs * (quota.resetAtMs - now))
-    const spentAtMs = remainingAtReset < 0 ? Math.round(now + quota.remaining / perMs) : null
-    return { perHour: perMs * HOUR, remainingAtReset, spentAtMs }
+    const spentAtMs = quota.remaining <= 0 ? now : null
+    return { perHour: perMs * HOUR, remainingAtReset: forecast.projectedRemaining, spentAtMs }
   }
 
   #startPeriod(resetAtMs: number): void {

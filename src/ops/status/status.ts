@@ -200,6 +200,7 @@ export class Status {
     if (quota === null || burnDown === null) return null
     burnDown.sample()
     const { limit, remaining, resetAtMs } = quota
+    const forecast = this.#deps.gauges.pacing()
     return {
       limit,
       remaining,
@@ -207,8 +208,8 @@ export class Status {
       resetAt: resetAtMs,
       partMs: burnDown.partMs,
       points: burnDown.points(since.second * 1000),
-      projection: burnDown.projection(),
-      forecast: this.#deps.gauges.pacing(),
+      projection: burnDown.projection(forecast),
+      forecast,
     }
   }
 }

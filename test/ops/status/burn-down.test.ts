@@ -28,40 +28,56 @@ function setup() {
   }
 }
 
+/** What pacing expects once it knows the demand. */
+const FORECAST = { isProjected: true, projectedRemaining: 1_234 }
+
 await t.test('a projection needs samples over two minutes, and a quota', async (t) => {
   const { burnDown, spend, removeQuota } = setup()
-  t.equal(burnDown.projection(), null)
+  t.equal(burnDown.projection(FORECAST), null)
   await spend(1, 1)
-  t.equal(burnDown.projection(), null)
+  t.equal(burnDown.projection(FORECAST), null)
   await spend(1, 1)
-  t.not(burnDown.projection(), null)
+  t.not(burnDown.projection(FORECAST), null)
   removeQuota()
   burnDown.sample()
-  t.equal(burnDown.projection(), null, 'without a quota')
+  t.equal(burnDown.projection(FORECAST), null, 'without a quota')
 })
 
-await t.test('a projection extrapolates the last hour for a quota that lasts', async (t) => {
+await t.test('there is no projection while pacing has no forecast', async (t) => {
   const { burnDown, spend } = setup()
   await spend(2, 60)
-  const projection = burnDown.projection()
-  t.equal(Math.round(projection?.perHour ?? 0), 120)
-  t.equal(projection?.remainingAtReset, 2_400 - 12 * 120, '11 hours are left of the day')
-  t.equal(projection?.spentAtMs, null)
+  t.strictSame(
+    [null, { isProjected: false, projectedRemaining: 2_280 }].map((forecast) =>
+      burnDown.projection(forecast),
+    ),
+    [null, null],
+  )
 })
 
-await t.test('a projection contains the time at which the quota is exhausted', async (t) => {
-  const { clock, burnDown, spend } = setup()
-  await spend(10, 60)
-  const projection = burnDown.projection()
-  t.equal(projection?.remainingAtReset, 1_800 - 11 * 600)
-  t.equal(projection?.spentAtMs, clock.wall() + 3 * HOUR)
+await t.test(
+  'a projection has the calls of the last hour, and what pacing expects at the reset',
+  async (t) => {
+    const { burnDown, spend } = setup()
+    await spend(10, 60)
+    // Extrapolated, this hour would leave 1,800 − 11 × 600 calls: pacing does not let that happen.
+    t.strictSame(burnDown.projection(FORECAST), { perHour: 600, remainingAtReset: 1_234, spentAtMs: null })
+  },
+)
+
+await t.test('the time at which a quota is exhausted is that at which nothing is left', async (t) => {
+  const { clock, burnDown, quota, spend } = setup()
+  await spend(40, 60)
+  const spent = burnDown.projection({ isProjected: true, projectedRemaining: 0 })
+  t.strictSame([quota.remaining, spent?.remainingAtReset, spent?.spentAtMs], [0, 0, clock.wall()])
+  quota.remaining = 1
+  t.equal(burnDown.projection({ isProjected: true, projectedRemaining: 1 })?.spentAtMs, null)
 })
 
 await t.test('a projection ignores samples before the last hour', async (t) => {
   const { burnDown, spend } = setup()
   await spend(20, 30)
   await spend(1, 61)
-  t.ok((burnDown.projection()?.perHour ?? 0) < 90)
+  t.ok((burnDown.projection(FORECAST)?.perHour ?? 0) < 90)
 })
 
 await t.test('the burn-down starts again with a new period', async (t) => {
@@ -70,7 +86,7 @@ await t.test('the burn-down starts again with a new period', async (t) => {
   await clock.advance(11 * HOUR)
   Object.assign(quota, { remaining: 2_400, resetAtMs: quota.resetAtMs + 24 * HOUR })
   burnDown.sample()
-  t.equal(burnDown.projection(), null)
+  t.equal(burnDown.projection(FORECAST), null)
   t.strictSame(burnDown.points(0), [[0, 2_400]])
   t.equal(burnDown.startedAtMs, Date.UTC(2026, 0, 16))
 })
