@@ -51,7 +51,7 @@ export interface SharedLoaderDeps {
   readonly random: () => number
   readonly observer: Pick<Observer, 'sharedCacheLookedUp'>
   /** Whether a call would not be rejected at once by the quota. Absent: it never is. */
-  readonly isAffordable?: (options: LoadOptions) => boolean
+  readonly isAffordable?: (options: LoadOptions, id: string) => boolean
   /** Deadline of an in-flight call in ms. After it no waiter is left. */
   readonly deadlineMs: number
   readonly freshness: Pick<Freshness, 'maxAgeMs' | 'staleForMs'>
@@ -139,7 +139,7 @@ export class SharedLoader {
     let known = entry?.version ?? ''
     let result: SharedResult = 'miss'
     for (let unusable = 0; unusable < MAX_UNUSABLE_ANSWERS;) {
-      const wanted = { token: isAffordable(options) ? token : null, ms: LEASE_MS }
+      const wanted = { token: isAffordable(options, id) ? token : null, ms: LEASE_MS }
       const reply = await store.leaseGet(id, known, wanted)
       switch (reply.kind) {
         case 'answer': {

@@ -61,7 +61,7 @@ export interface UpstreamStack {
   readonly queued: () => number
   readonly circuit: () => CircuitState
   /** Whether such a call would not be rejected at once by the quota. */
-  readonly isAffordable: (call: LoadOptions) => boolean
+  readonly isAffordable: (call: LoadOptions, id: string) => boolean
   /** Replaces the limit of calls per second; 0 is no limit. */
   readonly setRate: (perSecond: number) => void
   /** Replaces the quota; null is no quota. */
@@ -93,7 +93,7 @@ export function withPolicies(options: UpstreamStackOptions, deps: UpstreamStackD
     limitedSource,
     queued: () => rateLimit.queued,
     circuit: () => breaker.state,
-    isAffordable: (call) => quota.isAffordable(call),
+    isAffordable: (call, id) => quota.isAffordable(call, id),
     setRate: (perSecond) => {
       // Calls that are queued under the old limit are sent within this time.
       const pauseMs = rateLimit.queued > 0 ? options.queueTimeoutMs : 0
@@ -128,16 +128,16 @@ interface QuotaPolicies extends Pick<UpstreamStack, 'isAffordable'> {
 
 function quotaPolicies(
   options: UpstreamStackOptions,
-  { observer }: UpstreamStackDeps,
+  { observer, clock }: UpstreamStackDeps,
   parts: UpstreamStackDeps['quota'],
 ): QuotaPolicies {
   if (parts === null) return { policies: [passThrough, passThrough, passThrough], isAffordable: () => true }
   const quota = new QuotaPolicy({ ...parts, ...options, observer })
   const { allowance } = parts
-  const ids = allowance === undefined ? null : new UnknownIdPolicy({ allowance, observer })
+  const ids = allowance === undefined ? null : new UnknownIdPolicy({ allowance, observer, clock })
   return {
     policies: [ids?.policy ?? passThrough, quota.check, quota.policy],
-    isAffordable: (call) => (ids?.isAffordable(call) ?? true) && quota.isAffordable(call),
+    isAffordable: (call, id) => (ids?.isAffordable(call, id) ?? true) && quota.isAffordable(call),
   }
 }
 

@@ -55,11 +55,14 @@ export class UnknownIdAllowance {
     await this.#apply(0)
   }
 
-  /** 0 when an unknown id may be called for, else the time in ms until one may. */
-  waitMs(): number {
+  /**
+   * 0 when an unknown id may be called for, else the time in ms until one may. `inAdvance`: so many calls may be taken
+   * before they are refilled.
+   */
+  waitMs(inAdvance = 0): number {
     if (this.#refillPerMs === 0) return Number.POSITIVE_INFINITY
     const maxSaved = this.#maxSaved
-    const excess = this.#refill() - (maxSaved - Math.min(1, maxSaved)) - ROUNDING
+    const excess = this.#refill() - (maxSaved - Math.min(1, maxSaved)) - inAdvance - ROUNDING
     return excess <= 0 ? 0 : Math.ceil(excess / this.#refillPerMs)
   }
 

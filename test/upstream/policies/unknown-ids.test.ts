@@ -19,13 +19,14 @@ function setup() {
   const policy = new UnknownIdPolicy({
     allowance,
     observer: { upstreamHeldBack: (by) => void heldBack.push(by) },
+    clock,
   })
   const call = policy.policy(async () => answer())
-  const codes = async (count: number, options = UNKNOWN) => {
+  const codes = async (count: number, options = UNKNOWN, id = 'a') => {
     const seen: string[] = []
     for (let i = 0; i < count; i++) {
       seen.push(
-        await call('a', options).then(
+        await call(id, options).then(
           () => 'ok',
           (error: unknown) => (error as { code: string }).code,
         ),
@@ -38,6 +39,7 @@ function setup() {
     allowance,
     heldBack,
     codes,
+    isAffordable: (id: string) => policy.isAffordable(UNKNOWN, id),
     answerWith: (next: () => Availability) => {
       answer = next
     },
@@ -101,5 +103,55 @@ await t.test('the allowance refills evenly by 5 percent of the quota a day', asy
   answerWith(() => station('a'))
   await codes(11)
   await clock.advance((24 * HOUR) / 50)
-  t.strictSame(await codes(2), ['ok', 'QuotaExhausted'])
+  t.strictSame(await codes(2, UNKNOWN, 'another'), ['ok', 'QuotaExhausted'])
+})
+
+await t.test('an id that is asked for again, a minute after it was rejected', async (t) => {
+  const MINUTE = 60_000
+  /** The allowance is used up, and two ids were rejected. */
+  const setupRejected = async () => {
+    const ctx = setup()
+    ctx.answerWith(() => station('a'))
+    await ctx.codes(10, UNKNOWN, 'made up')
+    t.strictSame(
+      [await ctx.codes(1, UNKNOWN, 'a'), await ctx.codes(1, UNKNOWN, 'b')],
+      [['QuotaExhausted'], ['QuotaExhausted']],
+    )
+    return ctx
+  }
+
+  await t.test('is called for, but not a moment earlier, and others are not', async (t) => {
+    const ctx = await setupRejected()
+    ctx.answerWith(() => referenceStation('a'))
+    await ctx.clock.advance(MINUTE - 1)
+    const early = [ctx.isAffordable('a'), await ctx.codes(1, UNKNOWN, 'a')]
+    await ctx.clock.advance(1)
+    const late = [ctx.isAffordable('a'), await ctx.codes(1, UNKNOWN, 'a'), await ctx.codes(1, UNKNOWN, 'c')]
+    t.strictSame(
+      [early, late],
+      [
+        [false, ['QuotaExhausted']],
+        [true, ['ok'], ['QuotaExhausted']],
+      ],
+    )
+  })
+
+  await t.test('costs nothing if it exists, so that all others get their call too', async (t) => {
+    const ctx = await setupRejected()
+    ctx.answerWith(() => referenceStation('a'))
+    await ctx.clock.advance(MINUTE)
+    t.strictSame([await ctx.codes(1, UNKNOWN, 'a'), await ctx.codes(1, UNKNOWN, 'b')], [['ok'], ['ok']])
+  })
+
+  await t.test('takes one call in advance if it is made up, and the next one none', async (t) => {
+    const ctx = await setupRejected()
+    await ctx.clock.advance(MINUTE)
+    const codes = [await ctx.codes(1, UNKNOWN, 'a'), await ctx.codes(1, UNKNOWN, 'b')]
+    const afterOneRefill = await ctx.clock.advance(HOUR / 2 - MINUTE).then(() => ctx.codes(1, UNKNOWN, 'new'))
+    t.strictSame(
+      [codes, afterOneRefill],
+      [[['ok'], ['QuotaExhausted']], ['QuotaExhausted']],
+      'the refill pays it first',
+    )
+  })
 })
