@@ -5,20 +5,16 @@
  *
  * In real time, because Redis uses its own clock. Usage: npm run build && node bench/replicas.mjs
  */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { setTimeout as wait } from 'node:timers/promises'
 import { decodeAvailability } from '../dist/availability/decode.js'
 import { Cache } from '../dist/cache/cache.js'
 import { ttlFactor } from '../dist/cache/freshness.js'
 import { systemClock } from '../dist/lib/clock.js'
-import { redisUrl } from '../dist/config/redis-url.js'
 import { broadcast } from '../dist/events.js'
-import { openRedisStores } from '../dist/redis/stores.js'
 import { LocalQuota } from '../dist/upstream/state/quota-ledger.js'
 import { withPolicies } from '../dist/upstream/policies.js'
 import { SharedQuota } from '../dist/upstream/state/shared-quota.js'
-import { freePort } from './lib/process.mjs'
+import { open, startRedis } from './lib/redis.mjs'
 import { randomNumbers, stationBody, zipf } from './lib/stations.mjs'
 
 const STATIONS = 500
@@ -89,14 +85,6 @@ function cacheOn(stores, upstream) {
   })
 }
 
-async function open(url) {
-  const observer = {
-    sharedCacheChanged: (up, reason) => up || console.error(`Redis cannot be reached: ${reason}`),
-    sharedCommandRejected: (reason) => console.error(`Redis: ${reason}`),
-  }
-  return openRedisStores(redisUrl.parse(url), { clock: systemClock, observer, hasQuota: false })
-}
-
 const load = async (id) => decodeAvailability(stationBody(id), id)
 
 /** Runs the traffic on that many replicas. @returns upstream calls, and commands sent to Redis */
@@ -163,20 +151,6 @@ function hitNs(cache) {
 
 function quantile(times, part) {
   return times.toSorted((a, b) => a - b)[Math.floor(times.length * part)].toFixed(2)
-}
-
-async function startRedis() {
-  const { Redis } = await import('ioredis')
-  const port = await freePort()
-  const child = spawn('redis-server', ['--port', port, '--save', '', '--bind', '127.0.0.1'], {
-    stdio: 'ignore',
-  })
-  const client = new Redis(port, { retryStrategy: () => 100 })
-  client.on('error', () => {})
-  await once(client, 'ready')
-  const commands = async () => Number(/total_commands_processed:(\d+)/.exec(await client.info('stats'))[1])
-  const stop = () => (client.disconnect(), child.kill())
-  return { url: `redis://127.0.0.1:${port}`, command: (...words) => client.call(...words), commands, stop }
 }
 
 const redis = await startRedis()
