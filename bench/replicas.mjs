@@ -10,7 +10,6 @@ import { decodeAvailability } from '../dist/availability/decode.js'
 import { Cache } from '../dist/cache/cache.js'
 import { ttlFactor } from '../dist/cache/freshness.js'
 import { systemClock } from '../dist/lib/clock.js'
-import { broadcast } from '../dist/events.js'
 import { LocalQuota } from '../dist/upstream/state/quota-ledger.js'
 import { withPolicies } from '../dist/upstream/policies.js'
 import { SharedQuota } from '../dist/upstream/state/shared-quota.js'
@@ -25,6 +24,7 @@ const UPSTREAM_MS = 60
 const FLEETS = [1, 2, 4, 8]
 const MISSES = 1_000
 const HITS = 1_000_000
+const SILENT = new Proxy({}, { get: () => () => {} })
 
 /** Times in ms and stations: a Poisson process, the same in every run. */
 function traffic(seed) {
@@ -54,7 +54,7 @@ function leastCalls(requests) {
 /** The source with all policies, and limits so wide that no call is delayed. */
 function limited(stores, source) {
   const limit = { limit: 1e9, per: 'month' }
-  const deps = { clock: systemClock, observer: broadcast([]), apiKey: () => 'key', random: Math.random }
+  const deps = { clock: systemClock, observer: SILENT, apiKey: () => 'key', random: Math.random }
   const ledger = stores
     ? new SharedQuota(limit, { store: stores.quota, clock: systemClock, share: 1 })
     : new LocalQuota(limit, systemClock)
@@ -79,9 +79,9 @@ function cacheOn(stores, upstream) {
     load,
     clock: systemClock,
     random: Math.random,
-    effectiveTtlMs: () => TTL_MS,
-    observer: { lookedUp() {}, evicted() {} },
-    shared: stores && { store: stores.answers, observer: { sharedCacheLookedUp() {} } },
+    pacing: null,
+    observer: SILENT,
+    shared: stores && { store: stores.answers, observer: SILENT },
   })
 }
 
