@@ -14,7 +14,11 @@ import { connector, level, station } from '../support/stations.ts'
 import { FRESH, hit, lookup, miss, REVALIDATING, setup, stale, startLookup, TIMES, USABLE } from './setup.ts'
 
 /** A replica, its store, what it reported and the commands that it sent. */
-function setupReplica(options: Partial<CacheOptions> = {}, random = () => 0, isAffordable = () => true) {
+function setupReplica(
+  options: Partial<CacheOptions> = {},
+  random = () => 0,
+  isAffordable: (options: unknown, id: string) => boolean = () => true,
+) {
   const clock = new TestClock()
   const store = new SharedDouble(clock)
   const sharedEvents: SharedResult[] = []
@@ -130,6 +134,13 @@ await t.test('a call that the quota will reject', async (t) => {
     )
     t.equal((await ctx.store.leaseGet('a', '', { token: null, ms: LEASE_MS })).kind, 'none')
     t.strictSame(ctx.sharedEvents, ['miss'])
+  })
+
+  await t.test('it is judged by its station too', async (t) => {
+    const ctx = setupReplica({}, undefined, (_options, id) => id === 'a')
+    ctx.source.answerAll()
+    await lookup(ctx)
+    t.equal(ctx.timesOf('publish').length, 1, 'it had a lease, so that its answer is shared')
   })
 
   await t.test('it gets the answer of a peer', async (t) => {
