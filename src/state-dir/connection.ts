@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { Observer } from '../events.ts'
 import type { Clock } from '../lib/clock.ts'
 import { isIntact } from './check-file.ts'
@@ -38,6 +39,8 @@ const REPLACED = 'the directory or its store file was removed or replaced'
  * intervals. Nothing here rejects.
  */
 export class Connection {
+  /** Names this process in the store. */
+  readonly name: string = randomUUID()
   readonly #options: ConnectionOptions
   readonly #deps: ConnectionDeps
   #client: StoreClient | null = null
@@ -48,6 +51,7 @@ export class Connection {
   #isUp: boolean | null = null
   /** Whether the file that is open takes requests, though the store is not up. */
   #isCounting = false
+  #processes = 1
   #checks = 0
   #cancelTimer: () => void = () => {}
   #isClosed = false
@@ -82,6 +86,11 @@ export class Connection {
    */
   get canCount(): boolean {
     return this.isUp || this.#isCounting
+  }
+
+  /** Processes that use the store, as last known. */
+  get processes(): number {
+    return this.#processes
   }
 
   /** The result of the operation; undefined if it failed or was not requested. */
@@ -125,11 +134,16 @@ export class Connection {
     try {
       if (identityOf(this.#path) !== this.#identity) throw new StoreError('REPLACED', REPLACED)
       this.#checkSpace()
-      if (this.#checks++ % WRITE_EVERY_CHECKS === 0) await this.#client?.request('maintain', [])
+      if (this.#checks++ % WRITE_EVERY_CHECKS === 0) await this.#maintain()
     } catch (error) {
       this.#fail(error)
       if (error instanceof StoreError && error.code === 'REPLACED') await this.#reopen()
     }
+  }
+
+  async #maintain(): Promise<void> {
+    const processes = await this.#client?.request('maintain', [this.name])
+    if (processes !== undefined) this.#processes = Number(processes)
   }
 
   /** Opens the store file for the first time: what it has can be read even if the disk is full. */
@@ -148,7 +162,7 @@ export class Connection {
       const path = this.#prepare()
       if (this.#client === null || identityOf(path) !== this.#identity) await this.#openFile(path)
       this.#checkSpace()
-      await this.#client?.request('maintain', [])
+      await this.#maintain()
       this.#become(true, OPENED)
     } catch (error) {
       this.#fail(error)

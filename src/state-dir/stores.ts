@@ -44,7 +44,10 @@ export async function openStateDirStores(
 }
 
 /** Where the stores send their requests. */
-export type Requester = Pick<Connection, 'isUp' | 'outage' | 'request' | 'canCount' | 'count'>
+export type Requester = Pick<
+  Connection,
+  'isUp' | 'outage' | 'request' | 'canCount' | 'count' | 'name' | 'processes'
+>
 
 /** The stores, and what ends their own requests. */
 export function createStores(
@@ -142,6 +145,9 @@ function tokenStore(connection: Requester, clock: ConnectionDeps['clock']): Toke
     get outage() {
       return connection.outage
     },
+    get processes() {
+      return connection.processes
+    },
     async take({ count, tokenReuseMs }: TokenBucketOptions, leave: number, maxWaitMs: number) {
       const waitMs = await connection.request('takeToken', [count, tokenReuseMs, leave, maxWaitMs])
       return waitMs === undefined ? null : { waitMs: Number(waitMs) }
@@ -151,13 +157,12 @@ function tokenStore(connection: Requester, clock: ConnectionDeps['clock']): Toke
 }
 
 function quotaStore(connection: Requester): QuotaStore {
-  const replica = randomUUID()
   return {
     get isUp() {
       return connection.canCount
     },
     async apply(update: QuotaUpdate) {
-      return ((await connection.count([update, replica])) as QuotaReply | undefined) ?? null
+      return ((await connection.count([update, connection.name])) as QuotaReply | undefined) ?? null
     },
   }
 }

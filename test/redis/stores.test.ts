@@ -18,10 +18,10 @@ const ANSWER = { json: '{}', ageMs: 0, startedAgoMs: 0, jitter: 1, changedAt: 0 
 
 await t.test('token buckets on Redis fulfil the contract', { skip: NO_REDIS }, async (t) => {
   await tokenBucketContract(t, async (t, bucket) => {
+    const createLocal = () => new LocalTokenBucket(bucket, systemClock)
     const { replicas } = await threeReplicas(t)
     const buckets = replicas.map(
-      ({ tokens }) =>
-        new SharedTokenBucket(tokens, bucket, new LocalTokenBucket(bucket, systemClock), systemClock),
+      ({ tokens: store }) => new SharedTokenBucket(bucket, { store, clock: systemClock, createLocal }),
     )
     return { buckets, pass: sleep }
   })

@@ -22,9 +22,9 @@ const threeProcesses = (t: Test) => {
 
 await t.test('token buckets in a state directory fulfil the contract', async (t) => {
   await tokenBucketContract(t, async (t, bucket) => {
+    const createLocal = () => new LocalTokenBucket(bucket, systemClock)
     const buckets = threeProcesses(t).map(
-      ({ tokens }) =>
-        new SharedTokenBucket(tokens, bucket, new LocalTokenBucket(bucket, systemClock), systemClock),
+      ({ tokens: store }) => new SharedTokenBucket(bucket, { store, clock: systemClock, createLocal }),
     )
     return { buckets, pass: sleep }
   })
@@ -72,6 +72,8 @@ await t.test('a purge that the store thread does not do is reported', async (t) 
     canCount: false,
     request: async () => undefined,
     count: async () => undefined,
+    name: 'a',
+    processes: 1,
   }
   const { answers, stop } = createStores(unavailable, systemClock)
   t.teardown(stop)
