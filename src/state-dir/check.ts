@@ -40,8 +40,10 @@ function isReadable(open: () => ReturnType<typeof openBinary>, values: boolean):
     throw error
   }
   const { entryCount = 0 } = database.getStats() as { entryCount?: number }
+  // Without values the pages are walked in native code, which takes a third of the time.
+  if (!values) return database.getKeysCount({}) === entryCount
   let count = 0
-  for (const _ of values ? database.getRange() : database.getKeys()) if (++count > entryCount) return false
+  for (const _ of database.getRange()) if (++count > entryCount) return false
   return count === entryCount
 }
 

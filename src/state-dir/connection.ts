@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Observer } from '../events.ts'
 import type { Clock } from '../lib/clock.ts'
+import type { EarlyCheck } from './check-file.ts'
 import { isIntact } from './check-file.ts'
 import { describeStoreError } from './describe-error.ts'
 import { FULL_DISK, hasSpace } from './disk-space.ts'
@@ -12,6 +13,8 @@ export interface ConnectionOptions {
   readonly dir: string
   /** Maximum size of the answers on disk. */
   readonly answerBytes: number
+  /** A check of the store file that has begun already. */
+  readonly earlyCheck?: EarlyCheck | null
 }
 
 export interface ConnectionDeps {
@@ -205,10 +208,11 @@ export class Connection {
     await this.#client?.close()
     this.#client = null
     const { clock, observer } = this.#deps
-    const { answerBytes } = this.#options
+    const { answerBytes, earlyCheck } = this.#options
     const identity = identityOf(path)
+    const isFirst = this.#isUp === null && earlyCheck?.identity === identity
     // Another process may have replaced the file meanwhile.
-    if (!(await isIntact(path)) && identityOf(path) === identity) {
+    if (!(await (isFirst ? earlyCheck.isIntact : isIntact(path))) && identityOf(path) === identity) {
       observer.stateFileReplaced(path, moveAside(path))
       this.#prepare()
     }

@@ -21,10 +21,7 @@ import type { TokenBucketOptions } from '../upstream/state/token-bucket.ts'
 import { AnnouncementFeed } from './announcement-feed.ts'
 import type { ConnectionDeps, ConnectionOptions } from './connection.ts'
 import { Connection } from './connection.ts'
-import { UnusableDirectoryError } from './directory.ts'
 import type { Used } from './use-order.ts'
-
-export { UnusableDirectoryError }
 
 /**
  * Opens the stores in a directory, whether or not they work at present.
