@@ -1,7 +1,7 @@
 import { configErrorOf } from './app-state-dir.ts'
 import { QuotaCheck } from './app-quota-check.ts'
 import type { QuotaStack } from './app-quota.ts'
-import { createQuota } from './app-quota.ts'
+import { createLedgers, createQuota, stopLedgers } from './app-quota.ts'
 import type { CacheOptions } from './cache/cache.ts'
 import { Cache } from './cache/cache.ts'
 import { PendingPurges } from './cache/pending-purges.ts'
@@ -52,7 +52,8 @@ export async function createCacheStack(deps: CacheStackDeps) {
   )
   // The price follows the lookups of the cache, and the cache needs the TTLs that the price gives: hence the functions.
   let created: Cache | null = null
-  const quotaDeps = { ...deps, stores, lookups: () => created?.lookups ?? 0 }
+  const ledgers = createLedgers({ ...deps, stores })
+  const quotaDeps = { ...deps, stores, ledgers, lookups: () => created?.lookups ?? 0 }
   let quota = createQuota(quotaDeps)
   deps.subscribe({ sharedCacheChanged: (up) => up && quota?.start() })
   const upstream = createUpstream(deps, tomtom, quota, stores)
@@ -84,6 +85,7 @@ export async function createCacheStack(deps: CacheStackDeps) {
       await tomtom.close()
       quotaCheck.stop()
       purges?.stop()
+      stopLedgers(ledgers)
       await quota?.close()
       await storeTasks?.stop()
       await stores?.close()

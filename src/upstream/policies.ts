@@ -37,6 +37,7 @@ export interface UpstreamStackOptions {
 /** The quota, what decides on rationing, and the part of it that calls for unknown ids may take. */
 export interface QuotaParts {
   readonly ledger: QuotaLedger
+  readonly countInOthers?: (calls: 1 | -1) => void
   readonly pacing: { readonly isRationing: () => boolean }
   readonly allowance?: Pick<UnknownIdAllowance, 'sync' | 'waitMs' | 'charge'>
 }

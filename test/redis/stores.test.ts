@@ -3,14 +3,15 @@ import { systemClock } from '../../src/lib/clock.ts'
 import { SharedCoolDownState } from '../../src/upstream/state/shared-cool-down.ts'
 import { SharedTokenBucket } from '../../src/upstream/state/shared-token-bucket.ts'
 import { LocalTokenBucket } from '../../src/upstream/state/token-bucket.ts'
-import { NO_REDIS } from '../support/redis.ts'
+import { NO_REDIS, RedisServer } from '../support/redis.ts'
 import { until } from '../support/until.ts'
 import { coolDownContract } from '../upstream/state/cool-down-state.contract.ts'
 import { pacingStoresContract } from '../upstream/pacing/pacing-stores.contract.ts'
 import { quotaContract } from '../upstream/state/quota-ledger.contract.ts'
+import { storedQuotaKindsContract } from '../upstream/state/quota-ledgers.contract.ts'
 import { sendCheckContract } from '../upstream/state/send-check.contract.ts'
 import { tokenBucketContract } from '../upstream/state/token-bucket.contract.ts'
-import { keepAlive, quotaHarness, sleep, threeReplicas } from './replicas.ts'
+import { keepAlive, openStores, quotaHarness, sleep, threeReplicas } from './replicas.ts'
 
 keepAlive(t)
 
@@ -57,6 +58,14 @@ await t.test('quotas on Redis fulfil the contract', { skip: NO_REDIS }, async (t
       replicas.map(({ quota }) => quota),
       limit,
     )
+  })
+})
+
+await t.test('quotas of two kinds on Redis fulfil the contract', { skip: NO_REDIS }, async (t) => {
+  await storedQuotaKindsContract(t, async (t) => {
+    const server = await RedisServer.start(t)
+    const open = async () => (await openStores(t, server)).quota
+    return { stores: [await open(), await open()], clock: systemClock }
   })
 })
 

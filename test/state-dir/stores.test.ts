@@ -8,6 +8,7 @@ import { keepAlive, quotaHarness, sleep } from '../redis/replicas.ts'
 import { coolDownContract } from '../upstream/state/cool-down-state.contract.ts'
 import { pacingStoresContract } from '../upstream/pacing/pacing-stores.contract.ts'
 import { quotaContract } from '../upstream/state/quota-ledger.contract.ts'
+import { storedQuotaKindsContract } from '../upstream/state/quota-ledgers.contract.ts'
 import { sendCheckContract } from '../upstream/state/send-check.contract.ts'
 import { tokenBucketContract } from '../upstream/state/token-bucket.contract.ts'
 import { createStores } from '../../src/state-dir/stores.ts'
@@ -58,6 +59,13 @@ await t.test('quotas in a state directory fulfil the contract', async (t) => {
       threeProcesses(t).map(({ quota }) => quota),
       limit,
     )
+  })
+})
+
+await t.test('quotas of two kinds in a state directory fulfil the contract', async (t) => {
+  await storedQuotaKindsContract(t, async (t) => {
+    const { open } = localStores(t)
+    return { stores: [open().quota, open().quota], clock: systemClock }
   })
 })
 

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { withPolicies } from '../../src/upstream/policies.ts'
 import type { TokenStore } from '../../src/upstream/state/shared-token-bucket.ts'
-import type { QuotaStore, QuotaUpdate } from '../../src/upstream/state/shared-quota.ts'
+import type { QuotaStore, QuotaUpdate } from '../../src/upstream/state/quota-store.ts'
 import { periodAt } from '../../src/upstream/state/quota-period.ts'
 import { SharedQuota } from '../../src/upstream/state/shared-quota.ts'
 import type { SharedCoolDown } from '../../src/upstream/state/cool-down-state.ts'
