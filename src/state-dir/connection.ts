@@ -5,7 +5,7 @@ import type { EarlyCheck } from './check-file.ts'
 import { isIntact } from './check-file.ts'
 import { describeStoreError } from './describe-error.ts'
 import { FULL_DISK, hasSpace } from './disk-space.ts'
-import { identityOf, moveAside, prepareDirectory } from './directory.ts'
+import { identityOf, moveAside, NewerLayoutError, prepareDirectory, readVersion } from './directory.ts'
 import type { OperationName } from './operations.ts'
 import { StoreClient, StoreError } from './store-client.ts'
 
@@ -136,6 +136,7 @@ export class Connection {
     if (!this.isUp) return this.#reopen()
     try {
       if (identityOf(this.#path) !== this.#identity) throw new StoreError('REPLACED', REPLACED)
+      readVersion(this.#options.dir)
       this.#checkSpace()
       if (this.#checks++ % WRITE_EVERY_CHECKS === 0) await this.#maintain()
     } catch (error) {
@@ -223,13 +224,14 @@ export class Connection {
   }
 
   /**
-   * After an error of its own lmdb may not use the file again until it is opened again. A request that timed out still
-   * runs.
+   * After an error of its own lmdb may not use the file again until it is opened again, and one of a newer layout may not
+   * be used at all. A request that timed out still runs.
    */
   #fail(error: unknown): void {
     this.#become(false, describeStoreError(this.#explained(error)))
     const code = error instanceof StoreError ? error.code : null
-    const isUsable = code === null || code === 'REPLACED' || code === 'ENOSPC'
+    const isNewer = error instanceof NewerLayoutError
+    const isUsable = !isNewer && (code === null || code === 'REPLACED' || code === 'ENOSPC')
     this.#isCounting = this.#client !== null && isUsable
     if (isUsable || code === 'TIMEOUT') return
     const client = this.#client

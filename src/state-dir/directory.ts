@@ -34,6 +34,9 @@ export class UnusableDirectoryError extends Error {
   }
 }
 
+/** A newer version of this service has written the directory, in a way that this version does not know. */
+export class NewerLayoutError extends UnusableDirectoryError {}
+
 const READABLE: Readonly<Record<string, string>> = {
   EACCES: 'permission denied',
   EPERM: 'permission denied',
@@ -116,12 +119,12 @@ export function statIfPresent(path: string): Stats | undefined {
 /**
  * The number of the directory's layout. 0 without one: a version that is no number was cut off by a power loss, before
  * there was anything else.
- * @throws UnusableDirectoryError if it is newer than this version of the service
+ * @throws NewerLayoutError
  */
 export function readVersion(dir: string): number {
   const version = Number(/^(\d{1,9})\s*$/.exec(readIfPresent(join(dir, VERSION_FILE)) ?? '')?.[1] ?? 0)
   if (version <= LAYOUT) return version
-  throw new UnusableDirectoryError(
+  throw new NewerLayoutError(
     `${dir} was written by a newer version of this service (layout ${version}, this version knows ${LAYOUT})`,
   )
 }
