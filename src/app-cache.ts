@@ -1,6 +1,7 @@
+import { configErrorOf } from './app-state-dir.ts'
 import { QuotaCheck } from './app-quota-check.ts'
 import type { QuotaStack } from './app-quota.ts'
-import { createQuota } from './app-quota.ts'
+import { createLedgers, createQuota, stopLedgers } from './app-quota.ts'
 import type { CacheOptions } from './cache/cache.ts'
 import { Cache } from './cache/cache.ts'
 import { PendingPurges } from './cache/pending-purges.ts'
@@ -10,12 +11,12 @@ import { WarmStart } from './cache/warm-start.ts'
 import type { Clients } from './clients/clients.ts'
 import type { ByteBudget } from './lib/byte-budget.ts'
 import type { Config } from './config/load.ts'
-import { ConfigError } from './config/load.ts'
 import type { RuntimeSettings } from './config/runtime-settings.ts'
 import type { Observer } from './events.ts'
 import type { Gauges } from './gauges.ts'
 import type { Clock } from './lib/clock.ts'
 import { openRedisStores } from './redis/stores.ts'
+import type { EarlyCheck } from './state-dir/check-file.ts'
 import type { SharedStores } from './stores.ts'
 import type { UpstreamStack } from './upstream/policies.ts'
 import { withPolicies } from './upstream/policies.ts'
@@ -35,6 +36,7 @@ export interface CacheStackDeps {
   readonly apiKey: ApiKey
   readonly waiting: ByteBudget
   readonly userAgent: string
+  readonly runtime: { readonly stateCheck?: EarlyCheck | null }
   /** Null if clients have no names. */
   readonly clients: Pick<Clients, 'names'> | null
 }
@@ -50,7 +52,8 @@ export async function createCacheStack(deps: CacheStackDeps) {
   )
   // The price follows the lookups of the cache, and the cache needs the TTLs that the price gives: hence the functions.
   let created: Cache | null = null
-  const quotaDeps = { ...deps, stores, lookups: () => created?.lookups ?? 0 }
+  const ledgers = createLedgers({ ...deps, stores })
+  const quotaDeps = { ...deps, stores, ledgers, lookups: () => created?.lookups ?? 0 }
   let quota = createQuota(quotaDeps)
   deps.subscribe({ sharedCacheChanged: (up) => up && quota?.start() })
   const upstream = createUpstream(deps, tomtom, quota, stores)
@@ -82,6 +85,7 @@ export async function createCacheStack(deps: CacheStackDeps) {
       await tomtom.close()
       quotaCheck.stop()
       purges?.stop()
+      stopLedgers(ledgers)
       await quota?.close()
       await storeTasks?.stop()
       await stores?.close()
@@ -175,18 +179,22 @@ function createGauges({
 const DISK_FACTOR = 4
 
 /** @throws ConfigError if the state directory cannot be used */
-async function openStores({ config, clock, observer }: CacheStackDeps): Promise<SharedStores | null> {
+async function openStores({
+  config,
+  clock,
+  observer,
+  runtime,
+}: CacheStackDeps): Promise<SharedStores | null> {
   const hasQuota = config.upstream.quota !== null
   if (config.stateDir === null)
     return config.redis && openRedisStores(config.redis, { clock, observer, hasQuota })
-  // lmdb is loaded only here and in the thread that it runs in.
-  const { openStateDirStores, UnusableDirectoryError } = await import('./state-dir/stores.ts')
+  const { openStateDirStores } = await import('./state-dir/stores.ts')
   try {
     const answerBytes = DISK_FACTOR * config.cache.maxBytes
-    return await openStateDirStores({ dir: config.stateDir, answerBytes }, { clock, observer })
+    const options = { dir: config.stateDir, answerBytes, earlyCheck: runtime.stateCheck ?? null }
+    return await openStateDirStores(options, { clock, observer })
   } catch (error) {
-    if (!(error instanceof UnusableDirectoryError)) throw error
-    throw new ConfigError([`STATE_DIR: ${error.message}`])
+    throw configErrorOf(error)
   }
 }
 

@@ -6,8 +6,8 @@ import { learnedOf, PacingMemory, restorePacing } from './upstream/pacing/pacing
 import { Price } from './upstream/pacing/price.ts'
 import { StationPacing } from './upstream/pacing/station-pacing.ts'
 import { UnknownIdAllowance } from './upstream/pacing/unknown-id-allowance.ts'
-import type { QuotaLimit } from './upstream/state/quota-ledger.ts'
 import { LocalQuota } from './upstream/state/quota-ledger.ts'
+import { QuotaLedgers } from './upstream/state/quota-ledgers.ts'
 import { SharedQuota } from './upstream/state/shared-quota.ts'
 
 /** A call for a station that is not cached. */
@@ -18,6 +18,7 @@ export interface QuotaDeps {
   readonly clock: Clock
   /** Null where nothing is shared. */
   readonly stores: SharedStores | null
+  readonly ledgers: QuotaLedgers<LocalQuota | SharedQuota>
   /** Lookups since the start. */
   readonly lookups: () => number
 }
@@ -25,6 +26,8 @@ export interface QuotaDeps {
 /** The quota with its pacing. */
 export interface QuotaStack {
   readonly ledger: LocalQuota | SharedQuota
+  /** Counts a call of this ledger in those of the other kinds of periods that were in force. */
+  readonly countInOthers: (calls: 1 | -1) => void
   /** The price of a call; it also decides whether calls are rationed. */
   readonly pacing: Price
   /** A TTL for each station; null where nothing is stored. */
@@ -40,16 +43,16 @@ export interface QuotaStack {
 
 /**
  * Null without a quota: then every station has CACHE_TTL, and nothing is computed. After a change of settings `previous`
- * is what they replace: what was spent is kept if the period is of the same kind.
+ * is what they replace: what pacing has learned is kept if the period is of the same kind.
  */
 export function createQuota(deps: QuotaDeps, previous: QuotaStack | null = null): QuotaStack | null {
-  const { config, clock, stores, lookups } = deps
+  const { config, clock, stores, ledgers, lookups } = deps
   const { quota: limit } = config.upstream
   const isKept = previous !== null && previous.ledger.per === limit?.per
   if (!isKept) void previous?.close()
   if (limit === null) return null
-  if (isKept) previous.ledger.changeLimit(limit.limit)
-  const ledger = isKept ? previous.ledger : createLedger(limit, deps)
+  const ledger = ledgers.use(limit)
+  const countInOthers = (calls: 1 | -1) => ledgers.countInOthers(ledger, calls)
   const shared = stores && stores.pacing
   const pacing = new Price(config.cache, { quota: ledger, clock, lookups, shared })
   const stations = config.cache.ttlMs > 0 ? new StationPacing(config.cache, { price: pacing, clock }) : null
@@ -71,16 +74,25 @@ export function createQuota(deps: QuotaDeps, previous: QuotaStack | null = null)
     if (ledger instanceof SharedQuota) ledger.start()
     memory?.start()
   }
-  const close = async () => {
-    if (ledger instanceof SharedQuota) ledger.stop()
-    await memory?.stop()
-  }
+  const close = async () => memory?.stop()
   start()
-  return { ledger, pacing, stations, allowance, memory, forecast, start, close }
+  return { ledger, countInOthers, pacing, stations, allowance, memory, forecast, start, close }
 }
 
-function createLedger(limit: QuotaLimit, { config, clock, stores }: QuotaDeps): LocalQuota | SharedQuota {
+/** The ledgers of a process; with a store those that are not in force follow it as well. */
+export function createLedgers({
+  config,
+  clock,
+  stores,
+}: Omit<QuotaDeps, 'ledgers' | 'lookups'>): QuotaLedgers<LocalQuota | SharedQuota> {
   const { limitShare: share } = config.upstream
-  if (stores === null) return new LocalQuota(limit, clock, share)
-  return new SharedQuota(limit, { store: stores.quota, clock, share })
+  return new QuotaLedgers((quota) =>
+    stores === null
+      ? new LocalQuota(quota, clock, share)
+      : new SharedQuota(quota, { store: stores.quota, clock, share }),
+  )
+}
+
+export function stopLedgers(ledgers: QuotaDeps['ledgers']): void {
+  for (const ledger of ledgers.all()) if (ledger instanceof SharedQuota) ledger.stop()
 }

@@ -33,6 +33,7 @@ import { createMetrics } from './ops/metrics/metrics.ts'
 import { MetricsRecorder } from './ops/metrics/metrics-recorder.ts'
 import type { StationInspector } from './ops/status/status-routes.ts'
 import { Status } from './ops/status/status.ts'
+import type { EarlyCheck } from './state-dir/check-file.ts'
 import { openApiKey } from './upstream/tomtom/api-key.ts'
 
 /** What the app needs from the process. */
@@ -47,6 +48,8 @@ export interface RuntimeInfo {
   readonly logDestination?: Pick<LogDestination, 'write'> & Partial<LogDestination>
   /** Resident memory of the process, in bytes. */
   readonly residentBytes?: () => number
+  /** A check of the file in STATE_DIR that has begun already. */
+  readonly stateCheck?: EarlyCheck | null
 }
 
 export interface Addresses {

@@ -12,7 +12,8 @@ const EXIT_CONFIG = 78
 /** EX_USAGE of sysexits.h: unknown command-line option. */
 const EXIT_USAGE = 64
 const USAGE = `usage: node dist/main.js [--check | --version]
-  --check    validate the settings, print them with secrets masked, and exit: 0 if they are valid, else 78
+  --check    validate the settings and STATE_DIR, print the settings with secrets masked, and exit: 0 if a start would
+             accept them, else 78
   --version  print the version and exit
 `
 /** DRAIN_TIMEOUT ends a drain; so much later the process ends, whatever has not come to its end. */
@@ -35,6 +36,9 @@ function writeFatal(fields: { readonly msg: string } & Readonly<Record<string, u
   const line = { level: 'fatal', time: new Date().toISOString(), ...service, ...fields }
   process.stdout.write(`${JSON.stringify(line)}\n`)
 }
+
+/** `--check` writes no log line. */
+const noReport = () => {}
 
 /** What otel.ts leaves behind when it is loaded. */
 function otelPreload(): { shutdown(): Promise<void> } | undefined {
@@ -75,20 +79,31 @@ function exitIfInvalid(error: unknown, report = writeFatal): never {
 }
 
 /** Ends the process for every command line but an empty one. */
-function handleOption([option, ...others]: readonly string[], version: string): void {
+async function handleOption([option, ...others]: readonly string[], version: string): Promise<void> {
   if (option === undefined) return
   if (others.length > 0 || (option !== '--check' && option !== '--version')) {
     process.stderr.write(USAGE)
     process.exit(EXIT_USAGE)
   }
   if (option === '--version') process.stdout.write(`${version}\n`)
-  else printSettings(configOrExit(() => {}))
+  else printSettings(...(await checkedConfig()))
   process.exit(0)
 }
 
-function printSettings(config: Config): void {
+/** The settings, and what a start would warn of because of STATE_DIR. Ends the process if a start would. */
+async function checkedConfig(): Promise<[config: Config, stateWarnings: readonly string[]]> {
+  const config = configOrExit(noReport)
+  const { inspectStateDir } = await import('./app-state-dir.ts')
+  try {
+    return [config, config.stateDir === null ? [] : inspectStateDir(config.stateDir)]
+  } catch (error) {
+    return exitIfInvalid(error, noReport)
+  }
+}
+
+function printSettings(config: Config, stateWarnings: readonly string[]): void {
   for (const [name, text] of Object.entries(config.effective)) process.stdout.write(`${name}=${text}\n`)
-  for (const warning of [...config.warnings, ...heapWarnings(config)]) {
+  for (const warning of [...config.warnings, ...heapWarnings(config), ...stateWarnings]) {
     process.stderr.write(`warning: ${warning}\n`)
   }
 }
@@ -96,6 +111,16 @@ function printSettings(config: Config): void {
 function heapWarnings(config: Config): string[] {
   const warning = heapWarning(config, getHeapStatistics().heap_size_limit)
   return warning === null ? [] : [warning]
+}
+
+/** Begins what takes as long as loading the app: reading the file in STATE_DIR. */
+async function beginStateCheck(dir: string) {
+  const { beginStateCheck: begin } = await import('./app-state-dir.ts')
+  try {
+    return begin(dir)
+  } catch (error) {
+    return exitIfInvalid(error)
+  }
 }
 
 const delay = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms).unref())
@@ -137,10 +162,11 @@ const exitAtOnce = () => exit(0)
 const ignore = () => {}
 for (const signal of STOP_SIGNALS) process.once(signal, exitAtOnce)
 for (const signal of IGNORED_SIGNALS) process.on(signal, ignore)
-handleOption(process.argv.slice(2), version)
+await handleOption(process.argv.slice(2), version)
 const config = configOrExit()
 // The rest of the process, diagnostic reports included, has no use for them.
 for (const name of secretNames()) delete process.env[name]
+const stateCheck = config.stateDir === null ? null : await beginStateCheck(config.stateDir)
 // Imported late: loading takes most of the start time, and signals are handled meanwhile.
 const { createApp } = await import('./app.ts')
 const app = await createApp(config, {
@@ -149,6 +175,7 @@ const app = await createApp(config, {
   instance: hostname(),
   openapi: packageFile('openapi.yaml'),
   residentBytes: () => process.memoryUsage.rss(),
+  stateCheck,
 }).catch((error: unknown) => exitIfInvalid(error))
 for (const warning of config.warnings) app.log.warn({ setting: warning }, 'unknown setting')
 if (isTracedUnsafely()) app.log.warn('OpenTelemetry is loaded without otel.js and exports keys')

@@ -2,7 +2,7 @@ import type { AnswerArchive, SharedAnswerStore } from './cache/shared-store.ts'
 import type { CoolDownStore } from './upstream/state/shared-cool-down.ts'
 import type { PacingStore } from './upstream/pacing/learned-pacing.ts'
 import type { UnknownIdStore } from './upstream/pacing/unknown-id-allowance.ts'
-import type { QuotaStore } from './upstream/state/shared-quota.ts'
+import type { QuotaStore } from './upstream/state/quota-store.ts'
 import type { TokenStore } from './upstream/state/shared-token-bucket.ts'
 
 /**

@@ -8,6 +8,7 @@ export const TESTED_BY: Readonly<Record<string, string>> = {
   'src/app-quota.ts': 'test/scenarios/limits.test.ts',
   'src/app-ready.ts': 'test/scenarios/key-check.test.ts',
   'src/app-settings.ts': 'test/scenarios/settings-file.test.ts',
+  'src/app-state-dir.ts': 'test/scenarios/command-line.test.ts',
   'src/availability/text-writer.ts': 'test/availability/xml.test.ts',
   'src/cache/caller.ts': 'test/cache/coalescing.test.ts',
   'src/cache/entry-keeper.ts': 'test/cache/cache.test.ts',

@@ -36,10 +36,11 @@ const cache = new Cache(
   {
     // Decoded as in the service: bytes, then text, then an object.
     load: async (id) => decodeAvailability(Buffer.from(stationBody(id)).toString(), id),
-    observer: { lookedUp() {}, evicted() {} },
+    observer: { lookedUp() {}, evicted() {}, emptyDoubted() {}, answerStored() {} },
     clock: systemClock,
     random: Math.random,
-    effectiveTtlMs: () => 86_400_000,
+    pacing: null,
+    shared: null,
   },
 )
 

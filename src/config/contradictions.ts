@@ -16,6 +16,8 @@ interface Rule {
   /** The settings that it compares, shown as received; without them both of the subject are set. */
   readonly compared: readonly string[]
   readonly isBroken: (values: Values, isSet: (name: string) => boolean) => boolean
+  /** What to do, where the settings may come from more than one place. */
+  readonly hint?: string
 }
 
 /** A default is no contradiction to a setting that was set: UPSTREAM_TIMEOUT=500ms alone is valid. */
@@ -43,6 +45,7 @@ const RULES: readonly Rule[] = [
     subject: 'STATE_DIR and REDIS_URL',
     expected: 'one of them',
     compared: [],
+    hint: 'docker-compose.yml sets STATE_DIR: an empty STATE_DIR= in .env unsets it',
     isBroken: (_values, isSet) => isSet('STATE_DIR') && (isSet('REDIS_URL') || isSet('REDIS_URL_FILE')),
   },
   {
@@ -67,9 +70,10 @@ export function contradictions({ values, textOf, isSet, isInvalid }: ReadSetting
   const broken = RULES.filter(
     ({ compared, isBroken }) => !compared.some(isInvalid) && isBroken(values, isSet),
   )
-  return broken.map(({ subject, expected, compared }) => {
+  return broken.map(({ subject, expected, compared, hint }) => {
     const received = compared.map((name) => `${name}=${textOf(name)}`).join(', ')
-    return `${subject}: expected ${expected}, got ${received === '' ? 'both' : received}`
+    const problem = `${subject}: expected ${expected}, got ${received === '' ? 'both' : received}`
+    return hint === undefined ? problem : `${problem} (${hint})`
   })
 }
 

@@ -1,6 +1,7 @@
 import type { ErrorCode } from '../errors.ts'
 import type { SharedCoolDown } from '../upstream/state/cool-down-state.ts'
 import type { CoolDownStore } from '../upstream/state/shared-cool-down.ts'
+import { MAX_PROBE_MS } from '../upstream/state/shared-cool-down.ts'
 import type { Commands } from './commands.ts'
 import { coolDownKey, coolDownProbeKey } from './keys.ts'
 
@@ -10,9 +11,6 @@ const MAX_COOL_DOWN_MS = 300_000
 const CODES: ReadonlySet<unknown> = new Set(['UpstreamRefused', 'TooManyRequests'] satisfies ErrorCode[])
 const MAX_TIMES = 100
 const MAX_DIAGNOSIS_LENGTH = 500
-
-/** A probe that never ends delays other replicas no longer than this. */
-const PROBE_MS = 5_000
 
 /** Cool-downs under a fingerprint of the API key. */
 export class RedisCoolDownStore implements CoolDownStore {
@@ -48,7 +46,7 @@ export class RedisCoolDownStore implements CoolDownStore {
   }
 
   async tryAcquireProbe(key: string): Promise<boolean> {
-    const reply = await this.#commands.command('set', coolDownProbeKey(key), 1, 'PX', PROBE_MS, 'NX')
+    const reply = await this.#commands.command('set', coolDownProbeKey(key), 1, 'PX', MAX_PROBE_MS, 'NX')
     return reply !== null // undefined if Redis cannot be reached
   }
 

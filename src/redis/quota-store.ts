@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { QuotaReply, QuotaStore, QuotaUpdate } from '../upstream/state/shared-quota.ts'
+import type { QuotaReply, QuotaStore, QuotaUpdate } from '../upstream/state/quota-store.ts'
 import type { Commands } from './commands.ts'
 import { quotaClientsKey, quotaKey } from './keys.ts'
 import { QUOTA_UPDATE } from './quota-script.ts'

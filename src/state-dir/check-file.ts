@@ -1,5 +1,6 @@
 import { fork } from 'node:child_process'
 import { statSync } from 'node:fs'
+import { identityOf } from './directory.ts'
 
 /** A check that takes longer is of a file that can be read, and ends unfinished. */
 const MAX_CHECK_MS = 5_000
@@ -8,7 +9,7 @@ const DAMAGED_CODE = 65
 
 /** Whether the store file can be read to its end. Checked in a child process, which it may crash (check.ts). */
 export function isIntact(path: string): Promise<boolean> {
-  if (statSync(path).size === 0) return Promise.resolve(true)
+  if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) === 0) return Promise.resolve(true)
   const extension = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
   const script = new URL(`./check${extension}`, import.meta.url)
   return new Promise((resolve) => {
@@ -18,4 +19,16 @@ export function isIntact(path: string): Promise<boolean> {
       resolve(code === null ? signal === 'SIGKILL' : code !== DAMAGED_CODE)
     })
   })
+}
+
+/** A check that was begun early, of the file with this identity. */
+export interface EarlyCheck {
+  readonly identity: string | null
+  readonly isIntact: Promise<boolean>
+}
+
+/** Begins the check of a file that may be missing, or none. */
+export function beginCheck(path: string): EarlyCheck {
+  const isFile = statSync(path, { throwIfNoEntry: false })?.isFile() === true
+  return { identity: identityOf(path), isIntact: isFile ? isIntact(path) : Promise.resolve(false) }
 }

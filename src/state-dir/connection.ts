@@ -1,9 +1,11 @@
+import { randomUUID } from 'node:crypto'
 import type { Observer } from '../events.ts'
 import type { Clock } from '../lib/clock.ts'
+import type { EarlyCheck } from './check-file.ts'
 import { isIntact } from './check-file.ts'
 import { describeStoreError } from './describe-error.ts'
 import { FULL_DISK, hasSpace } from './disk-space.ts'
-import { identityOf, moveAside, prepareDirectory } from './directory.ts'
+import { identityOf, moveAside, NewerLayoutError, prepareDirectory, readVersion } from './directory.ts'
 import type { OperationName } from './operations.ts'
 import { StoreClient, StoreError } from './store-client.ts'
 
@@ -11,6 +13,8 @@ export interface ConnectionOptions {
   readonly dir: string
   /** Maximum size of the answers on disk. */
   readonly answerBytes: number
+  /** A check of the store file that has begun already. */
+  readonly earlyCheck?: EarlyCheck | null
 }
 
 export interface ConnectionDeps {
@@ -38,6 +42,8 @@ const REPLACED = 'the directory or its store file was removed or replaced'
  * intervals. Nothing here rejects.
  */
 export class Connection {
+  /** Names this process in the store. */
+  readonly name: string = randomUUID()
   readonly #options: ConnectionOptions
   readonly #deps: ConnectionDeps
   #client: StoreClient | null = null
@@ -48,6 +54,7 @@ export class Connection {
   #isUp: boolean | null = null
   /** Whether the file that is open takes requests, though the store is not up. */
   #isCounting = false
+  #processes = 1
   #checks = 0
   #cancelTimer: () => void = () => {}
   #isClosed = false
@@ -82,6 +89,11 @@ export class Connection {
    */
   get canCount(): boolean {
     return this.isUp || this.#isCounting
+  }
+
+  /** Processes that use the store, as last known. */
+  get processes(): number {
+    return this.#processes
   }
 
   /** The result of the operation; undefined if it failed or was not requested. */
@@ -124,12 +136,18 @@ export class Connection {
     if (!this.isUp) return this.#reopen()
     try {
       if (identityOf(this.#path) !== this.#identity) throw new StoreError('REPLACED', REPLACED)
+      readVersion(this.#options.dir)
       this.#checkSpace()
-      if (this.#checks++ % WRITE_EVERY_CHECKS === 0) await this.#client?.request('maintain', [])
+      if (this.#checks++ % WRITE_EVERY_CHECKS === 0) await this.#maintain()
     } catch (error) {
       this.#fail(error)
       if (error instanceof StoreError && error.code === 'REPLACED') await this.#reopen()
     }
+  }
+
+  async #maintain(): Promise<void> {
+    const processes = await this.#client?.request('maintain', [this.name])
+    if (processes !== undefined) this.#processes = Number(processes)
   }
 
   /** Opens the store file for the first time: what it has can be read even if the disk is full. */
@@ -148,7 +166,7 @@ export class Connection {
       const path = this.#prepare()
       if (this.#client === null || identityOf(path) !== this.#identity) await this.#openFile(path)
       this.#checkSpace()
-      await this.#client?.request('maintain', [])
+      await this.#maintain()
       this.#become(true, OPENED)
     } catch (error) {
       this.#fail(error)
@@ -191,10 +209,11 @@ export class Connection {
     await this.#client?.close()
     this.#client = null
     const { clock, observer } = this.#deps
-    const { answerBytes } = this.#options
+    const { answerBytes, earlyCheck } = this.#options
     const identity = identityOf(path)
+    const isFirst = this.#isUp === null && earlyCheck?.identity === identity
     // Another process may have replaced the file meanwhile.
-    if (!(await isIntact(path)) && identityOf(path) === identity) {
+    if (!(await (isFirst ? earlyCheck.isIntact : isIntact(path))) && identityOf(path) === identity) {
       observer.stateFileReplaced(path, moveAside(path))
       this.#prepare()
     }
@@ -205,13 +224,14 @@ export class Connection {
   }
 
   /**
-   * After an error of its own lmdb may not use the file again until it is opened again. A request that timed out still
-   * runs.
+   * After an error of its own lmdb may not use the file again until it is opened again, and one of a newer layout may not
+   * be used at all. A request that timed out still runs.
    */
   #fail(error: unknown): void {
     this.#become(false, describeStoreError(this.#explained(error)))
     const code = error instanceof StoreError ? error.code : null
-    const isUsable = code === null || code === 'REPLACED' || code === 'ENOSPC'
+    const isNewer = error instanceof NewerLayoutError
+    const isUsable = !isNewer && (code === null || code === 'REPLACED' || code === 'ENOSPC')
     this.#isCounting = this.#client !== null && isUsable
     if (isUsable || code === 'TIMEOUT') return
     const client = this.#client

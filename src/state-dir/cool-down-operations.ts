@@ -1,10 +1,8 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import type { SharedCoolDown } from '../upstream/state/cool-down-state.ts'
+import { MAX_PROBE_MS } from '../upstream/state/shared-cool-down.ts'
 import type { Context, Timed } from './operation.ts'
 import { isInForce } from './operation.ts'
-
-/** A probe that never ends delays other processes no longer than this. */
-const PROBE_MS = 3_000
 
 type CoolDownRecord = Timed & Omit<SharedCoolDown, 'waitMs'>
 
@@ -30,7 +28,7 @@ export function acquireProbe(context: Context, apiKey: string): boolean {
   const { db, now } = context
   const name = createName(context, 'probe', apiKey)
   if (inForce(context, name) !== null) return false
-  db.records.putSync(name, { at: now, until: now + PROBE_MS })
+  db.records.putSync(name, { at: now, until: now + MAX_PROBE_MS })
   return true
 }
 

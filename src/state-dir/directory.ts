@@ -20,11 +20,11 @@ import { dirname, join, resolve } from 'node:path'
 const LAYOUT = 1
 
 const VERSION_FILE = 'version'
-const STORE_FILE = 'state.mdb'
+export const STORE_FILE = 'state.mdb'
 /** A damaged store file is kept beside the new one. */
 const DAMAGED_SUFFIX = '.damaged'
 const DIRECTORY_MODE = 0o700
-const FILE_MODE = 0o600
+export const FILE_MODE = 0o600
 
 /** The directory cannot be used until somebody changes it. */
 export class UnusableDirectoryError extends Error {
@@ -33,6 +33,9 @@ export class UnusableDirectoryError extends Error {
     this.name = 'UnusableDirectoryError'
   }
 }
+
+/** A newer version of this service has written the directory, in a way that this version does not know. */
+export class NewerLayoutError extends UnusableDirectoryError {}
 
 const READABLE: Readonly<Record<string, string>> = {
   EACCES: 'permission denied',
@@ -57,7 +60,7 @@ export function prepareDirectory(dir: string, onReplaced: OnReplaced = () => {})
   attempt(`${dir} cannot be created`, () => createDirectory(resolve(dir)))
   attempt(`${dir} cannot be written`, () => {
     accessSync(dir, constants.R_OK | constants.W_OK | constants.X_OK)
-    checkVersion(dir)
+    if (readVersion(dir) < LAYOUT) writeVersion(dir)
   })
   const path = join(dir, STORE_FILE)
   const lock = `${path}-lock`
@@ -69,7 +72,7 @@ export function prepareDirectory(dir: string, onReplaced: OnReplaced = () => {})
 }
 
 /** Whether there is something that cannot be a store file, such as a directory, a pipe or a link to nothing. */
-function isForeign(path: string): boolean {
+export function isForeign(path: string): boolean {
   const isThere = lstatSync(path, { throwIfNoEntry: false }) !== undefined
   return isThere && statSync(path, { throwIfNoEntry: false })?.isFile() !== true
 }
@@ -103,7 +106,7 @@ function createDirectory(dir: string): void {
 }
 
 /** Undefined below a file, too: with `throwIfNoEntry: false` this depends on the version of Node. */
-function statIfPresent(path: string): Stats | undefined {
+export function statIfPresent(path: string): Stats | undefined {
   try {
     return statSync(path)
   } catch (error) {
@@ -113,16 +116,21 @@ function statIfPresent(path: string): Stats | undefined {
   }
 }
 
-/** A version that is no number was cut off by a power loss, before there was anything else. */
-function checkVersion(dir: string): void {
+/**
+ * The number of the directory's layout. 0 without one: a version that is no number was cut off by a power loss, before
+ * there was anything else.
+ * @throws NewerLayoutError
+ */
+export function readVersion(dir: string): number {
+  const version = Number(/^(\d{1,9})\s*$/.exec(readIfPresent(join(dir, VERSION_FILE)) ?? '')?.[1] ?? 0)
+  if (version <= LAYOUT) return version
+  throw new NewerLayoutError(
+    `${dir} was written by a newer version of this service (layout ${version}, this version knows ${LAYOUT})`,
+  )
+}
+
+function writeVersion(dir: string): void {
   const path = join(dir, VERSION_FILE)
-  const version = Number(/^(\d{1,9})\s*$/.exec(readIfPresent(path) ?? '')?.[1])
-  if (version > LAYOUT) {
-    throw new UnusableDirectoryError(
-      `${dir} was written by a newer version of this service (layout ${version}, this version knows ${LAYOUT})`,
-    )
-  }
-  if (version === LAYOUT) return
   const temporary = `${path}.${Math.random().toString(36).slice(2)}`
   writeFileSync(temporary, `${LAYOUT}\n`, { mode: FILE_MODE })
   renameSync(temporary, path)
@@ -147,9 +155,10 @@ function createFile(path: string): void {
   if ((statSync(path).mode & 0o777) !== FILE_MODE) chmodSync(path, FILE_MODE)
 }
 
-function attempt(problem: string, action: () => void): void {
+/** @throws UnusableDirectoryError with this problem, or an error of the file system that may end by itself */
+export function attempt<T>(problem: string, action: () => T): T {
   try {
-    action()
+    return action()
   } catch (error) {
     const { code = '' } = error as NodeJS.ErrnoException
     const reason = READABLE[code]

@@ -1,5 +1,6 @@
 import { sweepLeases } from './answer-operations.ts'
 import type { Context } from './operation.ts'
+import { listProcess, processCount } from './process-list.ts'
 import { sweepPurged } from './purge-operations.ts'
 import { dropAll, sweepAnswers } from './use-order.ts'
 
@@ -21,12 +22,17 @@ export function checkClock(context: Context): void {
   db.records.putSync(CLOCK, now)
 }
 
-/** A write that shows that the store works, and removes some of what is over. */
-export function maintain(context: Context): void {
+/**
+ * A write that shows that the store works, lists the process, and removes some of what is over.
+ * @returns the number of processes that use the store
+ */
+export function maintain(context: Context, processName: string): number {
   checkClock(context)
+  listProcess(context, processName)
   const { db } = context
   const start = db.records.get(SWEEP)
   db.records.putSync(SWEEP, sweepLeases(context, typeof start === 'string' ? start : null, SWEEP_AT_ONCE))
   sweepAnswers(context, SWEEP_AT_ONCE)
   sweepPurged(context, SWEEP_AT_ONCE)
+  return processCount(context)
 }

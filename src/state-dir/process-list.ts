@@ -1,6 +1,6 @@
 import type { Context } from './operation.ts'
 
-/** Which processes count in this store: when each was there last, in ms since the epoch. */
+/** Which processes use this store: when each was there last, in ms since the epoch. */
 type ProcessList = Readonly<Record<string, number>>
 
 const KEY = 'processes'

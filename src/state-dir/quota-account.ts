@@ -1,6 +1,6 @@
 import type { QuotaPeriod } from '../upstream/state/quota-period.ts'
 import { initiallyReleased } from '../upstream/state/quota-period.ts'
-import type { QuotaUpdate } from '../upstream/state/shared-quota.ts'
+import type { QuotaUpdate } from '../upstream/state/quota-store.ts'
 import { RECOVERY_MS } from '../upstream/state/shared-quota.ts'
 
 /** The usage of the current period; times in ms since the epoch. */

@@ -1,6 +1,6 @@
 import { catchesUp, MAX_COUNTED_CLIENTS } from '../upstream/state/client-calls.ts'
 import { periodAt } from '../upstream/state/quota-period.ts'
-import type { QuotaReply, QuotaUpdate } from '../upstream/state/shared-quota.ts'
+import type { QuotaReply, QuotaUpdate } from '../upstream/state/quota-store.ts'
 import type { Databases } from './databases.ts'
 import type { Context } from './operation.ts'
 import { listProcess, processCount } from './process-list.ts'

@@ -13,7 +13,7 @@ import type { SharedCoolDown } from '../upstream/state/cool-down-state.ts'
 import type { PacingStore } from '../upstream/pacing/learned-pacing.ts'
 import type { UnknownIdStore } from '../upstream/pacing/unknown-id-allowance.ts'
 import type { CoolDownStore } from '../upstream/state/shared-cool-down.ts'
-import type { QuotaReply, QuotaStore, QuotaUpdate } from '../upstream/state/shared-quota.ts'
+import type { QuotaReply, QuotaStore, QuotaUpdate } from '../upstream/state/quota-store.ts'
 import type { GateReply, StoreGate } from '../upstream/state/shared-send-gate.ts'
 import { passStoreGate } from '../upstream/state/shared-send-gate.ts'
 import type { TokenStore } from '../upstream/state/shared-token-bucket.ts'
@@ -21,10 +21,7 @@ import type { TokenBucketOptions } from '../upstream/state/token-bucket.ts'
 import { AnnouncementFeed } from './announcement-feed.ts'
 import type { ConnectionDeps, ConnectionOptions } from './connection.ts'
 import { Connection } from './connection.ts'
-import { UnusableDirectoryError } from './directory.ts'
 import type { Used } from './use-order.ts'
-
-export { UnusableDirectoryError }
 
 /**
  * Opens the stores in a directory, whether or not they work at present.
@@ -44,7 +41,10 @@ export async function openStateDirStores(
 }
 
 /** Where the stores send their requests. */
-export type Requester = Pick<Connection, 'isUp' | 'outage' | 'request' | 'canCount' | 'count'>
+export type Requester = Pick<
+  Connection,
+  'isUp' | 'outage' | 'request' | 'canCount' | 'count' | 'name' | 'processes'
+>
 
 /** The stores, and what ends their own requests. */
 export function createStores(
@@ -142,6 +142,9 @@ function tokenStore(connection: Requester, clock: ConnectionDeps['clock']): Toke
     get outage() {
       return connection.outage
     },
+    get processes() {
+      return connection.processes
+    },
     async take({ count, tokenReuseMs }: TokenBucketOptions, leave: number, maxWaitMs: number) {
       const waitMs = await connection.request('takeToken', [count, tokenReuseMs, leave, maxWaitMs])
       return waitMs === undefined ? null : { waitMs: Number(waitMs) }
@@ -151,13 +154,12 @@ function tokenStore(connection: Requester, clock: ConnectionDeps['clock']): Toke
 }
 
 function quotaStore(connection: Requester): QuotaStore {
-  const replica = randomUUID()
   return {
     get isUp() {
       return connection.canCount
     },
     async apply(update: QuotaUpdate) {
-      return ((await connection.count([update, replica])) as QuotaReply | undefined) ?? null
+      return ((await connection.count([update, connection.name])) as QuotaReply | undefined) ?? null
     },
   }
 }

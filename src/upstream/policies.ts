@@ -37,6 +37,7 @@ export interface UpstreamStackOptions {
 /** The quota, what decides on rationing, and the part of it that calls for unknown ids may take. */
 export interface QuotaParts {
   readonly ledger: QuotaLedger
+  readonly countInOthers?: (calls: 1 | -1) => void
   readonly pacing: { readonly isRationing: () => boolean }
   readonly allowance?: Pick<UnknownIdAllowance, 'sync' | 'waitMs' | 'charge'>
 }
@@ -166,10 +167,16 @@ function createLimit(
   { stores, clock, random }: UpstreamStackDeps,
 ) {
   if (perSecond === 0) return null
-  const [all, own] = [bucketFor(perSecond), bucketForShare(perSecond, share, random)]
-  const local = new LocalTokenBucket(own, clock)
-  // All tokens are in use at first: together with the calls of the last second they could exceed the limit.
-  if (pauseMs !== undefined) for (let i = 0; i < own.count; i++) local.takeIn(pauseMs)
-  const tokens = stores === null ? local : new SharedTokenBucket(stores.tokens, all, local, clock)
+  const all = bucketFor(perSecond)
+  const createLocal = (processes: number) => {
+    const part = Math.min(share, 1 / processes)
+    const local = new LocalTokenBucket(bucketForShare(perSecond, part, random), clock)
+    // Together with the calls of the last second the tokens could exceed the limit.
+    if (pauseMs !== undefined) local.takeAll(pauseMs)
+    return local
+  }
+  const store = stores?.tokens
+  const tokens =
+    store === undefined ? createLocal(1) : new SharedTokenBucket(all, { store, clock, createLocal })
   return { tokens, gate: new SendGate(all.count, clock) }
 }

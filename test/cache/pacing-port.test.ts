@@ -8,6 +8,7 @@ import { connector, level, station } from '../support/stations.ts'
 import { TestClock } from '../support/clock.ts'
 import { ScriptedSource } from '../support/scripted-source.ts'
 import { lookup, setup, TIMES } from './setup.ts'
+import { KNOWN } from '../support/station-state.ts'
 
 const { ttlMs, staleIfErrorMs } = TIMES
 const maxTtlMs = 3_600_000
@@ -139,15 +140,6 @@ await t.test('answers of upstream are reported as first, same or different', asy
     ['first', 'same', 'different', 'same'],
   )
 })
-
-const KNOWN = {
-  served: 7,
-  servedAgesS: 70,
-  changes: 3,
-  watchedS: 900,
-  weight1024ths: 2_048,
-  evidence: 9_000,
-}
 
 const entryWith = (state: typeof UNPACED, more: object = {}) => ({
   ...state,

@@ -4,15 +4,8 @@ import type { AnswerArchive } from '../../src/cache/shared-store.ts'
 import { WarmStart } from '../../src/cache/warm-start.ts'
 import { TestClock } from '../support/clock.ts'
 import { connector, level, station } from '../support/stations.ts'
+import { KNOWN } from '../support/station-state.ts'
 
-const KNOWN = {
-  served: 7,
-  servedAgesS: 70,
-  changes: 3,
-  watchedS: 900,
-  weight1024ths: 2_048,
-  evidence: 9_000,
-}
 const json = (id: string) => JSON.stringify(station(id, connector('Type2', level(22))))
 
 /** An archive of stations `s0` (the most recently used) to `s<count - 1>`. */

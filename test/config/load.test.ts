@@ -120,7 +120,7 @@ await t.test('problems', async (t) => {
 
   await t.test('a state directory and Redis exclude each other', async (t) => {
     const both = { TOMTOM_API_KEY: KEY, STATE_DIR: '/var/lib/x', REDIS_URL: 'redis://127.0.0.1' }
-    t.strictSame(problems(both), ['STATE_DIR and REDIS_URL: expected one of them, got both'])
+    t.match(problems(both), [/^STATE_DIR and REDIS_URL: expected one of them, got both/])
     t.equal(load({ STATE_DIR: './x' }).stateDir, './x')
     t.match(problems({ ...both, STATE_DIR: 'x' }), [/^STATE_DIR: expected the path of a directory/])
   })

@@ -1,18 +1,10 @@
 import t from 'tap'
 import { decodeStation, encodeStation } from '../../src/redis/station-record.ts'
-
-const STATE = {
-  served: 7,
-  servedAgesS: 70,
-  changes: 3,
-  watchedS: 900,
-  weight1024ths: 2_048,
-  evidence: 9_000,
-}
+import { KNOWN } from '../support/station-state.ts'
 
 await t.test('what is known of a station is read as it was written', (t) => {
-  t.strictSame(decodeStation(encodeStation('v~1', STATE), 'v~1'), STATE)
-  t.strictSame(decodeStation(encodeStation('v', STATE), 'w'), { ...STATE, served: 0, servedAgesS: 0 })
+  t.strictSame(decodeStation(encodeStation('v~1', KNOWN), 'v~1'), KNOWN)
+  t.strictSame(decodeStation(encodeStation('v', KNOWN), 'w'), { ...KNOWN, served: 0, servedAgesS: 0 })
   t.end()
 })
 

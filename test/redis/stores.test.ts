@@ -3,14 +3,15 @@ import { systemClock } from '../../src/lib/clock.ts'
 import { SharedCoolDownState } from '../../src/upstream/state/shared-cool-down.ts'
 import { SharedTokenBucket } from '../../src/upstream/state/shared-token-bucket.ts'
 import { LocalTokenBucket } from '../../src/upstream/state/token-bucket.ts'
-import { NO_REDIS } from '../support/redis.ts'
+import { NO_REDIS, RedisServer } from '../support/redis.ts'
 import { until } from '../support/until.ts'
 import { coolDownContract } from '../upstream/state/cool-down-state.contract.ts'
 import { pacingStoresContract } from '../upstream/pacing/pacing-stores.contract.ts'
 import { quotaContract } from '../upstream/state/quota-ledger.contract.ts'
+import { storedQuotaKindsContract } from '../upstream/state/quota-ledgers.contract.ts'
 import { sendCheckContract } from '../upstream/state/send-check.contract.ts'
 import { tokenBucketContract } from '../upstream/state/token-bucket.contract.ts'
-import { keepAlive, quotaHarness, sleep, threeReplicas } from './replicas.ts'
+import { keepAlive, openStores, quotaHarness, sleep, threeReplicas } from './replicas.ts'
 
 keepAlive(t)
 
@@ -18,10 +19,10 @@ const ANSWER = { json: '{}', ageMs: 0, startedAgoMs: 0, jitter: 1, changedAt: 0 
 
 await t.test('token buckets on Redis fulfil the contract', { skip: NO_REDIS }, async (t) => {
   await tokenBucketContract(t, async (t, bucket) => {
+    const createLocal = () => new LocalTokenBucket(bucket, systemClock)
     const { replicas } = await threeReplicas(t)
     const buckets = replicas.map(
-      ({ tokens }) =>
-        new SharedTokenBucket(tokens, bucket, new LocalTokenBucket(bucket, systemClock), systemClock),
+      ({ tokens: store }) => new SharedTokenBucket(bucket, { store, clock: systemClock, createLocal }),
     )
     return { buckets, pass: sleep }
   })
@@ -57,6 +58,14 @@ await t.test('quotas on Redis fulfil the contract', { skip: NO_REDIS }, async (t
       replicas.map(({ quota }) => quota),
       limit,
     )
+  })
+})
+
+await t.test('quotas of two kinds on Redis fulfil the contract', { skip: NO_REDIS }, async (t) => {
+  await storedQuotaKindsContract(t, async (t) => {
+    const server = await RedisServer.start(t)
+    const open = async () => (await openStores(t, server)).quota
+    return { stores: [await open(), await open()], clock: systemClock }
   })
 })
 

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
-import { readFileSync, rmSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { build } from '../support/process.ts'
@@ -13,16 +14,21 @@ interface Ended {
   readonly stderr: string
 }
 
-function run(args: readonly string[], environment: Record<string, string> = {}): Promise<Ended> {
+function runProgram(
+  program: string,
+  args: readonly string[],
+  environment: Record<string, string> = {},
+): Promise<Ended> {
   const env = { PATH: process.env['PATH'] ?? '', ...environment }
   return new Promise((resolve) => {
-    const child = execFile(
-      process.execPath,
-      [join(dir, 'dist/main.js'), ...args],
-      { env },
-      (_error, stdout, stderr) => resolve({ code: child.exitCode, stdout, stderr }),
+    const child = execFile(program, args, { env, cwd: tmpdir() }, (_error, stdout, stderr) =>
+      resolve({ code: child.exitCode, stdout, stderr }),
     )
   })
+}
+
+function run(args: readonly string[], environment: Record<string, string> = {}): Promise<Ended> {
+  return runProgram(process.execPath, [join(dir, 'dist/main.js'), ...args], environment)
 }
 
 await t.test('--check prints the settings with secrets masked and starts nothing', async (t) => {
@@ -55,6 +61,45 @@ await t.test('--check of invalid settings exits with 78 and the problems', async
     stderr: /DRAIN_DELAY: expected less than DRAIN_TIMEOUT/,
   })
   t.match(await run([], contradictory), { code: 78, stderr: /DRAIN_DELAY/ })
+})
+
+const KEY = { TOMTOM_API_KEY: 'key-0123456789' }
+
+await t.test('--check of a STATE_DIR that a start would reject exits with 78 and its sentence', async (t) => {
+  const dir = t.testdir({ file: '', newer: { version: '9\n' }, foreign: { 'state.mdb': 'text' } })
+  const check = (name: string) => run(['--check'], { ...KEY, STATE_DIR: join(dir, name) })
+  t.match(await Promise.all(['file', 'newer', 'foreign', 'missing'].map(check)), [
+    { code: 78, stdout: '', stderr: /^.*STATE_DIR: .*\/file is a file, not a directory$/m },
+    { code: 78, stdout: '', stderr: /STATE_DIR: .* was written by a newer version of this service/ },
+    { code: 0, stdout: /STATE_DIR=/, stderr: /^warning: STATE_DIR: .* is not a store of this service/m },
+    { code: 0, stdout: /STATE_DIR=/, stderr: '' },
+  ])
+  t.strictSame(readdirSync(dir, { recursive: true }).length, 5)
+})
+
+const isRoot = process.getuid?.() === 0
+/** Runs a command as another user, and without the loaders of the tests, which write files. */
+const AS_NOBODY = ['--reuid=65534', '--regid=65534', '--clear-groups', 'env', '-i']
+
+await t.test('--check rejects a directory of another user', { skip: !isRoot && 'not root' }, async (t) => {
+  const parent = mkdtempSync(join(tmpdir(), 'evproxy-state-'))
+  t.teardown(() => rmSync(parent, { recursive: true }))
+  for (const name of ['others', 'files']) mkdirSync(join(parent, name))
+  for (const path of [parent, dir, join(parent, 'files')]) chmodSync(path, 0o777)
+  chmodSync(join(parent, 'others'), 0o700)
+  writeFileSync(join(parent, 'files/state.mdb'), '', { mode: 0o600 })
+  writeFileSync(join(parent, 'files/version'), '1\n')
+  const check = (name: string) => {
+    const settings = [`TOMTOM_API_KEY=${KEY.TOMTOM_API_KEY}`, `STATE_DIR=${join(parent, name)}`]
+    const command = [process.execPath, join(dir, 'dist/main.js'), '--check']
+    return runProgram('setpriv', [...AS_NOBODY, ...settings, ...command])
+  }
+  t.match(await Promise.all(['others', 'others/below', 'files', 'new'].map(check)), [
+    { code: 78, stderr: /\/others cannot be written: permission denied/ },
+    { code: 78, stderr: /\/others\/below cannot be created: permission denied/ },
+    { code: 78, stderr: /\/files\/state\.mdb cannot be written: permission denied/ },
+    { code: 0, stderr: '' },
+  ])
 })
 
 await t.test('--version prints the version without any setting', async (t) => {

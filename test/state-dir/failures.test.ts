@@ -105,6 +105,13 @@ await t.test('a directory that is removed or replaced: the quota goes on', async
   await until('the store is up again', allShow(services, 1), 15_000)
   t.equal(calls(), 6)
   await until('nothing is forgotten', remaining(94))
+  writeFileSync(join(dir, 'version'), '2\n')
+  await until('a newer version has taken over', allShow(services, 0), 6_000)
+  t.equal((await first.get('g')).status, 200, 'it goes on alone')
+  t.equal(await second.metric('evproxy_quota_remaining'), 47, 'with its part of what was left')
+  writeFileSync(join(dir, 'version'), '1\n')
+  await until('the store is up after a rollback', allShow(services, 1), 15_000)
+  await until('the call is counted', remaining(93))
 })
 
 /** A file system of its own with so many bytes; null if this user may mount none. */

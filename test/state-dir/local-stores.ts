@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { systemClock } from '../../src/lib/clock.ts'
@@ -35,6 +36,14 @@ export function localStores(t: Test, answerBytes = 40_000_000): LocalStores {
       )
     })
   const count = (args: readonly unknown[]) => request('quota', args)
-  const requester = { isUp: true, outage: null, canCount: true, request, count }
-  return { path, db, request, open: () => createStores(requester, systemClock) }
+  const requester = () => ({
+    isUp: true,
+    outage: null,
+    canCount: true,
+    request,
+    count,
+    name: randomUUID(),
+    processes: 1,
+  })
+  return { path, db, request, open: () => createStores(requester(), systemClock) }
 }

@@ -6,6 +6,7 @@ import { getCoolDown, setCoolDown } from '../../src/state-dir/cool-down-operatio
 import { bySpace, hasSpace } from '../../src/state-dir/disk-space.ts'
 import { executeAll } from '../../src/state-dir/execute.ts'
 import type { Reply, Request } from '../../src/state-dir/execute.ts'
+import { maintain } from '../../src/state-dir/maintenance.ts'
 import { listProcess, processCount } from '../../src/state-dir/process-list.ts'
 import { applyQuota } from '../../src/state-dir/quota-operations.ts'
 import { noteStation, withStation } from '../../src/state-dir/station-record.ts'
@@ -74,6 +75,14 @@ const usage = (limit = 100) => ({
   lastSeen: null,
   unreported: { calls: 0, reported: 0, period: null },
   made: { charged: 0, refunded: 0, period: null },
+})
+
+await t.test('a process is listed once, whether or not it counts calls', (t) => {
+  const { at } = setup(t)
+  t.equal(maintain(at(NOW), 'a'), 1)
+  t.match(applyQuota(at(NOW), usage(), 'a'), { processes: 1 })
+  t.equal(maintain(at(NOW), 'b'), 2, 'without a quota')
+  t.end()
 })
 
 await t.test('the reply to a process has the number of those that count', (t) => {

@@ -8,6 +8,7 @@ import { keepAlive, quotaHarness, sleep } from '../redis/replicas.ts'
 import { coolDownContract } from '../upstream/state/cool-down-state.contract.ts'
 import { pacingStoresContract } from '../upstream/pacing/pacing-stores.contract.ts'
 import { quotaContract } from '../upstream/state/quota-ledger.contract.ts'
+import { storedQuotaKindsContract } from '../upstream/state/quota-ledgers.contract.ts'
 import { sendCheckContract } from '../upstream/state/send-check.contract.ts'
 import { tokenBucketContract } from '../upstream/state/token-bucket.contract.ts'
 import { createStores } from '../../src/state-dir/stores.ts'
@@ -22,9 +23,9 @@ const threeProcesses = (t: Test) => {
 
 await t.test('token buckets in a state directory fulfil the contract', async (t) => {
   await tokenBucketContract(t, async (t, bucket) => {
+    const createLocal = () => new LocalTokenBucket(bucket, systemClock)
     const buckets = threeProcesses(t).map(
-      ({ tokens }) =>
-        new SharedTokenBucket(tokens, bucket, new LocalTokenBucket(bucket, systemClock), systemClock),
+      ({ tokens: store }) => new SharedTokenBucket(bucket, { store, clock: systemClock, createLocal }),
     )
     return { buckets, pass: sleep }
   })
@@ -61,6 +62,13 @@ await t.test('quotas in a state directory fulfil the contract', async (t) => {
   })
 })
 
+await t.test('quotas of two kinds in a state directory fulfil the contract', async (t) => {
+  await storedQuotaKindsContract(t, async (t) => {
+    const { open } = localStores(t)
+    return { stores: [open().quota, open().quota], clock: systemClock }
+  })
+})
+
 await t.test('pacing in a state directory fulfils the contract', async (t) => {
   await pacingStoresContract(t, async (t) => threeProcesses(t))
 })
@@ -72,6 +80,8 @@ await t.test('a purge that the store thread does not do is reported', async (t) 
     canCount: false,
     request: async () => undefined,
     count: async () => undefined,
+    name: 'a',
+    processes: 1,
   }
   const { answers, stop } = createStores(unavailable, systemClock)
   t.teardown(stop)

@@ -93,7 +93,7 @@ await t.test('what is over is removed', async (t) => {
   t.match(readAnswerOrLease(at(NOW), 'b', ''), { kind: 'leased-by-peer' })
   t.equal(readAnswerOrLease(at(NOW), 'c', ''), undefined, 'a lease from before the clock was set back')
   t.equal(sweepLeases(at(NOW), null, 1), 'b')
-  maintain(at(NOW + 2_000))
+  maintain(at(NOW + 2_000), 'a')
   t.strictSame([...db.answers.getKeys()], [])
   t.strictSame([...db.leases.getKeys()], [])
 })

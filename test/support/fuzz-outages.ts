@@ -97,8 +97,8 @@ function replicaOn(server: Server, perSecond: number, upstream: Source): Source 
   const { clock } = server
   const own = bucketForShare(perSecond, 1 / REPLICAS, () => 0.5)
   const all = bucketFor(perSecond)
-  const local = new LocalTokenBucket(own, clock)
-  const tokens = new SharedTokenBucket(new Access(server), all, local, clock)
+  const createLocal = () => new LocalTokenBucket(own, clock)
+  const tokens = new SharedTokenBucket(all, { store: new Access(server), clock, createLocal })
   const deps = {
     limit: { tokens, gate: new SendGate(all.count, clock) },
     clock,

@@ -85,12 +85,10 @@ export async function checkPauses(pauses: Pauses): Promise<void> {
   const inner = new ScriptedSource(clock.now)
   inner.always = answering
   const store = new TokenStoreDouble(clock)
-  const local = new LocalTokenBucket(
-    bucketForShare(perSecond, share, () => 0.5),
-    clock,
-  )
+  const own = bucketForShare(perSecond, share, () => 0.5)
+  const createLocal = () => new LocalTokenBucket(own, clock)
   const all = bucketFor(perSecond)
-  const tokens = new SharedTokenBucket(store, all, local, clock)
+  const tokens = new SharedTokenBucket(all, { store, clock, createLocal })
   const limit = new RateLimit(
     { queueTimeoutMs },
     {

@@ -94,12 +94,9 @@ await t.test(
       return { arrived: () => void arrivals++ }
     }
     const bucket = bucketFor(5)
-    const tokens = new SharedTokenBucket(
-      { outage: null, take: async () => ({ waitMs: 0 }), pass },
-      bucket,
-      new LocalTokenBucket(bucket, clock),
-      clock,
-    )
+    const store = { outage: null, take: async () => ({ waitMs: 0 }), pass }
+    const createLocal = () => new LocalTokenBucket(bucket, clock)
+    const tokens = new SharedTokenBucket(bucket, { store, clock, createLocal })
     const limit = new RateLimit(
       { queueTimeoutMs: 1_000 },
       { limit: { tokens, gate: new SendGate(5, clock) }, clock, observer: { upstreamHeldBack: () => {} } },

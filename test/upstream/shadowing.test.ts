@@ -1,7 +1,7 @@
 import t from 'tap'
 import { withPolicies } from '../../src/upstream/policies.ts'
 import type { TokenStore } from '../../src/upstream/state/shared-token-bucket.ts'
-import type { QuotaStore, QuotaUpdate } from '../../src/upstream/state/shared-quota.ts'
+import type { QuotaStore, QuotaUpdate } from '../../src/upstream/state/quota-store.ts'
 import { periodAt } from '../../src/upstream/state/quota-period.ts'
 import { SharedQuota } from '../../src/upstream/state/shared-quota.ts'
 import type { SharedCoolDown } from '../../src/upstream/state/cool-down-state.ts'
@@ -17,7 +17,7 @@ import { broadcast } from '../support/broadcast.ts'
 
 /** A token store that grants every token at once, until it is cut off. */
 function tokenStore() {
-  const store = { isCut: false, outage: null, taken: 0 }
+  const store = { isCut: false, outage: null, taken: 0, processes: 1 }
   const take: TokenStore['take'] = async () => {
     if (store.isCut) return null
     store.taken++
@@ -120,6 +120,42 @@ await t.test('a replica without its token store keeps to its share of the limit'
     [rejected, 'pending', 'ok', rejected, rejected, rejected],
     'not before the calls of others are a second old',
   )
+})
+
+await t.test(
+  'a replica without its token store keeps to its part of all processes that used it',
+  async (t) => {
+    const sentBy = async (processes: number, share: number) => {
+      const { source, inner, tokens, clock } = replica({ perSecond: 4, share })
+      tokens.processes = processes
+      inner.always = answering
+      await ended(source('a', CALLER))
+      await clock.advance(1_020)
+      tokens.isCut = true
+      // A replica with a part of the limit pauses before it sends alone.
+      if (processes > 1 || share < 1) await ended(source('a', CALLER))
+      await clock.advance(1_020)
+      const states = []
+      for (let i = 0; i < 6; i++) states.push((await ended(source('a', CALLER))).state)
+      return states.filter((state) => state === 'ok').length
+    }
+    t.equal(await sentBy(1, 1), 4)
+    t.equal(await sentBy(2, 1), 2)
+    t.equal(await sentBy(3, 1), 1, 'rounded down')
+    t.equal(await sentBy(2, 0.25), 1, 'a smaller share is kept')
+    t.equal(await sentBy(1, 0.5), 2)
+  },
+)
+
+await t.test('a part that becomes smaller or larger begins without a token', async (t) => {
+  const { source, inner, tokens, clock } = replica({ perSecond: 4 })
+  inner.always = answering
+  for (let i = 0; i < 2; i++) await ended(source('a', CALLER))
+  tokens.processes = 2
+  tokens.isCut = true
+  t.equal((await ended(source('a', CALLER))).state, 'TooManyRequests', 'it may have sent its part just now')
+  await clock.advance(1_020)
+  t.equal((await ended(source('a', CALLER))).state, 'ok')
 })
 
 await t.test('a cool-down that a peer published holds on after the store is lost', async (t) => {

@@ -2,10 +2,13 @@ import { ClientQuotaError, ServiceError } from '../../errors.ts'
 import type { Observer } from '../../events.ts'
 import type { LoadOptions, Policy } from '../../source.ts'
 import { UpstreamError } from '../outcomes.ts'
-import type { QuotaClient, QuotaLedger } from '../state/quota-ledger.ts'
+import type { QuotaClient } from '../state/client-calls.ts'
+import type { QuotaLedger } from '../state/quota-ledger.ts'
 
 export interface QuotaPolicyDeps {
   readonly ledger: QuotaLedger
+  /** Counts a call that was charged (1) or refunded (-1) in ledgers that are not in force. */
+  readonly countInOthers?: (calls: 1 | -1) => void
   readonly pacing: { readonly isRationing: () => boolean }
   readonly observer: Pick<Observer, 'quotaSpent' | 'clientLimited' | 'upstreamHeldBack'>
   /** The part of the quota that one client may start calls for, from 0 to 1. */
@@ -57,7 +60,7 @@ export class QuotaPolicy {
   }
 
   readonly policy: Policy = (next) => async (id, options) => {
-    const { ledger } = this.#deps
+    const { ledger, countInOthers = () => {} } = this.#deps
     const { [MARK]: mark } = options as MarkedOptions
     if (mark !== undefined) this.#uncharged.delete(mark)
     const client = this.#clientOf(options)
@@ -66,12 +69,16 @@ export class QuotaPolicy {
     const waitMs = typeof acquiring === 'number' ? acquiring : await acquiring
     if (waitMs > 0) throw this.#exhausted(waitMs, client)
     const chargedPeriod = ledger.period
+    countInOthers(1)
     this.#reportThreshold()
     try {
       return await next(id, options)
     } catch (error) {
       const isUnsent = error instanceof UpstreamError && !error.sent
-      if (isUnsent && period === chargedPeriod) ledger.refund(period, client?.id ?? null)
+      if (isUnsent && period === chargedPeriod) {
+        ledger.refund(period, client?.id ?? null)
+        countInOthers(-1)
+      }
       throw error
     }
   }

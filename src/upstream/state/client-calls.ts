@@ -1,3 +1,11 @@
+/** The client whose lookup started a call, and the calls that it may start in a period. */
+export interface QuotaClient {
+  readonly id: string
+  readonly limit: number
+  /** Up to this part of the calls spent, its calls are not rationed. */
+  readonly part?: number
+}
+
 /** Clients that are counted one by one; all others share one count. */
 export const MAX_COUNTED_CLIENTS = 10_000
 const OTHERS = ''

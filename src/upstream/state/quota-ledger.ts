@@ -1,5 +1,6 @@
 import type { Clock } from '../../lib/clock.ts'
 import { catchesUp, ClientCalls } from './client-calls.ts'
+import type { QuotaClient } from './client-calls.ts'
 import type { QuotaPeriod, QuotaUsage } from './quota-period.ts'
 import { initiallyReleased, PeriodClock } from './quota-period.ts'
 
@@ -8,14 +9,6 @@ export interface QuotaLimit {
   readonly limit: number
   /** Calendar period in UTC. */
   readonly per: 'day' | 'month'
-}
-
-/** The client whose lookup started a call, and the calls that it may start in a period. */
-export interface QuotaClient {
-  readonly id: string
-  readonly limit: number
-  /** Up to this part of the calls spent, its calls are not rationed. */
-  readonly part?: number
 }
 
 /** Quota usage of the current period, as seen by the quota policy and by pacing. */
@@ -51,6 +44,8 @@ export interface QuotaRequest {
 
 /** This share of the remaining calls is the reserve for stations without a cached answer. */
 export const RESERVED_SHARE = 0.02
+/** From the charge of a call to its refund at most. */
+const MAX_CALL_MS = 60_000
 /** What was taken over from another period is dropped at a jump of the clock after so long, if that jump lasts. */
 const MAX_CARRIED_MS = 3_600_000
 const JUMP_LASTS_MS = 60_000
@@ -158,6 +153,15 @@ export class LocalQuota implements QuotaLedger {
     this.#carried = Math.max(0, this.#carried - 1) // it may be one that was taken over
     this.#dropped.calls = Math.max(0, this.#dropped.calls - 1)
     if (client !== null) this.#clients.add(client, -1)
+  }
+
+  /** Counts a call that another ledger was charged (1) or refunded (-1); false for a refund of a call before the period. */
+  count(calls: 1 | -1): boolean {
+    this.#catchUp()
+    if (calls < 0 && (this.#spent === 0 || this.#clock.now() - this.#namedAt < MAX_CALL_MS)) return false
+    this.#spent += calls
+    this.#released = Math.max(0, Math.min(this.#released - calls, this.#left))
+    return true
   }
 
   /** Another limit keeps what was spent; what a raise adds is released as at a start. */

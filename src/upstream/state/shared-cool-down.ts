@@ -1,6 +1,12 @@
 import type { Admission, CoolDownDeps, CoolDownState, Rejection, SharedCoolDown } from './cool-down-state.ts'
 import { LocalCoolDown } from './cool-down-state.ts'
 
+/**
+ * The right to probe expires after so long: a replica that dies with it delays the others no longer than with a lease. A
+ * slower probe may be joined by one of another replica, which costs a call.
+ */
+export const MAX_PROBE_MS = 3_000
+
 /** Cool-downs by API key, which the store does not reveal. Nothing here rejects, and nothing takes long. */
 export interface CoolDownStore {
   /** The cool-down in force for this key; null without one, and while the store cannot be reached. */

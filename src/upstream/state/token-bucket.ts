@@ -124,6 +124,11 @@ export class LocalTokenBucket implements TokenBucket {
     }
   }
 
+  /** Takes all tokens for calls in `waitMs`: what was sent before, under another limit, may have been as many. */
+  takeAll(waitMs: number): void {
+    for (let i = 0; i < this.#backAt.length; i++) this.takeIn(waitMs)
+  }
+
   /** Until a token is back while `reserved` others are. */
   #waitMs(reserved: number, minMs: number): number {
     const now = this.#clock.now()

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { periodAt } from '../../../src/upstream/state/quota-period.ts'
-import type { QuotaReply, QuotaStore, QuotaUpdate } from '../../../src/upstream/state/shared-quota.ts'
+import type { QuotaReply, QuotaStore, QuotaUpdate } from '../../../src/upstream/state/quota-store.ts'
 import { SharedQuota } from '../../../src/upstream/state/shared-quota.ts'
 import { settled, TestClock } from '../../support/clock.ts'
 
