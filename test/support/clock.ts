@@ -1,4 +1,5 @@
 import type { Clock } from '../../src/lib/clock.ts'
+import { systemClock } from '../../src/lib/clock.ts'
 
 /** A clock that only `advance` moves; timers fire in order, inside `advance`. */
 export class TestClock implements Clock {
@@ -64,4 +65,25 @@ export function settled(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(resolve)
   })
+}
+
+/**
+ * The system's clock, which can be stopped for steps that must follow each other within a time of the service, however
+ * long they take on a loaded machine. Timers go on.
+ */
+export class StoppableClock implements Clock {
+  #stoppedAt: number | null = null
+
+  readonly now = (): number => this.#stoppedAt ?? systemClock.now()
+  readonly wall = (): number => systemClock.wall()
+  readonly after = (ms: number, callback: () => void): (() => void) => systemClock.after(ms, callback)
+
+  stop(): void {
+    this.#stoppedAt = systemClock.now()
+  }
+
+  /** The time that has passed meanwhile has passed for the service as well. */
+  goOn(): void {
+    this.#stoppedAt = null
+  }
 }

@@ -2,6 +2,8 @@ import { readFileSync } from 'node:fs'
 import type { Addresses, App } from '../../src/app.ts'
 import { createApp } from '../../src/app.ts'
 import { loadConfig } from '../../src/config/load.ts'
+import type { Clock } from '../../src/lib/clock.ts'
+import { systemClock } from '../../src/lib/clock.ts'
 
 /** The service in this process, on ports chosen by the system. */
 export interface Proxy {
@@ -26,6 +28,7 @@ export const TEST_KEY = 'test-key-0123456789abcdef'
 export async function startProxy(
   origin: string,
   environment: Record<string, string | undefined> = {},
+  clock: Clock = systemClock,
 ): Promise<Proxy> {
   const config = loadConfig(
     {
@@ -44,6 +47,7 @@ export async function startProxy(
   const app = await createApp(config, {
     version: '0.0.0-test',
     nodeVersion: process.version,
+    clock,
     openapi: readFileSync(new URL('../../openapi.yaml', import.meta.url), 'utf8'),
     logDestination: { write: (line) => void rawLogs.push(line) },
   })

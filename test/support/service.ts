@@ -1,4 +1,5 @@
 import type { Test } from 'tap'
+import type { Clock } from '../../src/lib/clock.ts'
 import type { RequestOptions, WireResponse } from './request.ts'
 import { request, pathFor } from './request.ts'
 import type { Proxy } from './proxy.ts'
@@ -24,15 +25,16 @@ export interface ServiceOptions {
   readonly env?: Record<string, string | undefined>
   /** Upstream sends undocumented shapes, which are passed on: responses are not validated. */
   readonly oddShapes?: boolean
+  readonly clock?: Clock
 }
 
 export async function startService(
   t: Test,
-  { script, env, oddShapes = false }: ServiceOptions = {},
+  { script, env, oddShapes = false, clock }: ServiceOptions = {},
 ): Promise<Service> {
   contract() // compiled now, not while a test measures time
   const upstream = await ScriptedUpstream.start(script ?? answerStation)
-  const proxy = await startProxy(upstream.origin, env)
+  const proxy = await startProxy(upstream.origin, env, clock)
   t.teardown(async () => {
     await upstream.stop()
     await proxy.stop()
