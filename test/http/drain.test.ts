@@ -116,10 +116,10 @@ await t.test('a client that reads slowly gets all bytes', async (t) => {
   const { app, port, clock, start } = await setup(t, Buffer.alloc(5_000_000))
   const socket = connect(port, '127.0.0.1')
   let bytes = 0
+  const requested = once(app.server, 'request')
   socket.pause().on('data', (chunk: Buffer) => (bytes += chunk.length))
   socket.write('GET /large HTTP/1.1\r\nHost: a\r\n\r\n')
-  await until('the response is written', async () => app.server.listening && socket.bytesWritten > 0)
-  await new Promise((resolve) => setTimeout(resolve, 100))
+  await requested
   const drained = start({ delayMs: 0, timeoutMs: 60_000 })
   await clock.advance(5_000)
   const ended = once(socket, 'close')

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import type { RequestListener, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type { Socket } from 'node:net'
 import { connect } from 'node:net'
 import type { Test } from 'tap'
 import t from 'tap'
@@ -17,21 +18,27 @@ async function start(t: Test, handler: RequestListener, budget = Number.POSITIVE
   })(handler, {})
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
+  const accepted = once(server, 'connection') as Promise<[Socket]>
   const socket = connect(port, '127.0.0.1').on('error', () => {})
   t.teardown(() => (socket.destroy(), server.closeAllConnections(), server.close()))
-  return { server, socket, waiting }
+  /** The server waits for the client to read. */
+  const isFull = async () => {
+    const [peer] = await accepted
+    await until('the response waits for its reader', () => peer.writableLength > 0)
+  }
+  return { server, socket, waiting, isFull }
 }
 
 const REQUEST = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'
 
 await t.test('a connection whose response is not read is closed', async (t) => {
-  const { server, socket } = await start(
+  const { server, socket, isFull } = await start(
     t,
     (_request, response) => void response.end(Buffer.alloc(20_000_000)),
   )
   socket.pause()
   socket.write(REQUEST)
-  await new Promise((resolve) => setTimeout(resolve, 200))
+  await isFull()
   const closed = once(socket, 'close')
   connectionsIn(server).endUnread(100)
   await new Promise((resolve) => setTimeout(resolve, 400))
@@ -41,15 +48,15 @@ await t.test('a connection whose response is not read is closed', async (t) => {
 })
 
 await t.test('a connection whose response is read slowly stays open', async (t) => {
-  const { server, socket } = await start(
+  const { server, socket, isFull } = await start(
     t,
     (_request, response) => void response.end(Buffer.alloc(20_000_000)),
   )
   socket.pause()
   socket.write(REQUEST)
-  await new Promise((resolve) => setTimeout(resolve, 200))
-  connectionsIn(server).endUnread(300)
-  for (let i = 0; i < 8; i++) {
+  await isFull()
+  connectionsIn(server).endUnread(1_000)
+  for (let i = 0; i < 16; i++) {
     socket.resume()
     await new Promise((resolve) => setTimeout(resolve, 20))
     socket.pause()
@@ -130,7 +137,8 @@ await t.test('of requests with a body in one packet, five are answered', async (
       socket.write(post.repeat(count))
       const answers = () => text.split('HTTP/1.1 200').length - 1
       await until('they are answered', () => answers() >= Math.min(count, MAX_POSTS_PER_CONNECTION))
-      await new Promise((resolve) => setTimeout(resolve, 50))
+      if (count >= MAX_POSTS_PER_CONNECTION) await until('the connection ends', () => socket.readableEnded)
+      await new Promise((resolve) => setTimeout(resolve, 50)) // for what must not come
       return [handled, answers(), socket.readableEnded]
     }),
   )

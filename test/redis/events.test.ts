@@ -1,4 +1,5 @@
 import t from 'tap'
+import { timed } from '../support/timed.ts'
 import { openStream } from '../support/event-source.ts'
 import { startProxy } from '../support/proxy.ts'
 import { NO_REDIS, RedisServer } from '../support/redis.ts'
@@ -26,9 +27,11 @@ await t.test(
     free = 7
     await new Promise((resolve) => setTimeout(resolve, 600))
     await one.get('chargingAvailability=a')
-    const changedAt = performance.now()
-    const [, event] = await stream.received(2)
-    t.ok(performance.now() - changedAt < 2_000)
+    const {
+      answer: [, event],
+      activeMs,
+    } = await timed(stream.received(2))
+    t.ok(activeMs < 2_000, `${activeMs} ms`)
     t.match(JSON.stringify(event?.data), '"available":7')
     await new Promise((resolve) => setTimeout(resolve, 300))
     t.equal(upstream.calls.length, calls + 1, 'at the cost of one call')

@@ -139,8 +139,10 @@ await t.test(
           'they are answered',
           () => answersIn(text()) >= Math.min(count, MAX_REQUESTS_PER_CONNECTION),
         )
-        await new Promise((resolve) => setTimeout(resolve, 200))
-        return [answersIn(text()), socket.closed || socket.readableEnded]
+        const hasEnded = () => socket.closed || socket.readableEnded
+        if (count >= MAX_REQUESTS_PER_CONNECTION) await until('the connection ends', hasEnded)
+        await new Promise((resolve) => setTimeout(resolve, 200)) // for what must not come
+        return [answersIn(text()), hasEnded()]
       }),
     )
     const most = MAX_REQUESTS_PER_CONNECTION

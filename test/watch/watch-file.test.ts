@@ -46,7 +46,7 @@ function watchIn(t: Test, content: string | null) {
     write(text)
     const lines = log.length
     await clock.advance(READ_EVERY_MS)
-    await new Promise((resolve) => setTimeout(resolve, 50))
+    await until('the file is read', () => log.some((line, i) => i >= lines && line.endsWith('loaded')))
     return log.slice(lines)
   }
   return { watched, log, read, stop, clock }
