@@ -66,7 +66,7 @@ await t.test('40 concurrent requests with UPSTREAM_MAX_QPS=5', async (t) => {
   // For the service, the forty arrive at the same moment, however long a loaded machine takes.
   const arrived = arrivalsAt(service.proxy.addresses.public.port)
   t.teardown(arrived.stop)
-  clock.stop()
+  clock.stop({ holdsTimers: true })
   const requested = requestAll()
   await arrived.reached(40)
   clock.goOn()
@@ -138,7 +138,7 @@ await t.test(
     })
     const arrived = arrivalsAt(proxy.addresses.public.port)
     t.teardown(arrived.stop)
-    clock.stop()
+    clock.stop({ holdsTimers: true })
     const requested = Promise.all(Array.from({ length: 20 }, (_, i) => timed(get(stationQuery(i)))))
     await arrived.reached(20)
     clock.goOn()

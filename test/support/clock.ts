@@ -69,21 +69,37 @@ export function settled(): Promise<void> {
 
 /**
  * The system's clock, which can be stopped for steps that must follow each other within a time of the service, however
- * long they take on a loaded machine. Timers go on.
+ * long they take on a loaded machine.
  */
 export class StoppableClock implements Clock {
   #stoppedAt: number | null = null
+  #holdsTimers = false
+  readonly #held = new Set<() => void>()
 
   readonly now = (): number => this.#stoppedAt ?? systemClock.now()
   readonly wall = (): number => systemClock.wall()
-  readonly after = (ms: number, callback: () => void): (() => void) => systemClock.after(ms, callback)
 
-  stop(): void {
+  readonly after = (ms: number, callback: () => void): (() => void) => {
+    if (!this.#holdsTimers) return systemClock.after(ms, callback)
+    let cancel: () => void = () => void this.#held.delete(begin)
+    const begin = (): void => {
+      cancel = systemClock.after(ms, callback)
+    }
+    this.#held.add(begin)
+    return () => cancel()
+  }
+
+  /** Timers go on; with `holdsTimers` those that are set from now on begin when the clock does. */
+  stop({ holdsTimers = false } = {}): void {
     this.#stoppedAt = systemClock.now()
+    this.#holdsTimers = holdsTimers
   }
 
   /** The time that has passed meanwhile has passed for the service as well. */
   goOn(): void {
     this.#stoppedAt = null
+    this.#holdsTimers = false
+    for (const begin of this.#held) begin()
+    this.#held.clear()
   }
 }
