@@ -78,3 +78,13 @@ await t.test('an answer that is too large to be rendered is an item with an erro
   t.match(text, /"code":"UpstreamFailed"/)
   t.equal((JSON.parse(text) as Body).summary.successfulRequests, 1)
 })
+
+await t.test(
+  'an unexpected error while an item is rendered ends the batch, so that it is logged',
+  async (t) => {
+    const broken = itemOf('', () => {
+      throw new TypeError('a defect')
+    })
+    await t.rejects(renderBatch([broken, itemOf('{}')], later), /a defect/)
+  },
+)

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import type { Filter } from '../../availability/query.ts'
 import type { LookupResult } from '../../cache/cache.ts'
-import { asServiceError, ServiceError } from '../../errors.ts'
+import { ServiceError } from '../../errors.ts'
 import { renderError } from '../error-body.ts'
 
 /** What one item of a batch is answered with. */
@@ -75,7 +75,8 @@ function renderItem(item: ItemResult, room: number): Part {
     const total = part.text.length + length - body.length
     return total <= room ? { ...part, length: total } : errorPart(tooLarge())
   } catch (error) {
-    return errorPart(asServiceError(error))
+    if (error instanceof ServiceError) return errorPart(error)
+    throw error // a defect: it is logged, and the whole is 500
   }
 }
 
