@@ -25,6 +25,7 @@ new PerformanceObserver((list) => {
 const cache = new Cache(
   {
     ttlMs: 86_400_000,
+    maxTtlMs: 86_400_000,
     emptyTtlMs: 86_400_000,
     staleWhileRevalidateMs: 0,
     staleIfErrorMs: 0,

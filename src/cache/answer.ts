@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 import { gzipSync } from 'node:zlib'
-import type { FilterIndex, PowerFilter } from '../availability/filter.ts'
+import type { FilterIndex, PowerFilter, VariantKey } from '../availability/filter.ts'
 import { UNFILTERED, filterAvailability, isUnfiltered, indexOf, variantKey } from '../availability/filter.ts'
 import { renderJson } from '../availability/json.ts'
 import type { Availability, Format } from '../availability/model.ts'
@@ -22,20 +22,16 @@ export interface Rendering {
   /** Strong, quotes included; differs per content coding (RFC 9110, 8.8.3). */
   readonly etag: string
   readonly gzipped: boolean
+  /** The same compressed, from the first request for it on. */
+  compressed: Rendering | null
 }
 
-/** The result of a filter in one format; compressed from the first request for it on. */
-interface Variant {
-  /** Null if it is larger than allowed. */
-  readonly plain: Rendering | null
-  gzip: Rendering | null
-}
-
-/** What was made of an answer so far. */
+/** What was made of an answer so far, besides the unfiltered JSON. */
 interface RenderCache {
   /** Null until the first filter. */
   index: FilterIndex | null
-  readonly variants: Map<string, Variant>
+  /** By format and variant key; null if the rendering is larger than allowed. */
+  readonly variants: Map<VariantKey, Rendering | null>
   /** The parsed form of a long answer, for as long as it is in memory. */
   parsed: WeakRef<Availability> | null
   /** Bytes of the variants. */
@@ -65,12 +61,12 @@ const MIN_LONG_JSON = 65_536
 
 /**
  * Memory besides the texts, in bytes (measured by bench/parts/memory.mjs, V8 on 64 bits): an entry with its places in map
- * and list 331, and 48 more once the process is 24 days old (see floorMs); a variant 210 to 360, the first 460 as it
- * brings the map; its compressed form 120.
+ * and list 339, and 48 more once the process is 24 days old (see floorMs); a rendering 120, the same for a compressed
+ * one; with its place in the map 210 to 330, the first 460 as it brings the map.
  */
-const ENTRY_BYTES = 380
+const ENTRY_BYTES = 388
+const RENDERING_BYTES = 120
 const VARIANT_BYTES = 330
-const GZIP_BYTES = 120
 
 /**
  * Upstream's unfiltered answer for a station with its renderings. Each rendering is made once and kept under its variant
@@ -87,6 +83,8 @@ export class Answer {
   onGrowth: ((answer: Answer) => void) | null = null
   readonly #json: string
   readonly #powerFilter: PowerFilter
+  /** The unfiltered answer in JSON, which most clients ask for: found without a search. */
+  #whole: Rendering | null = null
   #rendered: RenderCache | null = null
 
   /**
@@ -118,27 +116,46 @@ export class Answer {
    * @throws RenderingTooLargeError
    */
   render(filter: Filter, format: Format, gzip: boolean): Rendering {
-    const variant = this.#variant(filter, format)
-    if (variant.plain === null) throw new RenderingTooLargeError()
-    if (!gzip) return variant.plain
-    variant.gzip ??= this.#compress(variant.plain)
-    return variant.gzip
+    const plain = this.#variant(filter, format)
+    if (plain === null) throw new RenderingTooLargeError()
+    return gzip ? this.compressed(plain) : plain
   }
 
-  #variant(filter: Filter, format: Format): Variant {
-    const rendered = (this.#rendered ??= emptyRenderCache(null))
+  /** The compressed form of a rendering that `render` has just returned. */
+  compressed(plain: Rendering): Rendering {
+    if (plain.compressed !== null) return plain.compressed
+    const body = gzipSync(plain.body).toString('latin1')
+    const { length } = body
+    const etag = `${plain.etag.slice(0, -1)}-gzip"`
+    const gzip: Rendering = { body, encoding: 'latin1', length, etag, gzipped: true, compressed: null }
+    plain.compressed = gzip
+    if (this.#rendered !== null && plain !== this.#whole) this.#rendered.bytes += gzipBytes(gzip)
+    this.#grow(gzipBytes(gzip))
+    return gzip
+  }
+
+  #variant(filter: Filter, format: Format): Rendering | null {
     const unfiltered = isUnfiltered(filter)
+    if (unfiltered && format === 'json') return (this.#whole ??= this.#renderWhole())
+    const rendered = (this.#rendered ??= emptyRenderCache(null))
     const parsed = unfiltered || rendered.index !== null ? null : this.#parse()
     const kept = unfiltered
       ? UNFILTERED
       : variantKey(this.#index(rendered, parsed), filter, this.#powerFilter)
-    const key = format + kept
+    if (kept === UNFILTERED && format === 'json') return (this.#whole ??= this.#renderWhole())
+    const key = keyOf(format, kept)
     const present = rendered.variants.get(key)
     if (present !== undefined) return present
     const text = this.#write(format, kept === UNFILTERED ? null : filter, parsed)
-    const variant: Variant = { plain: text === null ? null : identity(text), gzip: null }
-    this.#keep(rendered, copyString(key), variant) // a key is made of many parts, which V8 would keep
-    return variant
+    const plain = text === null ? null : identity(text)
+    // A text is made of many parts, which V8 would keep.
+    this.#keep(rendered, typeof key === 'string' ? copyString(key) : key, plain)
+    return plain
+  }
+
+  #renderWhole(): Rendering {
+    this.#grow(RENDERING_BYTES)
+    return identity(this.#json)
   }
 
   #index(rendered: RenderCache, parsed: Availability | null): FilterIndex {
@@ -151,7 +168,6 @@ export class Answer {
 
   /** Null if the text is larger than allowed. */
   #write(format: Format, filter: Filter | null, parsed: Availability | null): string | null {
-    if (format === 'json' && filter === null) return this.#json
     const whole = parsed ?? this.#parse()
     const filtered = filter === null ? whole : filterAvailability(whole, filter, this.#powerFilter)
     const text = format === 'json' ? renderJson(filtered) : xmlOf(filtered)
@@ -159,33 +175,25 @@ export class Answer {
     return text === this.#json ? this.#json : text // no second copy for a bound that removes nothing
   }
 
-  #keep(rendered: RenderCache, key: string, variant: Variant): void {
+  #keep(rendered: RenderCache, key: VariantKey, plain: Rendering | null): void {
     const { variants } = rendered
-    const bytes = this.#variantBytes(key, variant)
+    const bytes = this.#variantBytes(key, plain)
     let freed = 0
     for (const [oldest, dropped] of variants) {
       if (variants.size < MAX_VARIANTS && rendered.bytes - freed + bytes <= MAX_VARIANTS_BYTES) break
       variants.delete(oldest)
       freed += this.#variantBytes(oldest, dropped)
     }
-    variants.set(key, variant)
+    variants.set(key, plain)
     rendered.bytes += bytes - freed
     this.#grow(bytes - freed)
   }
 
-  #compress(plain: Rendering): Rendering {
-    const body = gzipSync(plain.body).toString('latin1')
-    const etag = `${plain.etag.slice(0, -1)}-gzip"`
-    const gzip: Rendering = { body, encoding: 'latin1', length: body.length, etag, gzipped: true }
-    if (this.#rendered !== null) this.#rendered.bytes += gzipBytes(gzip)
-    this.#grow(gzipBytes(gzip))
-    return gzip
-  }
-
-  /** The unfiltered answer in JSON shares its text with the answer itself. */
-  #variantBytes(key: string, { plain, gzip }: Variant): number {
+  /** The JSON after a bound that removes nothing shares its text with the answer itself. */
+  #variantBytes(key: VariantKey, plain: Rendering | null): number {
     const text = plain === null || plain.body === this.#json ? 0 : stringBytes(plain.body)
-    return VARIANT_BYTES + key.length + text + (gzip === null ? 0 : gzipBytes(gzip))
+    const gzip = plain === null || plain.compressed === null ? 0 : gzipBytes(plain.compressed)
+    return VARIANT_BYTES + (typeof key === 'string' ? key.length : 0) + text + gzip
   }
 
   #parse(): Availability {
@@ -220,11 +228,15 @@ function identity(body: string): Rendering {
   const digest = hash('sha256', body, 'buffer').toString('base64url', 0, 16)
   const length = Buffer.byteLength(body)
   const encoding = length === body.length ? 'latin1' : 'utf8'
-  return { body, encoding, length, etag: `"${digest}"`, gzipped: false }
+  return { body, encoding, length, etag: `"${digest}"`, gzipped: false, compressed: null }
+}
+
+function keyOf(format: Format, kept: VariantKey): VariantKey {
+  return typeof kept === 'string' ? format + kept : 2 * kept + (format === 'xml' ? 1 : 0)
 }
 
 function gzipBytes({ length }: Rendering): number {
-  return GZIP_BYTES + length
+  return RENDERING_BYTES + length
 }
 
 /** V8 stores a string with one byte per character if all are Latin-1, else with two. */

@@ -63,8 +63,7 @@ export class Cache {
     const stores = { store: this.store, negative: this.#negative, doubt: this.#doubt }
     this.#keeper = new EntryKeeper(options, deps, stores)
     this.#shared = this.#createSharedLoader()
-    const [calls, store, negative] = [this.#calls, this.store, this.#negative]
-    this.purge = new Purge({ calls, store, negative, shared: deps.shared?.store })
+    this.purge = new Purge({ ...stores, calls: this.#calls, shared: deps.shared?.store })
   }
 
   get entries(): number {
@@ -129,17 +128,18 @@ export class Cache {
    */
   get(id: string, onWait?: OnWait, client = ''): LookupResult | Promise<LookupResult> {
     this.#lookups++
-    const entry = this.#use(id)
+    const now = this.#deps.clock.now()
+    const entry = this.#use(id, now)
     if (entry?.doubt === null) {
-      const age = this.#freshness.of(entry)
+      const age = this.#freshness.of(entry, now)
       if (age.ttlMs >= 0) return this.#found('hit', entry, { age })
     }
     return this.#lookupStale(id, entry, { client, onWait })
   }
 
-  #use(id: string): CacheEntry | null {
+  #use(id: string, now = this.#deps.clock.now()): CacheEntry | null {
     const entry = this.store.get(id)
-    if (entry !== null) entry.lastUsedAt = floorMs(this.#deps.clock.now())
+    if (entry !== null) entry.lastUsedAt = floorMs(now)
     return entry
   }
 
@@ -233,8 +233,8 @@ export class Cache {
     this.#deps.observer.lookedUp(result, ageMs / 1000)
     if (this.#deps.pacing !== null) recordLookup(this.#deps.pacing, result, entry, ageMs)
     const { answer, doubt, changedAt } = entry
-    const { ttlMs: minTtlMs } = this.#options
-    const isStored = minTtlMs > 0 && (result !== 'miss' || this.store.peek(answer.id)?.answer === answer)
+    const isStored =
+      this.#options.ttlMs > 0 && (result !== 'miss' || this.store.peek(answer.id)?.answer === answer)
     const isEmptyUnconfirmed = doubt !== null
     return { answer, result, ageMs, ttlMs, wasExpired, isStored, changedAt, staleReason, isEmptyUnconfirmed }
   }

@@ -36,8 +36,8 @@ export class Freshness {
   }
 
   /** Time since upstream answered. */
-  ageMs(entry: CacheEntry): number {
-    return Math.max(0, this.#clock.now() - entry.receivedAt)
+  ageMs(entry: CacheEntry, now = this.#clock.now()): number {
+    return Math.max(0, now - entry.receivedAt)
   }
 
   /** The TTL in force for this entry. Pacing does not concern stations without connectors. */
@@ -49,8 +49,8 @@ export class Freshness {
   }
 
   /** The age, and the rest of the TTL; negative when stale. */
-  of(entry: CacheEntry): { readonly ageMs: number; readonly ttlMs: number } {
-    const ageMs = this.ageMs(entry)
+  of(entry: CacheEntry, now = this.#clock.now()): { readonly ageMs: number; readonly ttlMs: number } {
+    const ageMs = this.ageMs(entry, now)
     return { ageMs, ttlMs: this.ttlMs(entry) - ageMs }
   }
 

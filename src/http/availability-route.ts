@@ -160,9 +160,7 @@ function commonFields(result: LookupResult, trackingId: string, cors: readonly s
 
 function renderingFor(headers: IncomingMessage['headers'], { result, query, format }: Found): Rendering {
   const plain = result.answer.render(query, format, false)
-  return wantsGzip(headers['accept-encoding'], plain.length)
-    ? result.answer.render(query, format, true)
-    : plain
+  return wantsGzip(headers['accept-encoding'], plain.length) ? result.answer.compressed(plain) : plain
 }
 
 interface Written {

@@ -18,8 +18,8 @@ export const PIPELINED_REQUEST_BYTES = 10_000
 export const HALF_CLOSE_MS = 100
 
 interface Connection {
-  /** Responses that are due, in the order of their requests. */
-  readonly due: Set<ServerResponse>
+  /** Responses that are due, in the order of their requests. An array: a set rehashes with every few responses. */
+  readonly due: ServerResponse[]
   /** The response to the newest request. */
   last: ServerResponse | null
   readonly acceptedAt: number
@@ -45,13 +45,15 @@ export interface ConnectionsDeps {
 type Internals = Socket & { parser?: { onIncoming: () => number } | null }
 const dropRequest = () => 0
 
-const connectionOf = new WeakMap<Socket, Connection>()
+/** A member of the socket: a weak map is searched with every use. */
+const CONNECTION = Symbol('connection')
+const connectionOf = (socket: Socket & { [CONNECTION]?: Connection }) => socket[CONNECTION]
 /** Responses without an end of their own. */
 const heldOpen = new WeakSet<ServerResponse>()
 
 /** Whether no later request of its connection is known: only its last response may close a connection. */
 export function isLastResponse(response: ServerResponse): boolean {
-  const connection = connectionOf.get(response.req.socket)
+  const connection = connectionOf(response.req.socket)
   return connection === undefined || connection.last === response
 }
 
@@ -90,7 +92,7 @@ export class Connections {
 
   readonly onConnection = (socket: Socket): void => {
     const connection: Connection = {
-      due: new Set(),
+      due: [],
       last: null,
       acceptedAt: performance.now(),
       requestedAt: 0,
@@ -101,19 +103,19 @@ export class Connections {
       isStopped: false,
     }
     this.#open.set(socket, connection)
-    connectionOf.set(socket, connection)
+    Object.assign(socket, { [CONNECTION]: connection })
     socket.once('close', () => this.#onClose(socket, connection))
     socket.once('end', () => {
       const { due, requestedAt } = connection
       const isLate = performance.now() - requestedAt > HALF_CLOSE_MS
-      if (due.size > 0 && (isLate || [...due].some((response) => heldOpen.has(response)))) socket.destroy()
+      if (due.length > 0 && (isLate || due.some((response) => heldOpen.has(response)))) socket.destroy()
     })
   }
 
   /** The listener of `request`, with the bounds in front of the handler. */
   limit(handler: RequestListener): RequestListener {
     return (request, response) => {
-      const connection = connectionOf.get(request.socket)
+      const connection = connectionOf(request.socket)
       if (connection === undefined || this.#admit(connection, request, response)) {
         if (this.#isDraining) setImmediate(handler, request, response)
         else handler(request, response)
@@ -128,7 +130,7 @@ export class Connections {
   closeIdle(unusedMs: number): void {
     const now = performance.now()
     for (const [socket, { due, acceptedAt, bytesWhenIdle }] of this.#open) {
-      if (due.size > 0 || socket.writableLength > 0 || socket.bytesRead > bytesWhenIdle) continue
+      if (due.length > 0 || socket.writableLength > 0 || socket.bytesRead > bytesWhenIdle) continue
       if (!isUnused(socket) || now - acceptedAt >= unusedMs) socket.destroy()
     }
   }
@@ -136,7 +138,7 @@ export class Connections {
   /** Ends connections whose client has not read for `ms` what is sent to it. */
   endUnread(ms: number): void {
     for (const [socket, { due }] of this.#open) {
-      if (due.size > 0 && socket.writableLength > 0 && socket.timeout !== ms) socket.setTimeout(ms)
+      if (due.length > 0 && socket.writableLength > 0 && socket.timeout !== ms) socket.setTimeout(ms)
     }
   }
 
@@ -144,12 +146,12 @@ export class Connections {
     const { due } = connection
     connection.requestedAt = performance.now()
     connection.last = response
-    due.add(response)
+    due.push(response)
     response.on('close', this.#onResponseClose)
     countInPacket(request.socket, connection)
     const most = request.method === 'POST' ? MAX_POSTS_PER_CONNECTION : MAX_REQUESTS_PER_CONNECTION
-    if (connection.requestsOfPacket >= most || due.size >= most) stop(request.socket, connection, response)
-    if (due.size === 1) return true
+    if (connection.requestsOfPacket >= most || due.length >= most) stop(request.socket, connection, response)
+    if (due.length === 1) return true
     const hasRoom = this.#deps.waiting?.tryTake(PIPELINED_REQUEST_BYTES) ?? true
     if (hasRoom) this.#countHeldBack(request.socket, connection, response)
     if (!hasRoom) {
@@ -178,9 +180,11 @@ export class Connections {
 
   #responseClosed(response: ServerResponse): void {
     const { socket } = response.req
-    const connection = connectionOf.get(socket)
-    if (connection?.due.delete(response) !== true) return // closed before
-    if (connection.due.size > 0) return
+    const connection = connectionOf(socket)
+    const at = connection?.due.indexOf(response) ?? -1
+    if (connection === undefined || at === -1) return // closed before
+    connection.due.splice(at, 1)
+    if (connection.due.length > 0) return
     connection.bytesWhenIdle = socket.bytesRead
     connection.last = null
   }
@@ -189,7 +193,8 @@ export class Connections {
   #onClose(socket: Socket, connection: Connection): void {
     this.#open.delete(socket)
     this.#release(connection, connection.waitingBytes)
-    for (const response of connection.due) if (response.socket === null) response.emit('close')
+    const behind = connection.due.filter((response) => response.socket === null)
+    for (const response of behind) response.emit('close')
   }
 
   #release(connection: Connection, bytes: number): void {

@@ -1,5 +1,6 @@
 import * as fc from 'fast-check'
 import t from 'tap'
+import type { PowerFilter } from '../../src/availability/filter.ts'
 import {
   POWER_FILTERS,
   UNFILTERED,
@@ -467,9 +468,22 @@ await t.test('the examples of the docstring are right', async (t) => {
     { type: 'CCS', powers: [50, 150] },
     { type: 'Type2', powers: [22] },
   ]
-  t.equal(variantKey(index, power(100, null)), '01-')
-  t.equal(variantKey(index, types('Type2')), '-+')
+  t.equal(variantKey(index, power(100, null)), 0b1_01_0_1)
+  t.equal(variantKey(index, types('Type2')), 0b1_00_1_0)
   t.equal(variantKey(index, types('CCS', 'Type2')), UNFILTERED)
+})
+
+await t.test('the key is a number up to 27 rows, and a text with more', async (t) => {
+  const keyFor = (rows: number, from: number, powerFilter: PowerFilter = 'levels') => {
+    const powers = Array.from({ length: rows }, (_, i) => i)
+    return variantKey([{ type: 'CCS', powers }], power(from, null), powerFilter)
+  }
+  t.equal(keyFor(26, 25), 2 ** 27 + 2)
+  t.equal(keyFor(27, 26), 2 ** 28 + 2)
+  t.equal(keyFor(28, 27), `${2 ** 27},6`)
+  t.equal(keyFor(28, 0), UNFILTERED)
+  const bounds = Array.from({ length: 1_000 }, (_, i) => i)
+  t.equal(new Set(bounds.map((from) => keyFor(999, from, 'recount'))).size, 1_000, 'one for each result')
 })
 
 await t.test('the states are those of the reference, in its order', async (t) => {
@@ -552,9 +566,7 @@ await t.test('the other readings of a power bound', async (t) => {
           const one = miscounted(any)
           const index = indexOf(one)
           const [keyA, keyB] = [variantKey(index, a, powerFilter), variantKey(index, b, powerFilter)]
-          if (keyA === keyB) return result(one, a) === result(one, b)
-          // A connector that is kept by its type has another key than one whose rows are all kept.
-          return powerFilter === 'levels' || result(one, a) !== result(one, b)
+          return (keyA === keyB) === (result(one, a) === result(one, b))
         }),
         { numRuns: 2_000 },
       )

@@ -1,7 +1,8 @@
 import { gunzipSync } from 'node:zlib'
 import * as fc from 'fast-check'
 import t from 'tap'
-import { indexOf, POWER_FILTERS, variantKey } from '../../src/availability/filter.ts'
+import type { VariantKey } from '../../src/availability/filter.ts'
+import { indexOf, POWER_FILTERS, UNFILTERED, variantKey } from '../../src/availability/filter.ts'
 import type { Availability } from '../../src/availability/model.ts'
 import type { Filter } from '../../src/availability/query.ts'
 import { parseQuery } from '../../src/availability/query.ts'
@@ -16,6 +17,9 @@ import { repeat } from './setup.ts'
 const FORMATS = ['json', 'xml'] as const
 /** Every format, plain and compressed. */
 const VARIANTS = FORMATS.flatMap((format) => [false, true].map((gzip) => [format, gzip] as const))
+
+/** The unfiltered JSON, which is kept apart from the others and never dropped. */
+const WHOLE = keyOf('json', UNFILTERED)
 
 const place = station(
   'place',
@@ -243,13 +247,14 @@ await t.test('bytes covers all that an answer keeps in memory', async (t) => {
           const index = indexOf(availability)
           const answer = new Answer(availability)
           const base = answer.bytes
-          const kept = new Map<string, Rendering[]>()
+          const kept = new Map<VariantKey, Rendering[]>()
           for (const { filter, format, gzip } of requests) {
-            const key = `${format} ${variantKey(index, filter)}`
+            const key = keyOf(format, variantKey(index, filter))
             const rendering = answer.render(filter, format, gzip)
             const known = kept.get(key)
-            if (known === undefined && kept.size === MAX_VARIANTS) {
-              kept.delete([...kept.keys()][0] as string)
+            const others = [...kept.keys()].filter((one) => one !== WHOLE)
+            if (known === undefined && key !== WHOLE && others.length === MAX_VARIANTS) {
+              kept.delete(others[0] as VariantKey)
               dropped++
             }
             const plain = answer.render(filter, format, false)
@@ -259,8 +264,8 @@ await t.test('bytes covers all that an answer keeps in memory', async (t) => {
           const renderings = [...kept.values()].flat().map((one) => textBytes(one, answer.json))
           const expected =
             base +
-            kept.size * (overheadOf(availability) - 'json'.length) +
-            [...kept.keys()].reduce((sum, key) => sum + key.length - ' '.length, 0) +
+            [...kept.keys()].reduce<number>((sum, key) => sum + keyBytes(key), 0) +
+            [...kept.keys()].reduce<number>((sum, key) => sum + overheadOf(key), 0) +
             (filtered ? indexOverheadOf(availability) : 0) +
             renderings.reduce((sum, bytes) => sum + bytes, 0)
           if (answer.bytes !== expected) throw new Error(`${answer.bytes} bytes, recounted ${expected}`)
@@ -281,12 +286,22 @@ function gzipOverhead(): number {
   return answer.bytes - before - length
 }
 
-/** The overhead of a variant with its key, `json`: the unfiltered JSON has no text of its own. */
-function overheadOf(availability: Availability): number {
-  const answer = new Answer(availability)
+/** Different for each format and result; a text is as long as that of the answer. */
+function keyOf(format: Format, kept: VariantKey): VariantKey {
+  return typeof kept === 'string' ? format + kept : format === 'json' ? kept : -1 - kept
+}
+
+/** The bytes of a key; a number is part of the overhead. */
+function keyBytes(key: VariantKey): number {
+  return typeof key === 'string' ? key.length : 0
+}
+
+/** The overhead of a rendering, without its text and its key. */
+function overheadOf(key: VariantKey): number {
+  const answer = new Answer(place)
   const before = answer.bytes
-  answer.render(NO_FILTER, 'json', false)
-  return answer.bytes - before
+  const rendering = answer.render(NO_FILTER, key === WHOLE ? 'json' : 'xml', false)
+  return answer.bytes - before - textBytes(rendering, answer.json)
 }
 
 /** The bytes that the first filter adds, whatever it is. */
@@ -294,8 +309,8 @@ function indexOverheadOf(availability: Availability): number {
   const answer = new Answer(availability)
   const before = answer.bytes
   const rendering = answer.render(from(0), 'xml', false)
-  const key = `xml${variantKey(indexOf(availability), from(0))}`
-  const variant = overheadOf(availability) - 'json'.length + key.length
+  const key = keyOf('xml', variantKey(indexOf(availability), from(0)))
+  const variant = overheadOf(key) + keyBytes(key)
   return answer.bytes - before - variant - textBytes(rendering, answer.json)
 }
 
