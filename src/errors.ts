@@ -110,6 +110,7 @@ export class ServiceError extends Error {
     Error.stackTraceLimit = 0
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     Error.stackTraceLimit = stackTraceLimit
+    void this.stack // with a debugger attached V8 keeps as much all the same, until it is read
     this.name = 'ServiceError'
     this.code = code
     this.detail = options.detail ?? message
