@@ -9,6 +9,7 @@ import type {
 } from '../cache/shared-store.ts'
 import type { ErrorCode } from '../errors.ts'
 import { CACHE_RULES } from '../errors.ts'
+import type { Clock } from '../lib/clock.ts'
 import type { Commands } from './commands.ts'
 import {
   answerKey,
@@ -42,9 +43,9 @@ export class RedisAnswerStore implements SharedAnswerStore {
   readonly #commands: Commands
   readonly #feed: PurgeFeed
 
-  constructor(commands: Commands) {
+  constructor(commands: Commands, clock: Pick<Clock, 'now'>) {
     this.#commands = commands
-    this.#feed = new PurgeFeed(commands)
+    this.#feed = new PurgeFeed(commands, clock)
   }
 
   get isUp(): boolean {

@@ -1,10 +1,13 @@
 import { randomUUID } from 'node:crypto'
+import type { Clock } from '../lib/clock.ts'
 import type { Commands } from './commands.ts'
 import { PURGED_CHANNEL, PURGES_KEY } from './keys.ts'
 import { ANNOUNCE_PURGE, READ_PURGES } from './purge-script.ts'
 
 /** A purge delays no client, and opens the circuit only if Redis does not respond at all. */
 export const PURGE_TIMEOUT_MS = 1_000
+
+const MICROSECONDS = 1_000
 
 /** `time replica id`, or `time replica` for all stations. */
 const MESSAGE = /^(\d{1,20}) (\S+)(?: ([^]+))?$/
@@ -17,14 +20,18 @@ export class PurgeFeed {
   readonly #commands: Pick<Commands, 'script' | 'subscribe' | 'onListening'>
   /** Names this replica in its messages, which reach it as well. */
   readonly #replica = randomUUID()
-  /** The time of the last purge that this replica knows. */
-  #known = '0'
+  readonly #clock: Pick<Clock, 'now'>
+  readonly #createdAt: number
+  /** The time of the last purge that this replica knows; null before it has asked. */
+  #known: string | null = null
   /** Messages may have been missed. */
   #isBehind = true
   #listener: (id: string | null) => void = () => {}
 
-  constructor(commands: Pick<Commands, 'script' | 'subscribe' | 'onListening'>) {
+  constructor(commands: Pick<Commands, 'script' | 'subscribe' | 'onListening'>, clock: Pick<Clock, 'now'>) {
     this.#commands = commands
+    this.#clock = clock
+    this.#createdAt = clock.now()
   }
 
   /** Announces the purge of a station, or of all (null). False if Redis could not be reached. */
@@ -48,6 +55,11 @@ export class PurgeFeed {
     this.#commands.subscribe(PURGED_CHANNEL, (message) => this.#receive(message))
   }
 
+  /** Negative: so long before now. */
+  get #sinceCreation(): number {
+    return Math.min(-1, Math.floor((this.#createdAt - this.#clock.now()) * MICROSECONDS))
+  }
+
   #receive(message: string): void {
     const [, time, replica, id = null] = MESSAGE.exec(message) ?? []
     if (time === undefined) return
@@ -55,9 +67,13 @@ export class PurgeFeed {
     if (replica !== this.#replica) this.#listener(id)
   }
 
-  /** Reports the purges since the last one that is known, its own as well: then a copy is read from Redis again. */
+  /**
+   * Reports the purges since the last one that is known, its own as well: then a copy is read from Redis again. At first
+   * those since this replica began, which had no copies then.
+   */
   async #catchUp(): Promise<void> {
-    const reply = await this.#commands.script(READ_PURGES, [PURGES_KEY], [this.#known], PURGE_TIMEOUT_MS)
+    const since = this.#known ?? this.#sinceCreation
+    const reply = await this.#commands.script(READ_PURGES, [PURGES_KEY], [since], PURGE_TIMEOUT_MS)
     if (!Array.isArray(reply)) return // tried again when Redis can be reached
     const [latest, isComplete, ...ids] = reply as [string, number, ...string[]]
     this.#known = latest

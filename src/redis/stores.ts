@@ -34,7 +34,7 @@ export async function openRedisStores(config: RedisConfig, deps: RedisStoresDeps
   }
   const commands = await Commands.open(config, { ...deps, observer })
   return {
-    answers: new RedisAnswerStore(commands),
+    answers: new RedisAnswerStore(commands, deps.clock),
     archive: null,
     tokens: new RedisTokenStore(commands, deps.clock),
     quota: new RedisQuotaStore(commands),

@@ -36,11 +36,12 @@ async function setup(t: Test) {
     const reported: (string | null)[] = []
     let receive: (message: string) => void = () => {}
     let listening: (isListening: boolean) => void = () => {}
-    const feed = new PurgeFeed({
+    const access = {
       script: commands.script.bind(commands),
-      subscribe: (_channel, listener) => void (receive = listener),
-      onListening: (listener) => void (listening = listener),
-    })
+      subscribe: (_channel: string, listener: typeof receive) => void (receive = listener),
+      onListening: (listener: typeof listening) => void (listening = listener),
+    }
+    const feed = new PurgeFeed(access, systemClock)
     feed.listen((id) => void reported.push(id))
     return {
       reported,
@@ -90,6 +91,16 @@ await t.test('purges are announced to other replicas', { skip: NO_REDIS }, async
     two.disconnect()
     await two.connect()
     t.strictSame(two.reported, ['d', 'c'])
+  })
+
+  await t.test('a new replica gets what is purged before it is connected, and nothing older', async (t) => {
+    await one.purge('older')
+    await sleep(5)
+    const three = replica()
+    await one.purge('newer')
+    await three.connect()
+    three.disconnect()
+    t.strictSame(three.reported, ['newer'])
   })
 
   await t.test('a message that comes before what was missed is read hides nothing', async (t) => {
