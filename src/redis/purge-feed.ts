@@ -55,11 +55,6 @@ export class PurgeFeed {
     this.#commands.subscribe(PURGED_CHANNEL, (message) => this.#receive(message))
   }
 
-  /** Negative: so long before now. */
-  get #sinceCreation(): number {
-    return Math.min(-1, Math.floor((this.#createdAt - this.#clock.now()) * MICROSECONDS))
-  }
-
   #receive(message: string): void {
     const [, time, replica, id = null] = MESSAGE.exec(message) ?? []
     if (time === undefined) return
@@ -72,13 +67,18 @@ export class PurgeFeed {
    * those since this replica began, which had no copies then.
    */
   async #catchUp(): Promise<void> {
-    const since = this.#known ?? this.#sinceCreation
-    const reply = await this.#commands.script(READ_PURGES, [PURGES_KEY], [since], PURGE_TIMEOUT_MS)
+    const known = this.#known
+    const reply = await this.#commands.script(READ_PURGES, [PURGES_KEY], [known ?? '0'], PURGE_TIMEOUT_MS)
     if (!Array.isArray(reply)) return // tried again when Redis can be reached
-    const [latest, isComplete, ...ids] = reply as [string, number, ...string[]]
+    const [now, latest, isComplete, ...purges] = reply as [string, string, number, ...string[]]
+    // Not later than the moment of its creation: the reply has taken a while.
+    const createdAt = Number(now) - (this.#clock.now() - this.#createdAt) * MICROSECONDS
+    const after = known === null ? createdAt : 0
+    const ids = purges.filter((_, i) => i % 2 === 0 && Number(purges[i + 1]) > after)
     this.#known = latest
     this.#isBehind = false
-    if (isComplete !== 1 || ids.includes('')) this.#listener(null)
+    const isMissing = isComplete !== 1 && ids.length === purges.length / 2
+    if (isMissing || ids.includes('')) this.#listener(null)
     else for (const id of ids) this.#listener(id)
   }
 }

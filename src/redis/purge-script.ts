@@ -57,19 +57,16 @@ return 1
 /**
  * | KEYS | ARGV | reply |
  * | --- | --- | --- |
- * | 1 the list of purges | 1 the time of the last one that is known; below 0: so long before now | the time of the latest; 1 if none after the known one is missing; the stations purged after it |
+ * | 1 the list of purges | 1 the time of the last one that is known | the time now; that of the latest; 1 if none after the known one is missing; the stations purged after it, each with its time |
  */
 export const READ_PURGES: Script = {
   name: 'evproxyReadPurges',
   keys: 1,
   lua: `${LIST}
-local known = tonumber(ARGV[1])
-if known < 0 then
-  local time = redis.call('TIME')
-  known = time[1] * 1000000 + time[2] + known
-end
-local is_complete = redis.call('ZCARD', list_key) < ${MAX_LISTED} or tonumber(at(0)) <= known
-local stations = redis.call('ZRANGEBYSCORE', list_key, '(' .. string.format('%.0f', known), '+inf')
-return {at(-1), is_complete and 1 or 0, unpack(stations)}
+local time = redis.call('TIME')
+local now = string.format('%.0f', time[1] * 1000000 + time[2])
+local is_complete = redis.call('ZCARD', list_key) < ${MAX_LISTED} or tonumber(at(0)) <= tonumber(ARGV[1])
+local stations = redis.call('ZRANGEBYSCORE', list_key, '(' .. ARGV[1], '+inf', 'WITHSCORES')
+return {now, at(-1), is_complete and 1 or 0, unpack(stations)}
 `,
 }

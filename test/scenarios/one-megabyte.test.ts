@@ -15,7 +15,8 @@ import { turnReport } from '../support/turn-watch.ts'
 const MEGABYTE = 1_000_000
 /** Each is some turns of the event loop: more than the kernel needs for a megabyte. */
 const PROBES = 40
-/** On a machine that does other work each instruction takes longer. */
+/** Alone every shape is below MAX_TURN_MS; beside other tests the same instructions take up to twice as long. */
+const BUSY = 2
 const MAX_ATTEMPTS = 3
 const CONNECTORS: Readonly<Record<string, number>> = { big: 180, huge: 2_000 }
 
@@ -121,7 +122,7 @@ async function costOf(bytes: string): Promise<Cost> {
   return { statuses, ...report }
 }
 
-const isLittle = ({ slowestMs, largestMb }: Cost) => slowestMs < MAX_TURN_MS && largestMb < MAX_MB
+const isLittle = ({ slowestMs, largestMb }: Cost) => slowestMs < BUSY * MAX_TURN_MS && largestMb < MAX_MB
 
 for (const [name, piece] of Object.entries(SHAPES)) {
   await t.test(`a megabyte of ${name} neither stops the process nor makes it grow`, async (t) => {
