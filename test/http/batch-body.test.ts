@@ -3,9 +3,10 @@ import type { Answer } from '../../src/cache/answer.ts'
 import { RenderingTooLargeError } from '../../src/availability/xml.ts'
 import type { ItemResult } from '../../src/http/batch/batch-body.ts'
 import { MAX_BATCH_BYTES, renderBatch } from '../../src/http/batch/batch-body.ts'
+import { ByteBudget } from '../../src/lib/byte-budget.ts'
 import { NO_FILTER } from '../support/arbitraries.ts'
 
-const later = async () => {}
+const later = { nextTurn: async () => {}, tryTake: () => true }
 
 /** An item whose rendering is this text; `onRender` runs while it is made. */
 function itemOf(body: string, onRender = () => {}): ItemResult {
@@ -33,7 +34,7 @@ await t.test(
       let turns = 0
       await renderBatch(
         Array.from({ length: 5 }, () => itemOf('{}', onRender)),
-        async () => void turns++,
+        { ...later, nextTurn: async () => void turns++ },
       )
       return turns
     }
@@ -46,7 +47,7 @@ await t.test('what the next turn rejects with ends a batch', async (t) => {
   const slow = itemOf('{}', () => {
     for (const end = performance.now() + 11; performance.now() < end;);
   })
-  const gone = () => Promise.reject(new Error('the client has left'))
+  const gone = { ...later, nextTurn: () => Promise.reject(new Error('the client has left')) }
   await t.rejects(renderBatch([slow], gone), /the client has left/)
 })
 
@@ -88,3 +89,19 @@ await t.test(
     await t.rejects(renderBatch([broken, itemOf('{}')], later), /a defect/)
   },
 )
+
+await t.test('an item for whose memory there is no room beside what waits is 503', async (t) => {
+  const item = itemOf(JSON.stringify('x'.repeat(1_000)))
+  const { length } = '{"statusCode":200,"response":}' + JSON.stringify('x'.repeat(1_000))
+  const statuses = await Promise.all(
+    [0, 1].map(async (less) => {
+      const budget = new ByteBudget(2 * 2 * length - less)
+      const { text } = await renderBatch([item, item], { ...later, tryTake: (n) => budget.tryTake(n) })
+      return statusesOf(text)
+    }),
+  )
+  t.strictSame(statuses, [
+    [200, 200],
+    [200, 503],
+  ])
+})

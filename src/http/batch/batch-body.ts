@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import type { Filter } from '../../availability/query.ts'
 import type { LookupResult } from '../../cache/cache.ts'
-import { ServiceError } from '../../errors.ts'
+import { ServiceError, TOO_MUCH_WAITS } from '../../errors.ts'
 import { renderError } from '../error-body.ts'
 
 /** What one item of a batch is answered with. */
@@ -19,17 +19,25 @@ export interface BatchBody {
 
 /** Largest sum of the items of a batch, as of a single answer; an item for which there is no room is an error. */
 export const MAX_BATCH_BYTES = 4 * 2 ** 20
+/** Memory of a byte of an item: its own rendering, and the body that is made of all of them. */
+const COPIES = 2
 /** Rendering for longer is continued in another turn of the event loop: a hundred filters of a large answer take seconds. */
 const MAX_TURN_MS = 10
+
+export interface BatchSteps {
+  /** Resolves in another turn of the event loop; called when the present one has taken long. */
+  readonly nextTurn: () => Promise<void>
+  /** Takes bytes of memory for as long as the batch is not sent; an item for which there are none is a 503. */
+  readonly tryTake: (bytes: number) => boolean
+}
 
 /**
  * `{"formatVersion","batchItems":[{"statusCode","response"}],"summary"}` in the order of the items. The parts are the
  * cached renderings, so nothing is serialised here; the entity tag is made of the tags of the parts.
- * @param nextTurn resolves in another turn of the event loop; called when the present one has taken long
  */
 export async function renderBatch(
   items: readonly ItemResult[],
-  nextTurn: () => Promise<void>,
+  { nextTurn, tryTake }: BatchSteps,
 ): Promise<BatchBody> {
   const parts: string[] = []
   let bytes = 0
@@ -39,7 +47,8 @@ export async function renderBatch(
   let successful = 0
   let turnStart = performance.now()
   for (const item of items) {
-    const part = renderItem(item, MAX_BATCH_BYTES - bytes)
+    const rendered = renderItem(item, MAX_BATCH_BYTES - bytes)
+    const part = tryTake(COPIES * rendered.length) ? rendered : errorPart(TOO_MUCH_WAITS)
     parts.push(part.text)
     characters += part.text.length
     bytes += part.length

@@ -4,6 +4,7 @@ import { gzip } from 'node:zlib'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { LookupResult } from '../../cache/cache.ts'
 import { asServiceError, malformedRequest, ServiceError } from '../../errors.ts'
+import type { ByteBudget } from '../../lib/byte-budget.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { Turns } from '../../lib/turns.ts'
 import type { Admit } from '../admission.ts'
@@ -28,6 +29,8 @@ export interface BatchDeps {
   readonly admit: Admit | null
   readonly cacheGet: CacheGet
   readonly clock: Pick<Clock, 'after'>
+  /** What batches hold until they are sent counts in it. Absent: without a bound. */
+  readonly waiting?: ByteBudget
 }
 
 const MAX_BODY_BYTES = 65_536
@@ -39,7 +42,7 @@ const compress = promisify<string, Buffer>(gzip)
  * and the limits like a request of its own; there is no batch call upstream.
  */
 export function batchRoute(scope: FastifyInstance, options: BatchOptions, deps: BatchDeps): void {
-  const { admit } = deps
+  const { admit, waiting } = deps
   const queries = new QueryCache(MAX_CACHED_FILTERS)
   const turns = new Turns() // several batches of a packet are not looked up in one turn of the event loop
   const readQuery = (raw: string) => queries.read(raw)
@@ -73,7 +76,18 @@ export function batchRoute(scope: FastifyInstance, options: BatchOptions, deps: 
       const items = parseBatch(textOf(request.body), readQuery)
       admit?.countMore(request, Math.max(0, distinctStations(items) - 1))
       const results = await lookUpAll(items, { ...options, ...deps, request, reply })
-      return send(request, reply, await renderBatch(results, nextTurnFor(reply)))
+      let taken = 0
+      const tryTake = (bytes: number) => {
+        const hasRoom = waiting?.tryTake(bytes) ?? true
+        if (hasRoom) taken += bytes
+        return hasRoom
+      }
+      try {
+        const body = await renderBatch(results, { nextTurn: nextTurnFor(reply), tryTake })
+        return await send(request, reply, body)
+      } finally {
+        waiting?.release(taken) // a response that waits for its turn is counted by its connection
+      }
     },
   )
 }
