@@ -15,6 +15,7 @@ import { fileURLToPath } from 'node:url'
 import { openDatabases } from '../dist/state-dir/databases.js'
 import { prepareDirectory } from '../dist/state-dir/directory.js'
 import { OPERATIONS } from '../dist/state-dir/operations.js'
+import { firstAnswer } from './lib/first-answer.mjs'
 import { endWithUs, freePort, SERVER_CORE } from './lib/process.mjs'
 import { stationBody, stationId } from './lib/stations.mjs'
 import { spread, table } from './lib/stats.mjs'
@@ -49,18 +50,6 @@ async function fillDirectory() {
     })
   }
   await db.env.close()
-}
-
-/** Resolves with the moment of the first answer with 200. */
-async function firstAnswer(url) {
-  const limit = performance.now() + LIMIT_MS
-  while (performance.now() < limit) {
-    const answer = await fetch(url).catch(() => null)
-    await answer?.arrayBuffer()
-    if (answer?.status === 200) return performance.now()
-    await wait(3)
-  }
-  throw new Error(`${url} does not answer`)
 }
 
 async function cachedEntries(adminPort) {

@@ -1,7 +1,7 @@
 /** From the start of the process to its first answers: `/livez`, and the proxied route with a call upstream. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { setTimeout as wait } from 'node:timers/promises'
+import { firstAnswer } from '../lib/first-answer.mjs'
 import { endWithUs, freePort, SERVER_CORE } from '../lib/process.mjs'
 import { spread, table } from '../lib/stats.mjs'
 import { startUpstream } from '../lib/upstream-process.mjs'
@@ -38,15 +38,4 @@ export async function start({ quick, rounds, say }) {
     ['the proxied route, a miss', spread(ms.route, 0)],
   ]
   return [`${times} starts; median (lowest–highest).`, table(['first 200 of', 'ms'], rows)].join('\n\n')
-}
-
-async function firstAnswer(url) {
-  const limit = performance.now() + 20_000
-  while (performance.now() < limit) {
-    const answer = await fetch(url).catch(() => null)
-    await answer?.arrayBuffer()
-    if (answer?.status === 200) return performance.now()
-    await wait(3)
-  }
-  throw new Error(`${url} does not answer`)
 }

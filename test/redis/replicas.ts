@@ -11,8 +11,8 @@ import { until } from '../support/until.ts'
 import type { QuotaHarness } from '../upstream/state/quota-ledger.contract.ts'
 
 /** The stores of one replica on this server. */
-export async function openStores(t: Test, server: RedisServer): Promise<SharedStores> {
-  const stores = await openRedisStores(redisUrl.parse(server.url) as RedisConfig, {
+export async function openStores(t: Test, { url }: Pick<RedisServer, 'url'>): Promise<SharedStores> {
+  const stores = await openRedisStores(redisUrl.parse(url) as RedisConfig, {
     clock: systemClock,
     observer: { sharedCacheChanged: () => {}, sharedCommandRejected: () => {}, quotaMayBeEvicted: () => {} },
     hasQuota: true,

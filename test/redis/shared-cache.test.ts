@@ -8,13 +8,10 @@ import type { SharedAnswerStore } from '../../src/cache/shared-store.ts'
 import { LEASE_MS } from '../../src/cache/shared-loader.ts'
 import type { Clock } from '../../src/lib/clock.ts'
 import { systemClock } from '../../src/lib/clock.ts'
-import { redisUrl } from '../../src/config/redis-url.ts'
 import { ServiceError } from '../../src/errors.ts'
 import type { CacheResult, SharedResult } from '../../src/events.ts'
-import { openRedisStores } from '../../src/redis/stores.ts'
 import { decodeRecord, encodeRecord } from '../../src/state-dir/answer-record.ts'
 import { localStores } from '../state-dir/local-stores.ts'
-import type { RedisConfig } from '../../src/config/redis-url.ts'
 import { settled, TestClock } from '../support/clock.ts'
 import { NO_REDIS, RedisServer } from '../support/redis.ts'
 import { ScriptedSource } from '../support/scripted-source.ts'
@@ -22,6 +19,7 @@ import { SharedDouble } from '../support/shared-double.ts'
 import { connector, level, station } from '../support/stations.ts'
 import { until } from '../support/until.ts'
 import { TIMES } from '../cache/setup.ts'
+import { openStores } from './replicas.ts'
 
 // What waits here waits on timers that hold no process open: in the service its listeners do.
 const alive = setInterval(() => {}, 1_000)
@@ -131,27 +129,13 @@ const double = async (): Promise<SharedPlace> => {
 
 const redis = async (t: Test): Promise<SharedPlace> => {
   const server = await RedisServer.start(t)
-  const target = redisUrl.parse(server.url) as RedisConfig
   const plant = async (id: string, ageMs: number, jitter: number, json: string) => {
     const [seconds = '', micros = ''] = (await server.cli('TIME')).split('\n')
     const received = Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000) - ageMs
     await server.cli('SET', keyOf(id), `${received} ${received - 100} ${jitter * 1_000} planted ${json}`)
   }
   return {
-    open: async () => {
-      const tier = await openRedisStores(target, {
-        clock: systemClock,
-        observer: {
-          sharedCacheChanged: () => {},
-          sharedCommandRejected: () => {},
-          quotaMayBeEvicted: () => {},
-        },
-        hasQuota: false,
-      })
-      t.teardown(tier.close)
-      await until('the gate is open', () => tier.isUp())
-      return tier.answers
-    },
+    open: async () => (await openStores(t, server)).answers,
     fromFuture: 'age 0',
     plant: (id, ageMs, jitter = 1) => plant(id, ageMs, jitter, planted(id)),
     plantNonsense: async (id, kind) => {

@@ -2,13 +2,9 @@ import { connect, createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { once } from 'node:events'
 import t from 'tap'
-import { redisUrl } from '../../src/config/redis-url.ts'
-import { systemClock } from '../../src/lib/clock.ts'
-import type { RedisConfig } from '../../src/config/redis-url.ts'
-import { openRedisStores } from '../../src/redis/stores.ts'
 import { NO_REDIS, RedisServer } from '../support/redis.ts'
 import { until } from '../support/until.ts'
-import { keepAlive } from './replicas.ts'
+import { keepAlive, openStores } from './replicas.ts'
 
 keepAlive(t)
 
@@ -41,16 +37,7 @@ await t.test(
     t.teardown(() => process.off('unhandledRejection', note))
 
     const { port } = link.address() as AddressInfo
-    const stores = await openRedisStores(redisUrl.parse(`redis://127.0.0.1:${port}`) as RedisConfig, {
-      clock: systemClock,
-      observer: {
-        sharedCacheChanged: () => {},
-        sharedCommandRejected: () => {},
-        quotaMayBeEvicted: () => {},
-      },
-      hasQuota: false,
-    })
-    t.teardown(stores.close)
+    const stores = await openStores(t, { url: `redis://127.0.0.1:${port}` })
     const purged: (string | null)[] = []
     stores.answers.onPurged?.((id) => void purged.push(id))
     await until('it has subscribed a third time', () => subscriptions >= 3)

@@ -4,6 +4,7 @@ import { MAX_CONTAINERS } from '../../src/availability/decode.ts'
 import { build, Process } from '../support/process.ts'
 import { pathFor, request } from '../support/request.ts'
 import { ScriptedUpstream } from '../support/scripted-upstream.ts'
+import { IMAGE_HEAP, IMAGE_SETTINGS } from '../support/image.ts'
 import { until } from '../support/until.ts'
 
 /*
@@ -55,14 +56,9 @@ await t.test('the process survives bodies of a megabyte that explode', async (t)
   })
   t.teardown(() => upstream.stop())
   const service = new Process(await build(), {
-    NODE_OPTIONS: '--enable-source-maps --max-old-space-size=64 --max-semi-space-size=2',
-    CACHE_MAX_BYTES: '16MB',
-    TOMTOM_API_KEY: 'test-key-0123456789abcdef',
+    ...IMAGE_SETTINGS,
+    NODE_OPTIONS: `--enable-source-maps ${IMAGE_HEAP}`,
     TOMTOM_BASE_URL: upstream.origin,
-    HOST: '127.0.0.1',
-    PORT: '0',
-    ADMIN_PORT: '0',
-    UPSTREAM_MAX_QPS: '0',
     UPSTREAM_TIMEOUT: '30s',
   })
   t.teardown(() => service.child.kill('SIGKILL'))

@@ -7,6 +7,7 @@ import { MAX_REQUESTS_PER_CONNECTION } from '../../src/lib/connections.ts'
 import { build, Process } from '../support/process.ts'
 import { request } from '../support/request.ts'
 import { answerStation, ScriptedUpstream } from '../support/scripted-upstream.ts'
+import { IMAGE_HEAP, IMAGE_SETTINGS } from '../support/image.ts'
 import { until } from '../support/until.ts'
 
 /*
@@ -15,16 +16,7 @@ import { until } from '../support/until.ts'
  */
 
 const dir = await build()
-const IMAGE = {
-  NODE_OPTIONS: '--max-old-space-size=64 --max-semi-space-size=2',
-  CACHE_MAX_BYTES: '16MB',
-  TOMTOM_API_KEY: 'test-key-0123456789abcdef',
-  HOST: '127.0.0.1',
-  PORT: '0',
-  ADMIN_PORT: '0',
-  UPSTREAM_MAX_QPS: '0',
-  LOG_LEVEL: 'error',
-}
+const IMAGE = { ...IMAGE_SETTINGS, NODE_OPTIONS: IMAGE_HEAP, LOG_LEVEL: 'error' }
 const MAX_RESIDENT_MB = 160
 
 /** An upstream that never answers ids beginning with `hang`, and answers the others at once. */

@@ -1,8 +1,10 @@
 import { TURN_WATCH } from './turn-watch.ts'
 
+/** The options of Node.js in the image. */
+export const IMAGE_HEAP = '--max-old-space-size=64 --max-semi-space-size=2'
 /** A process with the heap and the cache of the image, whose turns of the event loop are watched. */
 export const IMAGE_SETTINGS = {
-  NODE_OPTIONS: `--max-old-space-size=64 --max-semi-space-size=2 ${TURN_WATCH}`,
+  NODE_OPTIONS: `${IMAGE_HEAP} ${TURN_WATCH}`,
   CACHE_MAX_BYTES: '16MB',
   TOMTOM_API_KEY: 'test-key-0123456789abcdef',
   HOST: '127.0.0.1',
