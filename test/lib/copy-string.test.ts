@@ -10,6 +10,7 @@ import { createAdmission } from '../../src/http/admission.ts'
 import { QueryCache } from '../../src/http/query-cache.ts'
 import { RecentErrors } from '../../src/ops/status/recent-errors.ts'
 import { copyString } from '../../src/lib/copy-string.ts'
+import { RejectedIds } from '../../src/upstream/policies/rejected-ids.ts'
 import { TestClock } from '../support/clock.ts'
 import { referenceStation } from '../support/stations.ts'
 
@@ -61,6 +62,15 @@ await t.test('the negative cache keeps no query alive', async (t) => {
     negativeCache.record(id, new ServiceError('NotFound'))
   })
   t.ok(negativeCache.hasNegative('id-of-a-station-7'))
+  t.ok(bytes < MAX_BYTES, `${bytes} bytes`)
+})
+
+await t.test('unknown ids that were rejected keep no query alive', async (t) => {
+  const ids = new RejectedIds(new TestClock())
+  const bytes = heapOf(COUNT, (i) => {
+    ids.add(parseQuery(`chargingAvailability=id-of-a-station-${i}&padding=${longText(i)}`).id)
+  })
+  t.notOk(ids.isAskedAgain('id-of-a-station-7'), 'not a minute later')
   t.ok(bytes < MAX_BYTES, `${bytes} bytes`)
 })
 

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../../lib/clock.ts'
+import { copyString } from '../../lib/copy-string.ts'
 
 /** A client that tries again at once says nothing: an id counts as asked for again after this. */
 const AGAIN_AFTER_MS = 60_000
@@ -24,6 +25,6 @@ export class RejectedIds {
   }
 
   add(id: string): void {
-    if (!this.#ids.has(id)) this.#ids.set(id, this.#clock.now())
+    if (!this.#ids.has(id)) this.#ids.set(copyString(id), this.#clock.now())
   }
 }
