@@ -34,10 +34,12 @@ await t.test('10,000 results that come together do not stop the event loop for l
     settle('x')
     setImmediate(watch)
   })
+  const before = cpuMs()
   await Promise.all(all)
+  const total = cpuMs() - before
   isDone = true
   t.equal(received.length, 10_000)
-  t.ok(longest < 100, `${longest.toFixed(0)} ms; 500 ms in one turn`)
+  t.ok(longest < total / 5, `${longest.toFixed(0)} ms of ${total.toFixed(0)} ms in one turn`)
 })
 
 await t.test('a single result and a single error are handed on in the same turn', async (t) => {

@@ -11,6 +11,8 @@ export interface LearnedParameter {
 const DRIFT = 1e-4
 /** One observation never moves a parameter by more than this. */
 const MAX_STEP = 0.5
+/** Of rounding, where parameters depend on each other entirely. */
+const TOLERANCE = 1e-6
 
 /**
  * Learns a few parameters from observations, one at a time: an extended Kalman filter. Of an observation it takes the
@@ -63,7 +65,10 @@ export class KalmanFilter {
     const covariances = means.map((_, i) => rest.slice(i * size, (i + 1) * size))
     const isPossible = this.#parameters.every(({ min, max, deviation }, i) => {
       const [mean, variance] = [means[i] as number, covariances[i]?.[i] as number]
-      return mean >= min && mean <= max && variance > 0 && variance <= deviation ** 2
+      const isBounded = covariances[i]?.every(
+        (covariance, j) => covariance ** 2 <= variance * (covariances[j]?.[j] as number) * (1 + TOLERANCE),
+      )
+      return mean >= min && mean <= max && variance > 0 && variance <= deviation ** 2 && isBounded
     })
     if (!isPossible) return false
     this.#means = means

@@ -55,6 +55,8 @@ await t.test('a filter refuses what no filter can have learned', async (t) => {
     [6, 1, 1, 0, 0, 0.25], // a mean out of its bounds
     [0, 1, 0, 0, 0, 0.25], // a parameter without uncertainty
     [0, 1, 1.01, 0, 0, 0.25], // more of it than before anything is known
+    [0, 1, 1, 0.6, 0.6, 0.25], // parameters that depend on each other more than they vary
+    [0, 1, 1, Number.NaN, 0, 0.25],
   ].map((learned) => filter.restore(learned))
   t.strictSame([refused, filter.learned()], [refused.map(() => false), before])
 })
