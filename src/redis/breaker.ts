@@ -2,6 +2,7 @@ import { backoffMs } from '../lib/backoff.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Observer } from '../events.ts'
 import { describeRedisError, isRejectedCommand, TIMED_OUT } from './errors.ts'
+import type { StoreOutage } from '../upstream/state/shared-token-bucket.ts'
 
 /** Longest wait for a command, unless it says otherwise. */
 export const COMMAND_TIMEOUT_MS = 100
@@ -20,12 +21,6 @@ export interface RedisBreakerDeps {
   readonly observer: Pick<Observer, 'sharedCacheChanged' | 'sharedCommandRejected'>
 }
 
-/** In ms on the clock of this process; `until` is null while it lasts. */
-export interface RedisOutage {
-  readonly since: number
-  readonly until: number | null
-}
-
 /**
  * The circuit breaker in front of Redis. The first command that fails or times out opens it. While it is open commands
  * are not sent, so requests lose no time; probes are sent at intervals, and the first that succeeds closes it.
@@ -36,7 +31,7 @@ export class RedisBreaker {
   #state: 'connecting' | 'closed' | 'open' = 'connecting'
   /** Openings in a row, without a long enough time closed in between. */
   #openings = 0
-  #outage: RedisOutage | null = null
+  #outage: StoreOutage | null = null
   #probing: Promise<void> | null = null
   #stopped = false
   #isRejectedReported = false
@@ -51,7 +46,7 @@ export class RedisBreaker {
   }
 
   /** While the circuit is open, or was open for the last time; null if it never was. */
-  get outage(): RedisOutage | null {
+  get outage(): StoreOutage | null {
     return this.#outage
   }
 

@@ -3,7 +3,7 @@ import type { Clock } from '../lib/clock.ts'
 import { pause } from '../lib/clock.ts'
 import type { Observer } from '../events.ts'
 import type { RedisConfig } from '../config/redis-url.ts'
-import type { RedisOutage } from './breaker.ts'
+import type { StoreOutage } from '../upstream/state/shared-token-bucket.ts'
 import { RedisBreaker } from './breaker.ts'
 import type { Client } from './client.ts'
 import { createClient } from './client.ts'
@@ -102,7 +102,7 @@ export class Commands {
     return this.#breaker.isUp
   }
 
-  get outage(): RedisOutage | null {
+  get outage(): StoreOutage | null {
     return this.#breaker.outage
   }
 

@@ -8,6 +8,7 @@ import { FULL_DISK, hasSpace } from './disk-space.ts'
 import { identityOf, moveAside, NewerLayoutError, prepareDirectory, readVersion } from './directory.ts'
 import type { OperationName } from './operations.ts'
 import { StoreClient, StoreError } from './store-client.ts'
+import type { StoreOutage } from '../upstream/state/shared-token-bucket.ts'
 
 export interface ConnectionOptions {
   readonly dir: string
@@ -20,12 +21,6 @@ export interface ConnectionOptions {
 export interface ConnectionDeps {
   readonly clock: Pick<Clock, 'now' | 'wall' | 'after'>
   readonly observer: Pick<Observer, 'sharedCacheChanged' | 'stateFileReplaced'>
-}
-
-/** In ms on the clock of this process; `until` is null while it lasts. */
-export interface Outage {
-  readonly since: number
-  readonly until: number | null
 }
 
 /** How often the directory is checked, and a store that failed is tried again. */
@@ -58,7 +53,7 @@ export class Connection {
   #checks = 0
   #cancelTimer: () => void = () => {}
   #isClosed = false
-  #outage: Outage | null = null
+  #outage: StoreOutage | null = null
 
   private constructor(options: ConnectionOptions, deps: ConnectionDeps) {
     this.#options = options
@@ -79,7 +74,7 @@ export class Connection {
   }
 
   /** The time in which the store is not up, or last was not; null if it always was. */
-  get outage(): Outage | null {
+  get outage(): StoreOutage | null {
     return this.#outage
   }
 
