@@ -143,7 +143,7 @@ await t.test('batches on twelve connections at once do not exhaust the heap', as
       postOf(batchOf((j) => `big&minPowerKW=${j}.${c}${k}`)),
     )
     const socket = connect(Number(new URL(url).port), '127.0.0.1').on('error', () => {})
-    socket.resume().write(batches.join(''))
+    socket.resume().write(batches.join('') + getOf('/healthz', 'Connection: close\r\n'))
     return socket
   })
   t.teardown(() => sockets.forEach((socket) => socket.destroy()))
