@@ -157,7 +157,7 @@ function createGauges({
   purges,
 }: GaugeDeps): Omit<Gauges, 'access' | 'live'> {
   return {
-    cache: () => ({ entries: cache.entries, bytes: cache.bytes }),
+    cache: () => ({ entries: cache.store.entries, bytes: cache.store.bytes }),
     upstream: () => ({
       inFlight: tomtom.inFlight(),
       queued: upstream.queued(),

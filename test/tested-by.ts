@@ -14,6 +14,7 @@ export const TESTED_BY: Readonly<Record<string, string>> = {
   'src/cache/entry-keeper.ts': 'test/cache/cache.test.ts',
   'src/cache/shared-entry.ts': 'test/cache/shared-loader.test.ts',
   'src/config/read-setting.ts': 'test/config/load.test.ts',
+  'src/http/availability-response.ts': 'test/http/hit-listener.test.ts',
   'src/http/batch/batch-route.ts': 'test/http/batch.test.ts',
   'src/http/live/events-route.ts': 'test/http/events.test.ts',
   'src/http/request-log.ts': 'test/ops/log/logging.test.ts',

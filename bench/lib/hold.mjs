@@ -49,7 +49,7 @@ const before = measured()
 await fill(0, stations)
 const pauseWhileFilling = await longestPause()
 const filled = measured()
-const accounted = cache.bytes
+const accounted = cache.store.bytes
 const pauseInUse = await inUse()
 const afterUse = measured()
 const result = {
@@ -93,9 +93,9 @@ async function inUse() {
 async function rendered() {
   const unfiltered = parseQuery('chargingAvailability=x')
   const filtered = parseQuery('chargingAvailability=x&minPowerKW=50')
-  const [heap, bytes] = [measured().heap, cache.bytes]
+  const [heap, bytes] = [measured().heap, cache.store.bytes]
   let count = 0
-  for (let i = 0; count < cache.entries; i++) {
+  for (let i = 0; count < cache.store.entries; i++) {
     const found = cache.peek(stationId(i))
     if (found === null) continue
     count++
@@ -104,7 +104,7 @@ async function rendered() {
     found.answer.render(filtered, 'json', false)
     if (count % BATCH === 0) await setImmediate()
   }
-  return { rendered: count, renderedHeap: measured().heap - heap, renderedAccounted: cache.bytes - bytes }
+  return { rendered: count, renderedHeap: measured().heap - heap, renderedAccounted: cache.store.bytes - bytes }
 }
 
 /** The observer gets its entries one turn later. */

@@ -1,4 +1,4 @@
-import type { FoundDetails, LookupResult, PeekedEntry } from './lookup-result.ts'
+import type { FoundDetails, FreshEntry, LookupResult, PeekedEntry } from './lookup-result.ts'
 import {
   allowsStaleFallback,
   asServiceError,
@@ -39,7 +39,8 @@ export class Cache {
   readonly #doubt: EmptyDoubt
   readonly #keeper: EntryKeeper
   readonly #shared: SharedLoader | null
-  #lookups = 0
+  /** Lookups so far, those for watchers included. */
+  lookups = 0
 
   constructor(options: CacheOptions, deps: CacheDeps) {
     this.#options = options
@@ -66,14 +67,6 @@ export class Cache {
     this.purge = new Purge({ ...stores, calls: this.#calls, shared: deps.shared?.store })
   }
 
-  get entries(): number {
-    return this.store.entries
-  }
-
-  get bytes(): number {
-    return this.store.bytes
-  }
-
   get inFlightCalls(): number {
     return this.#calls.size
   }
@@ -81,10 +74,6 @@ export class Cache {
   /** Settles with the station's in-flight call; undefined if there is none. */
   inFlight(id: string): Promise<unknown> | undefined {
     return this.#calls.inFlight(id)?.result
-  }
-
-  get lookups(): number {
-    return this.#lookups
   }
 
   /**
@@ -113,7 +102,7 @@ export class Cache {
    * @throws ServiceError
    */
   async refresh(id: string): Promise<void> {
-    this.#lookups++
+    this.lookups++
     const entry = this.#use(id)
     const error = this.#negative.get(id)
     if (error !== null) throw error
@@ -127,19 +116,30 @@ export class Cache {
    * @throws ServiceError, or rejects with it
    */
   get(id: string, onWait?: OnWait, client = ''): LookupResult | Promise<LookupResult> {
-    this.#lookups++
-    const now = this.#deps.clock.now()
-    const entry = this.#use(id, now)
-    if (entry?.doubt === null) {
-      const age = this.#freshness.of(entry, now)
-      if (age.ttlMs >= 0) return this.#found('hit', entry, { age })
-    }
-    return this.#lookupStale(id, entry, { client, onWait })
+    const fresh = this.fresh(id)
+    if (fresh !== null) return this.hit(fresh)
+    this.lookups++
+    return this.#lookupStale(id, this.#use(id), { client, onWait })
   }
 
-  #use(id: string, now = this.#deps.clock.now()): CacheEntry | null {
+  /** What the next lookup of the station would be a `hit` with, if it would be one. */
+  fresh(id: string): FreshEntry | null {
     const entry = this.store.get(id)
-    if (entry !== null) entry.lastUsedAt = floorMs(now)
+    if (entry === null || entry.doubt !== null) return null
+    const age = this.#freshness.of(entry)
+    return age.ttlMs < 0 ? null : { entry, age }
+  }
+
+  /** The lookup that `fresh` has found the entry of. */
+  hit({ entry, age }: FreshEntry): LookupResult {
+    this.lookups++
+    entry.lastUsedAt = floorMs(entry.receivedAt + age.ageMs)
+    return this.#found('hit', entry, { age })
+  }
+
+  #use(id: string): CacheEntry | null {
+    const entry = this.store.get(id)
+    if (entry !== null) entry.lastUsedAt = floorMs(this.#deps.clock.now())
     return entry
   }
 

@@ -1,6 +1,7 @@
 import type { ServiceError } from '../errors.ts'
 import type { CacheResult } from '../events.ts'
 import type { Answer } from './answer.ts'
+import type { CacheEntry } from './entry-store.ts'
 
 /** The answer that a lookup returned, and where it came from. */
 export interface LookupResult {
@@ -31,4 +32,10 @@ export interface PeekedEntry extends Pick<LookupResult, 'answer' | 'ageMs' | 'tt
 /** What a lookup found out beside the entry; `age` if it is known already. */
 export type FoundDetails = Partial<Pick<LookupResult, 'wasExpired' | 'staleReason'>> & {
   readonly age?: Pick<LookupResult, 'ageMs' | 'ttlMs'>
+}
+
+/** A fresh entry with its age and the rest of its TTL. */
+export interface FreshEntry {
+  readonly entry: CacheEntry
+  readonly age: Pick<LookupResult, 'ageMs' | 'ttlMs'>
 }

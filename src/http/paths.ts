@@ -1,5 +1,7 @@
 import { pathOf } from './request-target.ts'
 
+/** The proxied resource, without the extension that names a format. */
+export const AVAILABILITY_PATH = '/search/2/chargingAvailability'
 const AVAILABILITY = /^\/search\/2\/chargingAvailability\.([^/?#]*)(?=[?#]|$)/
 
 /** Whether a target names the proxied resource, in any format. */

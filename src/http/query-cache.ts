@@ -24,11 +24,16 @@ export class QueryCache {
   read(raw: string): Query {
     const station = STATION.exec(raw)
     if (station === null) return parseQuery(raw)
-    const [text, id] = station as unknown as [string, string]
-    // parseQuery rejects a second station, so no rest that contains one is ever cached.
-    const rest = raw.slice(0, station.index) + raw.slice(station.index + text.length)
-    const { types, minPowerKW, maxPowerKW } = this.#filters.get(rest) ?? this.#parse(raw, rest)
-    return { id, types, minPowerKW, maxPowerKW }
+    const rest = restOf(raw, station)
+    return queryOf(station, this.#filters.get(rest) ?? this.#parse(raw, rest))
+  }
+
+  /** The same as `read` for a query whose filter is cached; else null. */
+  cached(raw: string): Query | null {
+    const station = STATION.exec(raw)
+    if (station === null) return null
+    const filter = this.#filters.get(restOf(raw, station))
+    return filter === undefined ? null : queryOf(station, filter)
   }
 
   #parse(raw: string, rest: string): Filter {
@@ -42,4 +47,13 @@ export class QueryCache {
     this.#filters.set(copyString(rest), filter)
     return filter
   }
+}
+
+/** The query without its station. parseQuery rejects a second one, so no rest that contains one is ever cached. */
+function restOf(raw: string, station: RegExpExecArray): string {
+  return raw.slice(0, station.index) + raw.slice(station.index + station[0].length)
+}
+
+function queryOf(station: RegExpExecArray, { types, minPowerKW, maxPowerKW }: Filter): Query {
+  return { id: station[1] as string, types, minPowerKW, maxPowerKW }
 }

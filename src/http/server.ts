@@ -11,9 +11,11 @@ import type { ByteBudget } from '../lib/byte-budget.ts'
 import type { Clock } from '../lib/clock.ts'
 import { isLastResponse } from '../lib/connections.ts'
 import { NO_SCHEMA_COMPILERS } from '../lib/fastify-options.ts'
+import type { HttpServerOptions } from '../lib/http-server.ts'
 import { httpServer } from '../lib/http-server.ts'
 import type { AdmissionDeps, AdmissionOptions } from './admission.ts'
 import { createAdmission } from './admission.ts'
+import type { RouteDeps } from './availability-route.ts'
 import { availabilityRoute } from './availability-route.ts'
 import type { AddressDetail } from './client-address.ts'
 import type { BatchDeps, BatchOptions } from './batch/batch-route.ts'
@@ -25,12 +27,15 @@ import type { CorsOrigins } from './cors.ts'
 import { corsOptions } from './cors.ts'
 import type { SendError } from './error-handler.ts'
 import { createErrorHandler } from './error-handler.ts'
-import type { Live } from './live/events-route.ts'
+import type { EventsDeps, Live } from './live/events-route.ts'
 import { eventsRoute } from './live/events-route.ts'
+import { createHitListener } from './hit-listener.ts'
+import type { LongPollDeps } from './live/long-poll.ts'
 import { createHold } from './live/long-poll.ts'
 import { isAvailabilityPath, isBatchPath, isEventsPath, methodsOfPreflight } from './paths.ts'
 import type { ProtocolErrorHandlers } from './protocol-errors.ts'
 import { createProtocolErrorHandlers } from './protocol-errors.ts'
+import { QueryCache } from './query-cache.ts'
 import { decorateRequests, initRequest } from './request-context.ts'
 import type { LogRequest } from './request-log.ts'
 import { createRequestLogger } from './request-log.ts'
@@ -52,7 +57,7 @@ export interface PublicServerOptions extends AdmissionOptions, ServiceRoutesOpti
 }
 
 export interface PublicServerDeps extends AdmissionDeps {
-  readonly cache: Pick<Cache, 'get' | 'inFlight'>
+  readonly cache: Pick<Cache, 'get' | 'inFlight' | 'fresh' | 'hit'>
   readonly clock: Pick<Clock, 'now' | 'after'>
   readonly observer: Observer
   /** What requests that wait behind others may take; no bound if absent. */
@@ -60,50 +65,50 @@ export interface PublicServerDeps extends AdmissionDeps {
   readonly live: Live
 }
 
+/** Distinct filters and keys whose parsed form is cached, for all stations together. */
+const MAX_CACHED_FILTERS = 5_000
+
 /** The public listener. Every response has the documented shape and the CORS headers. */
 export async function createPublicServer(
   options: PublicServerOptions,
   deps: PublicServerDeps,
 ): Promise<FastifyInstance> {
   const { cache, observer, live } = deps
-  const app = createFastify(options, createProtocolErrorHandlers(options, observer), deps.waiting ?? null)
-  decorateRequests(app)
-  const sendError = createErrorHandler(options, observer)
-  const logRequest = createRequestLogger(observer, options)
   const admit = await createAdmission(options, deps)
-  const cacheGet: CacheGet =
-    options.maxInFlight > 0
-      ? limitConcurrency(options.maxInFlight, deps)
-      : (id, onWait, client) => cache.get(id, onWait, client)
-
-  await app.register(async (scope) => {
-    const parts = { ...deps, ...live, admit, logRequest, inFlight: (id: string) => cache.inFlight(id) }
-    availabilityRoute(scope, options, { ...parts, cacheGet, hold: createHold(parts) })
-    if (live.streams.isEnabled) eventsRoute(scope, options, parts)
-    scope.setErrorHandler((thrown, request, reply) => {
-      const hasLeft = thrown instanceof ClientDisconnectedError
-      if (!hasLeft && request.result !== 'none') request.result = 'error'
-      sendError(thrown, request, reply)
-      logRequest(request, reply, hasLeft ? CLIENT_LEFT : reply.raw.statusCode)
-    })
+  const queries = new QueryCache(MAX_CACHED_FILTERS)
+  // Admission and the access log need what the framework finds out about a client.
+  const isPlain = admit === null && !options.accessLog
+  const app = createFastify(options, {
+    ...createProtocolErrorHandlers(options, observer),
+    waiting: deps.waiting ?? null,
+    answerFirst: isPlain ? createHitListener(options, { ...deps, queries }) : undefined,
   })
+  decorateRequests(app)
+  const parts = {
+    ...deps,
+    ...live,
+    admit,
+    queries,
+    cacheGet: cacheGetFor(options, deps),
+    inFlight: (id: string) => cache.inFlight(id),
+    sendError: createErrorHandler(options, observer),
+    logRequest: createRequestLogger(observer, options),
+  }
+  await app.register(async (scope) => registerStationRoutes(scope, options, parts))
   await app.register(async (scope) =>
-    registerOtherRoutes(scope, options, {
-      ...deps,
-      admit,
-      cacheGet,
-      sendError,
-      logRequest,
-      hasEvents: live.streams.isEnabled,
-    }),
+    registerOtherRoutes(scope, options, { ...parts, hasEvents: live.streams.isEnabled }),
   )
   return app
 }
 
+function cacheGetFor({ maxInFlight }: PublicServerOptions, deps: PublicServerDeps): CacheGet {
+  if (maxInFlight > 0) return limitConcurrency(maxInFlight, deps)
+  return (id, onWait, client) => deps.cache.get(id, onWait, client)
+}
+
 function createFastify(
   { trustedProxies, basePath }: PublicServerOptions,
-  { onClientError, onConnect, onUndecodableUrl, onOverload }: ProtocolErrorHandlers,
-  waiting: ByteBudget | null,
+  { onClientError, onConnect, onUndecodableUrl, ...limits }: ProtocolErrorHandlers & HttpServerOptions,
 ): FastifyInstance {
   const routed = withoutBasePath(basePath)
   const app = fastify({
@@ -113,7 +118,7 @@ function createFastify(
     bodyLimit: 1024,
     exposeHeadRoutes: false,
     return503OnClosing: false,
-    serverFactory: httpServer({ waiting, onOverload }),
+    serverFactory: httpServer(limits),
     // A format of any length that the parser accepts is an unknown format (400), not an unknown route (404).
     routerOptions: { maxParamLength: 65_536, querystringParser: (raw) => ({ raw }) },
     rewriteUrl: ({ url = '/' }) => routed(originForm(url)),
@@ -124,6 +129,27 @@ function createFastify(
   })
   app.server.on('connect', (request, socket: Socket) => onConnect(request, socket))
   return app
+}
+
+type StationRoutesDeps = Omit<RouteDeps, 'hold'> &
+  EventsDeps &
+  LongPollDeps & { readonly sendError: SendError }
+
+/** The routes without hooks and plugins: the proxied route and live updates. */
+function registerStationRoutes(
+  scope: FastifyInstance,
+  options: PublicServerOptions,
+  deps: StationRoutesDeps,
+): void {
+  const { streams, sendError, logRequest } = deps
+  availabilityRoute(scope, options, { ...deps, hold: createHold(deps) })
+  if (streams.isEnabled) eventsRoute(scope, options, deps)
+  scope.setErrorHandler((thrown, request, reply) => {
+    const hasLeft = thrown instanceof ClientDisconnectedError
+    if (!hasLeft && request.result !== 'none') request.result = 'error'
+    sendError(thrown, request, reply)
+    logRequest(request, reply, hasLeft ? CLIENT_LEFT : reply.raw.statusCode)
+  })
 }
 
 const ALLOW_METHODS = 'access-control-allow-methods'

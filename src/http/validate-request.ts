@@ -11,18 +11,29 @@ export const MAX_HEADERS = 2_000
  * @throws ServiceError InvalidParameter, HeadersTooLarge
  */
 export function validateRequest(request: IncomingMessage, response: ServerResponse): void {
-  const { headers, rawHeaders, httpVersion } = request
   const withBody = hasBody(request)
-  if (withBody || headers.upgrade !== undefined) response.shouldKeepAlive = false
+  if (withBody || request.headers.upgrade !== undefined) response.shouldKeepAlive = false
+  const error = errorOf(request)
+  if (error !== null) throw error
+  if (withBody && request.method === 'GET') throw malformedRequest('A GET request must not have a body')
+}
+
+/** Whether it is a GET that passes `validateRequest` and leaves its connection open. */
+export function isValidGet(request: IncomingMessage): boolean {
+  const { method, headers } = request
+  return method === 'GET' && headers.upgrade === undefined && !hasBody(request) && errorOf(request) === null
+}
+
+function errorOf({ rawHeaders, httpVersion }: IncomingMessage): ServiceError | null {
   if (rawHeaders.length > 2 * MAX_HEADERS)
-    throw new ServiceError('HeadersTooLarge', { reason: 'too many headers' })
+    return new ServiceError('HeadersTooLarge', { reason: 'too many headers' })
   if (httpVersion !== '1.1' && httpVersion !== '1.0')
-    throw malformedRequest('The version of HTTP must be 1.0 or 1.1')
+    return malformedRequest('The version of HTTP must be 1.0 or 1.1')
   const hosts = countHeader(rawHeaders, 'host')
   if (hosts > 1 || (hosts === 0 && httpVersion !== '1.0')) {
-    throw malformedRequest('Exactly one Host header is required') // RFC 9112, 3.2; Node accepts two
+    return malformedRequest('Exactly one Host header is required') // RFC 9112, 3.2; Node accepts two
   }
-  if (withBody && request.method === 'GET') throw malformedRequest('A GET request must not have a body')
+  return null
 }
 
 /** rawHeaders is a flat list: names at even indexes, values at odd ones. */

@@ -8,6 +8,8 @@ export interface HttpServerOptions {
   /** Null without a bound over what waits. */
   readonly waiting: ByteBudget | null
   readonly onOverload: (request: IncomingMessage, response: ServerResponse) => void
+  /** Called before the framework: it answers a request, or returns false. */
+  readonly answerFirst?: ((request: IncomingMessage, response: ServerResponse) => boolean) | undefined
 }
 
 /** Limits the time for a whole request and for its headers, so that slow senders cannot hold connections. */
@@ -39,7 +41,10 @@ export function httpServer(options: HttpServerOptions): FastifyServerFactory {
 
 function createLimitedServer(handler: RequestListener, options: HttpServerOptions): Server {
   const connections = new Connections(options)
-  const limited = connections.limit(handler)
+  const { answerFirst } = options
+  const limited = connections.limit((request, response) => {
+    if (answerFirst?.(request, response) !== true) handler(request, response)
+  })
   const server = createServer({
     requestTimeout: REQUEST_TIMEOUT_MS,
     headersTimeout: HEADERS_TIMEOUT_MS,

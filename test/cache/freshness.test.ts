@@ -141,7 +141,7 @@ await t.test('a station without connectors has a TTL of its own', async (t) => {
       await lookup(ctx)
     }
     t.equal(ttlLeft(await lookup(ctx)), emptyTtlMs)
-    t.equal(ctx.cache.entries, 1)
+    t.equal(ctx.cache.store.entries, 1)
   })
 })
 
@@ -200,7 +200,7 @@ await t.test('with a TTL of 0 nothing is stored', async (t) => {
         outcomes,
         [1, 2, 3].map((call) => ({ result: 'miss', call, isStored: false, wasExpired: false })),
       )
-      t.strictSame([ctx.cache.entries, ctx.cache.bytes], [0, 0])
+      t.strictSame([ctx.cache.store.entries, ctx.cache.store.bytes], [0, 0])
     })
   }
 

@@ -13,7 +13,7 @@ await t.test('eviction does not reach in-flight calls: 2 entries, 100 stations, 
     await outcomesOf(lookups),
     lookups.map((_, i) => ({ ...miss(i + 1), isStored: i >= 98 })),
   )
-  t.equal(ctx.cache.entries, 2)
+  t.equal(ctx.cache.store.entries, 2)
   t.equal(ctx.evictions(), 98)
 })
 
@@ -35,7 +35,7 @@ await t.test('10,000 random ids never exceed a bound, and evict no station in us
     const id = i % 10 === 0 ? (hot[(i / 10) % 50] as string) : `${kind}-${Math.floor(random() * 1e9)}`
     const { answer } = await ctx.cache.get(id)
     answer.render(NO_FILTER, random() < 0.5 ? 'json' : 'xml', random() < 0.05)
-    const { entries, bytes } = ctx.cache
+    const { entries, bytes } = ctx.cache.store
     most = { entries: Math.max(most.entries, entries), bytes: Math.max(most.bytes, bytes) }
   }
   t.ok(most.entries <= maxEntries, `${most.entries} entries`)
@@ -59,5 +59,5 @@ await t.test('1,000 unknown ids evict no station, though no lookup uses one mean
     outcomes,
     outcomes.map((_, i) => ({ result: 'hit', call: i + 1 })),
   )
-  t.ok(ctx.cache.entries <= 100)
+  t.ok(ctx.cache.store.entries <= 100)
 })

@@ -118,7 +118,7 @@ for (const code of ['InvalidParameter', 'NotFound'] as const) {
       const lookups = [startLookup(ctx), startLookup(ctx)]
       ctx.source.last.fail(code)
       t.strictSame(await outcomesOf(lookups), repeat(2, { error: code }))
-      t.equal(ctx.cache.entries, 0)
+      t.equal(ctx.cache.store.entries, 0)
     })
 
     await t.test(

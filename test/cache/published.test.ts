@@ -53,7 +53,7 @@ await t.test('an answer that a peer has stored', async (t) => {
     const ctx = await setupPeer({ isPaced: true })
     ctx.cache.store.clear()
     await published(ctx, 'a', false)
-    t.equal(ctx.cache.entries, 0)
+    t.equal(ctx.cache.store.entries, 0)
   })
 
   await t.test('leaves the present one while the store cannot be reached', async (t) => {

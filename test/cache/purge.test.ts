@@ -10,10 +10,10 @@ await t.test('a purge drops the entry of one station or of all', async (t) => {
   for (const id of ['a', 'b', 'c']) await lookup(ctx, id)
   await ctx.cache.purge.one('a')
   await ctx.cache.purge.one('never cached')
-  t.strictSame([ctx.cache.peek('a'), ctx.cache.entries], [null, 2])
+  t.strictSame([ctx.cache.peek('a'), ctx.cache.store.entries], [null, 2])
   t.match(await lookup(ctx, 'a'), { result: 'miss', call: 4, wasExpired: false })
   await ctx.cache.purge.all()
-  t.strictSame([ctx.cache.entries, ctx.cache.bytes], [0, 0])
+  t.strictSame([ctx.cache.store.entries, ctx.cache.store.bytes], [0, 0])
 })
 
 await t.test('a purge drops negative entries, back-offs and stations without connectors', async (t) => {

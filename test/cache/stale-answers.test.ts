@@ -35,7 +35,7 @@ for (const { thrown, code, backsOff } of ERRORS) {
       const ctx = setup()
       ctx.source.failAll(thrown)
       t.strictSame(await lookup(ctx), { error: code })
-      t.strictSame([ctx.cache.entries, ctx.cache.bytes], [0, 0])
+      t.strictSame([ctx.cache.store.entries, ctx.cache.store.bytes], [0, 0])
     })
 
     await t.test('a fresh entry is a hit without a call', async (t) => {
@@ -95,7 +95,7 @@ await t.test('an error is never stored as an answer: 200, 500, 500, 404, 200', a
   await ctx.clock.advance(10_000)
   ctx.source.failAll('NotFound')
   t.strictSame(await lookup(ctx), { error: 'NotFound' })
-  t.equal(ctx.cache.entries, 1, 'only the answer')
+  t.equal(ctx.cache.store.entries, 1, 'only the answer')
   await ctx.clock.advance(emptyTtlMs)
   ctx.source.answerAll()
   t.strictSame(await lookup(ctx), miss(5, true))

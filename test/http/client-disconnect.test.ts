@@ -4,7 +4,7 @@ import t from 'tap'
 import { abortOnDisconnect, ClientDisconnectedError } from '../../src/http/client-disconnect.ts'
 import type { RequestFailure } from '../../src/events.ts'
 import { pathFor } from '../support/request.ts'
-import { createTestServer } from './public-server.ts'
+import { cacheWith, createTestServer } from './public-server.ts'
 
 function setup(writableFinished: boolean) {
   const raw = Object.assign(new EventEmitter(), { writableFinished })
@@ -33,13 +33,10 @@ await t.test('a disconnected client is no error and is counted as 499 with its r
     t,
     {},
     {
-      cache: {
-        get: (_id, onWait) => {
-          onWait?.()
-          return Promise.reject(new ClientDisconnectedError())
-        },
-        inFlight: () => undefined,
-      },
+      cache: cacheWith((_id, onWait) => {
+        onWait?.()
+        return Promise.reject(new ClientDisconnectedError())
+      }),
       listener: {
         requestFailed: (failure: RequestFailure) => void reported.push(failure),
         requestAnswered: (...details) => void reported.push(details.slice(0, 3)),

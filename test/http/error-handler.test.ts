@@ -3,7 +3,7 @@ import { ServiceError } from '../../src/errors.ts'
 import type { RequestFailure } from '../../src/events.ts'
 import { errorResponseProblems } from '../support/error-response.ts'
 import { pathFor } from '../support/request.ts'
-import { createTestServer } from './public-server.ts'
+import { cacheWith, createTestServer } from './public-server.ts'
 
 /** The response to a lookup that throws, and the failures that the observer gets. */
 async function respondTo(t: Parameters<typeof createTestServer>[0], thrown: unknown, accept = 'json') {
@@ -12,7 +12,7 @@ async function respondTo(t: Parameters<typeof createTestServer>[0], thrown: unkn
     t,
     {},
     {
-      cache: { get: () => Promise.reject(thrown), inFlight: () => undefined },
+      cache: cacheWith(() => Promise.reject(thrown)),
       listener: { requestFailed: (failure) => void failures.push(failure) },
     },
   )

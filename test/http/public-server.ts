@@ -22,6 +22,14 @@ export function hitFor(id: string): LookupResult {
   }
 }
 
+/** A cache whose lookups all go through `get`. */
+export function cacheWith(get: PublicServerDeps['cache']['get']): PublicServerDeps['cache'] {
+  const noHit = () => {
+    throw new Error('no entry is fresh')
+  }
+  return { get, inFlight: () => undefined, fresh: () => null, hit: noHit }
+}
+
 /** The public server with a cache in which every lookup is a hit, and a clock that stands still. */
 export async function createTestServer(
   t: Test,
@@ -45,7 +53,7 @@ export async function createTestServer(
       ...options,
     },
     {
-      cache: { get: hitFor, inFlight: () => undefined },
+      cache: cacheWith(hitFor),
       clients: null,
       live: { streams: new Streams(0), watchers: null },
       clock,

@@ -246,7 +246,7 @@ for (const [name, open] of [
       await until('the call is made', () => source.calls.length > 0)
       source.last.answer()
       t.match(await both, [{ call: 1 }, { call: 1 }])
-      t.equal(cache.entries, 0)
+      t.equal(cache.store.entries, 0)
       source.answerAll()
       t.match(await get('never'), { result: 'miss', call: 2 })
       t.notOk((await place.stations()).includes('never'))

@@ -1,0 +1,49 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Cache } from '../cache/cache.ts'
+import type { Observer } from '../events.ts'
+import type { ResponseOptions } from './availability-response.ts'
+import { createResponseWriter, isLong, renderingFor } from './availability-response.ts'
+import { AVAILABILITY_PATH } from './paths.ts'
+import type { QueryCache } from './query-cache.ts'
+import { trackingIdOf } from './request-context.ts'
+import { isValidGet } from './validate-request.ts'
+
+/** Answers the request, or returns false and has done nothing. */
+export type HitListener = (request: IncomingMessage, response: ServerResponse) => boolean
+
+export interface HitListenerDeps {
+  readonly cache: Pick<Cache, 'fresh' | 'hit'>
+  readonly queries: Pick<QueryCache, 'cached'>
+  readonly observer: Pick<Observer, 'requestAnswered'>
+}
+
+/**
+ * Answers requests of the proxied route that need nothing but the cache: the filter is known, and the station's answer is
+ * fresh and short. It stands before the framework, whose router and objects take as long as all of this. Every other
+ * request goes on to the route (availability-route.ts), which would give these the same response.
+ */
+export function createHitListener(
+  { basePath, ...options }: ResponseOptions & { readonly basePath: string },
+  { cache, queries, observer }: HitListenerDeps,
+): HitListener {
+  const write = createResponseWriter(options)
+  const json = `${basePath}${AVAILABILITY_PATH}.json?`
+  const xml = `${basePath}${AVAILABILITY_PATH}.xml?`
+
+  return (request, response) => {
+    const startedAt = performance.now()
+    const { url = '', headers } = request
+    const format = url.startsWith(json) ? 'json' : 'xml'
+    const root = format === 'json' ? json : xml
+    if (!url.startsWith(root) || url.includes('#') || headers.prefer !== undefined) return false
+    const query = queries.cached(url.slice(root.length))
+    const fresh = query === null ? null : cache.fresh(query.id)
+    if (query === null || fresh === null || isLong(fresh.entry.answer) || !isValidGet(request)) return false
+    // XML can be twenty times as long as JSON, so no rendering of a short answer is too large.
+    const rendering = renderingFor(headers, fresh.entry.answer, { query, format })
+    const result = cache.hit(fresh)
+    write(response, { result, rendering, format, trackingId: trackingIdOf(headers['tracking-id']) })
+    observer.requestAnswered(format, response.statusCode, 'hit', (performance.now() - startedAt) / 1000)
+    return true
+  }
+}
