@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { malformedRequest, ServiceError } from '../errors.ts'
+import { hasBody } from '../lib/request-body.ts'
 
 /** Node's own default. It would drop what lies beyond, and `Host` and the body's length with it. */
 export const MAX_HEADERS = 2_000
@@ -44,8 +45,4 @@ function countHeader(rawHeaders: readonly string[], name: string): number {
     if (header.length === name.length && header.toLowerCase() === name) found++
   }
   return found
-}
-
-function hasBody({ headers }: IncomingMessage): boolean {
-  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }

@@ -1,6 +1,7 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { ByteBudget } from './byte-budget.ts'
+import { boundBody, discardInput, hasBody } from './request-body.ts'
 
 /**
  * Requests of one connection that may be in progress, and that may come in one packet. Node parses all requests of a
@@ -55,6 +56,12 @@ const heldOpen = new WeakSet<ServerResponse>()
 export function isLastResponse(response: ServerResponse): boolean {
   const connection = connectionOf(response.req.socket)
   return connection === undefined || connection.last === response
+}
+
+/** Whether the connection may be used again after the response, as far as its bounds are concerned. */
+export function mayKeepAlive(response: ServerResponse): boolean {
+  const connection = connectionOf(response.req.socket)
+  return connection === undefined || !connection.isStopped || connection.last !== response
 }
 
 /** For a response without an end: from now on a client that ends its input has left, also soon after its request. */
@@ -148,6 +155,7 @@ export class Connections {
     connection.last = response
     due.push(response)
     response.on('close', this.#onResponseClose)
+    if (hasBody(request)) boundBody(request, response)
     countInPacket(request.socket, connection)
     const most = request.method === 'POST' ? MAX_POSTS_PER_CONNECTION : MAX_REQUESTS_PER_CONNECTION
     if (connection.requestsOfPacket >= most || due.length >= most) stop(request.socket, connection, response)
@@ -218,13 +226,18 @@ function countInPacket({ bytesRead }: Socket, connection: Connection): void {
   connection.packetEnd = bytesRead
 }
 
-/** The response becomes the last of its connection: what the parser finds behind it is dropped as it is found. */
+/** The response becomes the last of its connection: requests behind it are dropped, or not even parsed. */
 function stop(socket: Socket, connection: Connection, response: ServerResponse): void {
   if (connection.isStopped) return
   connection.isStopped = true
   response.shouldKeepAlive = false
   const { parser } = socket as Internals
-  if (parser) parser.onIncoming = dropRequest
+  if (!parser) return
+  parser.onIncoming = () => {
+    discardInput(socket)
+    parser.onIncoming = dropRequest
+    return 0
+  }
 }
 
 /** A connection on which a client or load balancer has sent nothing yet. */

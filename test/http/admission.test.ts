@@ -11,7 +11,7 @@ await t.test('a request is validated once, with and without admission', async (t
     const { app } = await createTestServer(t, options)
     // validateRequest reads this header of every request, and nothing else does.
     app.server.prependListener('request', ({ headers }) => {
-      Object.defineProperty(headers, 'transfer-encoding', {
+      Object.defineProperty(headers, 'upgrade', {
         get: () => {
           count++
         },

@@ -1,5 +1,7 @@
 import type { Test } from 'tap'
 import t from 'tap'
+import { MAX_POSTS_PER_CONNECTION } from '../../src/lib/connections.ts'
+import { sendBytes } from '../support/raw-http.ts'
 import type { RequestOptions } from '../support/request.ts'
 import { request } from '../support/request.ts'
 import { commonHeaderProblems, errorResponseProblems } from '../support/error-response.ts'
@@ -123,6 +125,45 @@ await t.test('a chunked body over the limit is 413', async (t) => {
   const { post } = await start(t)
   const response = await post(' '.repeat(70_000), { headers: { 'transfer-encoding': 'chunked' } })
   t.equal(response.status, 413)
+})
+
+/** A request whose body comes in chunks of one byte; without `isWhole` more of it is announced. */
+function inChunksOfAByte(body: string, { isWhole }: { isWhole: boolean }): string {
+  const head = `POST ${PATH} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\n`
+  const chunks = Array.from(body, (character) => `1\r\n${character}\r\n`).join('')
+  return `${head}Transfer-Encoding: chunked\r\n\r\n${chunks}${isWhole ? '0\r\n\r\n' : ''}`
+}
+
+await t.test('a body in chunks of a byte is answered like any other', async (t) => {
+  const { proxy } = await start(t)
+  const { port } = proxy.addresses.public
+  const body = JSON.stringify(items('chargingAvailability=A'))
+  const ask = async (length: number, isWhole: boolean) =>
+    sendBytes(port, inChunksOfAByte(body.padEnd(length), { isWhole }), 10_000)
+  const whole = await ask(65_536, true)
+  t.equal(whole.status, 200)
+  t.strictSame(outcomes(JSON.parse(whole.body) as Batch), [200])
+  const tooLong = [await ask(65_537, true), await ask(65_537, false)]
+  t.strictSame(
+    tooLong.map(({ status }) => status),
+    [413, 413],
+  )
+})
+
+await t.test('a connection ends after the last of the batches that it may send at once', async (t) => {
+  const { proxy } = await start(t)
+  const body = '{"batchItems":[]}'
+  const head = `POST ${PATH} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n`
+  const batch = `${head}Content-Length: ${body.length}\r\n\r\n${body}`
+  const startedAt = performance.now()
+  const { text } = await sendBytes(
+    proxy.addresses.public.port,
+    batch.repeat(MAX_POSTS_PER_CONNECTION + 1),
+    30_000,
+  )
+  t.equal(text.split('HTTP/1.1 200').length - 1, MAX_POSTS_PER_CONNECTION)
+  t.equal(text.match(/^connection: close\r$/gim)?.length, 1)
+  t.ok(performance.now() - startedAt < 30_000, 'the connection has ended')
 })
 
 await t.test('only POST and OPTIONS of this path exist', async (t) => {

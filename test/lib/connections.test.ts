@@ -151,6 +151,71 @@ await t.test('of requests with a body in one packet, five are answered', async (
   ])
 })
 
+/** Everything that comes on the connection. */
+function received(socket: Socket): () => string {
+  let text = ''
+  socket.setEncoding('latin1').on('data', (part: string) => (text += part))
+  return () => text
+}
+
+await t.test('a body in chunks of a byte is handed on in parts, of one packet at most', async (t) => {
+  const LENGTH = 65_536
+  const parts: number[] = []
+  const { socket } = await start(t, (request, response) => {
+    request.on('data', (part: Buffer) => parts.push(part.length)).on('end', () => response.end('x'))
+  })
+  const text = received(socket)
+  socket.write(`POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n`)
+  socket.write('1\r\nx\r\n'.repeat(LENGTH))
+  socket.write('0\r\n\r\n')
+  await until('it is answered', () => text().startsWith('HTTP/1.1 200'))
+  t.equal(
+    parts.reduce((sum, length) => sum + length, 0),
+    LENGTH,
+  )
+  t.ok(parts.length < 1_000, `${parts.length} parts`)
+  t.ok(Math.max(...parts) <= Math.ceil(65_536 / '1\r\nx\r\n'.length), `${Math.max(...parts)} bytes`)
+})
+
+await t.test('a body in chunks that nobody reads ends its connection, whole or not', async (t) => {
+  const ends = await Promise.all(
+    ['1\r\nx\r\n', '1\r\nx\r\n0\r\n\r\n'].map(async (body) => {
+      const { socket } = await start(t, (_request, response) => void response.end('x'))
+      const text = received(socket)
+      socket.write(`GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n${body}`)
+      await until('the connection ends', () => socket.readableEnded)
+      return [text().split(' ')[1], /^connection: (.*)\r$/im.exec(text())?.[1]]
+    }),
+  )
+  t.strictSame(ends, [
+    ['200', 'close'],
+    ['200', 'close'],
+  ])
+})
+
+await t.test('what comes behind a dropped request is not parsed', async (t) => {
+  const post = 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}'
+  const statuses = await Promise.all(
+    [0, 1].map(async (dropped) => {
+      const held: ServerResponse[] = []
+      const { server, socket } = await start(t, (_request, response) => void held.push(response))
+      server.on('clientError', (_error, peer) => peer.end('HTTP/1.1 400 x\r\n\r\n'))
+      const accepted = once(server, 'connection') as Promise<[Socket]>
+      const text = received(socket)
+      const posts = post.repeat(MAX_POSTS_PER_CONNECTION + dropped)
+      socket.write(posts)
+      await until('five are held', () => held.length === MAX_POSTS_PER_CONNECTION)
+      socket.write('no HTTP\r\n\r\n')
+      const [peer] = await accepted
+      await until('all of it has come', () => peer.bytesRead > posts.length)
+      for (const response of held) response.end('x')
+      await until('the connection ends', () => socket.readableEnded)
+      return [...text().matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => status)
+    }),
+  )
+  t.strictSame(statuses, [['400'], Array.from({ length: MAX_POSTS_PER_CONNECTION }, () => '200')])
+})
+
 await t.test('a connection that breaks gives back what its requests have taken', async (t) => {
   let count = 0
   const { socket, waiting } = await start(t, () => void count++)

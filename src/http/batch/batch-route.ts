@@ -6,6 +6,7 @@ import type { LookupResult } from '../../cache/cache.ts'
 import { asServiceError, malformedRequest, ServiceError } from '../../errors.ts'
 import type { ByteBudget } from '../../lib/byte-budget.ts'
 import type { Clock } from '../../lib/clock.ts'
+import { mayKeepAlive } from '../../lib/connections.ts'
 import { Turns } from '../../lib/turns.ts'
 import type { Admit } from '../admission.ts'
 import { ClientDisconnectedError } from '../client-disconnect.ts'
@@ -102,7 +103,8 @@ function memoryFrom(budget: ByteBudget | undefined) {
 
 /** The body has been read, so that the connection can be used again; requests with an unread body close theirs. */
 function keepConnection({ raw }: FastifyRequest, reply: FastifyReply): void {
-  reply.raw.shouldKeepAlive = raw.httpVersion === '1.1' && raw.headers.connection?.toLowerCase() !== 'close'
+  const isAsked = raw.httpVersion === '1.1' && raw.headers.connection?.toLowerCase() !== 'close'
+  reply.raw.shouldKeepAlive = isAsked && mayKeepAlive(reply.raw)
 }
 
 function textOf(body: unknown): string {

@@ -1,0 +1,81 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+
+/** Parts of a body that are handed on whatever their length; those after them have at least `MIN_PART_BYTES`. */
+export const MAX_SMALL_PARTS = 256
+export const MIN_PART_BYTES = 1_024
+
+export function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+}
+
+/**
+ * Bounds what the body of a request takes, whatever its chunks (RFC 9112, 7.1) and packets are: one byte in each is valid.
+ * If nobody reads a body in chunks, the connection ends with the response.
+ */
+export function boundBody(request: IncomingMessage, response: ServerResponse): void {
+  const joiner = new ChunkJoiner(request)
+  request.push = (chunk: Buffer | null) => joiner.push(chunk)
+  if (request.headers['transfer-encoding'] === undefined) return
+  response.shouldKeepAlive = false
+  response.once('finish', () => {
+    if (!request.complete) discardInput(request.socket)
+  })
+}
+
+/** Bytes that come from now on are not parsed. Those of the present packet still are. */
+export function discardInput(socket: Socket): void {
+  socket.removeAllListeners('data') // Node's parser
+  socket.on('data', () => {}) // with a listener the socket has its data itself
+  socket.resume()
+}
+
+/**
+ * Hands on the chunks of one turn of the event loop as one part. Node makes an event and a buffer of 200 bytes of each
+ * chunk, of which a packet has up to ten thousand, and reads up to 32 packets in a turn. Here it reads one.
+ */
+class ChunkJoiner {
+  readonly #socket: Socket
+  readonly #handOn: (part: Buffer | null) => boolean
+  #held: Buffer[] = []
+  #parts = 0
+  #isTurn = false
+
+  constructor(request: IncomingMessage) {
+    this.#socket = request.socket
+    this.#handOn = request.push.bind(request)
+  }
+
+  /** @returns false if the socket is to be read no further for now */
+  push(chunk: Buffer | null): boolean {
+    if (chunk === null) {
+      if (this.#held.length > 0) this.#handOn(this.#join())
+      return this.#handOn(null)
+    }
+    if (!this.#isTurn) {
+      this.#isTurn = true
+      setImmediate(this.#endTurn)
+    }
+    return this.#held.push(chunk) === 1
+  }
+
+  readonly #endTurn = (): void => {
+    this.#isTurn = false
+    if (this.#held.length === 0) return // the body has ended
+    const part = this.#join()
+    if (part.length < MIN_PART_BYTES && this.#parts >= MAX_SMALL_PARTS) {
+      this.#held = [part]
+      this.#socket.resume()
+      return
+    }
+    this.#parts++
+    if (!this.#handOn(part)) this.#socket.pause() // until its reader has read: as Node does for each chunk
+  }
+
+  #join(): Buffer {
+    const [first] = this.#held
+    const part = this.#held.length === 1 && first !== undefined ? first : Buffer.concat(this.#held)
+    this.#held = []
+    return part
+  }
+}
