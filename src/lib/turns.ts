@@ -25,7 +25,7 @@ export class Turns {
       return await promise
     } finally {
       if (this.#isBusy) await new Promise<void>((resolve) => void this.#queue.push(resolve))
-      else this.#begin(1)
+      else this.#beginFirst()
     }
   }
 
@@ -34,18 +34,38 @@ export class Turns {
     return this.wait(Promise.resolve())
   }
 
+  /**
+   * Resolves in a later turn, before the others that wait. For the second half of a result, so that what the first half
+   * has made is not kept in memory while other first halves follow.
+   */
+  async continue(): Promise<void> {
+    if (!this.#isBusy) this.#beginFirst()
+    await new Promise<void>((resolve) => void this.#queue.unshift(resolve))
+  }
+
+  /**
+   * A result usually comes where Node reads input, and immediate functions run directly after that: it takes two of them
+   * until other input is read in between.
+   */
+  #beginFirst(): void {
+    this.#begin(1)
+    setImmediate(setImmediate, this.#nextTurn)
+  }
+
   #begin(size: number): void {
     this.#isBusy = true
     this.#size = size
     this.#startedAt = performance.now()
-    setImmediate(this.#nextTurn)
   }
 
   readonly #nextTurn = (): void => {
     const wasShort = performance.now() - this.#startedAt < MAX_TURN_MS
     const slice = this.#queue.splice(0, wasShort ? Math.min(this.#size * 2, MAX_PER_TURN) : 1)
     this.#isBusy = slice.length > 0
-    if (this.#isBusy) this.#begin(slice.length)
+    if (this.#isBusy) {
+      this.#begin(slice.length)
+      setImmediate(this.#nextTurn)
+    }
     for (const wake of slice) wake()
   }
 }

@@ -77,3 +77,35 @@ await t.test('of results that each take long, one is handed on in a turn, in the
   t.equal(new Set(seen.map(([at]) => at)).size, 5)
   t.equal(turns.waiting, 0)
 })
+
+await t.test('what follows a first result waits until other input has been read', async (t) => {
+  const turns = new Turns()
+  let passed = 0 // phases in which immediate functions run; input is read before each
+  setImmediate(() => {
+    passed++
+    setImmediate(() => passed++)
+  })
+  const seen: (readonly [name: string, passed: number])[] = []
+  const note = async (name: string, result: Promise<void>) => {
+    await result
+    seen.push([name, passed])
+  }
+  await note('first', turns.next())
+  const next = note('next', turns.next())
+  await Promise.resolve() // the next one waits now
+  await Promise.all([next, note('second half', turns.continue())])
+  t.strictSame(seen, [
+    ['first', 0],
+    ['second half', 2],
+    ['next', 2],
+  ])
+})
+
+await t.test('a second half waits for another turn, also if nothing else does', async (t) => {
+  const turns = new Turns()
+  let hasTurned = false
+  setImmediate(() => (hasTurned = true))
+  await turns.continue()
+  t.equal(hasTurned, true)
+  t.equal(turns.waiting, 0)
+})

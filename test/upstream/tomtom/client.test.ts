@@ -8,6 +8,7 @@ import { errors } from 'undici'
 import { systemClock } from '../../../src/lib/clock.ts'
 import type { UpstreamOutcome } from '../../../src/events.ts'
 import { upstreamErrorOf } from '../../../src/upstream/tomtom/error.ts'
+import { MAX_SHORT_BODY_BYTES } from '../../../src/upstream/tomtom/body.ts'
 import { createTomTom } from '../../../src/upstream/tomtom/client.ts'
 import type { UpstreamError } from '../../../src/upstream/outcomes.ts'
 import type { Script, UpstreamCall } from '../../support/scripted-upstream.ts'
@@ -95,6 +96,26 @@ const ANSWER = JSON.stringify(referenceStation('a'))
 function answerOf(bytes: number): string {
   return ANSWER + ' '.repeat(bytes - ANSWER.length)
 }
+
+await t.test('a long answer is handed on in a later turn than it is decoded in', async (t) => {
+  let hasTurned = false
+  const { parse } = JSON
+  t.intercept(JSON, 'parse', {
+    value: (...parameters: Parameters<typeof parse>): unknown => {
+      hasTurned = false
+      setImmediate(() => (hasTurned = true))
+      return parse(...parameters)
+    },
+  })
+  const bytes = [-1, 0, 1].map((more) => MAX_SHORT_BODY_BYTES + more)
+  const seen: boolean[] = []
+  for (const length of bytes) {
+    const { request } = await scripted(t, send(answerOf(length)))
+    await request()
+    seen.push(hasTurned)
+  }
+  t.strictSame(seen, [false, false, true])
+})
 
 await t.test('the request', async (t) => {
   await t.test('a request has exactly these headers and this target', async (t) => {
