@@ -52,7 +52,6 @@ export const TESTED_BY: Readonly<Record<string, string>> = {
   'src/upstream/policies/switchable.ts': 'test/scenarios/settings-file.test.ts',
   'src/upstream/state/client-calls.ts': 'test/upstream/client-share.test.ts',
   'src/upstream/state/shared-send-gate.ts': 'test/redis/stores.test.ts',
-  'src/upstream/tomtom/body.ts': 'test/upstream/tomtom/client.test.ts',
   'src/upstream/tomtom/diagnosis.ts': 'test/upstream/policies/cool-down.test.ts',
   'src/upstream/tomtom/key-check.ts': 'test/scenarios/key-check.test.ts',
   'src/upstream/tomtom/pool.ts': 'test/upstream/tomtom/client.test.ts',

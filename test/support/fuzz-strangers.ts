@@ -16,6 +16,9 @@ import { sendBody } from './scripts.ts'
 
 let nextId = 0
 
+const CHUNKED = 'Host: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n'
+const inChunks = (body: string) => Array.from(body, (character) => `1\r\n${character}\r\n`).join('')
+
 const anyPart = fc.constantFrom(
   'GET /search/2/chargingAvailability.json?chargingAvailability=packet HTTP/1.1\r\nHost: a\r\n\r\n',
   'GET /search/2/chargingAvailability.xml?chargingAvailability=other HTTP/1.1\r\nHost: a\r\n\r\n',
@@ -24,6 +27,9 @@ const anyPart = fc.constantFrom(
   'HEAD /healthz HTTP/1.1\r\nHost: a\r\n\r\n',
   'GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n',
   'POST /search/2/chargingAvailability.json HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc',
+  `POST /search/2/batch/sync.json HTTP/1.1\r\n${CHUNKED}${inChunks('{"batchItems":[]}')}0\r\n\r\n`,
+  `POST /search/2/batch/sync.json HTTP/1.1\r\n${CHUNKED}${inChunks(' '.repeat(3_000))}`,
+  `GET /healthz HTTP/1.1\r\n${CHUNKED}1;a="b"\r\nx\r\n0\r\nX-Trailer: x\r\n\r\n`,
   'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n',
   'GET / HTTP/1.1\r\nHost: a\r\nBad Header\r\n\r\n',
   'OPTIONS * HTTP/1.1\r\nHost: a\r\nOrigin: https://a.example\r\nAccess-Control-Request-Method: GET\r\n\r\n',
