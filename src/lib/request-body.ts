@@ -31,12 +31,14 @@ export function discardInput(socket: Socket): void {
 }
 
 /**
- * Hands on the chunks of one turn of the event loop as one part. Node makes an event and a buffer of 200 bytes of each
+ * Hands on the short chunks of one turn of the event loop as one part. Node makes an event and a buffer of 200 bytes of each
  * chunk, of which a packet has up to ten thousand, and reads up to 32 packets in a turn. Here it reads one.
  */
 class ChunkJoiner {
   readonly #socket: Socket
   readonly #handOn: (part: Buffer | null) => boolean
+  /** Bytes of the whole body; NaN if they are not known. */
+  readonly #length: number
   #held: Buffer[] = []
   #parts = 0
   #isTurn = false
@@ -44,6 +46,7 @@ class ChunkJoiner {
   constructor(request: IncomingMessage) {
     this.#socket = request.socket
     this.#handOn = request.push.bind(request)
+    this.#length = Number(request.headers['content-length'])
   }
 
   /** @returns false if the socket is to be read no further for now */
@@ -52,6 +55,8 @@ class ChunkJoiner {
       if (this.#held.length > 0) this.#handOn(this.#join())
       return this.#handOn(null)
     }
+    const isLong = chunk.length >= MIN_PART_BYTES || chunk.length === this.#length
+    if (isLong && this.#held.length === 0) return this.#handOn(chunk)
     if (!this.#isTurn) {
       this.#isTurn = true
       setImmediate(this.#endTurn)

@@ -49,7 +49,12 @@ export class Turns {
    */
   #beginFirst(): void {
     this.#begin(1)
-    setImmediate(setImmediate, this.#nextTurn)
+    setImmediate(this.#endFirst)
+  }
+
+  readonly #endFirst = (): void => {
+    this.#isBusy = this.#queue.length > 0
+    if (this.#isBusy) setImmediate(this.#nextTurn)
   }
 
   #begin(size: number): void {

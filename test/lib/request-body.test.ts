@@ -4,11 +4,13 @@ import { Socket } from 'node:net'
 import t from 'tap'
 import { boundBody, hasBody, MAX_SMALL_PARTS, MIN_PART_BYTES } from '../../src/lib/request-body.ts'
 
+const CHUNKED: IncomingMessage['headers'] = { 'transfer-encoding': 'chunked' }
+
 /** A request whose body comes from the test; `parts` are the lengths of what its reader has received. */
-function receive({ isRead = true } = {}) {
+function receive({ isRead = true, headers = CHUNKED } = {}) {
   const socket = new Socket()
   const request = new IncomingMessage(socket)
-  request.headers = { 'transfer-encoding': 'chunked' }
+  request.headers = headers
   const response = new ServerResponse(request)
   boundBody(request, response)
   const parts: number[] = []
@@ -41,6 +43,27 @@ await t.test('the chunks of a turn are one part, in their order', async (t) => {
   for (const character of 'second') request.push(Buffer.from(character))
   await nextTurn()
   t.strictSame(parts, ['first', 'second'])
+})
+
+await t.test('a long chunk, or a whole body, is handed on at once', async (t) => {
+  const partsOf = async (length: number, headers = CHUNKED) => {
+    const { parts, push } = receive({ headers })
+    await nextTurn() // in which the reader begins to read
+    push(length)
+    return [...parts]
+  }
+  const lengths = [MIN_PART_BYTES - 1, MIN_PART_BYTES, MIN_PART_BYTES + 1]
+  const chunks = await Promise.all(lengths.map((length) => partsOf(length)))
+  const whole = await Promise.all([9, 10].map((length) => partsOf(length, { 'content-length': '10' })))
+  t.strictSame([...chunks, ...whole], [[], [MIN_PART_BYTES], [MIN_PART_BYTES + 1], [], [10]])
+})
+
+await t.test('a long chunk behind a short one of its turn follows it', async (t) => {
+  const { parts, push } = receive()
+  push(1)
+  push(MIN_PART_BYTES)
+  await nextTurn()
+  t.strictSame(parts, [MIN_PART_BYTES + 1])
 })
 
 await t.test('the end of a body hands on the rest at once', async (t) => {
