@@ -1,6 +1,5 @@
 import { execFile, spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
@@ -11,6 +10,7 @@ import { schemaProblems } from './support/dashboard-schema.ts'
 import { readExposition } from './support/exposition.ts'
 import { missing } from './support/requirements.ts'
 import { startService } from './support/service.ts'
+import { temporaryFolder } from './support/temporary-folder.ts'
 
 const settings = new Map(settingsIn(SETTINGS).map((setting) => [setting.name, setting]))
 const root = new URL('../', import.meta.url)
@@ -567,7 +567,7 @@ await t.test('promtool', async (t) => {
 
   await t.test('promtool parses every query of the dashboard and of runbooks.md', { skip }, async (t) => {
     const rules = queries.map(([, expr], i) => ({ record: `query_${i}`, expr }))
-    const file = join(mkdtempSync(join(tmpdir(), 'queries-')), 'rules.yml')
+    const file = join(temporaryFolder(), 'rules.yml')
     writeFileSync(file, JSON.stringify({ groups: [{ name: 'queries', rules }] }))
     const { code, output } = await run('promtool', ['check', 'rules', file])
     t.equal(code, 0, output)
@@ -580,7 +580,7 @@ await t.test('promtool', async (t) => {
       '# TYPE evproxy_requests counter\nevproxy_requests 1\n',
   })) {
     await t.test(`check-prometheus.sh fails for ${name}`, { skip }, async (t) => {
-      const file = join(mkdtempSync(join(tmpdir(), 'scrape-')), 'scrape.txt')
+      const file = join(temporaryFolder(), 'scrape.txt')
       writeFileSync(file, text)
       // The test above covers the rules; here the script gets a promtool that skips them.
       const { code, output } = await run('bash', [script, file], '', withPromtool('[ "$1" = test ]'))
@@ -598,7 +598,7 @@ await t.test('promtool', async (t) => {
 
 /** A PATH with a promtool that succeeds without doing anything if the shell condition holds. */
 function withPromtool(isSkipped: string): NodeJS.ProcessEnv {
-  const folder = mkdtempSync(join(tmpdir(), 'promtool-'))
+  const folder = temporaryFolder()
   const real = spawnSync('sh', ['-c', 'command -v promtool'], { encoding: 'utf8' }).stdout.trim()
   symlinkSync(real, join(folder, 'real'))
   writeFileSync(join(folder, 'promtool'), `#!/bin/sh\n${isSkipped} || exec ${folder}/real "$@"\n`, {

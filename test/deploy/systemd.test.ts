@@ -1,10 +1,10 @@
 import { spawnSync } from 'node:child_process'
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { settingsIn } from '../../src/config/schema.ts'
 import { SETTINGS } from '../../src/config/settings.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const NAMES = ['ev-availability-proxy.service', 'ev-availability-proxy@.service']
 const read = (name: string) => readFileSync(new URL(`../../deploy/systemd/${name}`, import.meta.url), 'utf8')
@@ -92,7 +92,7 @@ const skip = analyze(['--version']).status === 0 ? false : 'systemd-analyze not 
 
 /** The units in a folder with a service that exists, so that only the units themselves can be at fault. */
 function installed(): string[] {
-  const folder = mkdtempSync(join(tmpdir(), 'systemd-'))
+  const folder = temporaryFolder()
   mkdirSync(join(folder, 'dist'))
   writeFileSync(join(folder, 'node'), '#!/bin/sh\n')
   chmodSync(join(folder, 'node'), 0o755)

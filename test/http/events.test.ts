@@ -1,5 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { commonHeaderProblems, errorResponseProblems } from '../support/error-response.ts'
@@ -10,6 +9,7 @@ import { answerStatus, sendJson } from '../support/scripted-upstream.ts'
 import { startService } from '../support/service.ts'
 import { connector, level, station } from '../support/stations.ts'
 import { until } from '../support/until.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 /** Upstream with free points that a test sets. */
 function changing() {
@@ -249,8 +249,7 @@ await t.test('draining ends every stream at once', async (t) => {
 })
 
 await t.test('a stream ends when the key of its client is removed', async (t) => {
-  const file = join(mkdtempSync(join(tmpdir(), 'evproxy-keys-')), 'keys')
-  t.teardown(() => rmSync(file, { force: true }))
+  const file = join(temporaryFolder(), 'keys')
   const [web, ios] = ['web=a-key-of-a-client-0123456789', 'ios=another-key-of-a-client-012345']
   writeFileSync(file, `${web}\n${ios}\n`)
   const { proxy } = await startService(t, { env: { CLIENT_KEYS_FILE: file } })

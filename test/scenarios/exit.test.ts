@@ -1,7 +1,6 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import t from 'tap'
@@ -11,6 +10,7 @@ import type { Script } from '../support/scripted-upstream.ts'
 import { answerStation, Barrier, ScriptedUpstream } from '../support/scripted-upstream.ts'
 import { waitFor } from '../support/scripts.ts'
 import { until } from '../support/until.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const dir = await build()
 
@@ -19,7 +19,7 @@ const dir = await build()
  * pipe that nobody writes to.
  */
 function blockedThread(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'evproxy-'))
+  const folder = temporaryFolder()
   const pipe = join(folder, 'pipe')
   execFileSync('mkfifo', [pipe])
   const file = join(folder, 'block.mjs')
@@ -131,7 +131,7 @@ await t.test('NODE_TLS_REJECT_UNAUTHORIZED=0 is rejected at the start', async (t
 })
 
 await t.test('the environment of the process contains no secret after the start', async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'evproxy-'))
+  const folder = temporaryFolder()
   const { service } = await start(t, {
     NODE_OPTIONS: `--report-on-signal --report-signal=SIGUSR2 --report-directory=${folder}`,
     CLIENT_KEYS: 'web=cAnArY-cAnArY-cAnArY',

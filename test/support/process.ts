@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process'
 import { execFile, spawn } from 'node:child_process'
-import { cpSync, mkdtempSync, symlinkSync } from 'node:fs'
+import { cpSync, symlinkSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -8,6 +8,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { until } from './until.ts'
+import { temporaryFolder } from './temporary-folder.ts'
 
 /** Folders of src/ that the service serves as they are. */
 const PAGES = ['http/docs', 'ops/status/page']
@@ -28,7 +29,7 @@ export async function tsc(...args: readonly string[]): Promise<string> {
 
 /** Builds the service into a folder outside of the checkout, with the files that it reads; returns the folder. */
 export async function build(): Promise<string> {
-  const dir = mkdtempSync(join(tmpdir(), 'evproxy-'))
+  const dir = temporaryFolder()
   for (const name of ['package.json', 'openapi.yaml', 'node_modules']) {
     symlinkSync(join(root, name), join(dir, name))
   }
