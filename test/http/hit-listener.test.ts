@@ -15,7 +15,7 @@ import { sendJson } from '../support/scripted-upstream.ts'
 import { startService } from '../support/service.ts'
 import { referenceStation } from '../support/stations.ts'
 import { UUID } from './cases.ts'
-import { hitFor } from './public-server.ts'
+import { createTestServer, hitFor } from './public-server.ts'
 
 const PLAIN = 'chargingAvailability=a'
 const FILTERED = `${PLAIN}&minPowerKW=50`
@@ -119,6 +119,42 @@ await t.test('every other request is left to the framework, and nothing is count
 await t.test('with a base path only targets below it are answered', async (t) => {
   const { statusOf } = await listen(t, { basePath: '/ev', answers: new Map([['a', answer]]) })
   t.strictSame([await statusOf(`/ev${pathFor(PLAIN)}`), await statusOf(pathFor(PLAIN))], [200, 421])
+})
+
+/** The statuses of two equal requests to the public server, and what looked the station up. */
+async function lookups(t: Test, options: Parameters<typeof createTestServer>[1], deps: object = {}) {
+  const looked: string[] = []
+  const lookup = (name: string) => {
+    looked.push(name)
+    return hitFor('a')
+  }
+  const cache = {
+    get: () => lookup('route'),
+    inFlight: () => undefined,
+    fresh: () => freshEntry(answer),
+    hit: () => lookup('listener'),
+  }
+  const { app } = await createTestServer(t, options, { cache, ...deps })
+  const url = await app.listen({ host: '127.0.0.1', port: 0 })
+  const path = pathFor(`${PLAIN}&key=k`)
+  const first = await request(url, path) // from then on its filter is known
+  const second = await request(url, path)
+  return [first.status, second.status, ...looked]
+}
+
+await t.test('client keys, limits of clients and the access log leave all hits to the route', async (t) => {
+  t.strictSame(await lookups(t, {}), [200, 200, 'route', 'listener'])
+  const answered = await Promise.all([
+    lookups(t, { accessLog: true }),
+    lookups(t, { perSecond: 5 }),
+    lookups(t, { maxInFlight: 5 }),
+    lookups(t, { quotaShare: 0.5 }),
+    lookups(t, {}, { clients: { nameOf: () => 'web' } }),
+  ])
+  t.strictSame(
+    answered,
+    answered.map(() => [200, 200, 'route', 'route']),
+  )
 })
 
 await t.test('a hit has the response that the proxied route gives', async (t) => {

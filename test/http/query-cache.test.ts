@@ -63,6 +63,32 @@ await t.test('a query has the same outcome as in parseQuery, whatever was read b
   )
 })
 
+await t.test(
+  'a query is cached once it has been read, unless it is invalid or its station is encoded',
+  async (t) => {
+    const queries = new QueryCache(20)
+    const cachedAfterRead = (raw: string) => {
+      const before = queries.cached(raw)
+      const read = outcome((text) => queries.read(text), raw)
+      return [before, queries.cached(raw), read]
+    }
+    const valid = 'chargingAvailability=one&minPowerKW=22'
+    const parsed = parseQuery(valid)
+    t.strictSame(cachedAfterRead(valid), [null, parsed, parsed])
+    t.strictSame(
+      queries.cached('minPowerKW=22&chargingAvailability=two'),
+      null,
+      'another order is another key',
+    )
+    t.strictSame(queries.cached('chargingAvailability=two&minPowerKW=22'), { ...parsed, id: 'two' })
+    const others = ['chargingAvailability=a&minPowerKW=x', 'minPowerKW=22', 'chargingAvailability=%61']
+    t.strictSame(
+      others.map((raw) => cachedAfterRead(raw).slice(0, 2)),
+      others.map(() => [null, null]),
+    )
+  },
+)
+
 await t.test('a filter that was parsed for one station is reused for the next', async (t) => {
   const queries = new QueryCache(20)
   const first = queries.read('chargingAvailability=one&connectorSet=Chademo&minPowerKW=22')

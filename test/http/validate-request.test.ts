@@ -1,16 +1,20 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import t from 'tap'
-import { validateRequest } from '../../src/http/validate-request.ts'
+import { isValidGet, MAX_HEADERS, validateRequest } from '../../src/http/validate-request.ts'
 
-/** `ok` or the error's sentence, and whether the connection is kept. */
-function outcome(rawHeaders: string[], { method = 'GET', httpVersion = '1.1' } = {}) {
+function requestWith(rawHeaders: string[], { method = 'GET', httpVersion = '1.1' } = {}): IncomingMessage {
   const pairs = rawHeaders.flatMap((name, i) =>
     i % 2 === 0 ? [[name.toLowerCase(), rawHeaders[i + 1]]] : [],
   )
   const request = { rawHeaders, headers: Object.fromEntries(pairs), method, httpVersion }
+  return request as unknown as IncomingMessage
+}
+
+/** `ok` or the error's sentence, and whether the connection is kept. */
+function outcome(...request: Parameters<typeof requestWith>) {
   const response = { shouldKeepAlive: true }
   try {
-    validateRequest(request as unknown as IncomingMessage, response as ServerResponse)
+    validateRequest(requestWith(...request), response as ServerResponse)
     return ['ok', response.shouldKeepAlive]
   } catch (error) {
     return [(error as { detail: string }).detail, response.shouldKeepAlive]
@@ -68,4 +72,30 @@ await t.test('the connection of a request with a body is closed, and a GET must 
       [HOST_RULE, false],
     ],
   )
+})
+
+await t.test('a valid GET is one that passes and keeps its connection', async (t) => {
+  const host = ['Host', 'a']
+  const withHeaders = (count: number) => [...host, ...Array.from({ length: 2 * (count - 1) }, () => 'x')]
+  const requests: readonly Parameters<typeof requestWith>[] = [
+    [host],
+    [[], { httpVersion: '1.0' }],
+    [[...host, 'Content-Length', '0']],
+    [withHeaders(MAX_HEADERS - 1)],
+    [withHeaders(MAX_HEADERS)],
+    [withHeaders(MAX_HEADERS + 1)],
+    [[]],
+    [[...host, ...host]],
+    [host, { httpVersion: '2.0' }],
+    [[...host, 'Content-Length', '1']],
+    [[...host, 'Transfer-Encoding', 'chunked']],
+    [[...host, 'Upgrade', 'h2c']],
+  ]
+  const valid = requests.map((request) => isValidGet(requestWith(...request)))
+  t.strictSame(valid, [true, true, true, true, true, false, false, false, false, false, false, false])
+  t.strictSame(
+    requests.map((request) => outcome(...request).every((part) => part === 'ok' || part === true)),
+    valid,
+  )
+  t.equal(isValidGet(requestWith(host, { method: 'HEAD' })), false)
 })
