@@ -25,23 +25,27 @@ export function boundBody(request: IncomingMessage, response: ServerResponse): v
 
 /** Bytes that come from now on are not parsed. Those of the present packet still are. */
 export function discardInput(socket: Socket): void {
-  socket.removeAllListeners('data') // Node's parser
-  socket.on('data', () => {}) // with a listener the socket has its data itself
+  socket.removeAllListeners('data') // that of Node's parser
+  socket.on('data', () => {}) // for a new listener Node takes the socket back from its parser
   socket.resume()
 }
 
 /**
  * Hands on the short chunks of one turn of the event loop as one part. Node makes an event and a buffer of 200 bytes of each
- * chunk, of which a packet has up to ten thousand, and reads up to 32 packets in a turn. Here it reads one.
+ * chunk, of which a packet has up to ten thousand, and reads up to 32 packets in a turn. Here the second short chunk of a
+ * turn is in the last packet that is read in it.
  */
 class ChunkJoiner {
   readonly #socket: Socket
   readonly #handOn: (part: Buffer | null) => boolean
   /** Bytes of the whole body; NaN if they are not known. */
   readonly #length: number
-  #held: Buffer[] = []
+  /** Chunks that have not been handed on yet. */
+  #pending: Buffer[] = []
+  /** Joined parts that have been handed on. */
   #parts = 0
-  #isTurn = false
+  /** `#endTurn` is scheduled. */
+  #isTurnOpen = false
 
   constructor(request: IncomingMessage) {
     this.#socket = request.socket
@@ -52,24 +56,26 @@ class ChunkJoiner {
   /** @returns false if the socket is to be read no further for now */
   push(chunk: Buffer | null): boolean {
     if (chunk === null) {
-      if (this.#held.length > 0) this.#handOn(this.#join())
+      if (this.#pending.length > 0) this.#handOn(this.#join())
       return this.#handOn(null)
     }
-    const isLong = chunk.length >= MIN_PART_BYTES || chunk.length === this.#length
-    if (isLong && this.#held.length === 0) return this.#handOn(chunk)
-    if (!this.#isTurn) {
-      this.#isTurn = true
+    const isWhole = chunk.length === this.#length
+    const isLong = chunk.length >= MIN_PART_BYTES
+    if ((isWhole || isLong) && this.#pending.length === 0) return this.#handOn(chunk)
+    if (!this.#isTurnOpen) {
+      this.#isTurnOpen = true
       setImmediate(this.#endTurn)
     }
-    return this.#held.push(chunk) === 1
+    this.#pending.push(chunk)
+    return this.#pending.length === 1 // most bodies have no second short chunk
   }
 
   readonly #endTurn = (): void => {
-    this.#isTurn = false
-    if (this.#held.length === 0) return // the body has ended
+    this.#isTurnOpen = false
+    if (this.#pending.length === 0) return // the body has ended
     const part = this.#join()
     if (part.length < MIN_PART_BYTES && this.#parts >= MAX_SMALL_PARTS) {
-      this.#held = [part]
+      this.#pending = [part]
       this.#socket.resume()
       return
     }
@@ -78,9 +84,9 @@ class ChunkJoiner {
   }
 
   #join(): Buffer {
-    const [first] = this.#held
-    const part = this.#held.length === 1 && first !== undefined ? first : Buffer.concat(this.#held)
-    this.#held = []
+    const [first] = this.#pending
+    const part = this.#pending.length === 1 && first !== undefined ? first : Buffer.concat(this.#pending)
+    this.#pending = []
     return part
   }
 }
