@@ -8,7 +8,10 @@ const utf8 = new TextDecoder('utf-8', { fatal: true })
 /** Largest body, both compressed (undici's maxResponseSize) and decompressed. */
 export const MAX_BODY_BYTES = 1024 * 1024
 
-/** A longer body is decoded in a turn of the event loop that decodes no other: a megabyte takes up to 30 ms. */
+/**
+ * A longer body is decoded in a turn of the event loop that decodes no other, and what is made of it in another: a megabyte
+ * takes up to 30 ms in each.
+ */
 export const MAX_SHORT_BODY_BYTES = 16_384
 /** While so many wait to be decoded, others stay with upstream, and so do the calls behind them on their connections. */
 const MAX_WAITING_BODIES = 4
@@ -25,11 +28,6 @@ export async function readText(response: UpstreamResponse, turns?: Turns): Promi
   const wire = Buffer.from(await response.body.arrayBuffer())
   if (decodedLength(wire, coding) > MAX_SHORT_BODY_BYTES) await turns?.next()
   return decodeUtf8(decompress(wire, coding))
-}
-
-/** Whether a body takes a turn of the event loop of its own, and what is made of it another. */
-export function isLong(text: string): boolean {
-  return text.length > MAX_SHORT_BODY_BYTES
 }
 
 /** What the body says itself: gzip ends in the length of its content. */

@@ -6,7 +6,7 @@ import type { Source } from '../../source.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Observer } from '../../events.ts'
 import { Turns } from '../../lib/turns.ts'
-import { isLong, MAX_BODY_BYTES, readText } from './body.ts'
+import { MAX_BODY_BYTES, MAX_SHORT_BODY_BYTES, readText } from './body.ts'
 import { createConnections } from './connections.ts'
 import type { UpstreamResponse } from './send.ts'
 import { sendRequest, trackSent } from './send.ts'
@@ -135,7 +135,7 @@ async function requestAvailability(
   if (deps.finderOf(key)(availability, text)) {
     throw new UpstreamError('invalid', { reason: 'not an answer: the body repeats the key' })
   }
-  if (isLong(text)) await deps.turns.continue() // what is made of it takes as long as decoding it
+  if (text.length > MAX_SHORT_BODY_BYTES) await deps.turns.continue() // rendering takes as long as decoding
   return availability
 }
 
