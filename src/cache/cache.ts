@@ -122,7 +122,7 @@ export class Cache {
     return this.#lookupStale(id, this.#use(id), { client, onWait })
   }
 
-  /** What the next lookup of the station would be a `hit` with, if it would be one. */
+  /** The station's entry if a lookup would be a `hit`, else null. A use in the order of eviction, but no lookup. */
   fresh(id: string): FreshEntry | null {
     const entry = this.store.get(id)
     if (entry === null || entry.doubt !== null) return null
@@ -130,10 +130,10 @@ export class Cache {
     return age.ttlMs < 0 ? null : { entry, age }
   }
 
-  /** The lookup that `fresh` has found the entry of. */
+  /** The lookup of an entry that `fresh` has just returned. */
   hit({ entry, age }: FreshEntry): LookupResult {
     this.lookups++
-    entry.lastUsedAt = floorMs(entry.receivedAt + age.ageMs)
+    entry.lastUsedAt = floorMs(entry.receivedAt + age.ageMs) // now, without another reading of the clock
     return this.#found('hit', entry, { age })
   }
 

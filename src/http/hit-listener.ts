@@ -27,19 +27,22 @@ export function createHitListener(
   { cache, queries, observer }: HitListenerDeps,
 ): HitListener {
   const write = createResponseWriter(options)
-  const json = `${basePath}${AVAILABILITY_PATH}.json?`
-  const xml = `${basePath}${AVAILABILITY_PATH}.xml?`
+  const prefixes = {
+    json: `${basePath}${AVAILABILITY_PATH}.json?`,
+    xml: `${basePath}${AVAILABILITY_PATH}.xml?`,
+  }
 
   return (request, response) => {
     const startedAt = performance.now()
     const { url = '', headers } = request
-    const format = url.startsWith(json) ? 'json' : 'xml'
-    const root = format === 'json' ? json : xml
-    if (!url.startsWith(root) || url.includes('#') || headers.prefer !== undefined) return false
-    const query = queries.cached(url.slice(root.length))
-    const fresh = query === null ? null : cache.fresh(query.id)
-    if (query === null || fresh === null || isLong(fresh.entry.answer) || !isValidGet(request)) return false
-    // XML can be twenty times as long as JSON, so no rendering of a short answer is too large.
+    const format = url.startsWith(prefixes.json) ? 'json' : 'xml'
+    const prefix = prefixes[format]
+    if (!url.startsWith(prefix) || url.includes('#') || headers.prefer !== undefined) return false
+    const query = queries.cached(url.slice(prefix.length))
+    if (query === null) return false
+    const fresh = cache.fresh(query.id)
+    if (fresh === null || isLong(fresh.entry.answer) || !isValidGet(request)) return false
+    // Throws nothing: XML can be twenty times as long as JSON, so no rendering of a short answer is too large.
     const rendering = renderingFor(headers, fresh.entry.answer, { query, format })
     const result = cache.hit(fresh)
     write(response, { result, rendering, format, trackingId: trackingIdOf(headers['tracking-id']) })

@@ -27,9 +27,9 @@ import type { CorsOrigins } from './cors.ts'
 import { corsOptions } from './cors.ts'
 import type { SendError } from './error-handler.ts'
 import { createErrorHandler } from './error-handler.ts'
+import { createHitListener } from './hit-listener.ts'
 import type { EventsDeps, Live } from './live/events-route.ts'
 import { eventsRoute } from './live/events-route.ts'
-import { createHitListener } from './hit-listener.ts'
 import type { LongPollDeps } from './live/long-poll.ts'
 import { createHold } from './live/long-poll.ts'
 import { isAvailabilityPath, isBatchPath, isEventsPath, methodsOfPreflight } from './paths.ts'
@@ -76,12 +76,12 @@ export async function createPublicServer(
   const { cache, observer, live } = deps
   const admit = await createAdmission(options, deps)
   const queries = new QueryCache(MAX_CACHED_FILTERS)
-  // Admission and the access log need what the framework finds out about a client.
-  const isPlain = admit === null && !options.accessLog
+  // Admission and the access log take the client from the framework's request.
+  const needsClient = admit !== null || options.accessLog
   const app = createFastify(options, {
     ...createProtocolErrorHandlers(options, observer),
     waiting: deps.waiting ?? null,
-    answerFirst: isPlain ? createHitListener(options, { ...deps, queries }) : undefined,
+    answerFirst: needsClient ? undefined : createHitListener(options, { ...deps, queries }),
   })
   decorateRequests(app)
   const parts = {
@@ -108,7 +108,7 @@ function cacheGetFor({ maxInFlight }: PublicServerOptions, deps: PublicServerDep
 
 function createFastify(
   { trustedProxies, basePath }: PublicServerOptions,
-  { onClientError, onConnect, onUndecodableUrl, ...limits }: ProtocolErrorHandlers & HttpServerOptions,
+  { onClientError, onConnect, onUndecodableUrl, ...serverOptions }: ProtocolErrorHandlers & HttpServerOptions,
 ): FastifyInstance {
   const routed = withoutBasePath(basePath)
   const app = fastify({
@@ -118,7 +118,7 @@ function createFastify(
     bodyLimit: 1024,
     exposeHeadRoutes: false,
     return503OnClosing: false,
-    serverFactory: httpServer(limits),
+    serverFactory: httpServer(serverOptions),
     // A format of any length that the parser accepts is an unknown format (400), not an unknown route (404).
     routerOptions: { maxParamLength: 65_536, querystringParser: (raw) => ({ raw }) },
     rewriteUrl: ({ url = '/' }) => routed(originForm(url)),
