@@ -15,6 +15,7 @@ import type { HttpServerOptions } from '../lib/http-server.ts'
 import { httpServer } from '../lib/http-server.ts'
 import type { AdmissionDeps, AdmissionOptions } from './admission.ts'
 import { createAdmission } from './admission.ts'
+import type { ResponseOptions } from './availability-response.ts'
 import type { RouteDeps } from './availability-route.ts'
 import { availabilityRoute } from './availability-route.ts'
 import type { AddressDetail } from './client-address.ts'
@@ -23,7 +24,6 @@ import { batchRoute } from './batch/batch-route.ts'
 import { ClientDisconnectedError } from './client-disconnect.ts'
 import type { CacheGet } from './concurrency-limit.ts'
 import { limitConcurrency } from './concurrency-limit.ts'
-import type { CorsOrigins } from './cors.ts'
 import { corsOptions } from './cors.ts'
 import type { SendError } from './error-handler.ts'
 import { createErrorHandler } from './error-handler.ts'
@@ -44,12 +44,10 @@ import type { ServiceRoutesOptions } from './service-routes.ts'
 import { isServicePath, serviceRoutes } from './service-routes.ts'
 import { validateRequest } from './validate-request.ts'
 
-export interface PublicServerOptions extends AdmissionOptions, ServiceRoutesOptions, BatchOptions {
-  readonly corsOrigins: CorsOrigins
+export interface PublicServerOptions
+  extends AdmissionOptions, ResponseOptions, ServiceRoutesOptions, BatchOptions {
   readonly accessLog: boolean
   readonly addressDetail: AddressDetail
-  /** While true, every response closes its connection, so that clients move to another replica. */
-  readonly isDraining: () => boolean
   /** Addresses and networks (CIDR) whose X-Forwarded-For is trusted. */
   readonly trustedProxies: readonly string[]
   /** Prefix of all paths without a trailing slash; empty for none. */

@@ -26,7 +26,7 @@ function freshEntry(answer: Answer): FreshEntry {
   return { entry, age: { ageMs: 0, ttlMs: 1 } }
 }
 
-/** A server with only this listener, which ends what it leaves with 421; `answered` are the lookups that it made. */
+/** A server with only this listener: what the listener leaves is 421. `looked` are its lookups, `reported` its responses. */
 async function listen(t: Test, { basePath = '', answers = new Map<string, Answer>() } = {}) {
   const queries = new QueryCache(10)
   for (const query of [PLAIN, FILTERED]) queries.read(query)

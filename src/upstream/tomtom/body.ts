@@ -9,8 +9,8 @@ const utf8 = new TextDecoder('utf-8', { fatal: true })
 export const MAX_BODY_BYTES = 1024 * 1024
 
 /**
- * A longer body is decoded in a turn of the event loop that decodes no other, and what is made of it in another: a megabyte
- * takes up to 30 ms in each.
+ * A longer body is decoded in a turn of the event loop that decodes no other, as a megabyte takes up to 30 ms. What is made of
+ * it follows in another turn.
  */
 export const MAX_SHORT_BODY_BYTES = 16_384
 /** While so many wait to be decoded, others stay with upstream, and so do the calls behind them on their connections. */
