@@ -122,7 +122,11 @@ await t.test('with a base path only targets below it are answered', async (t) =>
 })
 
 /** The statuses of two equal requests to the public server, and what looked the station up. */
-async function lookups(t: Test, options: Parameters<typeof createTestServer>[1], deps: object = {}) {
+async function lookups(
+  t: Test,
+  options: Parameters<typeof createTestServer>[1],
+  deps?: Parameters<typeof createTestServer>[2],
+) {
   const looked: string[] = []
   const lookup = (name: string) => {
     looked.push(name)
