@@ -130,7 +130,7 @@ export class Cache {
     return age.ttlMs < 0 ? null : { entry, age }
   }
 
-  /** The lookup of an entry that `fresh` has just returned. */
+  /** The lookup of an entry that `fresh` has just returned: before it is rendered, which may store a copy of it. */
   hit({ entry, age }: FreshEntry): LookupResult {
     this.lookups++
     entry.lastUsedAt = floorMs(entry.receivedAt + age.ageMs) // now, without another reading of the clock

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Rendering } from '../cache/answer.ts'
 import type { Cache } from '../cache/cache.ts'
 import type { Observer } from '../events.ts'
 import type { ResponseOptions } from './availability-response.ts'
@@ -8,7 +9,7 @@ import type { QueryCache } from './query-cache.ts'
 import { trackingIdOf } from './request-context.ts'
 import { isValidGet } from './validate-request.ts'
 
-/** Answers the request, or returns false and has done nothing. */
+/** Answers the request, or returns false and has sent nothing. */
 export type HitListener = (request: IncomingMessage, response: ServerResponse) => boolean
 
 export interface HitListenerDeps {
@@ -42,9 +43,13 @@ export function createHitListener(
     if (query === null) return false
     const fresh = cache.fresh(query.id)
     if (fresh === null || isLong(fresh.entry.answer) || !isValidGet(request)) return false
-    // Throws nothing: XML can be twenty times as long as JSON, so no rendering of a short answer is too large.
-    const rendering = renderingFor(headers, fresh.entry.answer, { query, format })
-    const result = cache.hit(fresh)
+    const result = cache.hit(fresh) // before the rendering: a new one replaces the entry in the store by a copy
+    let rendering: Rendering
+    try {
+      rendering = renderingFor(headers, result.answer, { query, format })
+    } catch {
+      return false // the route responds with the error; here it would end the process
+    }
     write(response, { result, rendering, format, trackingId: trackingIdOf(headers['tracking-id']) })
     observer.requestAnswered(format, response.statusCode, 'hit', (performance.now() - startedAt) / 1000)
     return true

@@ -3,11 +3,14 @@ import type { AddressInfo } from 'node:net'
 import * as fc from 'fast-check'
 import t from 'tap'
 import type { Test } from 'tap'
+import { RenderingTooLargeError } from '../../src/availability/xml.ts'
 import { Answer } from '../../src/cache/answer.ts'
 import type { FreshEntry } from '../../src/cache/lookup-result.ts'
 import { createEntry } from '../../src/cache/entry-store.ts'
+import type { HitListenerDeps } from '../../src/http/hit-listener.ts'
 import { createHitListener } from '../../src/http/hit-listener.ts'
 import { QueryCache } from '../../src/http/query-cache.ts'
+import { setupAged } from '../cache/setup.ts'
 import { StoppableClock } from '../support/clock.ts'
 import type { RequestOptions } from '../support/request.ts'
 import { pathFor, request } from '../support/request.ts'
@@ -26,13 +29,24 @@ function freshEntry(answer: Answer): FreshEntry {
   return { entry, age: { ageMs: 0, ttlMs: 1 } }
 }
 
+interface ListenOptions {
+  readonly basePath?: string
+  /** The answers that are fresh, by station. */
+  readonly answers?: ReadonlyMap<string, Answer>
+  /** In place of a cache with these answers. */
+  readonly cache?: HitListenerDeps['cache']
+}
+
 /** A server with only this listener: what the listener leaves is 421. `looked` are its lookups, `reported` its responses. */
-async function listen(t: Test, { basePath = '', answers = new Map<string, Answer>() } = {}) {
+async function listen(
+  t: Test,
+  { basePath = '', answers = new Map<string, Answer>(), cache }: ListenOptions = {},
+) {
   const queries = new QueryCache(10)
   for (const query of [PLAIN, FILTERED]) queries.read(query)
   const looked: string[] = []
   const reported: unknown[] = []
-  const cache = {
+  const cacheOfAnswers = {
     fresh: (id: string) => {
       const answer = answers.get(id)
       return answer === undefined ? null : freshEntry(answer)
@@ -44,7 +58,7 @@ async function listen(t: Test, { basePath = '', answers = new Map<string, Answer
   }
   const observer = { requestAnswered: (...details: unknown[]) => void reported.push(details.slice(0, 3)) }
   const options = { basePath, corsOrigins: '*', isDraining: () => false } as const
-  const answerFirst = createHitListener(options, { cache, queries, observer })
+  const answerFirst = createHitListener(options, { cache: cache ?? cacheOfAnswers, queries, observer })
   const server = createServer({ requireHostHeader: false }, (incoming, response) => {
     if (!answerFirst(incoming, response)) response.writeHead(421).end()
   })
@@ -76,6 +90,13 @@ await t.test('a GET of a station that is fresh, with a filter that is known, is 
     ['xml', 200, 'hit'],
     ['json', 304, 'hit'],
   ])
+})
+
+await t.test('a hit is a use of the stored entry, also if it makes a rendering', async (t) => {
+  const { cache, clock } = await setupAged(1_000)
+  const { statusOf } = await listen(t, { cache })
+  t.equal(await statusOf(pathFor(FILTERED, 'xml')), 200)
+  t.equal(cache.store.peek('a')?.lastUsedAt, clock.now())
 })
 
 await t.test('every other request is left to the framework, and nothing is counted', async (t) => {
@@ -114,6 +135,16 @@ await t.test('every other request is left to the framework, and nothing is count
   )
   t.strictSame([looked, reported], [[], []])
   t.equal(await statusOf(pathFor('chargingAvailability=short')), 200, 'the longest that is short')
+})
+
+await t.test('an answer that cannot be rendered is left to the framework', async (t) => {
+  const render = () => {
+    throw new RenderingTooLargeError()
+  }
+  const answers = new Map([['a', Object.assign(new Answer(referenceStation('a')), { render })]])
+  const { statusOf, reported } = await listen(t, { answers })
+  t.equal(await statusOf(pathFor(PLAIN)), 421)
+  t.strictSame(reported, [])
 })
 
 await t.test('with a base path only targets below it are answered', async (t) => {
