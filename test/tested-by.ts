@@ -13,6 +13,7 @@ export const TESTED_BY: Readonly<Record<string, string>> = {
   'src/cache/caller.ts': 'test/cache/coalescing.test.ts',
   'src/cache/entry-keeper.ts': 'test/cache/cache.test.ts',
   'src/cache/shared-entry.ts': 'test/cache/shared-loader.test.ts',
+  'src/cache/soft-timeout.ts': 'test/cache/stale-answers.test.ts',
   'src/config/read-setting.ts': 'test/config/load.test.ts',
   'src/http/availability-response.ts': 'test/http/hit-listener.test.ts',
   'src/http/batch/batch-route.ts': 'test/http/batch.test.ts',

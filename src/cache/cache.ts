@@ -17,8 +17,8 @@ import { Freshness } from './freshness.ts'
 import { NegativeCache } from './negative-cache.ts'
 import { Purge } from './purge.ts'
 import { SharedLoader } from './shared-loader.ts'
-import type { InFlightCall } from './single-flight.ts'
 import { SingleFlight } from './single-flight.ts'
+import { orSoftTimeout } from './soft-timeout.ts'
 import { recordLookup } from './pacing-port.ts'
 
 export type { CacheDeps, CacheOptions } from './cache-options.ts'
@@ -39,8 +39,7 @@ export class Cache {
   readonly #doubt: EmptyDoubt
   readonly #keeper: EntryKeeper
   readonly #shared: SharedLoader | null
-  /** Lookups so far, those for watchers included. */
-  lookups = 0
+  #lookups = 0
 
   constructor(options: CacheOptions, deps: CacheDeps) {
     this.#options = options
@@ -76,6 +75,11 @@ export class Cache {
     return this.#calls.inFlight(id)?.result
   }
 
+  /** Lookups so far, those for watchers included. */
+  get lookups(): number {
+    return this.#lookups
+  }
+
   /**
    * A peer has published an answer: it is taken over if the station is watched, or under a quota, if it is cached: there
    * the present answer may be fresh for hours, and no replica is to serve an older one than another has. Makes no call.
@@ -102,7 +106,7 @@ export class Cache {
    * @throws ServiceError
    */
   async refresh(id: string): Promise<void> {
-    this.lookups++
+    this.#lookups++
     const entry = this.#use(id)
     const error = this.#negative.get(id)
     if (error !== null) throw error
@@ -116,15 +120,19 @@ export class Cache {
    * @throws ServiceError, or rejects with it
    */
   get(id: string, onWait?: OnWait, client = ''): LookupResult | Promise<LookupResult> {
-    const fresh = this.fresh(id)
+    const entry = this.#use(id)
+    const fresh = this.#ifFresh(entry)
     if (fresh !== null) return this.hit(fresh)
-    this.lookups++
-    return this.#lookupStale(id, this.#use(id), { client, onWait })
+    this.#lookups++
+    return this.#lookupStale(id, entry, { client, onWait })
   }
 
   /** The station's entry if a lookup would be a `hit`, else null. A use in the order of eviction, but no lookup. */
   fresh(id: string): FreshEntry | null {
-    const entry = this.store.get(id)
+    return this.#ifFresh(this.store.get(id))
+  }
+
+  #ifFresh(entry: CacheEntry | null): FreshEntry | null {
     if (entry === null || entry.doubt !== null) return null
     const age = this.#freshness.of(entry)
     return age.ttlMs < 0 ? null : { entry, age }
@@ -132,7 +140,7 @@ export class Cache {
 
   /** The lookup of an entry that `fresh` has just returned: before it is rendered, which may store a copy of it. */
   hit({ entry, age }: FreshEntry): LookupResult {
-    this.lookups++
+    this.#lookups++
     entry.lastUsedAt = floorMs(entry.receivedAt + age.ageMs) // now, without another reading of the clock
     return this.#found('hit', entry, { age })
   }
@@ -162,7 +170,9 @@ export class Cache {
     try {
       signal = caller.onWait?.()
       const call = joined ?? this.#startCall(id, entry, false, caller.client)
-      loaded = await this.#fetchOrSoftTimeout(call, entry, signal)
+      const mayServe = () => entry !== null && this.#freshness.mayServeStale(entry)
+      const timeout = { clock: this.#deps.clock, ms: this.#options.softTimeoutMs, mayServe }
+      loaded = await orSoftTimeout(this.#calls.wait(call, signal), timeout)
     } catch (error) {
       if (signal?.aborted !== true || error instanceof ServiceError) {
         if (joined && error instanceof ClientQuotaError) return this.#wait(id, entry, again(caller, signal))
@@ -178,22 +188,6 @@ export class Cache {
     }
     const result = joined !== undefined ? 'coalesced' : loaded.fromPeer ? 'hit' : 'miss'
     return this.#found(result, loaded, { wasExpired: entry !== null })
-  }
-
-  /** The loaded entry; null once the soft timeout is over and `entry` may be served stale. */
-  #fetchOrSoftTimeout(
-    call: InFlightCall<CacheEntry>,
-    entry: CacheEntry | null,
-    signal: AbortSignal | undefined,
-  ): Promise<CacheEntry | null> {
-    const loaded = this.#calls.wait(call, signal)
-    if (entry === null || !this.#freshness.mayServeStale(entry)) return loaded
-    return new Promise((resolve, reject) => {
-      const stopWaiting = this.#deps.clock.after(this.#options.softTimeoutMs, () => {
-        if (this.#freshness.mayServeStale(entry)) resolve(null)
-      })
-      loaded.finally(stopWaiting).then(resolve, reject)
-    })
   }
 
   #startCall(id: string, entry: CacheEntry | null, lowPriority: boolean, client: string) {
