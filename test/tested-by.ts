@@ -43,6 +43,8 @@ export const TESTED_BY: Readonly<Record<string, string>> = {
   'src/state-dir/connection.ts': 'test/state-dir/stores.test.ts',
   'src/state-dir/describe-error.ts': 'test/state-dir/stores.test.ts',
   'src/state-dir/operation.ts': 'test/state-dir/operations.test.ts',
+  'src/state-dir/page-layout.ts': 'test/state-dir/check.test.ts',
+  'src/state-dir/page-walk.ts': 'test/state-dir/check.test.ts',
   'src/state-dir/pacing-operations.ts': 'test/state-dir/stores.test.ts',
   'src/state-dir/purge-operations.ts': 'test/state-dir/stores.test.ts',
   'src/state-dir/quota-account.ts': 'test/state-dir/stores.test.ts',

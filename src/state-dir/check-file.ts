@@ -4,10 +4,10 @@ import { identityOf } from './directory.ts'
 
 /** A check that takes longer is of a file that can be read, and ends unfinished. */
 const MAX_CHECK_MS = 5_000
-/** The exit code of check.ts, which would run if it were imported. Any other code, such as that of a process that failed to start, shows nothing of the file. */
+/** The exit code of check.ts, which would run if it were imported. Any other end, such as by a signal, shows nothing of the file. */
 const DAMAGED_CODE = 65
 
-/** Whether the store file can be read to its end. Checked in a child process, which it may crash (check.ts). */
+/** Whether lmdb can use the store file. Checked in a child process, while this one does other things (check.ts). */
 export function isIntact(path: string): Promise<boolean> {
   if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) === 0) return Promise.resolve(true)
   const extension = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
@@ -15,9 +15,7 @@ export function isIntact(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const child = fork(script, [path], { stdio: 'ignore', timeout: MAX_CHECK_MS, killSignal: 'SIGKILL' })
     child.once('error', () => resolve(true))
-    child.once('exit', (code, signal) => {
-      resolve(code === null ? signal === 'SIGKILL' : code !== DAMAGED_CODE)
-    })
+    child.once('exit', (code) => resolve(code !== DAMAGED_CODE))
   })
 }
 

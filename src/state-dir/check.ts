@@ -1,54 +1,90 @@
 /*
- * Reads a store file from its first to its last record, as a process of its own: lmdb maps the file into memory, so a
- * damaged one may crash the process that reads it. Exit code 0: intact; 65: damaged; 2: it could not be opened for
- * another reason.
+ * Reads a store file from its first to its last page, as a process of its own, since that takes time. It does not use
+ * lmdb, which a damaged file can crash. Exit code 0: intact, or not known to be damaged; 65: damaged.
  */
-import { statSync } from 'node:fs'
-import { DATABASE_NAMES, openEnvironment } from './databases.ts'
+import { closeSync, openSync } from 'node:fs'
+import { arch, endianness } from 'node:os'
+import type { ByteSource } from './page-file.ts'
+import { byteSource, PageFile } from './page-file.ts'
+import { Fault, isOtherVersion, lastTransaction, META_BYTES, newestMeta, pageSizeOf } from './page-layout.ts'
+import type { Meta, Metas } from './page-layout.ts'
+import { PageWalk } from './page-walk.ts'
 
 /** EX_DATAERR of sysexits.h: not 1, with which Node ends a process that fails to start. check-file.ts has it, too. */
 const DAMAGED = 65
-const NOT_OPENED = 2
-const OTHER_REASON = /EACCES|ENOMEM|EAGAIN|EMFILE|READERS_FULL|denied|allocate|unavailable/i
+const INTACT = 0
+/** Platforms with numbers of 64 bits, for which lmdb has binaries. On others the layout differs. */
+const PLATFORMS = new Set(['x64', 'arm64'])
+const MAX_ATTEMPTS = 10
+/** Another process writes both metas of a new file within this time. */
+const CREATION_MS = 50
 
 /** @returns the exit code */
 export function check(path: string): number {
+  if (endianness() !== 'LE' || !PLATFORMS.has(arch())) return INTACT
+  const file = openSync(path, 'r')
   try {
-    const env = openEnvironment(path, 0, true)
-    // Large values are in pages of their own, which are read only if the end of the file may be missing.
-    const { pageSize = 0, lastPageNumber = 0 } = env.getStats() as Record<string, number>
-    const values = statSync(path).size < (lastPageNumber + 1) * pageSize
-    // The list of the databases is one, too: without this check one that is lost would count as missing.
-    const databases = [env, ...DATABASE_NAMES.map((name) => openBinary(env, name))]
-    const isIntact = databases.every((database) => isReadable(database, values))
-    return isIntact ? 0 : DAMAGED
-  } catch (error) {
-    return OTHER_REASON.test(String(error)) ? NOT_OPENED : DAMAGED
+    return checkSource(byteSource(file))
+  } finally {
+    closeSync(file)
   }
 }
 
-type Binary = Pick<
-  ReturnType<ReturnType<typeof openEnvironment>['openDB']>,
-  'getStats' | 'getKeysCount' | 'getRange'
->
-
-/** Undefined for a missing database, which the types of lmdb leave out. */
-function openBinary(env: ReturnType<typeof openEnvironment>, name: string): Binary | undefined {
-  return env.openDB(name, { encoding: 'binary', keyEncoding: 'binary' })
+/** @returns the exit code */
+export function checkSource(source: ByteSource): number {
+  try {
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+      const isDamaged = isFileDamaged(source)
+      if (isDamaged !== null) return isDamaged ? DAMAGED : INTACT
+    }
+    return INTACT
+  } catch (error) {
+    if (error instanceof Fault) return DAMAGED
+    throw error
+  }
 }
 
-/**
- * Whether all records of a database can be read, and are as many as it should have. It is missing in a file of an older
- * version, and in one that another process is creating.
- */
-function isReadable(database: Binary | undefined, values: boolean): boolean {
-  if (database === undefined) return true
-  const { entryCount = 0 } = database.getStats() as { entryCount?: number }
-  // Without values the pages are walked in native code, which takes a third of the time.
-  if (!values) return database.getKeysCount({}) === entryCount
-  let count = 0
-  for (const _ of database.getRange()) if (++count > entryCount) return false
-  return count === entryCount
+/** Null if it is not known, because other processes wrote meanwhile. */
+function isFileDamaged(source: ByteSource): boolean | null {
+  const metas = readMetas(source)
+  if (isOtherVersion(metas)) return false
+  let meta: Meta | null = null
+  try {
+    meta = newestMeta(metas)
+    new PageWalk(new PageFile(source, meta.pageSize), meta).run()
+    return false
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error
+    return hasStayed(source, metas, meta) ? true : null
+  }
+}
+
+/** Whether the pages of the transaction were still there when the last of them was read. */
+function hasStayed(source: ByteSource, metas: Metas, meta: Meta | null): boolean {
+  if (meta === null) {
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, CREATION_MS)
+    return Buffer.concat(readMetas(source)).equals(Buffer.concat(metas))
+  }
+  // What the next transaction frees, the second one after that may be the first to write to.
+  const later = lastTransaction(readMetas(source)) - meta.transaction
+  return later === 0 || later === 1
+}
+
+/** The two metas, as they are when no process writes to them. */
+function readMetas(source: ByteSource): Metas {
+  for (let before: readonly Buffer[] = []; ;) {
+    const first = readMeta(source, 0)
+    const metas: Metas = [first, readMeta(source, pageSizeOf(first))]
+    if (Buffer.concat(metas).equals(Buffer.concat(before))) return metas
+    before = metas
+  }
+}
+
+/** With zeros behind the end of the file. */
+function readMeta(source: ByteSource, at: number): Buffer {
+  const meta = Buffer.alloc(META_BYTES)
+  source.read(meta, at)
+  return meta
 }
 
 const [, , path] = process.argv

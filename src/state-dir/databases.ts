@@ -56,12 +56,7 @@ export interface StationRecord extends StationState {
 const RESERVED_BYTES = 256 * 2 ** 20
 const MAX_DATABASES = 16
 
-/** Opens the store file. With `readOnly` it has to exist, and no database is created. */
-export function openEnvironment(
-  path: string,
-  answerBytes: number,
-  readOnly = false,
-): RootDatabase<Buffer, string> {
+function openEnvironment(path: string, answerBytes: number): RootDatabase<Buffer, string> {
   return open<Buffer, string>({
     path,
     noSubdir: true,
@@ -71,7 +66,6 @@ export function openEnvironment(
     mapSize: answerBytes + RESERVED_BYTES,
     // Without it lmdb syncs in a thread of its own, whose errors cannot be handled.
     overlappingSync: false,
-    readOnly,
     permissionsMode: 0o600,
   } as Parameters<typeof open>[0])
 }
@@ -92,16 +86,3 @@ export function openDatabases(path: string, answerBytes: number): Databases {
     records: env.openDB<unknown, string>('records', JSON_RECORDS),
   }
 }
-
-export const DATABASE_NAMES: readonly (keyof Databases)[] = [
-  'answers',
-  'used',
-  'order',
-  'stations',
-  'leases',
-  'purged',
-  'tokens',
-  'sent',
-  'clients',
-  'records',
-]

@@ -13,9 +13,23 @@ const EVICT_AT_ONCE = 64
 /** A station, when it was last used, and the bytes of its record. */
 export type Used = readonly [id: string, at: number, bytes: number]
 
+/** When a station was last used. A value that is damaged counts as absent: it cannot be in a key of `order`. */
+function lastUse(db: Databases, id: string): number | undefined {
+  const at = db.used.get(id)
+  return Number.isSafeInteger(at) ? at : undefined
+}
+
+/** Whether this is a key of `order`: one that is damaged may be anything. */
+function isIntact(key: unknown): key is [number, string] {
+  return Array.isArray(key) && Number.isSafeInteger(key[0]) && typeof key[1] === 'string'
+}
+
+/** The first keys of `order`: the least recently used stations. */
+const oldestKeys = (db: Databases, limit: number) => Array.from(db.order.getKeys({ limit })).filter(isIntact)
+
 /** Notes the use of a station. */
 export function touch(db: Databases, id: string, at: number, bytes: number): void {
-  const before = db.used.get(id)
+  const before = lastUse(db, id)
   if (before !== undefined) db.order.removeSync([before, id])
   db.used.putSync(id, at)
   db.order.putSync([at, id], bytes)
@@ -23,11 +37,17 @@ export function touch(db: Databases, id: string, at: number, bytes: number): voi
 
 /** Removes the answer of a station. */
 export function drop(db: Databases, id: string): void {
-  const at = db.used.get(id)
+  const at = lastUse(db, id)
   if (at !== undefined) db.order.removeSync([at, id])
   db.used.removeSync(id)
   db.stations.removeSync(id)
   db.answers.removeSync(id)
+}
+
+/** Removes the answer of a station, and this key, which is another one if the last use that is stored is damaged. */
+function dropAt(db: Databases, key: [number, string]): void {
+  drop(db, key[1])
+  db.order.removeSync(key)
 }
 
 export function dropAll(db: Databases): void {
@@ -40,7 +60,7 @@ export function dropAll(db: Databases): void {
 /** Notes the use of stations at `now`, unless a recent use is noted already, and what pacing knows of them. */
 export function noteUses({ db, now }: Context, uses: readonly StationUse[]): void {
   for (const { id, version, station } of uses) {
-    const before = db.used.get(id)
+    const before = lastUse(db, id)
     if (before === undefined) continue
     if (station !== null) noteStation(db, id, { ...station, version })
     if (before > now || now - before >= NOTE_EVERY_MS) touch(db, id, now, db.order.get([before, id]) ?? 0)
@@ -50,18 +70,18 @@ export function noteUses({ db, now }: Context, uses: readonly StationUse[]): voi
 /** Removes the least recently used answers until all of them take no more than their share of the disk. */
 export function evict({ db, answerBytes }: Context): void {
   while (answerDiskBytes(db) > answerBytes * ANSWERS_SHARE) {
-    const oldest = Array.from(db.order.getKeys({ limit: EVICT_AT_ONCE }))
+    const oldest = oldestKeys(db, EVICT_AT_ONCE)
     if (oldest.length === 0) return
-    for (const [, id] of oldest) drop(db, id)
+    for (const key of oldest) dropAt(db, key)
   }
 }
 
 /** Removes expired answers among the least recently used. */
 export function sweepAnswers({ db, now }: Context, limit: number): void {
-  for (const [, id] of Array.from(db.order.getKeys({ limit }))) {
-    const value = db.answers.get(id)
+  for (const key of oldestKeys(db, limit)) {
+    const value = db.answers.get(key[1])
     const record = value === undefined ? null : decodeRecord(value)
-    if (record === null || record.until <= now) drop(db, id)
+    if (record === null || record.until <= now) dropAt(db, key)
   }
 }
 
@@ -73,7 +93,9 @@ export function recentlyUsed(
 ): Used[] {
   const start = before === null ? {} : { start: [...before] as [number, string], exclusiveStart: true }
   const range = db.order.getRange({ ...start, reverse: true, limit })
-  return Array.from(range).map(({ key: [at, id], value }) => [id, at, value ?? 0] as const)
+  return Array.from(range).flatMap(({ key, value }) =>
+    isIntact(key) ? [[key[1], key[0], value ?? 0] as const] : [],
+  )
 }
 
 function answerDiskBytes(db: Databases): number {
