@@ -16,8 +16,12 @@ const INTACT = 0
 /** Platforms with numbers of 64 bits, for which lmdb has binaries. On others the layout differs. */
 const PLATFORMS = new Set(['x64', 'arm64'])
 const MAX_ATTEMPTS = 10
-/** Another process writes both metas of a new file within this time. */
-const CREATION_MS = 50
+/**
+ * So often a fault is found in a damaged file. Another process may be creating the file, or just have opened it: lmdb 3.5
+ * then sets the number of the last transaction from what it read before, and a commit meanwhile is made once more.
+ */
+const MIN_FOUND = 3
+const PAUSE_MS = 50
 
 /** @returns the exit code */
 export function check(path: string): number {
@@ -30,43 +34,46 @@ export function check(path: string): number {
   }
 }
 
-/** @returns the exit code */
-export function checkSource(source: ByteSource): number {
-  try {
-    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-      const isDamaged = isFileDamaged(source)
-      if (isDamaged !== null) return isDamaged ? DAMAGED : INTACT
-    }
-    return INTACT
-  } catch (error) {
-    if (error instanceof Fault) return DAMAGED
-    throw error
+/**
+ * @param pause - between two looks at the same fault
+ * @returns the exit code
+ */
+export function checkSource(source: ByteSource, pause: () => void = wait): number {
+  // An empty file is an empty store to lmdb.
+  if (source.size() === 0) return INTACT
+  let found = 0
+  for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+    const isDamaged = isFileDamaged(source)
+    if (isDamaged === false) return INTACT
+    if (isDamaged === true && ++found === MIN_FOUND) return DAMAGED
+    if (isDamaged === true) pause()
   }
+  return INTACT
+}
+
+function wait(): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PAUSE_MS)
 }
 
 /** Null if it is not known, because other processes wrote meanwhile. */
 function isFileDamaged(source: ByteSource): boolean | null {
-  const metas = readMetas(source)
-  if (isOtherVersion(metas)) return false
   let meta: Meta | null = null
   try {
+    const metas = readMetas(source)
+    if (isOtherVersion(metas)) return false
     meta = newestMeta(metas)
     new PageWalk(new PageFile(source, meta.pageSize), meta).run()
     return false
   } catch (error) {
     if (!(error instanceof Fault)) throw error
-    return hasStayed(source, metas, meta) ? true : null
+    return meta === null || isKept(source, meta) ? true : null
   }
 }
 
-/** Whether the pages of the transaction were still there when the last of them was read. */
-function hasStayed(source: ByteSource, metas: Metas, meta: Meta | null): boolean {
-  if (meta === null) {
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, CREATION_MS)
-    return Buffer.concat(readMetas(source)).equals(Buffer.concat(metas))
-  }
+/** Whether the pages of a transaction have not been written to yet. */
+function isKept(source: ByteSource, { transaction }: Meta): boolean {
   // What the next transaction frees, the second one after that may be the first to write to.
-  const later = lastTransaction(readMetas(source)) - meta.transaction
+  const later = lastTransaction(readMetas(source)) - transaction
   return later === 0 || later === 1
 }
 

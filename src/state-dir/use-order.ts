@@ -13,6 +13,9 @@ const EVICT_AT_ONCE = 64
 /** A station, when it was last used, and the bytes of its record. */
 export type Used = readonly [id: string, at: number, bytes: number]
 
+type OrderRange = Exclude<Parameters<Databases['order']['getRange']>[0], undefined>
+type OrderEntry = ReturnType<Databases['order']['getRange']> extends Iterable<infer Entry> ? Entry : never
+
 /** When a station was last used. A value that is damaged counts as absent: it cannot be in a key of `order`. */
 function lastUse(db: Databases, id: string): number | undefined {
   const at = db.used.get(id)
@@ -24,8 +27,30 @@ function isIntact(key: unknown): key is [number, string] {
   return Array.isArray(key) && Number.isSafeInteger(key[0]) && typeof key[1] === 'string'
 }
 
-/** The first keys of `order`: the least recently used stations. */
-const oldestKeys = (db: Databases, limit: number) => Array.from(db.order.getKeys({ limit })).filter(isIntact)
+/** Entries of `order` in a range. It is built again if a damaged key cannot be decoded. */
+function entriesOf(db: Databases, range: OrderRange): OrderEntry[] {
+  try {
+    return Array.from(db.order.getRange(range))
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error
+    rebuild(db)
+    return Array.from(db.order.getRange(range))
+  }
+}
+
+function rebuild(db: Databases): void {
+  db.order.clearSync()
+  for (const id of Array.from(db.used.getKeys())) {
+    const at = lastUse(db, id)
+    if (at !== undefined) db.order.putSync([at, id], db.answers.get(id)?.length ?? 0)
+  }
+}
+
+/** The keys of the least recently used stations. */
+const oldestKeys = (db: Databases, limit: number) =>
+  entriesOf(db, { limit })
+    .map(({ key }) => key)
+    .filter(isIntact)
 
 /** Notes the use of a station. */
 export function touch(db: Databases, id: string, at: number, bytes: number): void {
@@ -92,8 +117,7 @@ export function recentlyUsed(
   limit: number,
 ): Used[] {
   const start = before === null ? {} : { start: [...before] as [number, string], exclusiveStart: true }
-  const range = db.order.getRange({ ...start, reverse: true, limit })
-  return Array.from(range).flatMap(({ key, value }) =>
+  return entriesOf(db, { ...start, reverse: true, limit }).flatMap(({ key, value }) =>
     isIntact(key) ? [[key[1], key[0], value ?? 0] as const] : [],
   )
 }
