@@ -35,7 +35,7 @@ const DAMAGES: Readonly<Record<string, (path: string) => void>> = {
     random(bytes.length - 8_192).copy(bytes, 8_192)
     writeFileSync(path, bytes)
   },
-  // Reading does not use it, and a write that does ends the process.
+  // A read does not use them, and a write does.
   'page numbers': (path) => {
     const bytes = readFileSync(path)
     for (let page = 2 * 4_096; page < bytes.length; page += 4_096) bytes[page] = bytes.readUInt8(page) ^ 0xff
