@@ -120,21 +120,25 @@ export class Cache {
    * @throws ServiceError, or rejects with it
    */
   get(id: string, onWait?: OnWait, client = ''): LookupResult | Promise<LookupResult> {
-    const entry = this.#use(id)
-    const fresh = this.#ifFresh(entry)
+    const now = this.#deps.clock.now()
+    const entry = this.#use(id, now)
+    const fresh = this.#ifFresh(entry, now)
     if (fresh !== null) return this.hit(fresh)
     this.#lookups++
     return this.#lookupStale(id, entry, { client, onWait })
   }
 
-  /** The station's entry if a lookup would be a `hit`, else null. A use in the order of eviction, but no lookup. */
-  fresh(id: string): FreshEntry | null {
-    return this.#ifFresh(this.store.get(id))
+  /**
+   * The station's entry if a lookup would be a `hit`, else null. A use in the order of eviction, but no lookup.
+   * @param now by the cache's own clock, which takes 50 ns to read
+   */
+  fresh(id: string, now: number): FreshEntry | null {
+    return this.#ifFresh(this.store.get(id), now)
   }
 
-  #ifFresh(entry: CacheEntry | null): FreshEntry | null {
+  #ifFresh(entry: CacheEntry | null, now: number): FreshEntry | null {
     if (entry === null || entry.doubt !== null) return null
-    const age = this.#freshness.of(entry)
+    const age = this.#freshness.of(entry, now)
     return age.ttlMs < 0 ? null : { entry, age }
   }
 
@@ -145,9 +149,9 @@ export class Cache {
     return this.#found('hit', entry, { age })
   }
 
-  #use(id: string): CacheEntry | null {
+  #use(id: string, now = this.#deps.clock.now()): CacheEntry | null {
     const entry = this.store.get(id)
-    if (entry !== null) entry.lastUsedAt = floorMs(this.#deps.clock.now())
+    if (entry !== null) entry.lastUsedAt = floorMs(now)
     return entry
   }
 

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Rendering } from '../cache/answer.ts'
 import type { Cache } from '../cache/cache.ts'
 import type { Observer } from '../events.ts'
+import type { Clock } from '../lib/clock.ts'
 import type { ResponseOptions } from './availability-response.ts'
 import { createResponseWriter, isLong, renderingFor } from './availability-response.ts'
 import { AVAILABILITY_PATH } from './paths.ts'
@@ -15,6 +16,7 @@ export type HitListener = (request: IncomingMessage, response: ServerResponse) =
 export interface HitListenerDeps {
   readonly cache: Pick<Cache, 'fresh' | 'hit'>
   readonly queries: Pick<QueryCache, 'cached'>
+  readonly clock: Pick<Clock, 'now'>
   readonly observer: Pick<Observer, 'requestAnswered'>
 }
 
@@ -25,7 +27,7 @@ export interface HitListenerDeps {
  */
 export function createHitListener(
   { basePath, ...options }: ResponseOptions & { readonly basePath: string },
-  { cache, queries, observer }: HitListenerDeps,
+  { cache, queries, clock, observer }: HitListenerDeps,
 ): HitListener {
   const write = createResponseWriter(options)
   const prefixes = {
@@ -34,14 +36,14 @@ export function createHitListener(
   }
 
   return (request, response) => {
-    const startedAt = performance.now()
+    const startedAt = clock.now()
     const { url = '', headers } = request
     const format = url.startsWith(prefixes.json) ? 'json' : 'xml'
     const prefix = prefixes[format]
     if (!url.startsWith(prefix) || url.includes('#') || headers.prefer !== undefined) return false
     const query = queries.cached(url.slice(prefix.length))
     if (query === null) return false
-    const fresh = cache.fresh(query.id)
+    const fresh = cache.fresh(query.id, startedAt)
     if (fresh === null || isLong(fresh.entry.answer) || !isValidGet(request)) return false
     const result = cache.hit(fresh) // before the rendering: a new one replaces the entry in the store by a copy
     let rendering: Rendering
@@ -51,7 +53,7 @@ export function createHitListener(
       return false // the route responds with the error; here it would end the process
     }
     write(response, { result, rendering, format, trackingId: trackingIdOf(headers['tracking-id']) })
-    observer.requestAnswered(format, response.statusCode, 'hit', (performance.now() - startedAt) / 1000)
+    observer.requestAnswered(format, response.statusCode, 'hit', (clock.now() - startedAt) / 1000)
     return true
   }
 }

@@ -10,6 +10,8 @@ import { createEntry } from '../../src/cache/entry-store.ts'
 import type { HitListenerDeps } from '../../src/http/hit-listener.ts'
 import { createHitListener } from '../../src/http/hit-listener.ts'
 import { QueryCache } from '../../src/http/query-cache.ts'
+import type { Clock } from '../../src/lib/clock.ts'
+import { systemClock } from '../../src/lib/clock.ts'
 import { setupAged } from '../cache/setup.ts'
 import { StoppableClock } from '../support/clock.ts'
 import type { RequestOptions } from '../support/request.ts'
@@ -35,12 +37,13 @@ interface ListenOptions {
   readonly answers?: ReadonlyMap<string, Answer>
   /** In place of a cache with these answers. */
   readonly cache?: HitListenerDeps['cache']
+  readonly clock?: Clock
 }
 
 /** A server with only this listener: what the listener leaves is 421. `looked` are its lookups, `reported` its responses. */
 async function listen(
   t: Test,
-  { basePath = '', answers = new Map<string, Answer>(), cache }: ListenOptions = {},
+  { basePath = '', answers = new Map<string, Answer>(), cache, clock = systemClock }: ListenOptions = {},
 ) {
   const queries = new QueryCache(10)
   for (const query of [PLAIN, FILTERED]) queries.read(query)
@@ -58,7 +61,12 @@ async function listen(
   }
   const observer = { requestAnswered: (...details: unknown[]) => void reported.push(details.slice(0, 3)) }
   const options = { basePath, corsOrigins: '*', isDraining: () => false } as const
-  const answerFirst = createHitListener(options, { cache: cache ?? cacheOfAnswers, queries, observer })
+  const answerFirst = createHitListener(options, {
+    cache: cache ?? cacheOfAnswers,
+    queries,
+    clock,
+    observer,
+  })
   const server = createServer({ requireHostHeader: false }, (incoming, response) => {
     if (!answerFirst(incoming, response)) response.writeHead(421).end()
   })
@@ -94,7 +102,7 @@ await t.test('a GET of a station that is fresh, with a filter that is known, is 
 
 await t.test('a hit is a use of the stored entry, also if it makes a rendering', async (t) => {
   const { cache, clock } = await setupAged(1_000)
-  const { statusOf } = await listen(t, { cache })
+  const { statusOf } = await listen(t, { cache, clock })
   t.equal(await statusOf(pathFor(FILTERED, 'xml')), 200)
   t.equal(cache.store.peek('a')?.lastUsedAt, clock.now())
 })
