@@ -154,6 +154,8 @@ const ALLOW_METHODS = 'access-control-allow-methods'
 
 /** @fastify/compress does not compress YAML by default. */
 const COMPRESSIBLE = /^(text\/|application\/(json|xml|yaml))/
+/** No route reads a compressed body. One that the plugin cannot decompress would lose its socket. */
+const COMPRESSION = { encodings: ['gzip' as const], customTypes: COMPRESSIBLE, globalDecompression: false }
 
 interface OtherRoutesDeps extends BatchDeps {
   readonly sendError: SendError
@@ -197,7 +199,7 @@ async function registerOtherRoutes(
     if (method === 'OPTIONS' && isBatchPath(url)) reply.header(ALLOW_METHODS, methodsOfPreflight(url))
     done()
   })
-  await scope.register(compress, { encodings: ['gzip'], customTypes: COMPRESSIBLE })
+  await scope.register(compress, COMPRESSION)
   scope.addHook('onRequest', (request, _reply, done) => {
     // Not in the handler, which runs only after a body has been read and parsed.
     if (request.is404) throw new ServiceError(isKnownPath(request.url) ? 'MethodNotAllowed' : 'NotFound')

@@ -19,6 +19,7 @@ export const PIPELINED_REQUEST_BYTES = 10_000
 export const HALF_CLOSE_MS = 100
 
 interface Connection {
+  readonly socket: Socket
   /** Responses that are due, in the order of their requests. An array: a set rehashes with every few responses. */
   readonly due: ServerResponse[]
   /** The response to the newest request. */
@@ -46,21 +47,22 @@ export interface ConnectionsDeps {
 type Internals = Socket & { parser?: { onIncoming: () => number } | null }
 const dropRequest = () => 0
 
-/** A member of the socket: a weak map is searched with every use. */
+/** A member, as a weak map is searched with every use. Of responses too: a pipeline that fails takes a request's socket. */
 const CONNECTION = Symbol('connection')
-const connectionOf = (socket: Socket & { [CONNECTION]?: Connection }) => socket[CONNECTION]
+type Connected = (Socket | ServerResponse) & { [CONNECTION]?: Connection }
+const connectionOf = (owner: Connected) => owner[CONNECTION]
 /** Responses without an end of their own. */
 const heldOpen = new WeakSet<ServerResponse>()
 
 /** Whether no later request of its connection is known: only its last response may close a connection. */
 export function isLastResponse(response: ServerResponse): boolean {
-  const connection = connectionOf(response.req.socket)
+  const connection = connectionOf(response)
   return connection === undefined || connection.last === response
 }
 
 /** Whether the connection may be used again after the response, as far as its bounds are concerned. */
 export function mayKeepAlive(response: ServerResponse): boolean {
-  const connection = connectionOf(response.req.socket)
+  const connection = connectionOf(response)
   return connection === undefined || !connection.isStopped || connection.last !== response
 }
 
@@ -99,6 +101,7 @@ export class Connections {
 
   readonly onConnection = (socket: Socket): void => {
     const connection: Connection = {
+      socket,
       due: [],
       last: null,
       acceptedAt: performance.now(),
@@ -151,6 +154,7 @@ export class Connections {
 
   #admit(connection: Connection, request: IncomingMessage, response: ServerResponse): boolean {
     const { due } = connection
+    ;(response as Connected)[CONNECTION] = connection
     connection.requestedAt = performance.now()
     connection.last = response
     due.push(response)
@@ -187,13 +191,12 @@ export class Connections {
   }
 
   #responseClosed(response: ServerResponse): void {
-    const { socket } = response.req
-    const connection = connectionOf(socket)
+    const connection = connectionOf(response)
     const at = connection?.due.indexOf(response) ?? -1
     if (connection === undefined || at === -1) return // closed before
     connection.due.splice(at, 1)
     if (connection.due.length > 0) return
-    connection.bytesWhenIdle = socket.bytesRead
+    connection.bytesWhenIdle = connection.socket.bytesRead
     connection.last = null
   }
 

@@ -14,12 +14,13 @@ export function hasBody({ headers }: IncomingMessage): boolean {
  * If nobody reads a body in chunks, the connection ends with the response.
  */
 export function boundBody(request: IncomingMessage, response: ServerResponse): void {
+  const { socket } = request // a stream's pipeline that fails takes it from the request
   const joiner = new ChunkJoiner(request)
   request.push = (chunk: Buffer | null) => joiner.push(chunk)
   if (request.headers['transfer-encoding'] === undefined) return
   response.shouldKeepAlive = false
   response.once('finish', () => {
-    if (!request.complete) discardInput(request.socket)
+    if (!request.complete) discardInput(socket)
   })
 }
 

@@ -217,6 +217,23 @@ await t.test('raw requests', async (t) => {
     t.ok(await stillServes())
   })
 
+  await t.test('the body of a HEAD is neither read nor decompressed, whatever its coding is', async (t) => {
+    const codings = ['gzip', 'deflate', 'br', 'zstd', 'unknown', 'identity']
+    const cases = ['/healthz', '/openapi.yaml', '/docs'].flatMap((path) => {
+      const head = `HEAD ${path} HTTP/1.1\r\n${HOST}Content-Encoding: `
+      return codings.flatMap((coding) => [
+        [`${path} ${coding}, chunks`, `${head}${coding}\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n`],
+        [`${path} ${coding}, length`, `${head}${coding}\r\nContent-Length: 9\r\n\r\n[]`],
+      ])
+    }) as [string, string][]
+    const problems = await problemsByCase(cases, async ([name, bytes]) => {
+      const { status, headers } = await send(bytes)
+      return [name, status === 200 && headers['connection'] === 'close' ? [] : [`status ${status}`]]
+    })
+    t.strictSame(problems, {})
+    t.ok(await stillServes())
+  })
+
   await t.test('the log repeats nothing of an invalid request', async (t) => {
     t.ok(proxy.rawLogs.length > 0)
     t.notMatch(proxy.rawLogs.join(''), CANARY)

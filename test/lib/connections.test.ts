@@ -3,10 +3,15 @@ import type { RequestListener, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Socket } from 'node:net'
 import { connect } from 'node:net'
+import { pipeline, Transform } from 'node:stream'
 import type { Test } from 'tap'
 import t from 'tap'
 import { ByteBudget } from '../../src/lib/byte-budget.ts'
-import { MAX_POSTS_PER_CONNECTION, PIPELINED_REQUEST_BYTES } from '../../src/lib/connections.ts'
+import {
+  isLastResponse,
+  MAX_POSTS_PER_CONNECTION,
+  PIPELINED_REQUEST_BYTES,
+} from '../../src/lib/connections.ts'
 import { connectionsIn, httpServer } from '../../src/lib/http-server.ts'
 import { until } from '../support/until.ts'
 
@@ -214,6 +219,36 @@ await t.test('what comes behind a dropped request is not parsed', async (t) => {
     }),
   )
   t.strictSame(statuses, [['400'], Array.from({ length: MAX_POSTS_PER_CONNECTION }, () => '200')])
+})
+
+/** A pipeline that fails takes the socket from its request. */
+const failToRead: RequestListener = (request, response) => {
+  const failing = new Transform({ transform: (_chunk, _encoding, done) => done(new Error('unreadable')) })
+  pipeline(request, failing, () => setImmediate(() => response.end('x')))
+}
+
+await t.test('a request whose body cannot be read ends its connection after the response', async (t) => {
+  const heads = [
+    'Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n',
+    'Content-Length: 9\r\nConnection: close\r\n\r\nhi',
+  ]
+  const ends = await Promise.all(
+    heads.map(async (head) => {
+      const seen: boolean[] = []
+      const { server, socket } = await start(t, (request, response) => {
+        failToRead(request, response)
+        response.once('close', () => seen.push(request.socket === null, isLastResponse(response)))
+      })
+      socket.resume().write(`POST / HTTP/1.1\r\nHost: a\r\n${head}`)
+      await once(socket, 'close')
+      await once(server.close(), 'close')
+      return seen
+    }),
+  )
+  t.strictSame(ends, [
+    [true, false],
+    [true, false],
+  ])
 })
 
 await t.test('a connection that breaks gives back what its requests have taken', async (t) => {

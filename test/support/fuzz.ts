@@ -256,6 +256,7 @@ export const anyRequest: fc.Arbitrary<string> = fc
         'Expect: 100-continue',
         'Connection: Upgrade\r\nUpgrade: websocket',
         'Accept-Encoding: gzip',
+        'Content-Encoding: gzip',
         'If-None-Match: *, W/"x"',
         'Range: bytes=0-3',
         'Origin: https://app.example',

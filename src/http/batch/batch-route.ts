@@ -61,7 +61,6 @@ export function batchRoute(scope: FastifyInstance, options: BatchOptions, deps: 
     {
       bodyLimit: MAX_BODY_BYTES,
       compress: false,
-      decompress: false,
       // Before the body is read: a client without a key sends none.
       onRequest: (request, _reply, done) => {
         request.format = 'json'
