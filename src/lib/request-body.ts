@@ -31,18 +31,22 @@ export function discardInput(socket: Socket): void {
   socket.resume()
 }
 
+const NOTHING = Buffer.alloc(0)
+
 /**
  * Hands on the short chunks of one turn of the event loop as one part. Node makes an event and a buffer of 200 bytes of each
  * chunk, of which a packet has up to ten thousand, and reads up to 32 packets in a turn. Here the second short chunk of a
- * turn is in the last packet that is read in it.
+ * turn is in the last packet that is read in it. Chunks are copied as they come: a turn has a packet of each connection, and
+ * the buffers of forty packets would fill the heap of the image.
  */
 class ChunkJoiner {
   readonly #socket: Socket
   readonly #handOn: (part: Buffer | null) => boolean
   /** Bytes of the whole body; NaN if they are not known. */
   readonly #length: number
-  /** Chunks that have not been handed on yet. */
-  #pending: Buffer[] = []
+  /** Begins with the chunks that have not been handed on yet. */
+  #pending = NOTHING
+  #pendingBytes = 0
   /** Joined parts that have been handed on. */
   #parts = 0
   /** `#endTurn` is scheduled. */
@@ -57,37 +61,49 @@ class ChunkJoiner {
   /** @returns false if the socket is to be read no further for now */
   push(chunk: Buffer | null): boolean {
     if (chunk === null) {
-      if (this.#pending.length > 0) this.#handOn(this.#join())
+      if (this.#pendingBytes > 0) this.#handOn(this.#take())
       return this.#handOn(null)
     }
+    const isFirst = this.#pendingBytes === 0
     const isWhole = chunk.length === this.#length
     const isLong = chunk.length >= MIN_PART_BYTES
-    if ((isWhole || isLong) && this.#pending.length === 0) return this.#handOn(chunk)
+    if ((isWhole || isLong) && isFirst) return this.#handOn(chunk)
     if (!this.#isTurnOpen) {
       this.#isTurnOpen = true
       setImmediate(this.#endTurn)
     }
-    this.#pending.push(chunk)
-    return this.#pending.length === 1 // most bodies have no second short chunk
+    this.#append(chunk)
+    return isFirst // most bodies have no second short chunk
   }
 
   readonly #endTurn = (): void => {
     this.#isTurnOpen = false
-    if (this.#pending.length === 0) return // the body has ended
-    const part = this.#join()
-    if (part.length < MIN_PART_BYTES && this.#parts >= MAX_SMALL_PARTS) {
-      this.#pending = [part]
+    if (this.#pendingBytes === 0) return // the body has ended
+    if (this.#pendingBytes < MIN_PART_BYTES && this.#parts >= MAX_SMALL_PARTS) {
       this.#socket.resume()
       return
     }
     this.#parts++
-    if (!this.#handOn(part)) this.#socket.pause() // until its reader has read: as Node does for each chunk
+    if (!this.#handOn(this.#take())) this.#socket.pause() // until its reader has read: as Node does for each chunk
   }
 
-  #join(): Buffer {
-    const [first] = this.#pending
-    const part = this.#pending.length === 1 && first !== undefined ? first : Buffer.concat(this.#pending)
-    this.#pending = []
+  #append(chunk: Buffer): void {
+    const bytes = this.#pendingBytes + chunk.length
+    if (bytes > this.#pending.length) {
+      const larger = Buffer.allocUnsafe(Math.max(bytes, 2 * this.#pending.length))
+      this.#pending.copy(larger, 0, 0, this.#pendingBytes)
+      this.#pending = larger
+    }
+    chunk.copy(this.#pending, this.#pendingBytes)
+    this.#pendingBytes = bytes
+  }
+
+  /** The pending bytes in a buffer of their length: it may be kept until the body has ended. */
+  #take(): Buffer {
+    const isFull = this.#pendingBytes === this.#pending.length
+    const part = isFull ? this.#pending : Buffer.from(this.#pending.subarray(0, this.#pendingBytes))
+    this.#pending = NOTHING
+    this.#pendingBytes = 0
     return part
   }
 }

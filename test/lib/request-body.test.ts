@@ -45,6 +45,17 @@ await t.test('the chunks of a turn are one part, in their order', async (t) => {
   t.strictSame(parts, ['first', 'second'])
 })
 
+await t.test('of a short chunk its bytes are held, and not its buffer', async (t) => {
+  const { request } = receive({ isRead: false })
+  const chunks = ['a', 'b', 'c'].map((text) => Buffer.from(text))
+  for (const chunk of chunks) {
+    request.push(chunk)
+    chunk.fill('x')
+  }
+  await nextTurn()
+  t.equal(String(request.read()), 'abc')
+})
+
 await t.test('a long chunk, or a whole body, is handed on at once', async (t) => {
   const partsOf = async (length: number, headers = CHUNKED) => {
     const { parts, push } = receive({ headers })
