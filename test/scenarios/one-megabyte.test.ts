@@ -161,3 +161,25 @@ await t.test('batches on twelve connections at once do not exhaust the heap', as
   t.equal((await request(adminUrl, '/livez')).status, 200)
   t.ok(largestMb < MAX_MB, `${largestMb.toFixed(1)} MB`)
 })
+
+await t.test('chunks of a byte on forty connections at once do not exhaust the heap', async (t) => {
+  await turnReport(service.child)
+  const head = `${POST}Connection: close\r\nExpect: 100-continue\r\n${CHUNKED}`
+  const sockets = Array.from({ length: 40 }, () =>
+    connect(Number(new URL(url).port), '127.0.0.1').on('error', () => {}),
+  )
+  t.teardown(() => sockets.forEach((socket) => socket.destroy()))
+  for (const socket of sockets) socket.resume().write(head)
+  await until('all may send their bodies', () => sockets.every(({ bytesRead }) => bytesRead > 0))
+  service.child.kill('SIGSTOP') // so that a packet of each has come when it reads the first
+  const sent = sockets.map(({ bytesWritten }) => bytesWritten)
+  for (const socket of sockets) socket.write(`${A_BYTE.repeat(30_000)}0\r\n\r\n`)
+  await until('all have sent a packet', () =>
+    sockets.every((socket, i) => socket.bytesWritten > (sent[i] ?? 0)),
+  )
+  service.child.kill('SIGCONT')
+  await until('all connections have ended', () => sockets.every(({ closed }) => closed), 60_000)
+  const { largestMb } = await turnReport(service.child)
+  t.equal((await request(adminUrl, '/livez')).status, 200)
+  t.ok(largestMb < MAX_MB, `${largestMb.toFixed(1)} MB`)
+})
