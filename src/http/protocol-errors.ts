@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:
 import type { Socket } from 'node:net'
 import { malformedRequest, protocolError, ServiceError, TOO_MUCH_WAITS } from '../errors.ts'
 import type { Access, Observer } from '../events.ts'
+import { linger } from '../lib/linger.ts'
 import { rawResponse } from '../lib/raw-response.ts'
 import type { AddressDetail } from './client-address.ts'
 import { describeAddress } from './client-address.ts'
@@ -50,7 +51,8 @@ export function createProtocolErrorHandlers(
   const respondOn = (socket: Socket, error: ServiceError, request: RawRequest) => {
     if (!socket.writable) return
     const { headers, body } = respond(error, request)
-    socket.end(rawResponse(error.status, { date: new Date().toUTCString(), ...headers }, body))
+    socket.write(rawResponse(error.status, { date: new Date().toUTCString(), ...headers }, body))
+    linger(socket)
   }
 
   const respondTo = (request: IncomingMessage, response: ServerResponse, error: ServiceError) => {

@@ -1,7 +1,8 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { ByteBudget } from './byte-budget.ts'
-import { boundBody, discardInput, hasBody } from './request-body.ts'
+import { discardInput, lingerOnClose } from './linger.ts'
+import { boundBody, hasBody } from './request-body.ts'
 
 /**
  * Requests of one connection that may be in progress, and that may come in one packet. Node parses all requests of a
@@ -33,7 +34,7 @@ interface Connection {
   requestsOfPacket: number
   /** Bytes of the budget that its requests have taken. */
   waitingBytes: number
-  /** No further request of this connection is handled. */
+  /** No further request is handled. */
   isStopped: boolean
 }
 
@@ -113,6 +114,7 @@ export class Connections {
       isStopped: false,
     }
     this.#open.set(socket, connection)
+    lingerOnClose(socket, () => connection.isStopped || connection.last?.req.complete === false)
     Object.assign(socket, { [CONNECTION]: connection })
     socket.once('close', () => this.#onClose(socket, connection))
     socket.once('end', () => {
@@ -243,7 +245,5 @@ function stop(socket: Socket, connection: Connection, response: ServerResponse):
   }
 }
 
-/** A connection on which a client or load balancer has sent nothing yet. */
-function isUnused({ bytesRead }: Socket): boolean {
-  return bytesRead === 0
-}
+/** A client or load balancer has sent nothing on it yet. */
+const isUnused = ({ bytesRead }: Socket) => bytesRead === 0

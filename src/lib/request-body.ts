@@ -14,21 +14,9 @@ export function hasBody({ headers }: IncomingMessage): boolean {
  * If nobody reads a body in chunks, the connection ends with the response.
  */
 export function boundBody(request: IncomingMessage, response: ServerResponse): void {
-  const { socket } = request // a stream's pipeline that fails takes it from the request
   const joiner = new ChunkJoiner(request)
   request.push = (chunk: Buffer | null) => joiner.push(chunk)
-  if (request.headers['transfer-encoding'] === undefined) return
-  response.shouldKeepAlive = false
-  response.once('finish', () => {
-    if (!request.complete) discardInput(socket)
-  })
-}
-
-/** Bytes that come from now on are not parsed. Those of the present packet still are. */
-export function discardInput(socket: Socket): void {
-  socket.removeAllListeners('data') // that of Node's parser
-  socket.on('data', () => {}) // for a new listener Node takes the socket back from its parser
-  socket.resume()
+  if (request.headers['transfer-encoding'] !== undefined) response.shouldKeepAlive = false
 }
 
 const NOTHING = Buffer.alloc(0)

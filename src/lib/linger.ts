@@ -1,0 +1,44 @@
+import type { Socket } from 'node:net'
+
+/** How long a client may go on sending after the response that ends its connection. */
+export const LINGER_MS = 2_000
+
+/**
+ * Ends the output of a connection, and discards its input until the client ends it or the time is over. If input is left
+ * unread when a socket is closed, the kernel resets the connection, and a client that reads nothing before it has sent
+ * everything loses the response (RFC 9112, 9.6).
+ */
+export function linger(socket: Socket): void {
+  const close = () => {
+    if (socket.writableFinished) socket.destroy()
+    else socket.once('finish', () => socket.destroy())
+  }
+  socket.end()
+  if (socket.readableEnded) {
+    close()
+    return
+  }
+  discardInput(socket)
+  const timer = setTimeout(close, LINGER_MS)
+  socket.once('end', close)
+  socket.once('close', () => clearTimeout(timer))
+}
+
+/** From now on the server's close of the connection lingers if the client may be sending. */
+export function lingerOnClose(socket: Socket, mayBeSending: () => boolean): void {
+  const destroySoon = socket.destroySoon.bind(socket)
+  socket.destroySoon = () => {
+    if (mayBeSending()) linger(socket)
+    else destroySoon()
+  }
+}
+
+/** Bytes that come from the next tick on are not parsed. Those of the present packet still are. */
+export function discardInput(socket: Socket): void {
+  socket.once('resume', () => {
+    socket.removeAllListeners('data') // that of Node's parser
+    socket.on('data', () => {}) // for a new listener Node takes the socket back from its parser
+  })
+  socket.pause() // it may be stopped, which only a change of state undoes
+  socket.resume()
+}
