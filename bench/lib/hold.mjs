@@ -104,7 +104,11 @@ async function rendered() {
     found.answer.render(filtered, 'json', false)
     if (count % BATCH === 0) await setImmediate()
   }
-  return { rendered: count, renderedHeap: measured().heap - heap, renderedAccounted: cache.store.bytes - bytes }
+  return {
+    rendered: count,
+    renderedHeap: measured().heap - heap,
+    renderedAccounted: cache.store.bytes - bytes,
+  }
 }
 
 /** The observer gets its entries one turn later. */
