@@ -27,6 +27,8 @@ export interface RateLimitDeps {
  */
 const MAX_TRANSIT_MS = 100
 const MIN_RETRY_AFTER_MS = 1_000
+/** Times have fractions: a wait that is as long as allowed can be computed as 1e-13 ms longer. */
+const ROUNDING_MS = 1e-3
 
 const TOKEN = Symbol('token')
 /** As `policy` passes them to `send`. */
@@ -100,7 +102,8 @@ export class RateLimit {
   }
 
   #requestFor({ lowPriority }: LoadOptions) {
-    return { lowPriority, maxWaitMs: lowPriority ? 0 : this.#options.queueTimeoutMs + MARGIN_MS }
+    const { queueTimeoutMs } = this.#options
+    return { lowPriority, maxWaitMs: lowPriority ? 0 : queueTimeoutMs + MARGIN_MS + ROUNDING_MS }
   }
 
   async #queue<T>(turn: Promise<T>): Promise<T> {

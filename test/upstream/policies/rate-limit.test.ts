@@ -159,6 +159,15 @@ await t.test('the queue', async (t) => {
     }
   })
 
+  await t.test('a wait that is computed as longer by a rounding error is not denied', async (t) => {
+    const { request, clock, queueLength } = limited(5, 1_000)
+    await clock.advance(47_700 + 3 / 7)
+    const now = clock.now()
+    t.ok(now + 1_020 - now > 1_020, 'this clock rounds up')
+    request(10)
+    t.equal(queueLength(), 5)
+  })
+
   await t.test('a denied call takes no token and has a Retry-After of at least one second', async (t) => {
     const { request, source, clock } = limited(1, 2_500)
     request(3)
