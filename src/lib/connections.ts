@@ -2,7 +2,8 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import type { Socket } from 'node:net'
 import type { ByteBudget } from './byte-budget.ts'
 import { discardInput, lingerOnClose } from './linger.ts'
-import { boundBody, hasBody } from './request-body.ts'
+import { onResponseEnd } from './on-response-end.ts'
+import { bodyBytes, boundBody } from './request-body.ts'
 
 /**
  * Requests of one connection that may be in progress, and that may come in one packet. Node parses all requests of a
@@ -39,7 +40,7 @@ interface Connection {
 }
 
 export interface ConnectionsDeps {
-  /** Requests that wait behind another of their connection take from it. */
+  /** Requests that wait behind another of their connection, and bodies that are received, take from it. */
   readonly waiting: ByteBudget | null
   /** Responds to a request for which the budget has no room. */
   readonly onOverload: (request: IncomingMessage, response: ServerResponse) => void
@@ -161,14 +162,16 @@ export class Connections {
     connection.last = response
     due.push(response)
     response.on('close', this.#onResponseClose)
-    if (hasBody(request)) boundBody(request, response)
+    const bodySize = bodyBytes(request)
+    if (bodySize > 0) boundBody(request, response)
     countInPacket(request.socket, connection)
     const most = request.method === 'POST' ? MAX_POSTS_PER_CONNECTION : MAX_REQUESTS_PER_CONNECTION
     if (connection.requestsOfPacket >= most || due.length >= most) stop(request.socket, connection, response)
-    if (due.length === 1) return true
-    const hasRoom = this.#deps.waiting?.tryTake(PIPELINED_REQUEST_BYTES) ?? true
-    if (hasRoom) this.#countHeldBack(request.socket, connection, response)
-    if (!hasRoom) {
+    const bytes = bodySize + (due.length > 1 ? PIPELINED_REQUEST_BYTES : 0)
+    if (bytes === 0) return true
+    const hasRoom = this.#deps.waiting?.tryTake(bytes) ?? true
+    if (hasRoom) this.#countWaiting(connection, response, bytes)
+    else {
       stop(request.socket, connection, response)
       this.#deps.onOverload(request, response)
     }
@@ -176,15 +179,15 @@ export class Connections {
   }
 
   /** What a response that ends before its turn holds back counts as well; without room the connection ends. */
-  #countHeldBack(socket: Socket, connection: Connection, response: ServerResponse): void {
-    let taken = PIPELINED_REQUEST_BYTES
+  #countWaiting(connection: Connection, response: ServerResponse, bytes: number): void {
+    let taken = bytes
     connection.waitingBytes += taken
     response.once('close', () => this.#release(connection, Math.min(taken, connection.waitingBytes)))
-    onEnd(response, () => {
+    onResponseEnd(response, () => {
       const more = response.socket === null ? response.writableLength - taken : 0
       if (more <= 0) return
       if (this.#deps.waiting?.tryTake(more) === false) {
-        socket.destroy()
+        connection.socket.destroy()
         return
       }
       taken += more
@@ -213,16 +216,6 @@ export class Connections {
   #release(connection: Connection, bytes: number): void {
     connection.waitingBytes -= bytes
     this.#deps.waiting?.release(bytes)
-  }
-}
-
-/** Node has no event for a response that has ended and waits for its turn. */
-function onEnd(response: ServerResponse, listener: () => void): void {
-  const end = response.end.bind(response) as (...parts: unknown[]) => ServerResponse
-  response.end = (...parts: unknown[]) => {
-    end(...parts)
-    listener()
-    return response
   }
 }
 

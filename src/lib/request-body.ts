@@ -5,6 +5,15 @@ import type { Socket } from 'node:net'
 export const MAX_SMALL_PARTS = 256
 export const MIN_PART_BYTES = 1_024
 
+/** Largest body that a route reads. */
+export const MAX_BODY_BYTES = 65_536
+
+/** What a body may take in memory while it is received, in bytes; 0 without one. */
+export function bodyBytes(request: IncomingMessage): number {
+  if (!hasBody(request)) return 0
+  return Math.min(Number(request.headers['content-length'] ?? MAX_BODY_BYTES), MAX_BODY_BYTES)
+}
+
 export function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }

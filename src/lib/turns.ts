@@ -38,9 +38,9 @@ export class Turns {
    * Resolves in a later turn, before the others that wait. For the second half of a result, so that what the first half
    * has made is not kept in memory while other first halves follow.
    */
-  async continue(): Promise<void> {
+  continue(): Promise<void> {
     if (!this.#isBusy) this.#beginFirst()
-    await new Promise<void>((resolve) => void this.#queue.unshift(resolve))
+    return new Promise((resolve) => void this.#queue.unshift(resolve))
   }
 
   /**

@@ -13,6 +13,7 @@ import {
   PIPELINED_REQUEST_BYTES,
 } from '../../src/lib/connections.ts'
 import { connectionsIn, httpServer } from '../../src/lib/http-server.ts'
+import { MAX_BODY_BYTES } from '../../src/lib/request-body.ts'
 import { until } from '../support/until.ts'
 
 async function start(t: Test, handler: RequestListener, budget = Number.POSITIVE_INFINITY) {
@@ -92,6 +93,36 @@ await t.test('requests behind another take from the budget and give it back', as
   )
   t.equal(waiting.used, 0)
 })
+
+await t.test(
+  'a body that is received takes its length from the budget, one in chunks the largest',
+  async (t) => {
+    const held: ServerResponse[] = []
+    const handler: RequestListener = (request, response) => {
+      request.resume()
+      held.push(response)
+    }
+    const post = (framing: string) => `POST / HTTP/1.1\r\nHost: a\r\n${framing}\r\n\r\n`
+    const statusOf = async (framing: string, budget: number) => {
+      const { socket, waiting } = await start(t, handler, budget)
+      const before = held.length
+      let text = ''
+      socket.setEncoding('latin1').on('data', (chunk: string) => (text += chunk))
+      socket.write(post(framing))
+      await until('the request is held, or the budget has no room', () => held.length > before || text !== '')
+      const { used } = waiting
+      held[before]?.writeHead(200, { connection: 'close' }).end()
+      await until('the connection is closed', () => socket.readableEnded)
+      return [text.split(' ', 2)[1], used, waiting.used]
+    }
+    t.strictSame(await statusOf('Content-Length: 999', 1_000), ['200', 999, 0])
+    t.strictSame(await statusOf('Content-Length: 1000', 1_000), ['200', 1_000, 0])
+    t.strictSame(await statusOf('Content-Length: 1001', 1_000), ['503', 0, 0])
+    t.strictSame(await statusOf('Content-Length: 65537', MAX_BODY_BYTES), ['200', MAX_BODY_BYTES, 0])
+    t.strictSame(await statusOf('Transfer-Encoding: chunked', MAX_BODY_BYTES), ['200', MAX_BODY_BYTES, 0])
+    t.strictSame(await statusOf('Transfer-Encoding: chunked', MAX_BODY_BYTES - 1), ['503', 0, 0])
+  },
+)
 
 await t.test('a response that waits for its turn takes its length from the budget', async (t) => {
   const LENGTH = 100_000

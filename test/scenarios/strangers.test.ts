@@ -67,6 +67,9 @@ async function slowestProbe(adminUrl: string, ms: number): Promise<number> {
   return longest
 }
 
+const BATCH_HEAD =
+  'POST /search/2/batch/sync.json HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 65536\r\n\r\n'
+
 const ATTACKS: Record<string, (t: Test, port: number) => unknown> = {
   '10,000 pipelined requests for one cold station': (t, port) =>
     open(t, port, getOf(stationOf('hang-1')).repeat(10_000)),
@@ -84,6 +87,8 @@ const ATTACKS: Record<string, (t: Test, port: number) => unknown> = {
     Array.from({ length: 400 }, (_, i) =>
       open(t, port, getOf(stationOf(`hang-${i}`)) + getOf(stationOf('hot')).repeat(99)),
     ),
+  '1,200 connections with a body of 64 KB each that does not end': (t, port) =>
+    Array.from({ length: 1_200 }, () => open(t, port, `${BATCH_HEAD}${' '.repeat(65_535)}`)),
   'a megabyte of requests for Swagger UI': (t, port) =>
     open(t, port, getOf('/docs/swagger-ui-bundle.js').repeat(20_000)).socket.pause(),
   '1,000 requests for the API description, compressed': (t, port) =>

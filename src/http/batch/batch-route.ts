@@ -7,6 +7,7 @@ import { asServiceError, malformedRequest, ServiceError } from '../../errors.ts'
 import type { ByteBudget } from '../../lib/byte-budget.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { mayKeepAlive } from '../../lib/connections.ts'
+import { MAX_BODY_BYTES } from '../../lib/request-body.ts'
 import { Turns } from '../../lib/turns.ts'
 import type { Admit } from '../admission.ts'
 import { ClientDisconnectedError } from '../client-disconnect.ts'
@@ -34,7 +35,6 @@ export interface BatchDeps {
   readonly waiting?: ByteBudget
 }
 
-const MAX_BODY_BYTES = 65_536
 const MAX_CACHED_FILTERS = 1_000
 const compress = promisify<string, Buffer>(gzip)
 
