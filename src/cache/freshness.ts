@@ -2,6 +2,7 @@ import type { ServiceError } from '../errors.ts'
 import { allowsStaleFallback } from '../errors.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { CacheEntry } from './entry-store.ts'
+import type { EntryAge } from './lookup-result.ts'
 import type { StationPacing } from './pacing-port.ts'
 import { MIN_SERVED_FOR_STALE } from './pacing-port.ts'
 
@@ -49,7 +50,7 @@ export class Freshness {
   }
 
   /** The age, and the rest of the TTL; negative when stale. */
-  of(entry: CacheEntry, now = this.#clock.now()): { readonly ageMs: number; readonly ttlMs: number } {
+  of(entry: CacheEntry, now = this.#clock.now()): EntryAge {
     const ageMs = this.ageMs(entry, now)
     return { ageMs, ttlMs: this.ttlMs(entry) - ageMs }
   }

@@ -3,14 +3,18 @@ import type { CacheResult } from '../events.ts'
 import type { Answer } from './answer.ts'
 import type { CacheEntry } from './entry-store.ts'
 
-/** The answer that a lookup returned, and where it came from. */
-export interface LookupResult {
-  readonly answer: Answer
-  readonly result: Exclude<CacheResult, 'error'>
+/** How old an entry is. */
+export interface EntryAge {
   /** Milliseconds since upstream answered. */
   readonly ageMs: number
   /** Milliseconds left of the TTL; negative for a stale answer. */
   readonly ttlMs: number
+}
+
+/** The answer that a lookup returned, and where it came from. */
+export interface LookupResult extends EntryAge {
+  readonly answer: Answer
+  readonly result: Exclude<CacheResult, 'error'>
   /** There was an entry, but the lookup needed a call because it was too stale. */
   readonly wasExpired: boolean
   /** Whether the cache stores the answer. */
@@ -24,18 +28,18 @@ export interface LookupResult {
 }
 
 /** An entry, whatever its age. */
-export interface PeekedEntry extends Pick<LookupResult, 'answer' | 'ageMs' | 'ttlMs' | 'changedAt'> {
+export interface PeekedEntry extends EntryAge, Pick<LookupResult, 'answer' | 'changedAt'> {
   /** Whether a lookup could return it without an answer of upstream. */
   readonly mayBeServed: boolean
 }
 
 /** What a lookup found out beside the entry; `age` if it is known already. */
 export type FoundDetails = Partial<Pick<LookupResult, 'wasExpired' | 'staleReason'>> & {
-  readonly age?: Pick<LookupResult, 'ageMs' | 'ttlMs'>
+  readonly age?: EntryAge
 }
 
-/** A fresh entry with its age and the rest of its TTL. */
+/** A fresh entry with its age. */
 export interface FreshEntry {
   readonly entry: CacheEntry
-  readonly age: Pick<LookupResult, 'ageMs' | 'ttlMs'>
+  readonly age: EntryAge
 }

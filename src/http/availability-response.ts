@@ -48,7 +48,7 @@ export function renderingFor(headers: RequestHeaders, answer: Answer, { query, f
   return wantsGzip(headers['accept-encoding'], plain.length) ? answer.compressed(plain) : plain
 }
 
-interface Written {
+interface ResponseParts {
   readonly result: LookupResult
   readonly rendering: Rendering
   readonly format: Format
@@ -63,7 +63,10 @@ interface Written {
  */
 export function createResponseWriter({ corsOrigins, isDraining }: ResponseOptions) {
   const corsFor = corsFields(corsOrigins)
-  return (response: ServerResponse, { result, rendering, format, trackingId, waitS }: Written): void => {
+  return (
+    response: ServerResponse,
+    { result, rendering, format, trackingId, waitS }: ResponseParts,
+  ): void => {
     const { headers } = response.req
     const { body, encoding, length, etag, gzipped } = rendering
     const fields = commonFields(result, trackingId, corsFor(headers.origin))

@@ -22,7 +22,7 @@ export interface HitListenerDeps {
 
 /**
  * Answers requests of the proxied route that need nothing but the cache: the filter is known, and the station's answer is
- * fresh and short. It stands before the framework, whose router and objects take as much as a third of all this. Every other
+ * fresh and short. It stands before the framework, to save the time of its router and objects. Every other
  * request goes on to the route (availability-route.ts), which would give these the same response.
  */
 export function createHitListener(

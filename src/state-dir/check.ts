@@ -17,8 +17,8 @@ const INTACT = 0
 const PLATFORMS = new Set(['x64', 'arm64'])
 const MAX_ATTEMPTS = 10
 /**
- * So often a fault is found in a damaged file. Another process may be creating the file, or just have opened it: lmdb 3.5
- * then sets the number of the last transaction from what it read before, and a commit meanwhile is made once more.
+ * A file is damaged if a fault is found so often. Another process may be creating the file, or have just opened it: lmdb
+ * 3.5 then sets the number of the last transaction from what it read before, and a commit in between is lost.
  */
 const MIN_FOUND = 3
 const PAUSE_MS = 50
@@ -79,12 +79,16 @@ function isKept(source: ByteSource, { transaction }: Meta): boolean {
 
 /** The two metas, as they are when no process writes to them. */
 function readMetas(source: ByteSource): Metas {
-  for (let before: readonly Buffer[] = []; ;) {
-    const first = readMeta(source, 0)
-    const metas: Metas = [first, readMeta(source, pageSizeOf(first))]
+  for (let before = readMetasOnce(source); ;) {
+    const metas = readMetasOnce(source)
     if (Buffer.concat(metas).equals(Buffer.concat(before))) return metas
     before = metas
   }
+}
+
+function readMetasOnce(source: ByteSource): Metas {
+  const first = readMeta(source, 0)
+  return [first, readMeta(source, pageSizeOf(first))]
 }
 
 /** With zeros behind the end of the file. */

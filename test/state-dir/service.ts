@@ -1,11 +1,10 @@
-import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { build, Process } from '../support/process.ts'
 import { pathFor } from '../support/request.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 import { until } from '../support/until.ts'
 
 export { build }
@@ -99,19 +98,12 @@ export function logged(process: Process, message: string): boolean {
   return process.lines.some(({ msg }) => msg === message)
 }
 
-/** A folder that is removed after the services in it have ended: they would create theirs anew. */
-function temporaryFolder(t: Test): string {
-  const folder = mkdtempSync(join(tmpdir(), 'evproxy-state-'))
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
-  return folder
-}
-
 /** One state directory, an upstream, and services that use both. */
 export async function setup(
   t: Test,
   built: string,
   environment: Environment = {},
-  parent = temporaryFolder(t),
+  parent = temporaryFolder(),
 ) {
   const dir = join(parent, 'state')
   const upstream = await startUpstream(t)
