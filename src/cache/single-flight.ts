@@ -1,4 +1,4 @@
-import type { ByteBudget } from '../lib/byte-budget.ts'
+import type { ByteBudget, Reservation } from '../lib/byte-budget.ts'
 
 /**
  * At most one call per key in flight, shared by all callers of that key.
@@ -61,7 +61,7 @@ export class SingleFlight<T> {
    */
   start(key: string, run: () => Promise<T>, onFailure: (error: unknown) => void = () => {}): InFlightCall<T> {
     const { deadlineMs, after, timeoutError } = this.#options
-    const release = this.#take(CALL_BYTES)
+    const reservation = this.#reserve(CALL_BYTES)
     const { promise, resolve, reject } = withResolvers<T>()
     const call: InFlightCall<T> = { result: promise, waiters: 0 }
     this.#calls.set(key, call)
@@ -70,7 +70,7 @@ export class SingleFlight<T> {
       if (hasEnded) return
       hasEnded = true
       cancelDeadline()
-      release()
+      reservation?.end()
       if (this.#calls.get(key) === call) this.#calls.delete(key)
       settle()
     }
@@ -95,22 +95,22 @@ export class SingleFlight<T> {
 
   /** The result of the call; rejects with the signal's reason as soon as the signal aborts. */
   wait(call: InFlightCall<T>, signal?: AbortSignal): Promise<T> {
-    const release = this.#take(WAITER_BYTES)
+    const reservation = this.#reserve(WAITER_BYTES)
     call.waiters++
     const leave = () => {
       call.waiters--
-      release()
+      reservation?.end()
     }
     const result = signal === undefined ? call.result : detachable(call.result, signal)
     return result.finally(leave)
   }
 
-  /** Takes bytes of the budget and returns the function that releases them. */
-  #take(bytes: number): () => void {
+  /** Undefined without a budget. */
+  #reserve(bytes: number): Reservation | undefined {
     const { waiting, overloadError } = this.#options
-    if (waiting === undefined) return () => {}
-    if (!waiting.tryTake(bytes)) throw overloadError?.()
-    return () => waiting.release(bytes)
+    const reservation = waiting?.reserve(bytes)
+    if (reservation === null) throw overloadError?.()
+    return reservation
   }
 }
 

@@ -18,16 +18,46 @@ export class ByteBudget {
     return this.#used + bytes <= this.#limit
   }
 
-  /** Takes the bytes if they are within the limit; false if not. */
-  tryTake(bytes: number): boolean {
-    if (!this.hasRoom(bytes)) return false
+  /** The bytes for one thing that waits; null if they are not within the limit. */
+  reserve(bytes: number): Reservation | null {
+    const reservation = new Reservation((more) => this.#tryTake(more))
+    return reservation.tryGrow(bytes) ? reservation : null
+  }
+
+  #tryTake(bytes: number): boolean {
+    if (bytes > 0 && !this.hasRoom(bytes)) return false
     this.#used += bytes
     return true
   }
+}
 
-  /** Returns bytes that were taken. */
-  release(bytes: number): void {
-    this.#used -= bytes
+/** What one thing that waits has taken of a budget. */
+export class Reservation {
+  readonly #tryTake: (bytes: number) => boolean
+  #bytes = 0
+  #hasEnded = false
+
+  constructor(tryTake: (bytes: number) => boolean) {
+    this.#tryTake = tryTake
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** Takes that many bytes more if they are within the limit; false if not. After the end nothing is taken. */
+  tryGrow(bytes: number): boolean {
+    if (this.#hasEnded) return true
+    if (!this.#tryTake(bytes)) return false
+    this.#bytes += bytes
+    return true
+  }
+
+  /** Returns everything that was taken. */
+  end(): void {
+    this.#hasEnded = true
+    this.#tryTake(-this.#bytes)
+    this.#bytes = 0
   }
 }
 

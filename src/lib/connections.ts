@@ -1,6 +1,6 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import type { ByteBudget } from './byte-budget.ts'
+import type { ByteBudget, Reservation } from './byte-budget.ts'
 import { discardInput, lingerOnClose } from './linger.ts'
 import { onResponseEnd } from './on-response-end.ts'
 import { bodyBytes, boundBody } from './request-body.ts'
@@ -33,8 +33,6 @@ interface Connection {
   /** `bytesRead` of the socket when the newest packet had come, and the requests that it has had so far. */
   packetEnd: number
   requestsOfPacket: number
-  /** Bytes of the budget that its requests have taken. */
-  waitingBytes: number
   /** No further request is handled. */
   isStopped: boolean
 }
@@ -111,7 +109,6 @@ export class Connections {
       bytesWhenIdle: 0,
       packetEnd: 0,
       requestsOfPacket: 0,
-      waitingBytes: 0,
       isStopped: false,
     }
     this.#open.set(socket, connection)
@@ -169,30 +166,15 @@ export class Connections {
     if (connection.requestsOfPacket >= most || due.length >= most) stop(request.socket, connection, response)
     const bytes = bodySize + (due.length > 1 ? PIPELINED_REQUEST_BYTES : 0)
     if (bytes === 0) return true
-    const hasRoom = this.#deps.waiting?.tryTake(bytes) ?? true
-    if (hasRoom) this.#countWaiting(connection, response, bytes)
-    else {
-      stop(request.socket, connection, response)
-      this.#deps.onOverload(request, response)
+    if (this.#deps.waiting === null) return true
+    const reservation = this.#deps.waiting.reserve(bytes)
+    if (reservation !== null) {
+      untilClosed(reservation, connection, response)
+      return true
     }
-    return hasRoom
-  }
-
-  /** What a response that ends before its turn holds back counts as well; without room the connection ends. */
-  #countWaiting(connection: Connection, response: ServerResponse, bytes: number): void {
-    let taken = bytes
-    connection.waitingBytes += taken
-    response.once('close', () => this.#release(connection, Math.min(taken, connection.waitingBytes)))
-    onResponseEnd(response, () => {
-      const more = response.socket === null ? response.writableLength - taken : 0
-      if (more <= 0) return
-      if (this.#deps.waiting?.tryTake(more) === false) {
-        connection.socket.destroy()
-        return
-      }
-      taken += more
-      connection.waitingBytes += more
-    })
+    stop(request.socket, connection, response)
+    this.#deps.onOverload(request, response)
+    return false
   }
 
   #responseClosed(response: ServerResponse): void {
@@ -208,15 +190,18 @@ export class Connections {
   /** Node closes the response that is being sent; those behind it would never know that their client has gone. */
   #onClose(socket: Socket, connection: Connection): void {
     this.#open.delete(socket)
-    this.#release(connection, connection.waitingBytes)
     const behind = connection.due.filter((response) => response.socket === null)
     for (const response of behind) response.emit('close')
   }
+}
 
-  #release(connection: Connection, bytes: number): void {
-    connection.waitingBytes -= bytes
-    this.#deps.waiting?.release(bytes)
-  }
+/** What a response that ends before its turn holds back counts as well; without room the connection ends. */
+function untilClosed(reservation: Reservation, { socket }: Connection, response: ServerResponse): void {
+  response.once('close', () => reservation.end())
+  onResponseEnd(response, () => {
+    const more = response.socket === null ? response.writableLength - reservation.bytes : 0
+    if (more > 0 && !reservation.tryGrow(more)) socket.destroy()
+  })
 }
 
 function countInPacket({ bytesRead }: Socket, connection: Connection): void {

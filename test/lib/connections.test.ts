@@ -292,6 +292,17 @@ await t.test('a connection that breaks gives back what its requests have taken',
   await until('nothing is taken', () => waiting.used === 0)
 })
 
+await t.test('responses that end after their connection has broken take nothing', async (t) => {
+  const held: ServerResponse[] = []
+  const { socket, waiting } = await start(t, (_request, response) => void held.push(response))
+  socket.write(REQUEST.repeat(10))
+  await until('ten are in progress', () => held.length === 10)
+  socket.resetAndDestroy()
+  await until('nothing is taken', () => waiting.used === 0)
+  for (const response of held) response.end('x'.repeat(100_000))
+  t.equal(waiting.used, 0)
+})
+
 await t.test('the time limits of both listeners', async (t) => {
   const { server } = await start(t, () => {})
   const { headersTimeout, requestTimeout, keepAliveTimeout } = server

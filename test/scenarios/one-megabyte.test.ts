@@ -17,6 +17,8 @@ const MEGABYTE = 1_000_000
 /** Each is some turns of the event loop: more than the kernel needs for a megabyte. */
 const PROBES = 40
 const MAX_ATTEMPTS = 3
+/** Bodies of the largest length for which there is room when nothing waits. */
+const BODIES_WITH_ROOM = 130
 const CONNECTORS: Readonly<Record<string, number>> = { big: 180, huge: 2_000 }
 
 const getOf = (target: string, headers = '') => `GET ${target} HTTP/1.1\r\nHost: a\r\n${headers}\r\n`
@@ -144,6 +146,31 @@ for (const [name, piece] of Object.entries(SHAPES)) {
   })
 }
 
+/** The service has seen what was sent to it before. */
+async function someTurns(): Promise<void> {
+  for (let i = 0; i < 3; i++) await request(adminUrl, '/livez')
+}
+
+/** Whether there is room for what may wait, less half a megabyte; what has no room is answered with a 503 at once. */
+async function hasRoom(): Promise<boolean> {
+  const head = `${POST}Content-Length: 65536\r\n\r\n`
+  const sockets = Array.from({ length: BODIES_WITH_ROOM }, () =>
+    connect(Number(new URL(url).port), '127.0.0.1').on('error', () => {}),
+  )
+  for (const socket of sockets) socket.resume().write(head)
+  await Promise.all(sockets.map((socket) => until('all are connected', () => !socket.connecting)))
+  await someTurns()
+  const isAccepted = sockets.every(({ bytesRead }) => bytesRead === 0)
+  for (const socket of sockets) socket.destroy()
+  await someTurns()
+  return isAccepted
+}
+
+await t.test('afterwards nothing of it counts among what waits', async (t) => {
+  await until('there is room', hasRoom)
+  t.pass()
+})
+
 await t.test('batches on twelve connections at once do not exhaust the heap', async (t) => {
   await request(url, stationOf('big'))
   await turnReport(service.child)
@@ -169,6 +196,7 @@ await t.test('chunks of a byte on forty connections at once do not exhaust the h
     connect(Number(new URL(url).port), '127.0.0.1').on('error', () => {}),
   )
   t.teardown(() => sockets.forEach((socket) => socket.destroy()))
+  await until('there is room', hasRoom)
   for (const socket of sockets) socket.resume().write(head)
   await until('all may send their bodies', () => sockets.every(({ bytesRead }) => bytesRead > 0))
   service.child.kill('SIGSTOP') // so that a packet of each has come when it reads the first

@@ -76,28 +76,16 @@ export function batchRoute(scope: FastifyInstance, options: BatchOptions, deps: 
       const items = parseBatch(textOf(request.body), readQuery)
       admit?.countMore(request, Math.max(0, distinctStations(items) - 1))
       const results = await lookUpAll(items, { ...options, ...deps, request, reply })
-      const memory = memoryFrom(waiting)
+      const memory = waiting?.reserve(0)
+      const tryTake = (bytes: number) => memory?.tryGrow(bytes) ?? true
       try {
-        const body = await renderBatch(results, { nextTurn: nextTurnFor(reply), tryTake: memory.tryTake })
+        const body = await renderBatch(results, { nextTurn: nextTurnFor(reply), tryTake })
         return await send(request, reply, body)
       } finally {
-        memory.release() // a response that waits for its turn is counted by its connection
+        memory?.end() // a response that waits for its turn is counted by its connection
       }
     },
   )
-}
-
-/** Memory of one batch, taken bit by bit and returned at once. */
-function memoryFrom(budget: ByteBudget | undefined) {
-  let taken = 0
-  return {
-    tryTake: (bytes: number) => {
-      const hasRoom = budget?.tryTake(bytes) ?? true
-      if (hasRoom) taken += bytes
-      return hasRoom
-    },
-    release: () => budget?.release(taken),
-  }
 }
 
 /** The body has been read, so that the connection can be used again; requests with an unread body close theirs. */
