@@ -1,8 +1,12 @@
 import { EventEmitter } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { connect } from 'node:net'
 import type { FastifyReply } from 'fastify'
 import t from 'tap'
 import { abortOnDisconnect, ClientDisconnectedError } from '../../src/http/client-disconnect.ts'
+import { ServiceError } from '../../src/errors.ts'
 import type { RequestFailure } from '../../src/events.ts'
+import { BATCH_PATH } from '../../src/http/paths.ts'
 import { pathFor } from '../support/request.ts'
 import { cacheWith, createTestServer } from './public-server.ts'
 
@@ -53,4 +57,32 @@ await t.test('a disconnected client is no error and is counted as 499 with its r
   controller.abort()
   await t.rejects(response)
   t.strictSame(reported, [['json', 499, 'miss']])
+})
+
+await t.test('a client that leaves before it is the turn of its batch starts no calls', async (t) => {
+  const asked: string[] = []
+  const { app } = await createTestServer(
+    t,
+    {},
+    { cache: cacheWith((id) => (asked.push(id), Promise.reject(new ServiceError('NotFound')))) },
+  )
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  const left = new Promise<void>((resolve) => {
+    let requests = 0
+    app.server.on('request', ({ socket }) => {
+      if (++requests === 2) setImmediate(() => socket.once('close', () => resolve()).destroy())
+    })
+  })
+  const batchOf = (id: string) => {
+    const body = JSON.stringify({
+      batchItems: [{ query: `/chargingAvailability.json?chargingAvailability=${id}` }],
+    })
+    return `POST ${BATCH_PATH} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`
+  }
+  const { port } = app.server.address() as AddressInfo
+  const socket = connect(port, '127.0.0.1').on('error', () => {})
+  socket.resume().write(batchOf('first') + batchOf('second') + batchOf('third'))
+  await left
+  for (let i = 0; i < 10; i++) await new Promise((resolve) => setImmediate(resolve))
+  t.strictSame(asked, ['first'])
 })

@@ -10,7 +10,7 @@ import { mayKeepAlive } from '../../lib/connections.ts'
 import { MAX_BODY_BYTES } from '../../lib/request-body.ts'
 import { Turns } from '../../lib/turns.ts'
 import type { Admit } from '../admission.ts'
-import { ClientDisconnectedError } from '../client-disconnect.ts'
+import { abortOnDisconnect, ClientDisconnectedError } from '../client-disconnect.ts'
 import type { CacheGet } from '../concurrency-limit.ts'
 import { BATCH_PATH, isBatchPath } from '../paths.ts'
 import { QueryCache } from '../query-cache.ts'
@@ -47,10 +47,6 @@ export function batchRoute(scope: FastifyInstance, options: BatchOptions, deps: 
   const queries = new QueryCache(MAX_CACHED_FILTERS)
   const turns = new Turns() // several batches of a packet are not looked up in one turn of the event loop
   const readQuery = (raw: string) => queries.read(raw)
-  const nextTurnFor = (reply: FastifyReply) => async () => {
-    await turns.next()
-    if (reply.raw.destroyed) throw new ClientDisconnectedError()
-  }
 
   scope.removeAllContentTypeParsers()
   scope.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
@@ -72,14 +68,19 @@ export function batchRoute(scope: FastifyInstance, options: BatchOptions, deps: 
     },
     async (request, reply) => {
       keepConnection(request, reply)
-      await turns.next()
+      const client = abortOnDisconnect(reply)
+      const nextTurn = async () => {
+        await turns.next()
+        client.throwIfAborted()
+      }
+      await nextTurn()
       const items = parseBatch(textOf(request.body), readQuery)
       admit?.countMore(request, Math.max(0, distinctStations(items) - 1))
-      const results = await lookUpAll(items, { ...options, ...deps, request, reply })
+      const results = await lookUpAll(items, { ...options, ...deps, request, client })
       const memory = waiting?.reserve(0)
       const tryTake = (bytes: number) => memory?.tryGrow(bytes) ?? true
       try {
-        const body = await renderBatch(results, { nextTurn: nextTurnFor(reply), tryTake })
+        const body = await renderBatch(results, { nextTurn, tryTake })
         return await send(request, reply, body)
       } finally {
         memory?.end() // a response that waits for its turn is counted by its connection
@@ -108,16 +109,17 @@ function distinctStations(items: readonly BatchItem[]): number {
 
 interface LookUpDeps extends BatchOptions, BatchDeps {
   readonly request: FastifyRequest
-  readonly reply: FastifyReply
+  /** Aborts when the client disconnects. */
+  readonly client: AbortSignal
 }
 
 /** Rejects only when the client has disconnected. */
 async function lookUpAll(items: readonly BatchItem[], deps: LookUpDeps): Promise<ItemResult[]> {
-  const { cacheGet, request, reply, clock, batchDeadlineMs } = deps
+  const { cacheGet, request, client, clock, batchDeadlineMs } = deps
   const controller = new AbortController()
   setMaxListeners(0, controller.signal) // every item listens; by default more than ten are a warning
-  const onClose = () => controller.abort(new ClientDisconnectedError())
-  reply.raw.once('close', onClose)
+  const onDisconnect = () => controller.abort(client.reason)
+  client.addEventListener('abort', onDisconnect, { once: true })
   const cancelDeadline = clock.after(batchDeadlineMs, () => {
     controller.abort(new ServiceError('UpstreamTimeout', { reason: 'the batch reached its deadline' }))
   })
@@ -126,7 +128,7 @@ async function lookUpAll(items: readonly BatchItem[], deps: LookUpDeps): Promise
     return await Promise.all(items.map((item) => resultOf(item, lookUp)))
   } finally {
     cancelDeadline()
-    reply.raw.off('close', onClose)
+    client.removeEventListener('abort', onDisconnect)
   }
 }
 
