@@ -69,8 +69,8 @@ export async function createCacheStack(deps: CacheStackDeps) {
     checkKey: () => checkKey(upstream.limitedSource),
     /** From now on answers that other replicas publish for these stations are taken over, cached or not. */
     fetchWatched: followPublished(stores, cache),
-    /** Whether calls are held back: the circuit is open, or the quota is rationed. */
-    isSparing: () => upstream.circuit() === 'open' || quota?.forecast().isRationing === true,
+    /** Whether calls are held back: the circuit is open and no probe is due, or the quota is rationed. */
+    isSparing: () => upstream.isBlocked() || quota?.forecast().isRationing === true,
     /** Applies what has changed in `config`. */
     applySettings(before: RuntimeSettings) {
       Object.assign(cacheOptions, config.cache)

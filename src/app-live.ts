@@ -5,6 +5,7 @@ import type { Observer } from './events.ts'
 import type { Gauges } from './gauges.ts'
 import { Streams } from './http/live/streams.ts'
 import type { Clock } from './lib/clock.ts'
+import type { WatchFileDeps } from './watch/watch-file.ts'
 import { watchStationsOf } from './watch/watch-file.ts'
 import { Watchers } from './watch/watchers.ts'
 
@@ -18,9 +19,11 @@ export interface LiveDeps {
 
 export interface LiveStack {
   readonly streams: Streams
-  /** Null with a TTL of 0. */
-  readonly watchers: Watchers | null
+  /** Null while CACHE_TTL is 0. */
+  readonly watchers: () => Watchers | null
   readonly gauge: Gauges['live']
+  /** Applies what has changed in `config`: with CACHE_TTL=0 nothing is watched. */
+  readonly applySettings: () => void
   readonly stop: () => void
 }
 
@@ -28,24 +31,39 @@ export interface LiveStack {
 export function createLive({ config, clock, observer, subscribe, stack }: LiveDeps): LiveStack {
   const { cache, isSparing: isPaused } = stack
   const streams = new Streams(config.live.maxStreams)
-  const watchers = config.cache.ttlMs === 0 ? null : new Watchers(config.cache, { cache, clock, isPaused })
-  subscribe({ clientsChanged: streams.endRemovedClients })
-  if (watchers !== null) {
-    subscribe({ answerStored: watchers.stored })
-    cache.purge.onPurged(watchers.purged)
+  const watchers = new Watchers(config.cache, { cache, clock, isPaused })
+  subscribe({ clientsChanged: streams.endRemovedClients, answerStored: watchers.stored })
+  cache.purge.onPurged(watchers.purged)
+  stack.fetchWatched(watchers.isWatched)
+  const watchFile = createWatchFile(config.live.watchFile, { watchers, clock, observer, isStationId })
+  const canWatch = () => config.cache.ttlMs > 0
+  const applySettings = () => {
+    if (!canWatch()) streams.endAll('settings')
+    watchFile.follow(canWatch())
   }
-  if (watchers !== null) stack.fetchWatched(watchers.isWatched)
-  const { watchFile: file } = config.live
-  if (file !== null && watchers === null) observer.watchFileFailed('CACHE_TTL=0 stores nothing')
-  const stop =
-    file === null || watchers === null
-      ? () => {}
-      : watchStationsOf(file, { watchers, clock, observer, isStationId })
+  applySettings()
   const gauge = () => ({
     stream: streams.count('stream'),
     long_poll: streams.count('long_poll'),
     maxStreams: config.live.maxStreams,
-    stations: watchers?.stations ?? 0,
+    stations: watchers.stations,
   })
-  return { streams, watchers, gauge, stop }
+  const stop = () => watchFile.stop()
+  return { streams, watchers: () => (canWatch() ? watchers : null), gauge, applySettings, stop }
+}
+
+/** WATCH_FILE, followed while answers are stored. */
+function createWatchFile(file: string | null, deps: WatchFileDeps) {
+  let stop: (() => void) | null = null
+  let isFollowed: boolean | null = null
+  return {
+    follow(isWanted: boolean): void {
+      if (file === null || isWanted === isFollowed) return
+      isFollowed = isWanted
+      stop?.()
+      stop = isWanted ? watchStationsOf(file, deps) : null
+      if (!isWanted) deps.observer.watchFileFailed('CACHE_TTL=0 stores nothing')
+    },
+    stop: () => stop?.(),
+  }
 }

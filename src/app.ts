@@ -102,6 +102,7 @@ export async function createApp(loaded: Config, runtime: RuntimeInfo): Promise<A
   })
   const stopWatching = watchSettings(deps, (before) => {
     log.level = config.log.level
+    live.applySettings()
     stack.applySettings(before)
   })
   const stopDescriptorChecks = watchFileDescriptors(deps)

@@ -132,6 +132,14 @@ export class ClientQuotaError extends ServiceError {
   }
 }
 
+/** A call for an id of which nothing is known, while such calls are held back. Calls for other stations may still be made. */
+export class UnknownIdError extends ServiceError {
+  constructor(retryAfterMs: number) {
+    super('QuotaExhausted', { reason: 'the allowance for unknown ids is used up', retryAfterMs })
+    Object.freeze(this)
+  }
+}
+
 /**
  * A required parameter is missing. Both sentences are those of the endpoint's reference.
  * @param given the name of a parameter that was probably meant to be this one

@@ -67,8 +67,11 @@ export type StreamKind = (typeof STREAM_KINDS)[number]
 export const STREAM_EVENTS = ['availability', 'problem'] as const
 export type StreamEvent = (typeof STREAM_EVENTS)[number]
 
-/** Why a stream ended: the client left, ten minutes were over, the service drains, the client did not read, its key was removed. */
-export type StreamEnd = 'client' | 'lifetime' | 'draining' | 'slow' | 'key'
+/**
+ * Why a stream ended: the client left, ten minutes were over, the service drains, the client did not read, its key was
+ * removed, CACHE_TTL became 0.
+ */
+export type StreamEnd = 'client' | 'lifetime' | 'draining' | 'slow' | 'key' | 'settings'
 
 /** How a lookup in the shared cache ended. `error`: the command failed, or the value cannot be decoded. */
 export const SHARED_RESULTS = ['hit', 'miss', 'error'] as const

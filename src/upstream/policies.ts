@@ -61,6 +61,8 @@ export interface UpstreamStack {
   /** Calls that wait for a token. */
   readonly queued: () => number
   readonly circuit: () => CircuitState
+  /** Whether the circuit breaker would reject a call now. */
+  readonly isBlocked: () => boolean
   /** Whether such a call would not be rejected at once by the quota. */
   readonly isAffordable: (call: LoadOptions, id: string) => boolean
   /** Replaces the limit of calls per second; 0 is no limit. */
@@ -94,6 +96,7 @@ export function withPolicies(options: UpstreamStackOptions, deps: UpstreamStackD
     limitedSource,
     queued: () => rateLimit.queued,
     circuit: () => breaker.state,
+    isBlocked: () => breaker.isBlocking,
     isAffordable: (call, id) => quota.isAffordable(call, id),
     setRate: (perSecond) => {
       // Calls that are queued under the old limit are sent within this time.

@@ -1,9 +1,9 @@
 import type { Cache } from '../cache/cache.ts'
-import type { ErrorCode, ServiceError } from '../errors.ts'
+import type { ServiceError } from '../errors.ts'
 import { asServiceError } from '../errors.ts'
 import type { StoredAnswer } from '../events.ts'
-import { backoffMs } from '../lib/backoff.ts'
 import type { Clock } from '../lib/clock.ts'
+import { concernsAllStations, retryInMs } from './refresh-error.ts'
 import { RefreshInterval } from './refresh-interval.ts'
 import type { CurrentAnswer, Watcher } from './watcher.ts'
 
@@ -43,17 +43,8 @@ const MAX_PAUSE_MS = 60_000
 const PAUSED_CHECK_MS = 2_000
 /** While a refresh succeeded so recently, a 429 is a matter of the queue, and no error of a station. */
 const PROGRESS_MS = 3_000
-/** As long as the back-off of the cache, which answers earlier attempts without a call. */
-const MIN_BACK_OFF_MS = 1_000
-const MAX_BACK_OFF_MS = 10_000
-
-/** Errors that are no fault of the station: the next one would get the same. */
-const OF_ALL_STATIONS: ReadonlySet<ErrorCode> = new Set([
-  'TooManyRequests',
-  'UpstreamUnavailable',
-  'QuotaExhausted',
-  'UpstreamRefused',
-])
+/** How often it is checked whether a refresh is due: under a quota the TTLs in force change meanwhile. */
+const CHECK_DUE_EVERY_MS = 60_000
 
 /**
  * Keeps watched stations fresh: each is refreshed when its answer is due, however many watch it, with low priority. An
@@ -140,8 +131,19 @@ export class Watchers {
     station.cancel?.()
     this.#cold.delete(station)
     this.#due.delete(station)
-    const delayMs = Math.max(minDelayMs, this.#dueInMs(station))
-    station.cancel = this.#deps.clock.after(delayMs, () => {
+    const now = this.#deps.clock.now()
+    const notBefore = now + minDelayMs
+    this.#wait(station, notBefore, Math.max(notBefore, now + this.#dueInMs(station)))
+  }
+
+  /** Waits until the refresh is due. An answer that is evicted meanwhile is replaced when it would have been. */
+  #wait(station: Station, notBefore: number, dueAt: number): void {
+    const { clock } = this.#deps
+    station.cancel = clock.after(Math.min(dueAt - clock.now(), CHECK_DUE_EVERY_MS), () => {
+      const now = clock.now()
+      const isCold = this.current(station.id) === null
+      const next = isCold ? dueAt : Math.max(notBefore, now + this.#dueInMs(station))
+      if (next > now) return this.#wait(station, notBefore, next)
       station.cancel = null
       this.#enqueue(station)
       if (this.#pausedBy !== null && this.#cold.has(station)) this.#report(station, this.#pausedBy)
@@ -210,7 +212,7 @@ export class Watchers {
   }
 
   #fail(station: Station, error: ServiceError): void {
-    if (OF_ALL_STATIONS.has(error.code)) {
+    if (concernsAllStations(error)) {
       this.#enqueue(station)
       this.#pause(Math.min(Math.max(error.retryAfterMs ?? 0, MIN_PAUSE_MS), MAX_PAUSE_MS))
       const isProgressing = this.#deps.clock.now() - this.#succeededAt < PROGRESS_MS
@@ -221,14 +223,8 @@ export class Watchers {
     }
     station.failures++
     this.#report(station, error)
-    this.#schedule(station, this.#retryInMs(station, error))
-  }
-
-  #retryInMs({ id, failures }: Station, error: ServiceError): number {
-    const { ttlMs, emptyTtlMs } = this.#options
-    const isNegative = error.status < 500
-    const waitMs = backoffMs(MIN_BACK_OFF_MS, MAX_BACK_OFF_MS, failures)
-    return Math.max(waitMs, isNegative ? emptyTtlMs : 0, this.current(id) === null ? 0 : ttlMs)
+    const hasAnswer = this.current(station.id) !== null
+    this.#schedule(station, retryInMs(error, { failures: station.failures, hasAnswer }, this.#options))
   }
 
   /** Passes the error on, or the answer that a lookup gets in its place. */

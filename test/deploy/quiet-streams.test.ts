@@ -82,7 +82,7 @@ await t.test(
   'nginx keeps a stream open that is quiet for longer than its timeout',
   { skip: missing(NGINX) },
   async (t) => {
-    const live = { streams: new Streams(10), watchers: quietWatchers }
+    const live = { streams: new Streams(10), watchers: () => quietWatchers }
     const { app } = await createTestServer(t, {}, { live, clock: fastClock })
     await app.listen({ port: 0, host: '127.0.0.1' })
     const nginx = await behindNginx(t, (app.server.address() as AddressInfo).port)

@@ -374,6 +374,18 @@ await t.test('every waiting item counts for the requests in flight of its client
   t.strictSame(outcomes(await batch(stations(3))), [200, 200, 200], 'cached ones need no slot')
 })
 
+await t.test(
+  'items over CLIENT_MAX_IN_FLIGHT are counted for the client whose key the batch has',
+  async (t) => {
+    const { post, proxy } = await start(t, {
+      env: { CLIENT_MAX_IN_FLIGHT: '1', CLIENT_KEYS: 'web=a-key-of-a-client-0123456789' },
+    })
+    await post(stations(3), { path: `${PATH}?key=a-key-of-a-client-0123456789` })
+    t.equal(await proxy.metric('evproxy_client_limited_requests_total{client="web"}'), 2)
+    t.equal(await proxy.metric('evproxy_client_limited_requests_total{client="none"}'), 0)
+  },
+)
+
 await t.test('a failed item is no empty list', async (t) => {
   const failing = perCall(({ id }) => (_call, response) => {
     if (id === 'bad') response.writeHead(500).end()

@@ -55,7 +55,7 @@ export async function createTestServer(
     {
       cache: cacheWith(hitFor),
       clients: null,
-      live: { streams: new Streams(0), watchers: null },
+      live: { streams: new Streams(0), watchers: () => null },
       clock,
       observer: broadcast([listener]),
       ...deps,

@@ -7,7 +7,9 @@ import { READ_EVERY_MS } from '../../src/lib/watched-file.ts'
 import { NO_REDIS, RedisServer } from '../support/redis.ts'
 import type { StatusReport } from '../../src/ops/status/status.ts'
 import { answerStatus } from '../support/scripted-upstream.ts'
+import { openStream } from '../support/event-source.ts'
 import { startService } from '../support/service.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 import { until } from '../support/until.ts'
 
 /** The tests wait for the file to be read again, so they run side by side. */
@@ -110,6 +112,29 @@ void t.test(
     t.match(await cacheStatus('a'), /; hit;/)
   },
 )
+
+void t.test('a TTL of 0 ends streams and what is watched, and a longer one allows both again', async (t) => {
+  const watchFile = join(temporaryFolder(), 'watched')
+  writeFileSync(watchFile, 'kept\n')
+  const { change, proxy, upstream, request } = await start(t, 'CACHE_TTL=1s', { WATCH_FILE: watchFile })
+  const stream = await openStream(t, proxy.url, 'chargingAvailability=a')
+  await stream.received(1)
+  await change('CACHE_TTL=0')
+  await until('the stream has ended', stream.hasEnded)
+  t.equal(await proxy.metric('evproxy_watched_stations'), 0)
+  t.match(
+    proxy.logs.find(({ msg }) => msg === 'stream closed'),
+    { reason: 'settings' },
+  )
+  const calls = upstream.calls.length
+  t.equal((await request('/events?chargingAvailability=a')).status, 400)
+  await change('CACHE_TTL=2s')
+  t.ok(upstream.calls.length - calls <= 1, 'no calls meanwhile')
+  t.equal(await proxy.metric('evproxy_watched_stations'), 1)
+  const again = await openStream(t, proxy.url, 'chargingAvailability=a')
+  t.equal(again.status, 200)
+  await again.received(1)
+})
 
 void t.test('a quota can be set, replaced by one of another period, and removed', async (t) => {
   const { get, proxy, change, status } = await start(t, '')

@@ -2,13 +2,15 @@ import t from 'tap'
 import { Cache } from '../../src/cache/cache.ts'
 import { UNPACED } from '../../src/cache/entry-store.ts'
 import type { StationPacing } from '../../src/cache/pacing-port.ts'
-import { ServiceError } from '../../src/errors.ts'
+import { ServiceError, UnknownIdError } from '../../src/errors.ts'
+import { CircuitBreaker } from '../../src/upstream/policies/circuit-breaker.ts'
 import { RefreshInterval } from '../../src/watch/refresh-interval.ts'
 import { Watchers } from '../../src/watch/watchers.ts'
 import { TIMES } from '../cache/setup.ts'
 import { settled, TestClock } from '../support/clock.ts'
 import { ScriptedSource } from '../support/scripted-source.ts'
 import { connector, level, station } from '../support/stations.ts'
+import { failure } from '../upstream/doubles.ts'
 
 const MINUTE = 60_000
 
@@ -263,6 +265,92 @@ await t.test(
     t.equal(source.calls.length, calls + 3)
   },
 )
+
+await t.test('an id that is held back as unknown is a problem, and delays no other station', async (t) => {
+  const { clock, source, watch, events } = setupWatchers()
+  const knownCalls = () => source.calls.filter(({ id }) => id === 'known').length
+  source.always = (call) => {
+    if (call.id === 'known') call.answer()
+    else throw new UnknownIdError(600_000)
+  }
+  for (let i = 0; i < 30; i++) watch(`made-up-${i}`)
+  watch('known')
+  await clock.advance(1)
+  t.strictSame([events.length, knownCalls()], [31, 1])
+  t.equal(events.filter((event) => event.endsWith('QuotaExhausted')).length, 30)
+  await clock.advance(MINUTE - 1)
+  t.strictSame([source.calls.length, knownCalls()], [32, 2])
+  await clock.advance(1_000)
+  t.equal(source.calls.length, 62, 'asked again a minute later')
+})
+
+await t.test('a stream alone ends an outage: the probe of an open circuit is a refresh', async (t) => {
+  const clock = new TestClock()
+  const source = new ScriptedSource(clock.now)
+  const observer = { circuitChanged: () => {}, upstreamHeldBack: () => {} }
+  const breaker = new CircuitBreaker({ clock, observer })
+  let stored: Watchers['stored'] = () => {}
+  const cache = new Cache(
+    { ...TIMES, maxEntries: 100, maxBytes: 1e9 },
+    {
+      load: breaker.policy(source.load),
+      clock,
+      random: () => 0,
+      pacing: null,
+      observer: {
+        lookedUp: () => {},
+        evicted: () => {},
+        emptyDoubted: () => {},
+        answerStored: (answer) => stored(answer),
+      },
+    },
+  )
+  const watchers = new Watchers(TIMES, { cache, clock, isPaused: () => breaker.isBlocking })
+  stored = watchers.stored
+  source.answerAll()
+  const ids = Array.from({ length: 10 }, (_, i) => `s${i}`)
+  for (const id of ids) watchers.watch(id, { answered: () => {}, failed: () => {} })
+  await clock.advance(1)
+  source.always = () => {
+    throw failure('server_error')
+  }
+  await clock.advance(MINUTE + 100)
+  t.equal(breaker.state, 'open')
+  const calls = source.calls.length
+  await clock.advance(20_000)
+  t.ok(source.calls.length - calls <= 10, 'at most one probe for each opening')
+  source.answerAll()
+  await clock.advance(40_000)
+  t.equal(breaker.state, 'closed')
+  const ages = ids.map((id) => watchers.current(id)?.ageMs ?? Infinity)
+  t.ok(Math.max(...ages) < 40_000, ages.join(', '))
+})
+
+await t.test('the refresh follows the TTL in force, also when it changes after the answer', async (t) => {
+  let ttlMs = 10 * MINUTE
+  const pacing = { ttlMs: () => ttlMs, served() {}, waited() {}, first: () => UNPACED, after: () => UNPACED }
+  const { clock, source, watch, cache } = setupWatchers({ pacing, maxEntries: 10 })
+  source.answerAll()
+  const callsOf = (id: string) => source.calls.filter((call) => call.id === id).length
+  watch('a')
+  await clock.advance(5 * MINUTE)
+  ttlMs = 20 * MINUTE
+  await clock.advance(14 * MINUTE)
+  t.equal(callsOf('a'), 1, 'longer')
+  await clock.advance(2 * MINUTE)
+  t.equal(callsOf('a'), 2)
+  ttlMs = 4 * MINUTE
+  await clock.advance(6 * MINUTE)
+  t.equal(callsOf('a'), 3, 'shorter')
+  ttlMs = 10 * MINUTE
+  await clock.advance(MINUTE)
+  for (let i = 0; i < 10; i++) await cache.get(`x${i}`)
+  t.equal(cache.peek('a'), null)
+  await clock.advance(5 * MINUTE)
+  t.equal(callsOf('a'), 3, 'an eviction does not bring it forward')
+  await clock.advance(2 * MINUTE)
+  t.equal(callsOf('a'), 4)
+})
 
 await t.test('stations wait for the rate limit without a problem while others are answered', async (t) => {
   const { clock, source, watch, events } = setupWatchers()

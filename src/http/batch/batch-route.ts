@@ -123,7 +123,7 @@ async function lookUpAll(items: readonly BatchItem[], deps: LookUpDeps): Promise
   const cancelDeadline = clock.after(batchDeadlineMs, () => {
     controller.abort(new ServiceError('UpstreamTimeout', { reason: 'the batch reached its deadline' }))
   })
-  const lookUp = (id: string) => cacheGet(id, () => controller.signal, request.rateLimitKey)
+  const lookUp = (id: string) => cacheGet(id, () => controller.signal, request.rateLimitKey, request.client)
   try {
     return await Promise.all(items.map((item) => resultOf(item, lookUp)))
   } finally {

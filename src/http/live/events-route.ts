@@ -20,8 +20,8 @@ import type { Streams } from './streams.ts'
 /** What is needed for live updates. */
 export interface Live {
   readonly streams: Streams
-  /** Null with a TTL of 0: nothing is stored that could be watched. */
-  readonly watchers: Watchers | null
+  /** Null while CACHE_TTL is 0: nothing is stored that could be watched. */
+  readonly watchers: () => Watchers | null
 }
 
 export interface EventsOptions {
@@ -44,7 +44,7 @@ const MAX_EVENT_ID_LENGTH = 1_000
 
 /** Registers `GET /events`: the answers of up to 100 stations as server-sent events. */
 export function eventsRoute(app: FastifyInstance, options: EventsOptions, deps: EventsDeps): void {
-  const { admit, logRequest, watchers, streams } = deps
+  const { admit, logRequest, streams } = deps
   const clientOf = createClientKey(admit)
   const corsFor = corsFields(options.corsOrigins)
 
@@ -58,9 +58,10 @@ export function eventsRoute(app: FastifyInstance, options: EventsOptions, deps: 
       admit?.(request)
       const { raw } = request.query
       const { ids, filter } = parseListQuery(raw, MAX_STATIONS)
+      const client = await clientOf(request)
+      const watchers = deps.watchers()
       if (watchers === null)
         throw invalidParameter('chargingAvailability', 'cannot be watched with CACHE_TTL=0')
-      const client = await clientOf(request)
       if (request.method === 'GET') streams.checkRoomFor(client)
       const fields = headFields(request, corsFor(request.headers.origin))
       if (options.isDraining()) fields.push('connection', 'close')

@@ -46,11 +46,12 @@ export interface Held {
 export type Hold = (held: Held) => Promise<CurrentAnswer | null | undefined>
 
 export function createHold(deps: LongPollDeps): Hold {
-  const { streams, watchers, clients, clock, admit } = deps
+  const { streams, clients, clock, admit } = deps
   const clientOf = createClientKey(admit)
   return async ({ request, reply, ...held }) => {
-    if (watchers === null || !streams.isEnabled || streams.isDraining) return undefined
     const client = await clientOf(request)
+    const watchers = deps.watchers()
+    if (watchers === null || !streams.isEnabled || streams.isDraining) return undefined
     try {
       streams.checkRoomFor(client)
     } catch (error) {

@@ -73,9 +73,13 @@ export class Streams {
     for (const stream of this.#open) if (!stream.isAdmitted()) stream.end('key')
   }
 
+  endAll(reason: StreamEnd): void {
+    for (const stream of this.#open) stream.end(reason)
+  }
+
   /** Ends all, and from now on each new one at once. */
   drain(): void {
     this.#isDraining = true
-    for (const stream of this.#open) stream.end('draining')
+    this.endAll('draining')
   }
 }

@@ -47,6 +47,12 @@ export class CircuitBreaker {
     return this.#state.name
   }
 
+  /** Whether a call would be rejected now: neither while it is closed, nor when a probe is due. */
+  get isBlocking(): boolean {
+    if (this.#state.name === 'open') return this.#clock.now() < this.#state.until
+    return this.#state.name === 'half_open' && this.#state.probing
+  }
+
   readonly policy: Policy = (next) => async (id, options) => {
     const isProbe = this.#admit() === 'probe'
     const generation = this.#generation

@@ -1,4 +1,4 @@
-import { ServiceError } from '../../errors.ts'
+import { UnknownIdError } from '../../errors.ts'
 import type { Observer } from '../../events.ts'
 import type { LoadOptions, Policy } from '../../source.ts'
 import type { Clock } from '../../lib/clock.ts'
@@ -43,8 +43,7 @@ export class UnknownIdPolicy {
     if (retryAfterMs > 0) {
       this.#rejected.add(id)
       observer.upstreamHeldBack('quota')
-      const reason = 'the allowance for unknown ids is used up'
-      throw new ServiceError('QuotaExhausted', { reason, retryAfterMs })
+      throw new UnknownIdError(retryAfterMs)
     }
     try {
       const availability = await next(id, options)

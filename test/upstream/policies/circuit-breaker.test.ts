@@ -46,6 +46,7 @@ function setup() {
     details,
     heldBack,
     state: () => breaker.state,
+    isBlocking: () => breaker.isBlocking,
     source,
     end,
     call: () => watch(source('a', CALLER)),
@@ -232,4 +233,20 @@ await t.test('every call that an open circuit does not send is reported', async 
   call()
   await clock.advance(0)
   t.equal(heldBack.length, 4, 'a call beside the probe is not')
+})
+
+await t.test('the circuit blocks until a probe is due, and while it is in flight', async (t) => {
+  const { open, isBlocking, clock, call, inner, state } = setup()
+  t.equal(isBlocking(), false)
+  await open()
+  t.equal(isBlocking(), true)
+  await clock.advance(999)
+  t.equal(isBlocking(), true)
+  await clock.advance(1)
+  t.strictSame([state(), isBlocking()], ['open', false], 'a probe is due')
+  const probe = call()
+  t.strictSame([state(), isBlocking()], ['half_open', true])
+  await inner.last.answer()
+  t.equal(probe.state, 'ok')
+  t.equal(isBlocking(), false)
 })
