@@ -1,8 +1,10 @@
 import { EventEmitter } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import t from 'tap'
+import { RenderingTooLargeError } from '../../src/availability/xml.ts'
 import { Answer } from '../../src/cache/answer.ts'
 import { EventStream, knownTags } from '../../src/http/live/event-stream.ts'
+import { Turns } from '../../src/lib/turns.ts'
 import type { CurrentAnswer, Watcher } from '../../src/watch/watcher.ts'
 import { settled, TestClock } from '../support/clock.ts'
 import { connector, level, station } from '../support/stations.ts'
@@ -53,7 +55,7 @@ function setupStream(ids: readonly string[], random = 0.5) {
   const stream = new EventStream(
     response as unknown as ServerResponse,
     { trackingId: 'x', ids, filter, known: new Set(), random },
-    { watchers, clock, observer },
+    { watchers, clock, observer, turns: new Turns() },
   )
   stream.start(() => void closed.push('released'))
   const send = async (id: string, free: number) => {
@@ -106,6 +108,7 @@ await t.test('for a client that does not read, only the newest state of each sta
   t.equal(response.written.length, 2, 'no comment either')
   response.isFull = false
   response.emit('drain')
+  await settled()
   t.equal(response.text.match(/event: availability/g)?.length, 3)
   t.match(response.written.at(-1), /"available":99[^]*"available":99/)
   await clock.advance(29_000)
@@ -126,7 +129,7 @@ await t.test('events of a turn are written in pieces', async (t) => {
   const ids = Array.from({ length: 100 }, (_, i) => `s${i}`)
   const { response, watching } = setupStream(ids)
   for (const id of ids) watching.get(id)?.answered(currentOf(id, 1))
-  await settled()
+  for (let turn = 0; turn < 20; turn++) await settled()
   t.equal(response.text.match(/event: availability/g)?.length, 100)
   t.ok(response.written.length > 2 && response.written.length < 20, `${response.written.length} pieces`)
   const last = /id: (\S+)\ndata: [^\n]+\n\n$/.exec(response.text)?.[1]
@@ -158,4 +161,37 @@ await t.test('an event id of another form has no tags', (t) => {
     [0, 0, 0, 1, 0, 0, 0, 0],
   )
   t.end()
+})
+
+/** An answer whose rendering is not that of a real one. */
+function renderedBy(render: () => { body: string; etag: string }): CurrentAnswer {
+  return { answer: { render } as unknown as Answer, ageMs: 0, ttlMs: 1, changedAt: 0 }
+}
+
+await t.test('answers that are slow to render are rendered in several turns of the event loop', async (t) => {
+  const ids = Array.from({ length: 10 }, (_, i) => `s${i}`)
+  const { response, watching } = setupStream(ids)
+  let turn = 0
+  const turns: number[] = []
+  const slow = (id: string) =>
+    renderedBy(() => {
+      const end = performance.now() + 11
+      while (performance.now() < end);
+      turns.push(turn)
+      return { body: `"${id}"`, etag: `"of-answer-${id}"` }
+    })
+  for (const id of ids) watching.get(id)?.answered(slow(id))
+  for (; turn < 30; turn++) await settled()
+  t.equal(response.text.match(/event: availability/g)?.length, 10)
+  t.equal(new Set(turns).size, 10)
+})
+
+await t.test('an answer that is too large to be rendered is a problem', async (t) => {
+  const { response, watching } = setupStream(['a'])
+  const tooLarge = renderedBy(() => {
+    throw new RenderingTooLargeError()
+  })
+  watching.get('a')?.answered(tooLarge)
+  await settled()
+  t.match(response.text, /event: problem\nid: 1\ndata: {"chargingAvailability":"a","statusCode":502,/)
 })

@@ -3,6 +3,7 @@ import type { Filter } from '../../availability/query.ts'
 import { ServiceError } from '../../errors.ts'
 import type { Observer, StreamEnd, StreamEvent } from '../../events.ts'
 import type { Clock } from '../../lib/clock.ts'
+import type { Turns } from '../../lib/turns.ts'
 import type { CurrentAnswer, Watcher } from '../../watch/watcher.ts'
 import type { Watchers } from '../../watch/watchers.ts'
 import { renderError } from '../error-body.ts'
@@ -21,6 +22,8 @@ export interface EventStreamDeps {
   readonly watchers: Pick<Watchers, 'watch' | 'current'>
   readonly clock: Pick<Clock, 'now' | 'after'>
   readonly observer: Pick<Observer, 'streamClosed' | 'eventSent'>
+  /** Of all streams: a hundred filters of a large answer take seconds to render. */
+  readonly turns: Pick<Turns, 'next'>
 }
 
 /** When a client reconnects after the end of a stream, in ms. */
@@ -33,6 +36,8 @@ const LIFETIME_SPREAD = 0.1
 const MAX_UNREAD_MS = 30_000
 /** Events are written in pieces of about this many characters, so that a slow reader buffers little more. */
 const PIECE_LENGTH = 16_384
+/** Rendering for longer is continued in another turn of the event loop. */
+const MAX_TURN_MS = 10
 
 /** Characters of an entity tag that identify an answer: 48 bits. */
 const TAG_LENGTH = 8
@@ -134,40 +139,41 @@ export class EventStream {
   /** Events of one turn of the event loop are written together. */
   readonly #onChange = (station: StreamStation): void => {
     this.#changed.add(station)
-    if (this.#isFlushing || this.#cancelUnread !== null) return
-    this.#isFlushing = true
-    queueMicrotask(this.#flush)
+    if (!this.#isFlushing && this.#cancelUnread === null) void this.#flush()
   }
 
-  readonly #flush = (): void => {
-    this.#isFlushing = false
-    while (this.#changed.size > 0 && !this.#hasEnded) {
+  async #flush(): Promise<void> {
+    this.#isFlushing = true
+    while (this.#changed.size > 0 && this.#cancelUnread === null) {
+      await this.#deps.turns.next()
+      if (this.#hasEnded) break
       const piece = this.#nextPiece()
-      if (piece !== '' && !this.#write(piece)) return
+      if (piece !== '') this.#write(piece)
     }
+    this.#isFlushing = false
   }
 
   #nextPiece(): string {
     let piece = ''
+    const begunAt = performance.now()
     for (const station of this.#changed) {
       this.#changed.delete(station)
       piece += this.#eventOf(station)
-      if (piece.length >= PIECE_LENGTH) break
+      if (piece.length >= PIECE_LENGTH || performance.now() - begunAt >= MAX_TURN_MS) break
     }
     return piece
   }
 
-  /** False if the client has to read first. */
-  #write(text: string): boolean {
-    if (this.#response.write(text)) return true
+  #write(text: string): void {
+    if (this.#response.write(text)) return
+    // The client has to read first.
     this.#cancelUnread ??= this.#deps.clock.after(MAX_UNREAD_MS, () => this.end('slow'))
-    return false
   }
 
   readonly #onDrain = (): void => {
     this.#cancelUnread?.()
     this.#cancelUnread = null
-    this.#flush()
+    if (!this.#isFlushing) void this.#flush()
   }
 
   /** Empty if the client has this state. */
@@ -175,7 +181,13 @@ export class EventStream {
     const { next } = station
     station.next = null
     if (next === null) return ''
-    return next instanceof ServiceError ? this.#problem(station, next) : this.#availability(station, next)
+    if (next instanceof ServiceError) return this.#problem(station, next)
+    try {
+      return this.#availability(station, next)
+    } catch (error) {
+      if (error instanceof ServiceError) return this.#problem(station, error) // larger than allowed
+      throw error
+    }
   }
 
   #availability(station: StreamStation, { answer }: CurrentAnswer): string {

@@ -4,6 +4,7 @@ import { invalidParameter, ServiceError } from '../../errors.ts'
 import type { Observer } from '../../events.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { closeOnEndOfInput } from '../../lib/connections.ts'
+import { Turns } from '../../lib/turns.ts'
 import type { Watchers } from '../../watch/watchers.ts'
 import type { Admit, ClientNames } from '../admission.ts'
 import type { CorsOrigins } from '../cors.ts'
@@ -46,6 +47,7 @@ const MAX_EVENT_ID_LENGTH = 1_000
 export function eventsRoute(app: FastifyInstance, options: EventsOptions, deps: EventsDeps): void {
   const { admit, logRequest, streams } = deps
   const clientOf = createClientKey(admit)
+  const turns = new Turns()
   const corsFor = corsFields(options.corsOrigins)
 
   app.route<RawQuery>({
@@ -75,7 +77,7 @@ export function eventsRoute(app: FastifyInstance, options: EventsOptions, deps: 
       const { trackingId } = request
       const known = knownTags(lastEventId(request))
       const settings = { trackingId, ids, filter, known, random: Math.random() }
-      const stream = new EventStream(response, settings, { ...deps, watchers })
+      const stream = new EventStream(response, settings, { ...deps, watchers, turns })
       open(stream, request, { ...deps, client })
       closeOnEndOfInput(response)
     },

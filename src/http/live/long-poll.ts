@@ -2,8 +2,8 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { ServiceError } from '../../errors.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { closeOnEndOfInput } from '../../lib/connections.ts'
+import { Turns } from '../../lib/turns.ts'
 import type { CurrentAnswer } from '../../watch/watcher.ts'
-import type { Watchers } from '../../watch/watchers.ts'
 import type { Admit, ClientNames } from '../admission.ts'
 import { ClientDisconnectedError } from '../client-disconnect.ts'
 import type { RawQuery } from '../request-context.ts'
@@ -48,6 +48,7 @@ export type Hold = (held: Held) => Promise<CurrentAnswer | null | undefined>
 export function createHold(deps: LongPollDeps): Hold {
   const { streams, clients, clock, admit } = deps
   const clientOf = createClientKey(admit)
+  const turns = new Turns()
   return async ({ request, reply, ...held }) => {
     const client = await clientOf(request)
     const watchers = deps.watchers()
@@ -75,21 +76,47 @@ export function createHold(deps: LongPollDeps): Hold {
       cleanUp.push(() => reply.raw.off('close', onClose))
       cleanUp.push(streams.add({ kind: 'long_poll', client, isAdmitted, end }))
       cleanUp.push(clock.after(held.seconds * 1_000, end))
-      const watcher = watcherFor(held, end)
-      cleanUp.push(watchers.watch(held.station, watcher))
-      const current = watchers.current(held.station)
-      if (current !== null) watcher.answered(current)
+      const newest = () => watchers.current(held.station)
+      const watcher = watcherFor(held, { newest, turns, end })
+      cleanUp.push(watchers.watch(held.station, watcher), () => watcher.leave())
+      if (newest() !== null) watcher.answered()
     })
     request.startedAt += performance.now() - heldFrom // the wait is no duration of the proxy
     return watchers.current(held.station)
   }
 }
 
-function watcherFor({ isKnown }: Pick<Held, 'isKnown'>, end: () => void): Parameters<Watchers['watch']>[1] {
+interface WatcherDeps {
+  readonly newest: () => CurrentAnswer | null
+  /** Of all requests that are held: each may ask for another filter of a large answer. */
+  readonly turns: Turns
+  readonly end: () => void
+}
+
+/** Calls `end` when the client does not have the newest answer, and neither waits nor throws in the watched cache. */
+function watcherFor({ isKnown }: Pick<Held, 'isKnown'>, { newest, turns, end }: WatcherDeps) {
+  let isComparing = false
+  let hasLeft = false
+  const compare = async () => {
+    isComparing = true
+    await turns.next()
+    isComparing = false
+    if (hasLeft) return
+    const current = newest()
+    if (current !== null && !hasAnswer(current)) end()
+  }
+  const hasAnswer = (current: CurrentAnswer) => {
+    try {
+      return isKnown(current)
+    } catch {
+      return false // the response gets the error
+    }
+  }
   return {
-    answered: (current) => {
-      if (!isKnown(current)) end()
+    answered: () => {
+      if (!isComparing) void compare()
     },
     failed: () => {}, // the client's copy is still the newest
+    leave: () => void (hasLeft = true),
   }
 }
