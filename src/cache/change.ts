@@ -16,7 +16,15 @@ export function compareWith(present: CacheEntry | null, loaded: CacheEntry, wall
   }
   // A peer that knew the answer before this one has a later time than this replica.
   const isKnown = loaded.changedAt > present.changedAt
-  return isKnown ? loaded : { ...loaded, changedAt: Math.floor(wallMs / 1000) }
+  return isKnown ? loaded : { ...loaded, changedAt: changeTime(present.changedAt, Math.floor(wallMs / 1000)) }
+}
+
+/**
+ * The time of a change, in seconds since the epoch. It does not go back with the wall clock: a client sends the time of the
+ * answer before as `If-Modified-Since`, and would get a 304.
+ */
+function changeTime(before: number, now: number): number {
+  return now < before ? before + 1 : now
 }
 
 /** The change from the present entry to a compared one. */

@@ -81,3 +81,19 @@ await t.test('without a TTL there is nothing to compare with', async (t) => {
   t.equal((await ctx.cache.get('a')).changedAt, 0)
   t.strictSame(ctx.stored, [])
 })
+
+await t.test('the time of the last change does not go back with the wall clock', async (t) => {
+  const { cache, source, clock } = setup({ staleWhileRevalidateMs: 0 })
+  const changedAt = async (answer: Availability) => {
+    source.always = (call) => call.answerWith(answer)
+    await clock.advance(60_000)
+    return (await cache.get('a')).changedAt
+  }
+  await changedAt(FREE)
+  const first = await changedAt(TAKEN)
+  clock.setWall(clock.wall() - 3_600_000)
+  t.strictSame([await changedAt(FREE), await changedAt(FREE)], [first + 1, first + 1])
+  t.equal(await changedAt(TAKEN), first + 2)
+  clock.setWall(clock.wall() + 7_200_000)
+  t.equal(await changedAt(FREE), Math.floor(clock.wall() / 1_000))
+})
