@@ -33,6 +33,7 @@ export const TESTED_BY: Readonly<Record<string, string>> = {
   'src/redis/keys.ts': 'test/redis/stores.test.ts',
   'src/redis/pacing-store.ts': 'test/redis/stores.test.ts',
   'src/redis/socket-errors.ts': 'test/redis/tls-errors.test.ts',
+  'src/watch/progress.ts': 'test/watch/watchers.test.ts',
   'src/redis/unknown-id-store.ts': 'test/redis/stores.test.ts',
   'src/simulator/answer.ts': 'test/simulator/simulator.test.ts',
   'src/simulator/control.ts': 'test/simulator/fault-document.test.ts',

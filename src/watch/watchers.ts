@@ -4,6 +4,7 @@ import { asServiceError } from '../errors.ts'
 import type { StoredAnswer } from '../events.ts'
 import type { Clock } from '../lib/clock.ts'
 import { concernsAllStations, retryInMs } from './refresh-error.ts'
+import { Progress } from './progress.ts'
 import { RefreshInterval } from './refresh-interval.ts'
 import type { CurrentAnswer, Watcher } from './watcher.ts'
 
@@ -41,8 +42,6 @@ const MIN_PAUSE_MS = 250
 const MAX_PAUSE_MS = 60_000
 /** How often a pause of the circuit breaker or the quota is checked. */
 const PAUSED_CHECK_MS = 2_000
-/** While a refresh succeeded so recently, a 429 is a matter of the queue, and no error of a station. */
-const PROGRESS_MS = 3_000
 /** How often it is checked whether a refresh is due: under a quota the TTLs in force change meanwhile. */
 const CHECK_DUE_EVERY_MS = 60_000
 
@@ -61,11 +60,12 @@ export class Watchers {
   #cancelPause: (() => void) | null = null
   /** The error that the pause is for, if it is one of stations without an answer. */
   #pausedBy: ServiceError | null = null
-  #succeededAt = Number.NEGATIVE_INFINITY
+  readonly #progress: Progress
 
   constructor(options: WatchersOptions, deps: WatchersDeps) {
     this.#options = options
     this.#deps = deps
+    this.#progress = new Progress(deps.clock)
   }
 
   /** The number of watched stations. */
@@ -99,6 +99,7 @@ export class Watchers {
   /** For the event of the cache. */
   readonly stored = ({ id, change, sinceMs }: StoredAnswer): void => {
     const station = this.#stations.get(id)
+    this.#progress.answered()
     if (station === undefined) return
     if (change !== 'first') station.interval.observe(sinceMs, change === 'different')
     station.failures = 0
@@ -197,7 +198,7 @@ export class Watchers {
     station.refreshedAt = this.#deps.clock.now()
     try {
       await this.#deps.cache.refresh(station.id)
-      this.#succeededAt = this.#deps.clock.now()
+      this.#progress.refreshed()
       if (this.#isCurrent(station)) this.#schedule(station, this.#options.ttlMs)
     } catch (error) {
       if (this.#isCurrent(station)) this.#fail(station, asServiceError(error))
@@ -215,7 +216,8 @@ export class Watchers {
     if (concernsAllStations(error)) {
       this.#enqueue(station)
       this.#pause(Math.min(Math.max(error.retryAfterMs ?? 0, MIN_PAUSE_MS), MAX_PAUSE_MS))
-      const isProgressing = this.#deps.clock.now() - this.#succeededAt < PROGRESS_MS
+      // Of the queue, and no error of a station, while others are answered.
+      const isProgressing = this.#active > 1 || this.#progress.isRecent
       if (error.code === 'TooManyRequests' && isProgressing) return
       this.#pausedBy = error
       for (const cold of this.#cold) this.#report(cold, error)

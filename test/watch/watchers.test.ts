@@ -369,6 +369,44 @@ await t.test('stations wait for the rate limit without a problem while others ar
   t.notOk(events.some((event) => event.includes('TooMany')))
 })
 
+await t.test(
+  'no station is a problem because of the rate limit while the first calls are in flight',
+  async (t) => {
+    const { clock, source, watch, events } = setupWatchers()
+    let left = 4
+    source.always = () => {
+      if (left-- <= 0) throw new ServiceError('TooManyRequests', { retryAfterMs: 200 })
+    }
+    for (let i = 0; i < 8; i++) watch(`s${i}`)
+    await clock.advance(100)
+    t.equal(events.length, 0)
+    source.answerAll()
+    for (const call of source.calls.slice(0, 4)) call.answer()
+    await clock.advance(1_000)
+    t.equal(events.length, 8)
+    t.notOk(events.some((event) => event.includes('TooMany')))
+  },
+)
+
+await t.test('while requests of clients take the rate limit, stations wait without a problem', async (t) => {
+  const { clock, source, cache, watch, events } = setupWatchers()
+  source.always = (call) => {
+    if (!call.options.lowPriority || call.id === 'first') call.answer()
+    else throw new ServiceError('TooManyRequests', { retryAfterMs: 1_000 })
+  }
+  for (const id of ['first', 'a', 'b']) watch(id)
+  for (let second = 0; second < 29; second++) {
+    await cache.get(`of-a-client-${second}`)
+    await clock.advance(1_000)
+  }
+  t.equal(events.length, 1)
+  for (let second = 0; second < 5; second++) {
+    await cache.get(`of-a-later-client-${second}`)
+    await clock.advance(1_000)
+  }
+  t.strictSame(new Set(events.slice(1)), new Set(['a TooManyRequests', 'b TooManyRequests']))
+})
+
 await t.test('a rejected id is asked again after CACHE_EMPTY_TTL', async (t) => {
   const { clock, source, watch, events } = setupWatchers()
   source.failAll('NotFound')
