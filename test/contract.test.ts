@@ -5,6 +5,7 @@ import { promisify } from 'node:util'
 import type { Test } from 'tap'
 import t from 'tap'
 import { Answer } from '../src/cache/answer.ts'
+import { ByteBudget } from '../src/lib/byte-budget.ts'
 import { asXml, clientFor, freePoints, revalidated, withCommas } from './client/client.ts'
 import type { RequestOptions } from './support/request.ts'
 import { request, pathFor } from './support/request.ts'
@@ -127,6 +128,16 @@ async function withDefect(service: Service, request: Request, t: Test): Promise<
   return sends(() => (body === undefined ? { path: renamed.path } : renamed))(service, request)
 }
 
+/** A request while as much waits as may. */
+async function whileFull(service: Service, request: Request, t: Test): Promise<Received> {
+  const reserve = t.intercept(ByteBudget.prototype, 'reserve', { value: () => null })
+  try {
+    return await sends()(service, request)
+  } finally {
+    reserve.restore()
+  }
+}
+
 const failing = answerStatus(500)
 /** The batch of the document's example. */
 const BATCH = JSON.stringify({
@@ -189,6 +200,7 @@ const SCENARIOS: Record<string, Scenario> = {
   'postBatch 415 UnsupportedMediaType': { act: sends(() => ({ headers: { 'content-type': 'text/plain' } })) },
   'postBatch 429 TooManyRequests': { env: { CLIENT_RATE_LIMIT: '1' }, act: repeats },
   'postBatch 500 InternalError': { act: withDefect },
+  'postBatch 503 UpstreamUnavailable': { act: whileFull },
   'preflightBatch 204': {
     act: sends(() => ({
       headers: { 'access-control-request-method': 'POST', 'access-control-request-headers': 'Content-Type' },

@@ -710,6 +710,23 @@ export interface components {
                 "application/json": components["schemas"]["Error"];
             };
         };
+        /** @description Too many requests, bodies and calls wait. */
+        Overloaded: {
+            headers: {
+                "Retry-After": components["headers"]["RetryAfter"];
+                "Cache-Control": components["headers"]["NoStore"];
+                "Tracking-ID": components["headers"]["TrackingID"];
+                Vary: components["headers"]["Vary"];
+                "X-Content-Type-Options": components["headers"]["NoSniff"];
+                "Access-Control-Allow-Origin": components["headers"]["AllowOrigin"];
+                "Access-Control-Allow-Credentials": components["headers"]["AllowCredentials"];
+                "Access-Control-Expose-Headers": components["headers"]["ExposeHeaders"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Error"];
+            };
+        };
         /** @description As many streams as `EVENTS_MAX_STREAMS` are open. */
         TooManyStreams: {
             headers: {
@@ -1077,6 +1094,7 @@ export interface operations {
             429: components["responses"]["ClientLimited"];
             431: components["responses"]["HeadersTooLargeHere"];
             500: components["responses"]["InternalErrorHere"];
+            503: components["responses"]["Overloaded"];
         };
     };
     preflightBatch: {
