@@ -20,6 +20,14 @@ export function concernsAllStations(error: ServiceError): boolean {
   return OF_ALL_STATIONS.has(error.code) && !(error instanceof UnknownIdError)
 }
 
+/** A longer wait is a cool-down: upstream has rejected a call. */
+const MAX_QUEUE_MS = 3_000
+
+/** Whether a refresh was probably rejected because others come first in the queue of the rate limit. */
+export function mayBeOfQueue({ code, retryAfterMs = 0 }: ServiceError): boolean {
+  return code === 'TooManyRequests' && retryAfterMs <= MAX_QUEUE_MS
+}
+
 export interface FailedRefresh {
   /** Failed refreshes of the station in a row. */
   readonly failures: number

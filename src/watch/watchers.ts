@@ -3,7 +3,7 @@ import type { ServiceError } from '../errors.ts'
 import { asServiceError } from '../errors.ts'
 import type { StoredAnswer } from '../events.ts'
 import type { Clock } from '../lib/clock.ts'
-import { concernsAllStations, retryInMs } from './refresh-error.ts'
+import { concernsAllStations, mayBeOfQueue, retryInMs } from './refresh-error.ts'
 import { Progress } from './progress.ts'
 import { RefreshInterval } from './refresh-interval.ts'
 import type { CurrentAnswer, Watcher } from './watcher.ts'
@@ -216,9 +216,8 @@ export class Watchers {
     if (concernsAllStations(error)) {
       this.#enqueue(station)
       this.#pause(Math.min(Math.max(error.retryAfterMs ?? 0, MIN_PAUSE_MS), MAX_PAUSE_MS))
-      // Of the queue, and no error of a station, while others are answered.
       const isProgressing = this.#active > 1 || this.#progress.isRecent
-      if (error.code === 'TooManyRequests' && isProgressing) return
+      if (isProgressing && mayBeOfQueue(error)) return // no error of a station while others are answered
       this.#pausedBy = error
       for (const cold of this.#cold) this.#report(cold, error)
       return

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { ServiceError, UnknownIdError } from '../../src/errors.ts'
-import { concernsAllStations, retryInMs } from '../../src/watch/refresh-error.ts'
+import { concernsAllStations, mayBeOfQueue, retryInMs } from '../../src/watch/refresh-error.ts'
 
 const TIMES = { ttlMs: 30_000, emptyTtlMs: 60_000 }
 
@@ -18,6 +18,13 @@ await t.test('what the limits reject concerns all stations, an unknown id only i
     ofAll,
   )
   t.equal(concernsAllStations(new UnknownIdError(1)), false)
+  t.end()
+})
+
+await t.test('a 429 with a short wait may be of the queue', (t) => {
+  const after = (retryAfterMs: number) => mayBeOfQueue(new ServiceError('TooManyRequests', { retryAfterMs }))
+  t.strictSame([after(1_000), after(3_000), after(3_001)], [true, true, false])
+  t.equal(mayBeOfQueue(new ServiceError('QuotaExhausted', { retryAfterMs: 1_000 })), false)
   t.end()
 })
 

@@ -388,6 +388,19 @@ await t.test(
   },
 )
 
+await t.test('a cool-down is a problem at once for stations without an answer', async (t) => {
+  const { clock, source, watch, events } = setupWatchers()
+  source.answerAll()
+  watch('a')
+  await clock.advance(1)
+  source.always = () => {
+    throw new ServiceError('TooManyRequests', { retryAfterMs: 60_000 })
+  }
+  watch('b')
+  await clock.advance(1)
+  t.strictSame(events, ['a 1', 'b TooManyRequests'])
+})
+
 await t.test('while requests of clients take the rate limit, stations wait without a problem', async (t) => {
   const { clock, source, cache, watch, events } = setupWatchers()
   source.always = (call) => {
