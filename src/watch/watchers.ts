@@ -1,6 +1,6 @@
 import type { Cache } from '../cache/cache.ts'
 import type { ServiceError } from '../errors.ts'
-import { asServiceError } from '../errors.ts'
+import { asServiceError, ClientQuotaError } from '../errors.ts'
 import type { StoredAnswer } from '../events.ts'
 import type { Clock } from '../lib/clock.ts'
 import { concernsAllStations, mayBeOfQueue, retryInMs } from './refresh-error.ts'
@@ -213,6 +213,7 @@ export class Watchers {
   }
 
   #fail(station: Station, error: ServiceError): void {
+    if (error instanceof ClientQuotaError) return this.#enqueue(station) // the joined call of a client, now over
     if (concernsAllStations(error)) {
       this.#enqueue(station)
       this.#pause(Math.min(Math.max(error.retryAfterMs ?? 0, MIN_PAUSE_MS), MAX_PAUSE_MS))

@@ -2,7 +2,7 @@ import t from 'tap'
 import { Cache } from '../../src/cache/cache.ts'
 import { UNPACED } from '../../src/cache/entry-store.ts'
 import type { StationPacing } from '../../src/cache/pacing-port.ts'
-import { ServiceError, UnknownIdError } from '../../src/errors.ts'
+import { ClientQuotaError, ServiceError, UnknownIdError } from '../../src/errors.ts'
 import { CircuitBreaker } from '../../src/upstream/policies/circuit-breaker.ts'
 import { RefreshInterval } from '../../src/watch/refresh-interval.ts'
 import { Watchers } from '../../src/watch/watchers.ts'
@@ -385,6 +385,27 @@ await t.test(
     await clock.advance(1_000)
     t.equal(events.length, 8)
     t.notOk(events.some((event) => event.includes('TooMany')))
+  },
+)
+
+await t.test(
+  "a call that a client's share of the quota rejects is made again for the watchers",
+  async (t) => {
+    const { clock, source, cache, watch, events } = setupWatchers()
+    const code = codeOf(cache)
+    watch('a')
+    watch('b')
+    await clock.advance(1)
+    t.strictSame(
+      source.calls.map(({ id }) => id),
+      ['a', 'b'],
+      'the call of the client is joined',
+    )
+    await source.calls[0]?.failAndSettle(new ClientQuotaError(60_000))
+    t.equal(await code, 'QuotaExhausted')
+    t.strictSame([events, source.calls.length], [[], 3])
+    await source.calls[2]?.answerAndSettle()
+    t.strictSame(events, ['a 3'])
   },
 )
 
