@@ -28,7 +28,7 @@ export interface WatchFileContent {
 }
 
 /** Needs no events: being watched is enough. */
-const SILENT: Watcher = { answered: () => {}, failed: () => {} }
+const SILENT: Watcher = { isBackground: true, answered: () => {}, failed: () => {} }
 
 /**
  * Watches the stations of a file, which is read again when it changes. A file that cannot be read watches nothing until it

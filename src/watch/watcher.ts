@@ -13,6 +13,8 @@ export interface CurrentAnswer {
 
 /** Gets every new answer of a station, changed or not, and every error while the station cannot be answered. */
 export interface Watcher {
+  /** Needs no events: the station is only kept fresh, after those that clients watch. */
+  readonly isBackground?: boolean
   answered(current: CurrentAnswer): void
   failed(error: ServiceError): void
 }

@@ -6,6 +6,7 @@ import type { Clock } from '../lib/clock.ts'
 import { concernsAllStations, mayBeOfQueue, retryInMs } from './refresh-error.ts'
 import { Progress } from './progress.ts'
 import { RefreshInterval } from './refresh-interval.ts'
+import { RefreshQueue } from './refresh-queue.ts'
 import type { CurrentAnswer, Watcher } from './watcher.ts'
 
 export interface WatchersOptions {
@@ -25,6 +26,7 @@ export interface WatchersDeps {
 interface Station {
   readonly id: string
   readonly watchers: Set<Watcher>
+  isBackground: boolean
   readonly interval: RefreshInterval
   cancel: (() => void) | null
   /** When the last refresh began. */
@@ -53,9 +55,7 @@ export class Watchers {
   readonly #options: WatchersOptions
   readonly #deps: WatchersDeps
   readonly #stations = new Map<string, Station>()
-  /** Stations to load, in order: those without an answer first. */
-  readonly #cold = new Set<Station>()
-  readonly #due = new Set<Station>()
+  readonly #queue = new RefreshQueue<Station>()
   #active = 0
   #cancelPause: (() => void) | null = null
   /** The error that the pause is for, if it is one of stations without an answer. */
@@ -78,11 +78,12 @@ export class Watchers {
     let station = this.#stations.get(id)
     if (station === undefined) {
       const state = { cancel: null, refreshedAt: Number.NEGATIVE_INFINITY, failures: 0, error: null }
-      station = { id, watchers: new Set(), interval: new RefreshInterval(), ...state }
+      station = { id, watchers: new Set(), isBackground: true, interval: new RefreshInterval(), ...state }
       this.#stations.set(id, station)
       this.#schedule(station)
     }
     station.watchers.add(watcher)
+    if (watcher.isBackground !== true && station.isBackground) this.#promote(station)
     if (this.current(id) === null) {
       if (station.error !== null) watcher.failed(station.error)
       else if (station.cancel !== null) this.#schedule(station) // it was purged, or a lookup found it rejected
@@ -121,17 +122,17 @@ export class Watchers {
   #leave(id: string, watcher: Watcher): void {
     const station = this.#stations.get(id)
     station?.watchers.delete(watcher)
-    if (station === undefined || station.watchers.size > 0) return
+    if (station === undefined) return
+    station.isBackground = isInBackground(station.watchers)
+    if (station.watchers.size > 0) return
     station.cancel?.()
-    this.#cold.delete(station)
-    this.#due.delete(station)
+    this.#queue.delete(station)
     this.#stations.delete(id)
   }
 
   #schedule(station: Station, minDelayMs = 0): void {
     station.cancel?.()
-    this.#cold.delete(station)
-    this.#due.delete(station)
+    this.#queue.delete(station)
     const now = this.#deps.clock.now()
     const notBefore = now + minDelayMs
     this.#wait(station, notBefore, Math.max(notBefore, now + this.#dueInMs(station)))
@@ -147,7 +148,7 @@ export class Watchers {
       if (next > now) return this.#wait(station, notBefore, next)
       station.cancel = null
       this.#enqueue(station)
-      if (this.#pausedBy !== null && this.#cold.has(station)) this.#report(station, this.#pausedBy)
+      if (this.#pausedBy !== null && this.#queue.isCold(station)) this.#report(station, this.#pausedBy)
       this.#pump()
     })
   }
@@ -161,23 +162,24 @@ export class Watchers {
   }
 
   #enqueue(station: Station): void {
-    ;(this.current(station.id) === null ? this.#cold : this.#due).add(station)
+    this.#queue.add(station, this.current(station.id) === null)
+  }
+
+  /** A client watches it from now on. */
+  #promote(station: Station): void {
+    station.isBackground = false
+    if (this.#queue.delete(station)) this.#enqueue(station)
   }
 
   #pump(): void {
     if (this.#cancelPause !== null) return
-    this.#startFrom(this.#cold)
-    if (this.#due.size === 0) return
-    if (this.#deps.isPaused()) this.#pause(PAUSED_CHECK_MS)
-    else this.#startFrom(this.#due)
-  }
-
-  #startFrom(queue: Set<Station>): void {
-    for (const station of queue) {
-      if (this.#active >= MAX_ACTIVE) return
-      queue.delete(station)
+    const isPaused = this.#queue.hasDue && this.#deps.isPaused()
+    while (this.#active < MAX_ACTIVE) {
+      const station = this.#queue.take(isPaused)
+      if (station === undefined) break
       void this.#refresh(station)
     }
+    if (isPaused) this.#pause(PAUSED_CHECK_MS)
   }
 
   /** Stops refreshing for a while; then answers that have become too old count as none. */
@@ -186,9 +188,7 @@ export class Watchers {
     this.#cancelPause = this.#deps.clock.after(ms, () => {
       this.#cancelPause = null
       this.#pausedBy = null
-      const due = [...this.#due]
-      this.#due.clear()
-      for (const station of due) this.#enqueue(station)
+      for (const station of this.#queue.takeDue()) this.#enqueue(station)
       this.#pump()
     })
   }
@@ -220,7 +220,7 @@ export class Watchers {
       const isProgressing = this.#active > 1 || this.#progress.isRecent
       if (isProgressing && mayBeOfQueue(error)) return // no error of a station while others are answered
       this.#pausedBy = error
-      for (const cold of this.#cold) this.#report(cold, error)
+      for (const cold of this.#queue.cold) this.#report(cold, error)
       return
     }
     station.failures++
@@ -239,4 +239,9 @@ export class Watchers {
       else if (known === null) watcher.answered(current)
     }
   }
+}
+
+function isInBackground(watchers: ReadonlySet<Watcher>): boolean {
+  for (const { isBackground } of watchers) if (isBackground !== true) return false
+  return true
 }

@@ -441,6 +441,28 @@ await t.test('while requests of clients take the rate limit, stations wait witho
   t.strictSame(new Set(events.slice(1)), new Set(['a TooManyRequests', 'b TooManyRequests']))
 })
 
+await t.test('stations that no client watches are loaded after those of clients', async (t) => {
+  const { clock, source, watch, watchers, events } = setupWatchers()
+  const silent = { isBackground: true, answered: () => {}, failed: () => {} }
+  for (let i = 0; i < 30; i++) watchers.watch(`of-the-file-${i}`, silent)
+  await clock.advance(1)
+  t.equal(source.calls.length, 8)
+  const stop = watch('of-the-file-29')
+  watch('a')
+  await clock.advance(1)
+  await source.calls[0]?.answerAndSettle()
+  await source.calls[1]?.answerAndSettle()
+  t.strictSame(
+    source.calls.slice(8).map(({ id }) => id),
+    ['of-the-file-29', 'a'],
+  )
+  stop()
+  source.answerAll()
+  for (const call of source.calls) call.answer()
+  await clock.advance(1)
+  t.strictSame([source.calls.length, events.length], [31, 1])
+})
+
 await t.test('a rejected id is asked again after CACHE_EMPTY_TTL', async (t) => {
   const { clock, source, watch, events } = setupWatchers()
   source.failAll('NotFound')
