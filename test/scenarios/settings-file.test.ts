@@ -13,7 +13,7 @@ import { temporaryFolder } from '../support/temporary-folder.ts'
 import { until } from '../support/until.ts'
 
 /** The tests wait for the file to be read again, so they run side by side. */
-t.jobs = 6
+t.jobs = 7
 
 const WITHIN_MS = READ_EVERY_MS + 5_000
 
