@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import type { ByteBudget, Reservation } from './byte-budget.ts'
 import { discardInput, lingerOnClose } from './linger.ts'
 import { onResponseEnd } from './on-response-end.ts'
+import { ReadTurns } from './read-turns.ts'
 import { bodyBytes, boundBody } from './request-body.ts'
 
 /**
@@ -76,6 +77,7 @@ export function closeOnEndOfInput(response: ServerResponse): void {
 /** The open connections of a server, and the bounds of each. */
 export class Connections {
   readonly #open = new Map<Socket, Connection>()
+  readonly #reading = new ReadTurns(() => this.#open.keys())
   readonly #deps: ConnectionsDeps
   /** One listener for all responses, as a method of the response. */
   readonly #onResponseClose: (this: ServerResponse) => void
@@ -141,6 +143,7 @@ export class Connections {
     const now = performance.now()
     for (const [socket, { due, acceptedAt, bytesWhenIdle }] of this.#open) {
       if (due.length > 0 || socket.writableLength > 0 || socket.bytesRead > bytesWhenIdle) continue
+      if (this.#reading.isStopped(socket)) continue
       if (!isUnused(socket) || now - acceptedAt >= unusedMs) socket.destroy()
     }
   }
@@ -156,11 +159,12 @@ export class Connections {
     const { due } = connection
     ;(response as Connected)[CONNECTION] = connection
     connection.requestedAt = performance.now()
+    this.#reading.note(connection.requestedAt)
     connection.last = response
     due.push(response)
     response.on('close', this.#onResponseClose)
     const bodySize = bodyBytes(request)
-    if (bodySize > 0) boundBody(request, response)
+    if (bodySize > 0) boundBody(request, response, this.#reading)
     countInPacket(request.socket, connection)
     const most = request.method === 'POST' ? MAX_POSTS_PER_CONNECTION : MAX_REQUESTS_PER_CONNECTION
     if (connection.requestsOfPacket >= most || due.length >= most) stop(request.socket, connection, response)

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import type { ReadTurns } from './read-turns.ts'
 
 /** Parts of a body that are handed on whatever their length; those after them have at least `MIN_PART_BYTES`. */
 export const MAX_SMALL_PARTS = 256
@@ -22,8 +23,8 @@ export function hasBody({ headers }: IncomingMessage): boolean {
  * Bounds what the body of a request takes, whatever its chunks (RFC 9112, 7.1) and packets are: one byte in each is valid.
  * If nobody reads a body in chunks, the connection ends with the response.
  */
-export function boundBody(request: IncomingMessage, response: ServerResponse): void {
-  const joiner = new ChunkJoiner(request)
+export function boundBody(request: IncomingMessage, response: ServerResponse, reading: ReadTurns): void {
+  const joiner = new ChunkJoiner(request, reading)
   request.push = (chunk: Buffer | null) => joiner.push(chunk)
   if (request.headers['transfer-encoding'] !== undefined) response.shouldKeepAlive = false
 }
@@ -37,6 +38,7 @@ const NOTHING = Buffer.alloc(0)
  * the buffers of forty packets would fill the heap of the image.
  */
 class ChunkJoiner {
+  readonly #reading: ReadTurns
   readonly #socket: Socket
   readonly #handOn: (part: Buffer | null) => boolean
   /** Bytes of the whole body; NaN if they are not known. */
@@ -49,7 +51,8 @@ class ChunkJoiner {
   /** `#endTurn` is scheduled. */
   #isTurnOpen = false
 
-  constructor(request: IncomingMessage) {
+  constructor(request: IncomingMessage, reading: ReadTurns) {
+    this.#reading = reading
     this.#socket = request.socket
     this.#handOn = request.push.bind(request)
     this.#length = Number(request.headers['content-length'])
@@ -67,11 +70,14 @@ class ChunkJoiner {
     if ((isWhole || isLong) && isFirst) return this.#handOn(chunk)
     if (!this.#isTurnOpen) {
       this.#isTurnOpen = true
-      setImmediate(this.#endTurn)
+      this.#reading.note(performance.now())
+      setImmediate(this.#waitForTurn)
     }
     this.#append(chunk)
     return isFirst // most bodies have no second short chunk
   }
+
+  readonly #waitForTurn = (): void => void this.#reading.next().then(this.#endTurn)
 
   readonly #endTurn = (): void => {
     this.#isTurnOpen = false

@@ -1,6 +1,6 @@
 /** Results that are handed on within one turn of the event loop. What follows each usually takes 30 to 100 µs. */
 const MAX_PER_TURN = 200
-/** A longer turn is followed by one with a single result: what follows one of a megabyte takes up to 50 ms. */
+/** What follows a result of a megabyte takes up to 50 ms. */
 const MAX_TURN_MS = 10
 
 /**
@@ -9,10 +9,16 @@ const MAX_TURN_MS = 10
  * the one before while that was short, as the time that a result takes is known only in the turn after it.
  */
 export class Turns {
+  readonly #maxTurnMs: number
   readonly #queue: (() => void)[] = []
   #isBusy = false
   #size = 1
   #startedAt = 0
+
+  /** @param maxTurnMs a longer turn is followed by one with a single result */
+  constructor(maxTurnMs = MAX_TURN_MS) {
+    this.#maxTurnMs = maxTurnMs
+  }
 
   /** Results that wait for a later turn. */
   get waiting(): number {
@@ -64,7 +70,7 @@ export class Turns {
   }
 
   readonly #nextTurn = (): void => {
-    const wasShort = performance.now() - this.#startedAt < MAX_TURN_MS
+    const wasShort = performance.now() - this.#startedAt < this.#maxTurnMs
     const slice = this.#queue.splice(0, wasShort ? Math.min(this.#size * 2, MAX_PER_TURN) : 1)
     this.#isBusy = slice.length > 0
     if (this.#isBusy) {

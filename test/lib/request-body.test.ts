@@ -2,17 +2,18 @@ import { once } from 'node:events'
 import { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import t from 'tap'
+import { MAX_READING_MS, ReadTurns } from '../../src/lib/read-turns.ts'
 import { boundBody, hasBody, MAX_SMALL_PARTS, MIN_PART_BYTES } from '../../src/lib/request-body.ts'
 
 const CHUNKED: IncomingMessage['headers'] = { 'transfer-encoding': 'chunked' }
 
 /** A request whose body comes from the test; `parts` are the lengths of what its reader has received. */
-function receive({ isRead = true, headers = CHUNKED } = {}) {
+function receive({ isRead = true, headers = CHUNKED, reading = new ReadTurns(() => []) } = {}) {
   const socket = new Socket()
   const request = new IncomingMessage(socket)
   request.headers = headers
   const response = new ServerResponse(request)
-  boundBody(request, response)
+  boundBody(request, response, reading)
   const parts: number[] = []
   if (isRead) request.on('data', (part: Buffer) => parts.push(part.length))
   const push = (length: number) => request.push(Buffer.alloc(length, 'x'))
@@ -94,6 +95,23 @@ await t.test('after the second chunk of a turn the connection is read no further
   await nextTurn()
   t.equal(push(1), true, 'in the next turn it is')
   request.destroy()
+})
+
+await t.test('chunks of several bodies that take long are handed on in a turn each', async (t) => {
+  const reading = new ReadTurns(() => [])
+  let turn = 0
+  const turns: number[] = []
+  const bodies = Array.from({ length: 4 }, () => receive({ reading }))
+  for (const { request, push } of bodies) {
+    request.on('data', () => {
+      turns.push(turn)
+      const end = performance.now() + 1.5 * MAX_READING_MS
+      while (performance.now() < end);
+    })
+    push(1)
+  }
+  for (; turns.length < bodies.length; turn++) await nextTurn()
+  t.equal(new Set(turns).size, bodies.length, String(turns))
 })
 
 await t.test('while nobody reads a body, the connection is not read', async (t) => {

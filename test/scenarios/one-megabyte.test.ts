@@ -211,3 +211,30 @@ await t.test('chunks of a byte on forty connections at once do not exhaust the h
   t.equal((await request(adminUrl, '/livez')).status, 200)
   t.ok(largestMb < MAX_MB, `${largestMb.toFixed(1)} MB`)
 })
+
+/** What a hundred connections send at once: a packet each, and the end. */
+const PACKETS: Readonly<Record<string, string>> = {
+  'chunks of a byte': `${POST}Connection: close\r\n${CHUNKED}${A_BYTE.repeat(10_000)}0\r\n\r\n`,
+  hits: getOf(stationOf('hot')).repeat(700),
+  'the shortest requests': 'GET / HTTP/1.1\r\n\r\n'.repeat(3_500),
+}
+
+for (const [name, packet] of Object.entries(PACKETS)) {
+  await t.test(`packets of ${name} on a hundred connections do not stop the process`, async (t) => {
+    await request(url, stationOf('hot'))
+    const sockets = Array.from({ length: 100 }, () =>
+      connect(Number(new URL(url).port), '127.0.0.1').on('error', () => {}),
+    )
+    t.teardown(() => sockets.forEach((socket) => socket.destroy()))
+    await until('all are connected', () => sockets.every(({ connecting }) => !connecting))
+    await someTurns()
+    await turnReport(service.child)
+    service.child.kill('SIGSTOP') // so that all packets have come when it reads the first
+    for (const socket of sockets) socket.resume().write(packet, 'latin1')
+    service.child.kill('SIGCONT')
+    const isEnded = () => sockets.every(({ closed }) => closed)
+    for (let i = 0; i < PROBES || !isEnded(); i++) await request(adminUrl, '/livez')
+    const { slowestMs } = await turnReport(service.child)
+    t.ok(slowestMs < MAX_TURN_MS, `${slowestMs.toFixed(1)} ms`)
+  })
+}
