@@ -15,6 +15,7 @@ import type { RuntimeSettings } from './config/runtime-settings.ts'
 import type { Observer } from './events.ts'
 import type { Gauges } from './gauges.ts'
 import type { Clock } from './lib/clock.ts'
+import type { Turns } from './lib/turns.ts'
 import { openRedisStores } from './redis/stores.ts'
 import type { EarlyCheck } from './state-dir/check-file.ts'
 import type { SharedStores } from './stores.ts'
@@ -35,6 +36,7 @@ export interface CacheStackDeps {
   readonly subscribe: (listener: Partial<Observer>) => void
   readonly apiKey: ApiKey
   readonly waiting: ByteBudget
+  readonly turns: Turns
   readonly userAgent: string
   readonly runtime: { readonly stateCheck?: EarlyCheck | null }
   /** Null if clients have no names. */
@@ -43,12 +45,12 @@ export interface CacheStackDeps {
 
 /** The cache, upstream with its policies behind it, and what replicas share. */
 export async function createCacheStack(deps: CacheStackDeps) {
-  const { config, clock, observer, apiKey, userAgent } = deps
+  const { config, clock, observer, apiKey, turns, userAgent } = deps
   const stores = await openStores(deps)
   const purges = stores && new PendingPurges({ ...deps, store: stores.answers, archive: stores.archive })
   const tomtom = createTomTom(
     { ...config.upstream, proxy: config.outboundProxy, userAgent },
-    { apiKey: apiKey.current, observer, clock },
+    { apiKey: apiKey.current, observer, clock, turns },
   )
   // The price follows the lookups of the cache, and the cache needs the TTLs that the price gives: hence the functions.
   let created: Cache | null = null
@@ -101,7 +103,7 @@ interface CacheParts {
 }
 
 function createCache(
-  { clock, observer, waiting }: CacheStackDeps,
+  { clock, observer, waiting, turns }: CacheStackDeps,
   { cacheOptions, upstream, answers, quota }: CacheParts,
 ): Cache {
   return new Cache(cacheOptions, {
@@ -112,7 +114,7 @@ function createCache(
     get pacing() {
       return quota()?.stations ?? null
     },
-    shared: answers ? { store: answers, observer, isAffordable: upstream.isAffordable } : null,
+    shared: answers ? { store: answers, observer, isAffordable: upstream.isAffordable, turns } : null,
     waiting,
   })
 }
@@ -218,10 +220,12 @@ function createUpstream(
 }
 
 /** At the start reads the entries of earlier processes from the store, and from then on notes there which are used. */
-function createStoreTasks({ config, clock }: CacheStackDeps, purges: PendingPurges, { store }: Cache) {
+function createStoreTasks({ config, clock, turns }: CacheStackDeps, purges: PendingPurges, cache: Cache) {
   if (config.cache.ttlMs === 0) return null
   const { archive, store: shared } = purges
-  const warmStart = archive && new WarmStart({ ...config.cache, archive, store, clock })
+  const { store, purge } = cache
+  const warmStart =
+    archive && new WarmStart({ ...config.cache, archive, store, clock, turns, purges: () => purge.count })
   const notes = new UseNotes({ shared, entries: store, clock })
   return {
     async run(): Promise<void> {

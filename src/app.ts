@@ -22,6 +22,7 @@ import type { Clock } from './lib/clock.ts'
 import { systemClock } from './lib/clock.ts'
 import { stationInspector } from './app-inspector.ts'
 import { listen } from './lib/listen.ts'
+import { Turns } from './lib/turns.ts'
 import { createAdminServer } from './ops/admin-server.ts'
 import { watchFileDescriptors } from './ops/file-descriptors.ts'
 import { Health } from './ops/health.ts'
@@ -77,6 +78,8 @@ interface SharedDeps {
   readonly health: Health
   /** Bounds everything that waits. */
   readonly waiting: ByteBudget
+  /** Of everything that decodes long answers. */
+  readonly turns: Turns
   /** Emits events to all subscribers. */
   readonly observer: Observer
   readonly subscribe: (listener: Partial<Observer>) => void
@@ -141,6 +144,7 @@ function createSharedDeps(config: Config, runtime: RuntimeInfo): SharedDeps {
     clock: runtime.clock ?? systemClock,
     health: new Health(),
     waiting: waitingBudget(getHeapStatistics().heap_size_limit),
+    turns: new Turns(),
     ...createEventBus(),
   }
 }

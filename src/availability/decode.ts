@@ -3,6 +3,11 @@ import { ServiceError } from '../errors.ts'
 import type { Availability, Connector } from './model.ts'
 import { isObject } from './model.ts'
 
+/**
+ * Characters or bytes of an answer up to which it is decoded at once. A longer one is decoded in a turn of the event loop that
+ * decodes no other, as a megabyte takes up to 30 ms, and what is made of it follows in another turn.
+ */
+export const MAX_SHORT_TEXT = 16_384
 /** Maximum nesting of an answer. The reference's sample has 6 levels. */
 export const MAX_DEPTH = 32
 /** Maximum objects and arrays in an answer. A real station has a few hundred; a megabyte in its shape has 20,000. */

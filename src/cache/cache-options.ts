@@ -29,5 +29,5 @@ export interface CacheDeps {
   /** Bounds calls in flight and waiters together; no bound if absent. */
   readonly waiting?: ByteBudget
   /** Null without a shared cache. */
-  readonly shared?: Pick<SharedLoaderDeps, 'store' | 'observer' | 'isAffordable'> | null
+  readonly shared?: Pick<SharedLoaderDeps, 'store' | 'observer' | 'isAffordable' | 'turns'> | null
 }

@@ -87,7 +87,9 @@ export class Cache {
   published(id: string, version: string, isWatched: boolean): void {
     const entry = this.store.peek(id)
     const isWanted = isWatched || (entry !== null && this.#deps.pacing !== null)
-    if (isWanted && entry?.version !== version) void this.#shared?.fetch(id, entry)
+    if (!isWanted || entry?.version === version) return
+    const run = { id, isPurged: false }
+    void this.purge.track(run, async () => this.#shared?.fetch(id, entry, () => run.isPurged))
   }
 
   /**

@@ -26,10 +26,16 @@ export class Purge {
   readonly #deps: PurgeDeps
   readonly #runs = new Set<CallRun>()
   #listener: (id: string | null) => void = () => {}
+  #count = 0
 
   constructor(deps: PurgeDeps) {
     this.#deps = deps
     deps.shared?.onPurged?.((id) => this.#dropPurgedByPeer(id))
+  }
+
+  /** Purges so far, those of other replicas too. */
+  get count(): number {
+    return this.#count
   }
 
   /** Calls the listener after each purge, those of other replicas too: with the station, or with null for all. */
@@ -65,6 +71,7 @@ export class Purge {
   }
 
   #dropOne(id: string): void {
+    this.#count++
     const { calls, store, negative } = this.#deps
     for (const run of this.#runs) if (run.id === id) run.isPurged = true
     calls.forget(id)
@@ -73,6 +80,7 @@ export class Purge {
   }
 
   #dropAll(): void {
+    this.#count++
     const { calls, store, negative } = this.#deps
     for (const run of this.#runs) {
       run.isPurged = true

@@ -34,6 +34,7 @@ import { asServiceError, ServiceError } from '../errors.ts'
 import type { Observer, SharedResult } from '../events.ts'
 import type { Clock } from '../lib/clock.ts'
 import { pause } from '../lib/clock.ts'
+import type { Turns } from '../lib/turns.ts'
 import type { LoadOptions } from '../source.ts'
 import type { EmptyDoubt } from './empty-doubt.ts'
 import type { CacheEntry } from './entry-store.ts'
@@ -42,7 +43,7 @@ import type { NegativeCache } from './negative-cache.ts'
 import { PeerError } from './negative-cache.ts'
 import { knownState } from './pacing-port.ts'
 import { entryOf } from './shared-entry.ts'
-import type { SharedAnswerStore } from './shared-store.ts'
+import type { SharedAnswer, SharedAnswerStore } from './shared-store.ts'
 
 export interface SharedLoaderDeps {
   readonly store: SharedAnswerStore
@@ -58,6 +59,8 @@ export interface SharedLoaderDeps {
   readonly negativeCache: Pick<NegativeCache, 'ttlMsFor'>
   readonly doubt: Pick<EmptyDoubt, 'isInForce'>
   readonly powerFilter: PowerFilter | undefined
+  /** Shared with what else decodes long answers. */
+  readonly turns?: Turns
   /** A peer's answer is newer than the present entry; it need not be fresh. */
   readonly onStale: (entry: CacheEntry) => void
 }
@@ -118,21 +121,21 @@ export class SharedLoader {
     return answer ?? (isRejected ? request.load(token) : this.#call(request, token))
   }
 
-  /** Takes over a newer answer of the store. Makes no call. */
-  async fetch(id: string, entry: CacheEntry | null): Promise<void> {
-    const { store, onStale, clock, powerFilter } = this.#deps
+  /** Takes over a newer answer of the store, unless the station is purged meanwhile. Makes no call. */
+  async fetch(id: string, entry: CacheEntry | null, isPurged: () => boolean): Promise<void> {
+    const { store, onStale } = this.#deps
     if (!store.isUp) return
     const reply = await store.leaseGet(id, entry?.version ?? '', { token: null, ms: LEASE_MS })
-    const decoded = reply.kind === 'answer' ? entryOf(id, reply.answer, clock.now(), powerFilter) : null
-    if (decoded !== null && isNewer(decoded, entry)) onStale(decoded)
+    const decoded = reply.kind === 'answer' ? await this.#decode(id, reply.answer) : null
+    if (decoded !== null && isNewer(decoded, entry) && !isPurged()) onStale(decoded)
   }
 
   /**
    * Asks the store until there is a usable answer, or this replica may call. A call that the quota will reject takes no
    * lease: that would be a commit to disk for each of them.
    */
-  async #leaseOrAnswer({ id, entry, options }: LoadRequest): Promise<Outcome> {
-    const { store, clock, deadlineMs, powerFilter, isAffordable = () => true } = this.#deps
+  async #leaseOrAnswer({ id, entry, options, isPurged }: LoadRequest): Promise<Outcome> {
+    const { store, clock, deadlineMs, isAffordable = () => true } = this.#deps
     const { lowPriority } = options
     const deadline = clock.now() + deadlineMs
     const token = newVersion()
@@ -143,11 +146,11 @@ export class SharedLoader {
       const reply = await store.leaseGet(id, known, wanted)
       switch (reply.kind) {
         case 'answer': {
-          const decoded = entryOf(id, reply.answer, clock.now(), powerFilter)
+          const decoded = await this.#decode(id, reply.answer)
           if (decoded === null) result = 'error'
           else if (isNewer(decoded, entry)) {
             if (this.#isUsable(decoded, lowPriority)) return { answer: decoded, result: 'hit', token }
-            this.#deps.onStale(decoded) // what the next answer is compared with
+            if (!isPurged()) this.#deps.onStale(decoded) // what the next answer is compared with
           }
           known = reply.answer.version
           unusable++
@@ -170,6 +173,10 @@ export class SharedLoader {
       }
     }
     return { answer: null, result: 'error', token }
+  }
+
+  #decode(id: string, answer: SharedAnswer): Promise<CacheEntry | null> {
+    return entryOf(id, answer, { ...this.#deps, now: this.#deps.clock.now() })
   }
 
   /** Calls upstream and shares the answer, or the error and its back-off. */

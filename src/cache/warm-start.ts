@@ -1,6 +1,7 @@
 import type { PowerFilter } from '../availability/filter.ts'
 import type { Clock } from '../lib/clock.ts'
 import { pause } from '../lib/clock.ts'
+import type { Turns } from '../lib/turns.ts'
 import type { CacheEntry, EntryStore } from './entry-store.ts'
 import { floorMs } from './entry-store.ts'
 import { entryOf } from './shared-entry.ts'
@@ -13,10 +14,18 @@ export interface WarmStartDeps {
   readonly maxEntries: number
   readonly maxBytes: number
   readonly powerFilter: PowerFilter
+  /** Shared with what else decodes long answers. */
+  readonly turns?: Turns
+  /** Purges so far. */
+  readonly purges: () => number
 }
 
-/** Answers are read in portions, with a pause after each, so that requests wait for none of them for long. */
-const READ_AT_ONCE = 50
+/**
+ * Answers are read in portions, with a pause after each, so that requests wait for none of them for long. A portion is at most
+ * so many bytes, or a single answer.
+ */
+export const READ_AT_ONCE = 50
+export const READ_BYTES_AT_ONCE = 524_288
 const PAUSE_MS = 5
 /** Memory that an answer takes besides its text, at most. */
 const ENTRY_BYTES = 400
@@ -37,13 +46,8 @@ export class WarmStart {
   async run(): Promise<void> {
     const stations = await this.#choose()
     while (stations.length > 0 && !this.#isStopped) {
-      const portion = stations.splice(-READ_AT_ONCE).toReversed()
-      const usedAt = new Map(portion.map(({ id, usedAtMs }) => [id, usedAtMs]))
-      const answers = await this.#deps.archive.read([...usedAt.keys()])
-      for (const [id, answer] of answers) {
-        const entry = entryOf(id, answer, this.#deps.clock.now(), this.#deps.powerFilter)
-        if (entry !== null) this.#restore(entry, usedAt.get(id) ?? 0)
-      }
+      const portion = takePortion(stations)
+      for (const [entry, usedAtMs] of await this.#read(portion)) this.#restore(entry, usedAtMs)
       await pause(this.#deps.clock, PAUSE_MS)
     }
   }
@@ -67,10 +71,38 @@ export class WarmStart {
     return chosen
   }
 
+  /** The entries of these stations. What is purged before they are returned is not among them. */
+  async #read(portion: readonly UsedAnswer[]): Promise<(readonly [entry: CacheEntry, usedAtMs: number])[]> {
+    const { archive, clock, powerFilter, turns, purges } = this.#deps
+    const usedAt = new Map(portion.map(({ id, usedAtMs }) => [id, usedAtMs]))
+    for (;;) {
+      const count = purges()
+      const entries: (readonly [CacheEntry, number])[] = []
+      for (const [id, answer] of await archive.read([...usedAt.keys()])) {
+        const entry = await entryOf(id, answer, { now: clock.now(), powerFilter, turns })
+        if (entry !== null) entries.push([entry, usedAt.get(id) ?? 0])
+      }
+      if (purges() === count) return entries
+    }
+  }
+
   #restore(entry: CacheEntry, usedAtMs: number): void {
     const { store, clock } = this.#deps
     if (store.peek(entry.answer.id) !== null) return
     const sinceMs = Math.max(0, clock.wall() - usedAtMs)
     store.put({ ...entry, lastUsedAt: floorMs(clock.now() - sinceMs) })
   }
+}
+
+/** Removes the last ones: the least recently used first. */
+function takePortion(stations: UsedAnswer[]): UsedAnswer[] {
+  const portion: UsedAnswer[] = []
+  let bytes = 0
+  for (let next = stations.at(-1); next !== undefined; next = stations.at(-1)) {
+    bytes += next.bytes
+    if (portion.length > 0 && (portion.length >= READ_AT_ONCE || bytes > READ_BYTES_AT_ONCE)) break
+    portion.push(next)
+    stations.pop()
+  }
+  return portion
 }

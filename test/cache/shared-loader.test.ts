@@ -2,12 +2,16 @@
  * One replica on a test clock, with the store of test/support/shared-double.ts. What replicas do for each other is the
  * contract suite of all stores: test/redis/shared-cache.test.ts.
  */
+import type { Test } from 'tap'
 import t from 'tap'
+import { MAX_SHORT_TEXT } from '../../src/availability/decode.ts'
 import { Answer } from '../../src/cache/answer.ts'
 import type { CacheOptions } from '../../src/cache/cache.ts'
+import { MAX_WAITING_ANSWERS } from '../../src/cache/shared-entry.ts'
 import { LEASE_MS } from '../../src/cache/shared-loader.ts'
 import type { SharedAnswer, SharedAnswerStore } from '../../src/cache/shared-store.ts'
 import type { SharedResult } from '../../src/events.ts'
+import { Turns } from '../../src/lib/turns.ts'
 import { settled, TestClock } from '../support/clock.ts'
 import { SharedDouble } from '../support/shared-double.ts'
 import { connector, level, station } from '../support/stations.ts'
@@ -18,6 +22,7 @@ function setupReplica(
   options: Partial<CacheOptions> = {},
   random = () => 0,
   isAffordable: (options: unknown, id: string) => boolean = () => true,
+  turns?: Turns,
 ) {
   const clock = new TestClock()
   const store = new SharedDouble(clock)
@@ -34,7 +39,11 @@ function setupReplica(
     },
   })
   const observer = { sharedCacheLookedUp: (result: SharedResult) => void sharedEvents.push(result) }
-  const ctx = setup(options, { clock, random, shared: { store: recorded, observer, isAffordable } })
+  const ctx = setup(options, {
+    clock,
+    random,
+    shared: { store: recorded, observer, isAffordable, ...(turns && { turns }) },
+  })
   const timesOf = (name: keyof SharedAnswerStore) =>
     commands.filter((one) => one.name === name).map(({ at }) => at)
   return { ...ctx, store, sharedEvents, commands, timesOf }
@@ -365,5 +374,89 @@ await t.test('changes are found across replicas', async (t) => {
     const peer = await ctx.store.leaseGet('a', '', { token: 'x', ms: 1_000 })
     t.match(peer, { kind: 'answer', answer: { changedAt } })
     t.ok(changedAt > 0)
+  })
+})
+
+/** A text of so many characters that is an answer of call 0. */
+const longJson = (length: number) => peerAnswer(0).json.padEnd(length)
+
+/** Whether the event loop has turned since the last answer was decoded. To be called before others use its turns. */
+function watchDecoding(t: Test): () => boolean {
+  let turn = 0
+  let decodedIn = 0
+  let isOver = false
+  const count = () => {
+    turn++
+    if (!isOver) setImmediate(count)
+  }
+  setImmediate(count)
+  t.teardown(() => (isOver = true))
+  const { parse } = JSON
+  t.intercept(JSON, 'parse', {
+    value: (...parameters: Parameters<typeof parse>): unknown => {
+      decodedIn = turn
+      return parse(...parameters)
+    },
+  })
+  return () => turn > decodedIn
+}
+
+await t.test('a long answer of the store', async (t) => {
+  await t.test('is rendered in a later turn than it is decoded in', async (t) => {
+    const hasTurned = watchDecoding(t)
+    const lengths = [-1, 0, 1].map((more) => MAX_SHORT_TEXT + more)
+    const seen: (readonly [result: string, hasTurned: boolean])[] = []
+    for (const length of lengths) {
+      const ctx = setupReplica({}, undefined, undefined, new Turns())
+      ctx.store.plant('a', peerAnswer(0, { json: longJson(length) }))
+      const { result } = await ctx.cache.get('a')
+      seen.push([result, hasTurned()])
+    }
+    t.strictSame(seen, [
+      ['hit', false],
+      ['hit', false],
+      ['hit', true],
+    ])
+  })
+
+  await t.test('is decoded as it comes while others wait, as each takes its bytes', async (t) => {
+    const hasTurned = watchDecoding(t)
+    const counts = [-1, 0].map((more) => MAX_WAITING_ANSWERS + more)
+    const seen: boolean[] = []
+    for (const count of counts) {
+      const turns = new Turns()
+      await turns.next()
+      const others = Array.from({ length: count }, () => turns.next())
+      const ctx = setupReplica({}, undefined, undefined, turns)
+      ctx.store.plant('a', peerAnswer(0, { json: longJson(MAX_SHORT_TEXT + 1) }))
+      await Promise.resolve() // the others wait now
+      await ctx.cache.get('a')
+      seen.push(hasTurned())
+      await Promise.all(others)
+    }
+    t.strictSame(seen, [true, false])
+  })
+
+  for (const ageMs of [0, FRESH + 1]) {
+    await t.test(`is not kept if it is purged while it waits (its age is ${ageMs} ms)`, async (t) => {
+      const ctx = setupReplica({}, undefined, undefined, new Turns())
+      ctx.source.answerAll()
+      ctx.store.plant('a', peerAnswer(ageMs, { json: longJson(MAX_SHORT_TEXT + 1) }))
+      const refreshed = ctx.cache.refresh('a') // for which an answer that is not fresh is kept, and replaced
+      await settled()
+      await ctx.cache.purge.one('a')
+      await refreshed
+      t.equal(ctx.cache.store.entries, 0)
+    })
+  }
+
+  await t.test('that was published is not kept if it is purged while it waits', async (t) => {
+    const ctx = setupReplica({}, undefined, undefined, new Turns())
+    ctx.store.plant('a', peerAnswer(0, { json: longJson(MAX_SHORT_TEXT + 1) }))
+    ctx.cache.published('a', 'of a peer', true)
+    await Promise.resolve()
+    await ctx.cache.purge.one('a')
+    for (let i = 0; i < 10; i++) await new Promise((resolve) => setImmediate(resolve))
+    t.equal(ctx.cache.store.entries, 0)
   })
 })

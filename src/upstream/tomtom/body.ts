@@ -1,4 +1,5 @@
 import { gunzipSync } from 'node:zlib'
+import { MAX_SHORT_TEXT } from '../../availability/decode.ts'
 import { ServiceError } from '../../errors.ts'
 import type { Turns } from '../../lib/turns.ts'
 import type { UpstreamResponse } from './send.ts'
@@ -8,11 +9,6 @@ const utf8 = new TextDecoder('utf-8', { fatal: true })
 /** Largest body, both compressed (undici's maxResponseSize) and decompressed. */
 export const MAX_BODY_BYTES = 1024 * 1024
 
-/**
- * A longer body is decoded in a turn of the event loop that decodes no other, as a megabyte takes up to 30 ms. What is made of
- * it follows in another turn.
- */
-export const MAX_SHORT_BODY_BYTES = 16_384
 /** While so many wait to be decoded, others stay with upstream, and so do the calls behind them on their connections. */
 const MAX_WAITING_BODIES = 4
 
@@ -26,7 +22,7 @@ export async function readText(response: UpstreamResponse, turns?: Turns): Promi
     .toLowerCase()
   if (turns !== undefined && turns.waiting >= MAX_WAITING_BODIES) await turns.next()
   const wire = Buffer.from(await response.body.arrayBuffer())
-  if (decodedLength(wire, coding) > MAX_SHORT_BODY_BYTES) await turns?.next()
+  if (decodedLength(wire, coding) > MAX_SHORT_TEXT) await turns?.next()
   return decodeUtf8(decompress(wire, coding))
 }
 

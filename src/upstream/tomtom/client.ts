@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import type { Dispatcher } from 'undici'
-import { decodeAvailability } from '../../availability/decode.ts'
+import { decodeAvailability, MAX_SHORT_TEXT } from '../../availability/decode.ts'
 import type { Availability } from '../../availability/model.ts'
 import type { Source } from '../../source.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Observer } from '../../events.ts'
 import { Turns } from '../../lib/turns.ts'
-import { MAX_BODY_BYTES, MAX_SHORT_BODY_BYTES, readText } from './body.ts'
+import { MAX_BODY_BYTES, readText } from './body.ts'
 import { createConnections } from './connections.ts'
 import type { UpstreamResponse } from './send.ts'
 import { sendRequest, trackSent } from './send.ts'
@@ -30,6 +30,8 @@ export interface TomTomDeps {
   readonly apiKey: () => string
   readonly observer: Pick<Observer, 'upstreamAnswered'>
   readonly clock: Clock
+  /** Shared with what else decodes long answers; its own if absent. */
+  readonly turns?: Turns
 }
 
 export interface TomTom {
@@ -61,7 +63,7 @@ export function createTomTom(options: TomTomOptions, deps: TomTomDeps): TomTom {
     return trackSent(added)
   }
   const connections = createConnections(trackSent(pool), fresh, clock)
-  const attempt = { ...deps, finderOf: createKeyFinder(), turns: new Turns() }
+  const attempt = { ...deps, finderOf: createKeyFinder(), turns: deps.turns ?? new Turns() }
   let inFlight = 0
 
   const source: Source = async (id, loadOptions) => {
@@ -135,7 +137,7 @@ async function requestAvailability(
   if (deps.finderOf(key)(availability, text)) {
     throw new UpstreamError('invalid', { reason: 'not an answer: the body repeats the key' })
   }
-  if (text.length > MAX_SHORT_BODY_BYTES) await deps.turns.continue() // rendering takes as long as decoding
+  if (text.length > MAX_SHORT_TEXT) await deps.turns.continue() // rendering takes as long as decoding
   return availability
 }
 

@@ -8,7 +8,7 @@ import { errors } from 'undici'
 import { systemClock } from '../../../src/lib/clock.ts'
 import type { UpstreamOutcome } from '../../../src/events.ts'
 import { upstreamErrorOf } from '../../../src/upstream/tomtom/error.ts'
-import { MAX_SHORT_BODY_BYTES } from '../../../src/upstream/tomtom/body.ts'
+import { MAX_SHORT_TEXT } from '../../../src/availability/decode.ts'
 import { createTomTom } from '../../../src/upstream/tomtom/client.ts'
 import type { UpstreamError } from '../../../src/upstream/outcomes.ts'
 import type { Script, UpstreamCall } from '../../support/scripted-upstream.ts'
@@ -107,7 +107,7 @@ await t.test('a long answer is handed on in a later turn than it is decoded in',
       return parse(...parameters)
     },
   })
-  const bytes = [-1, 0, 1].map((more) => MAX_SHORT_BODY_BYTES + more)
+  const bytes = [-1, 0, 1].map((more) => MAX_SHORT_TEXT + more)
   const seen: boolean[] = []
   for (const length of bytes) {
     const { request } = await scripted(t, send(answerOf(length)))
