@@ -1,9 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { malformedRequest, ServiceError } from '../errors.ts'
+import { MAX_HEADERS } from '../lib/http-server.ts'
 import { hasBody } from '../lib/request-body.ts'
-
-/** Node's own default. It would drop what lies beyond, and `Host` and the body's length with it. */
-export const MAX_HEADERS = 2_000
 
 /**
  * Checks that apply to every request. Only the batch route reads a body. The connection of any other request with a body
@@ -13,7 +11,8 @@ export const MAX_HEADERS = 2_000
  */
 export function validateRequest(request: IncomingMessage, response: ServerResponse): void {
   const withBody = hasBody(request)
-  if (withBody || request.headers.upgrade !== undefined) response.shouldKeepAlive = false
+  const isCut = request.rawHeaders.length > 2 * MAX_HEADERS // it may have a body
+  if (withBody || isCut || request.headers.upgrade !== undefined) response.shouldKeepAlive = false
   const error = errorOf(request)
   if (error !== null) throw error
   if (withBody && request.method === 'GET') throw malformedRequest('A GET request must not have a body')

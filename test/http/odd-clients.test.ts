@@ -2,7 +2,7 @@ import { connect } from 'node:net'
 import type { Socket } from 'node:net'
 import type { Test } from 'tap'
 import t from 'tap'
-import { MAX_HEADERS } from '../../src/http/validate-request.ts'
+import { MAX_HEADERS } from '../../src/lib/http-server.ts'
 import { HALF_CLOSE_MS } from '../../src/lib/connections.ts'
 import { sendBytes } from '../support/raw-http.ts'
 import { pathFor } from '../support/request.ts'
@@ -105,6 +105,9 @@ await t.test('clients with odd connections', async (t) => {
     t.strictSame(statuses, [200, 200, 431, 431])
     const late = `GET ${TARGET} HTTP/1.1\r\n${'a:\r\n'.repeat(MAX_HEADERS)}${HOST}${HOST}Connection: close\r\n\r\n`
     t.equal((await sendBytes(port, late)).status, 431)
+    const hidden = late.replace('Connection: close\r\n', 'Transfer-Encoding: chunked\r\n')
+    const { status, headers } = await sendBytes(port, hidden)
+    t.strictSame([status, headers['connection']], [431, 'close'], 'it may have a body')
   })
 
   await t.test('other versions than HTTP/1.0 and 1.1 are 400', async (t) => {

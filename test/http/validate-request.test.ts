@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import t from 'tap'
-import { isValidGet, MAX_HEADERS, validateRequest } from '../../src/http/validate-request.ts'
+import { isValidGet, validateRequest } from '../../src/http/validate-request.ts'
+import { MAX_HEADERS } from '../../src/lib/http-server.ts'
 
 function requestWith(rawHeaders: string[], { method = 'GET', httpVersion = '1.1' } = {}): IncomingMessage {
   const pairs = rawHeaders.flatMap((name, i) =>
