@@ -2,7 +2,8 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:
 import type { Socket } from 'node:net'
 import { malformedRequest, protocolError, ServiceError, TOO_MUCH_WAITS } from '../errors.ts'
 import type { Access, Observer } from '../events.ts'
-import { linger } from '../lib/linger.ts'
+import { copyString } from '../lib/copy-string.ts'
+import { discardInput, linger } from '../lib/linger.ts'
 import { rawResponse } from '../lib/raw-response.ts'
 import type { AddressDetail } from './client-address.ts'
 import { describeAddress } from './client-address.ts'
@@ -51,7 +52,8 @@ export function createProtocolErrorHandlers(
   const respondOn = (socket: Socket, error: ServiceError, request: RawRequest) => {
     if (!socket.writable) return
     const { headers, body } = respond(error, request)
-    socket.write(rawResponse(error.status, { date: new Date().toUTCString(), ...headers }, body))
+    const sent = request.method === 'HEAD' ? '' : body
+    socket.write(rawResponse(error.status, { date: new Date().toUTCString(), ...headers }, sent))
     linger(socket)
   }
 
@@ -64,15 +66,20 @@ export function createProtocolErrorHandlers(
     onClientError(error, socket) {
       // A browser opens connections in advance: it would take a 408 for the response to its next request.
       const isSilent = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && socket.bytesRead === 0
-      const { remoteAddress: address } = socket
-      const rawRequest = () => ({ ...parseRawRequest(error), address })
+      if (error.code === 'ECONNRESET' || isSilent) {
+        socket.destroy()
+        return
+      }
+      if (isFailed(socket)) return // Node has an error for each further packet
+      const request = { ...parseRawRequest(error), address: socket.remoteAddress }
       const failure = protocolError(error)
-      if (error.code === 'ECONNRESET' || isSilent) socket.destroy()
-      else afterResponses(socket, failure, () => respondOn(socket, failure, rawRequest()))
+      afterResponses(socket, failure, () => respondOn(socket, failure, request))
     },
     onConnect(request, socket) {
       socket.on('error', () => socket.destroy()) // Node has removed its own listener from the socket
-      respondOn(socket, new ServiceError('MethodNotAllowed'), rawRequestOf(request))
+      const raw = rawRequestOf(request)
+      discardInput(socket)
+      afterResponses(socket, null, () => respondOn(socket, new ServiceError('MethodNotAllowed'), raw))
     },
     onUndecodableUrl(request, response) {
       respondTo(request, response, malformedRequest('The target of the request cannot be decoded'))
@@ -96,16 +103,33 @@ function reportError(observer: ErrorObserver, error: ServiceError, { correlation
   observer.accessLogged({ ...correlation, method, path: loggedPath(target), status, result: 'none', ms: 0 })
 }
 
-type Socketed = Socket & { readonly _httpMessage?: ServerResponse | null }
+const FAILED = Symbol('failed')
+type Socketed = Socket & { readonly _httpMessage?: ServerResponse | null; [FAILED]?: true }
+
+/** Whether the parser has rejected bytes of the connection before. */
+function isFailed(socket: Socketed): boolean {
+  const wasFailed = socket[FAILED] === true
+  socket[FAILED] = true
+  return wasFailed
+}
 
 /**
- * Waits for the responses to earlier requests of the connection, else this one would be taken for one of theirs. If it
- * is the body of the current request that failed, its response is due: its reader gets the error.
+ * Waits for the responses to earlier requests of the connection, else this one would be taken for one of theirs; what the
+ * client sends meanwhile is discarded. If it is the body of the current request that failed, its response is due: its reader
+ * gets the failure.
+ * @param failure null if no body can have failed
  */
-function afterResponses(socket: Socketed, failure: ServiceError, action: () => void): void {
+function afterResponses(socket: Socketed, failure: ServiceError | null, action: () => void): void {
   const { _httpMessage: current } = socket
-  if (current === null || current === undefined) action()
-  else if (!failBody(current, failure)) current.once('finish', () => afterResponses(socket, failure, action))
+  if (current === null || current === undefined) {
+    action()
+    return
+  }
+  if (failure !== null) {
+    discardInput(socket)
+    if (failBody(current, failure)) return
+  }
+  current.once('finish', () => afterResponses(socket, null, action))
 }
 
 /** @returns false if the body is complete or nobody reads it */
@@ -142,6 +166,8 @@ function rawRequestOf({ method = '', url = '', headers, socket }: IncomingMessag
 /** The headers that an error response depends on; no others are read from an invalid request. */
 const PARSED_HEADERS = ['origin', 'tracking-id'] as const
 const END_OF_HEAD = '\r\n\r\n'
+/** The fault is before the target: everything before it is of earlier requests. */
+const IN_METHOD = new Set<string | undefined>(['HPE_INVALID_METHOD', 'HPE_CLOSED_CONNECTION'])
 /** The server's limit for a head; what lies beyond is not read. */
 const MAX_HEAD_LENGTH = 16_384
 
@@ -149,19 +175,20 @@ const MAX_HEAD_LENGTH = 16_384
  * Method, target and headers of a request that the parser rejected, so that its error response has the right format and
  * headers. None of it can be trusted: the bytes are not valid HTTP.
  */
-export function parseRawRequest({ rawPacket, bytesParsed = 0 }: ParserError): RawRequest {
+export function parseRawRequest({ rawPacket, bytesParsed = 0, code }: ParserError): RawRequest {
   const text = Buffer.isBuffer(rawPacket) ? rawPacket.toString('latin1') : ''
   // Before the fault, the last end of a head is the previous request's; the fault may be in this head's own end.
-  const searchFrom = bytesParsed - END_OF_HEAD.length - 1
+  const searchFrom = bytesParsed - END_OF_HEAD.length - (IN_METHOD.has(code) ? 0 : 1)
   const previousEnd = searchFrom >= 0 ? text.lastIndexOf(END_OF_HEAD, searchFrom) : -1
   const start = previousEnd === -1 ? 0 : previousEnd + END_OF_HEAD.length
   const [head = ''] = text.slice(start, start + MAX_HEAD_LENGTH).split(END_OF_HEAD, 1)
   const [, method = '', target = ''] = /^([A-Z]{1,32}) (\S+)/.exec(head) ?? []
   const headers = PARSED_HEADERS.flatMap((name) => {
     const value = headerValue(head, name)
-    return value === null ? [] : [[name, value] as const]
+    return value === null ? [] : [[name, copyString(value)] as const]
   })
-  return { method, target, headers: Object.fromEntries(headers) }
+  // Copied, as they may wait behind other responses, and would keep the packet.
+  return { method: copyString(method), target: copyString(target), headers: Object.fromEntries(headers) }
 }
 
 /** The value of a header, null without one. Native searches only: a pattern with blanks around the value is quadratic. */

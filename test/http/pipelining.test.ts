@@ -1,16 +1,32 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import { sendBytes } from '../support/raw-http.ts'
 import { answerStation, Barrier } from '../support/scripted-upstream.ts'
 import { perCall, waitFor } from '../support/scripts.ts'
 import { startService } from '../support/service.ts'
+import { UUID } from './cases.ts'
 import { CANARY, getAndClose, getAndKeep, HOST, statusesIn, TARGET } from './raw-requests.ts'
+
+setFlagsFromString('--expose-gc')
+const gc = runInNewContext('gc') as () => void
+/** Bytes of buffers that are in use; V8 frees those of the last turn with the second collection. */
+async function bufferBytes(): Promise<number> {
+  gc()
+  await new Promise(setImmediate)
+  gc()
+  return process.memoryUsage().arrayBuffers
+}
 
 const GARBAGE = `${CANARY}\r\n\r\n`
 
 await t.test('several requests on one connection', async (t) => {
-  const barrier = new Barrier()
+  let held = new Barrier()
   const { proxy, upstream } = await startService(t, {
-    script: perCall(({ id }) => (id === 'held' ? waitFor(barrier) : answerStation)),
+    env: { CACHE_TTL: '0' },
+    script: perCall(({ id }) => (id === 'held' ? waitFor(held) : answerStation)),
   })
   const { port } = proxy.addresses.public
 
@@ -60,9 +76,58 @@ await t.test('several requests on one connection', async (t) => {
   await t.test('garbage after several misses is rejected after all their responses', async (t) => {
     const responses = sendBytes(port, getAndKeep('held') + getAndKeep('three') + GARBAGE)
     await upstream.arrived(upstream.calls.length + 1)
-    barrier.open()
+    held.open()
     const { text } = await responses
     t.strictSame(statusesIn(text), [200, 200, 400])
+  })
+
+  await t.test('garbage after a request is answered without the Tracking-ID of that request', async (t) => {
+    const withId = getAndKeep('one').replace(
+      HOST,
+      `${HOST}Tracking-ID: one\r\nOrigin: https://one.example\r\n`,
+    )
+    const { text } = await sendBytes(port, withId + GARBAGE)
+    const [first, second] = [...text.matchAll(/^tracking-id: (.*)$/gm)].map(([, id]) => id)
+    t.equal(first, 'one')
+    t.match(second, UUID)
+  })
+
+  await t.test('CONNECT after a miss is rejected after the response to the miss', async (t) => {
+    const barrier = new Barrier()
+    const calls = upstream.calls.length
+    held = barrier
+    const connecting = 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\nTracking-ID: connect\r\n\r\n'
+    const responses = sendBytes(port, getAndKeep('held') + getAndKeep('one') + connecting + CANARY)
+    await upstream.arrived(calls + 1)
+    barrier.open()
+    const { text } = await responses
+    t.strictSame(statusesIn(text), [200, 200, 405])
+    t.match(text, /^tracking-id: connect\r\n/m)
+  })
+
+  await t.test('what comes after garbage is not kept while a response is held', async (t) => {
+    const barrier = new Barrier()
+    const calls = upstream.calls.length
+    held = barrier
+    const socket = connect(port, '127.0.0.1')
+    let text = ''
+    socket.setEncoding('latin1').on('data', (chunk: string) => (text += chunk))
+    socket.write(getAndKeep('held') + GARBAGE)
+    await upstream.arrived(calls + 1)
+    const before = await bufferBytes()
+    const sent = Buffer.alloc(2 ** 20, 'x')
+    for (let i = 0; i < 24; i++) await new Promise((resolve) => void socket.write(sent, resolve))
+    const grownMb = ((await bufferBytes()) - before) / 2 ** 20
+    barrier.open()
+    await once(socket, 'close')
+    t.strictSame(statusesIn(text), [200, 400])
+    t.ok(grownMb < 8, `${grownMb.toFixed(1)} MB`)
+  })
+
+  await t.test('a HEAD that is no valid HTTP is rejected without a body', async (t) => {
+    const { text } = await sendBytes(port, `HEAD / HTTP/1.1\r\n${HOST}Bad Header\r\n\r\n`)
+    t.strictSame(statusesIn(text), [400])
+    t.ok(text.endsWith('\r\n\r\n'))
   })
 
   await t.test('a request whose body is invalid gets exactly one response', async (t) => {
