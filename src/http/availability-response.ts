@@ -3,7 +3,7 @@ import type { Format } from '../availability/model.ts'
 import type { Query } from '../availability/query.ts'
 import type { Answer, Rendering } from '../cache/answer.ts'
 import type { LookupResult } from '../cache/cache.ts'
-import { isLastResponse } from '../lib/connections.ts'
+import { countUnsent, isLastResponse } from '../lib/connections.ts'
 import type { CorsOrigins } from './cors.ts'
 import { corsFields } from './cors.ts'
 import {
@@ -34,6 +34,9 @@ export interface Asked {
  * hundred, as many as a packet may have, of 30 KB take 100 ms.
  */
 const MAX_SHORT_ANSWER = 8_192
+
+/** Longer bodies count among what waits until they are sent. About what a connection takes anyway. */
+const MAX_UNCOUNTED_BYTES = 16_384
 
 export function isLong(answer: Answer): boolean {
   return answer.json.length > MAX_SHORT_ANSWER
@@ -81,6 +84,7 @@ export function createResponseWriter({ corsOrigins, isDraining }: ResponseOption
     fields.push('content-type', CONTENT_TYPE[format], 'content-length', String(length))
     if (gzipped) fields.push('content-encoding', 'gzip')
     response.writeHead(200, fields).end(body, encoding)
+    if (length > MAX_UNCOUNTED_BYTES) countUnsent(response)
   }
 }
 

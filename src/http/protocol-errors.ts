@@ -66,20 +66,17 @@ export function createProtocolErrorHandlers(
     onClientError(error, socket) {
       // A browser opens connections in advance: it would take a 408 for the response to its next request.
       const isSilent = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && socket.bytesRead === 0
-      if (error.code === 'ECONNRESET' || isSilent) {
-        socket.destroy()
-        return
-      }
-      if (isFailed(socket)) return // Node has an error for each further packet
+      if (error.code === 'ECONNRESET' || isSilent) socket.destroy()
+      if (socket.destroyed || isFailed(socket)) return // Node has an error for each further packet
       const request = { ...parseRawRequest(error), address: socket.remoteAddress }
       const failure = protocolError(error)
       afterResponses(socket, failure, () => respondOn(socket, failure, request))
     },
     onConnect(request, socket) {
       socket.on('error', () => socket.destroy()) // Node has removed its own listener from the socket
-      const raw = rawRequestOf(request)
       discardInput(socket)
-      afterResponses(socket, null, () => respondOn(socket, new ServiceError('MethodNotAllowed'), raw))
+      const error = new ServiceError('MethodNotAllowed')
+      afterResponses(socket, null, () => respondOn(socket, error, rawRequestOf(request)))
     },
     onUndecodableUrl(request, response) {
       respondTo(request, response, malformedRequest('The target of the request cannot be decoded'))

@@ -1,10 +1,11 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { ByteBudget, Reservation } from './byte-budget.ts'
-import { discardInput, lingerOnClose } from './linger.ts'
+import { dropRequests, lingerOnClose } from './linger.ts'
 import { onResponseEnd } from './on-response-end.ts'
 import { ReadTurns } from './read-turns.ts'
 import { bodyBytes, boundBody } from './request-body.ts'
+import { UnreadTime } from './unread.ts'
 
 /**
  * Requests of one connection that may be in progress, and that may come in one packet. Node parses all requests of a
@@ -23,10 +24,14 @@ export const HALF_CLOSE_MS = 100
 
 interface Connection {
   readonly socket: Socket
+  readonly waiting: ByteBudget | null
   /** Responses that are due, in the order of their requests. An array: a set rehashes with every few responses. */
   readonly due: ServerResponse[]
   /** The response to the newest request. */
   last: ServerResponse | null
+  /** The client of the newest request may send another one behind it. */
+  mayContinue: boolean
+  readonly unread: UnreadTime
   readonly acceptedAt: number
   requestedAt: number
   /** `bytesRead` of the socket when its last response had been sent; 0 before the first request. */
@@ -44,9 +49,6 @@ export interface ConnectionsDeps {
   /** Responds to a request for which the budget has no room. */
   readonly onOverload: (request: IncomingMessage, response: ServerResponse) => void
 }
-
-type Internals = Socket & { parser?: { onIncoming: () => number } | null }
-const dropRequest = () => 0
 
 /** A member, as a weak map is searched with every use. Of responses too: a pipeline that fails takes a request's socket. */
 const CONNECTION = Symbol('connection')
@@ -72,6 +74,19 @@ export function closeOnEndOfInput(response: ServerResponse): void {
   const { socket } = response.req
   heldOpen.add(response)
   if (socket.readableEnded) socket.destroy()
+}
+
+/**
+ * What the kernel has not taken yet of a long response that is being sent counts among what waits, until its client has
+ * read so much; without room the connection ends. To be called when the response has ended.
+ */
+export function countUnsent(response: ServerResponse): void {
+  const connection = connectionOf(response)
+  const isSending = response.socket !== null && !response.writableFinished
+  if (!connection?.waiting || !isSending || response.writableLength === 0) return
+  const reservation = connection.waiting.reserve(response.writableLength)
+  if (reservation === null) connection.socket.destroy()
+  else response.once('close', () => reservation.end())
 }
 
 /** The open connections of a server, and the bounds of each. */
@@ -104,8 +119,11 @@ export class Connections {
   readonly onConnection = (socket: Socket): void => {
     const connection: Connection = {
       socket,
+      waiting: this.#deps.waiting,
       due: [],
       last: null,
+      mayContinue: false,
+      unread: new UnreadTime(),
       acceptedAt: performance.now(),
       requestedAt: 0,
       bytesWhenIdle: 0,
@@ -114,7 +132,7 @@ export class Connections {
       isStopped: false,
     }
     this.#open.set(socket, connection)
-    lingerOnClose(socket, () => connection.isStopped || connection.last?.req.complete === false)
+    lingerOnClose(socket, () => mayBeSending(connection))
     Object.assign(socket, { [CONNECTION]: connection })
     socket.once('close', () => this.#onClose(socket, connection))
     socket.once('end', () => {
@@ -142,17 +160,22 @@ export class Connections {
   closeIdle(unusedMs: number): void {
     const now = performance.now()
     for (const [socket, { due, acceptedAt, bytesWhenIdle }] of this.#open) {
+      if (socket.writableEnded) continue // its client may still read, for two seconds
       if (due.length > 0 || socket.writableLength > 0 || socket.bytesRead > bytesWhenIdle) continue
       if (this.#reading.isStopped(socket)) continue
       if (!isUnused(socket) || now - acceptedAt >= unusedMs) socket.destroy()
     }
   }
 
-  /** Ends connections whose client has not read for `ms` what is sent to it. */
+  /** Ends connections whose client has not read for `ms` what is sent to it. Only what earlier calls have seen is known. */
   endUnread(ms: number): void {
-    for (const [socket, { due }] of this.#open) {
-      if (due.length > 0 && socket.writableLength > 0 && socket.timeout !== ms) socket.setTimeout(ms)
-    }
+    const now = performance.now()
+    for (const [socket, { unread }] of this.#open) if (unread.of(socket, now) >= ms) socket.destroy()
+  }
+
+  /** Those too that are no longer the parser's. */
+  destroyAll(): void {
+    for (const socket of this.#open.keys()) socket.destroy()
   }
 
   #admit(connection: Connection, request: IncomingMessage, response: ServerResponse): boolean {
@@ -161,6 +184,7 @@ export class Connections {
     connection.requestedAt = performance.now()
     this.#reading.note(connection.requestedAt)
     connection.last = response
+    connection.mayContinue = response.shouldKeepAlive
     due.push(response)
     response.on('close', this.#onResponseClose)
     const bodySize = bodyBytes(request)
@@ -208,6 +232,11 @@ function untilClosed(reservation: Reservation, { socket }: Connection, response:
   })
 }
 
+/** A client that has asked for the end of its connection sends nothing more. */
+function mayBeSending({ isStopped, last, mayContinue }: Connection): boolean {
+  return isStopped || (last !== null && (mayContinue || !last.req.complete))
+}
+
 function countInPacket({ bytesRead }: Socket, connection: Connection): void {
   connection.requestsOfPacket = bytesRead === connection.packetEnd ? connection.requestsOfPacket + 1 : 1
   connection.packetEnd = bytesRead
@@ -218,13 +247,7 @@ function stop(socket: Socket, connection: Connection, response: ServerResponse):
   if (connection.isStopped) return
   connection.isStopped = true
   response.shouldKeepAlive = false
-  const { parser } = socket as Internals
-  if (!parser) return
-  parser.onIncoming = () => {
-    discardInput(socket)
-    parser.onIncoming = dropRequest
-    return 0
-  }
+  dropRequests(socket)
 }
 
 /** A client or load balancer has sent nothing on it yet. */

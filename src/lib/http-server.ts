@@ -64,6 +64,7 @@ function createLimitedServer(handler: RequestListener, options: HttpServerOption
   server.maxHeadersCount = MAX_HEADERS + 1
   ;(server as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true
   server.closeIdleConnections = () => connections.closeIdle(Number.POSITIVE_INFINITY)
+  server.closeAllConnections = () => connections.destroyAll()
   connectionsOf.set(server, connections)
   const checking = setInterval(() => connections.endUnread(UNREAD_TIMEOUT_MS), CHECK_INTERVAL_MS)
   checking.unref()

@@ -42,3 +42,17 @@ export function discardInput(socket: Socket): void {
   socket.pause() // it may be stopped, which only a change of state undoes
   socket.resume()
 }
+
+type Internals = Socket & { parser?: { onIncoming: () => number } | null }
+const dropRequest = () => 0
+
+/** From now on requests are dropped, and what comes in later packets than the next of them is not even parsed. */
+export function dropRequests(socket: Socket): void {
+  const { parser } = socket as Internals
+  if (!parser) return
+  parser.onIncoming = () => {
+    discardInput(socket)
+    parser.onIncoming = dropRequest
+    return 0
+  }
+}

@@ -19,6 +19,7 @@ async function setup(t: Test, large = Buffer.alloc(0)) {
   })
   app.get('/', async () => 'ok')
   app.get('/large', async () => large)
+  app.get('/last', async (_request, reply) => reply.header('connection', 'close').send(large))
   let slowRequests = 0
   app.get('/slow', async () => {
     slowRequests++
@@ -126,6 +127,24 @@ await t.test('a client that reads slowly gets all bytes', async (t) => {
   socket.resume()
   await until('the connection is closed', async () => (await clock.advance(50), socket.closed))
   await ended
+  t.ok(bytes > 5_000_000, `${bytes} bytes`)
+  await drained
+})
+
+await t.test('a client that sends its next request meanwhile gets all bytes', async (t) => {
+  const { app, port, clock, start } = await setup(t, Buffer.alloc(5_000_000))
+  const socket = connect(port, '127.0.0.1').on('error', () => {})
+  let bytes = 0
+  const requested = once(app.server, 'request')
+  socket.on('data', (chunk: Buffer) => {
+    bytes += chunk.length
+    socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+  })
+  socket.pause().write('GET /last HTTP/1.1\r\nHost: a\r\n\r\n')
+  const drained = start({ delayMs: 0, timeoutMs: 60_000 })
+  await requested
+  socket.resume()
+  await until('the connection is closed', async () => (await clock.advance(50), socket.closed))
   t.ok(bytes > 5_000_000, `${bytes} bytes`)
   await drained
 })

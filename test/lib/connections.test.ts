@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import type { RequestListener, ServerResponse } from 'node:http'
+import type { RequestListener, Server, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Socket } from 'node:net'
 import { connect } from 'node:net'
@@ -8,6 +8,7 @@ import type { Test } from 'tap'
 import t from 'tap'
 import { ByteBudget } from '../../src/lib/byte-budget.ts'
 import {
+  countUnsent,
   isLastResponse,
   MAX_POSTS_PER_CONNECTION,
   PIPELINED_REQUEST_BYTES,
@@ -35,6 +36,15 @@ async function start(t: Test, handler: RequestListener, budget = Number.POSITIVE
   return { server, socket, waiting, isFull }
 }
 
+/** Ends unread connections, again and again for so long. */
+async function checkUnread(server: Server, unreadMs: number, forMs: number): Promise<void> {
+  const endsAt = performance.now() + forMs
+  while (performance.now() < endsAt) {
+    connectionsIn(server).endUnread(unreadMs)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
 const REQUEST = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'
 
 await t.test('a connection whose response is not read is closed', async (t) => {
@@ -46,10 +56,26 @@ await t.test('a connection whose response is not read is closed', async (t) => {
   socket.write(REQUEST)
   await isFull()
   const closed = once(socket, 'close')
-  connectionsIn(server).endUnread(100)
-  await new Promise((resolve) => setTimeout(resolve, 400))
+  await checkUnread(server, 100, 400)
   socket.resume()
   await closed
+  t.ok(socket.bytesRead < 20_000_000, `${socket.bytesRead} bytes`)
+})
+
+await t.test('a client that sends more while it reads nothing is disconnected, too', async (t) => {
+  const { server, socket, isFull } = await start(
+    t,
+    (_request, response) => void response.end(Buffer.alloc(20_000_000)),
+  )
+  socket.pause()
+  socket.write(REQUEST)
+  await isFull()
+  const sending = setInterval(() => socket.write(REQUEST), 20)
+  t.teardown(() => clearInterval(sending))
+  await checkUnread(server, 200, 600)
+  clearInterval(sending)
+  socket.resume()
+  await until('the connection is closed', () => socket.closed)
   t.ok(socket.bytesRead < 20_000_000, `${socket.bytesRead} bytes`)
 })
 
@@ -61,12 +87,11 @@ await t.test('a connection whose response is read slowly stays open', async (t) 
   socket.pause()
   socket.write(REQUEST)
   await isFull()
-  connectionsIn(server).endUnread(1_000)
   for (let i = 0; i < 16; i++) {
     socket.resume()
     await new Promise((resolve) => setTimeout(resolve, 20))
     socket.pause()
-    await new Promise((resolve) => setTimeout(resolve, 80))
+    await checkUnread(server, 1_000, 80)
   }
   socket.resume()
   await until('all of it has arrived', () => socket.bytesRead > 20_000_000)
@@ -280,6 +305,35 @@ await t.test('a request whose body cannot be read ends its connection after the 
     [true, false],
     [true, false],
   ])
+})
+
+await t.test('what is not sent yet of a response takes from the budget until it is', async (t) => {
+  const LENGTH = 20_000_000
+  const handler: RequestListener = (_request, response) => {
+    response.end(Buffer.alloc(LENGTH))
+    countUnsent(response)
+  }
+  const { socket, waiting, isFull } = await start(t, handler, 2 * LENGTH)
+  socket.pause()
+  socket.write(REQUEST)
+  await isFull()
+  t.ok(waiting.used > LENGTH / 2, `${waiting.used} bytes`)
+  socket.resume()
+  await until('nothing is taken', () => waiting.used === 0)
+  t.ok(socket.bytesRead > LENGTH / 2)
+})
+
+await t.test('a connection whose response is longer than the budget is closed', async (t) => {
+  const handler: RequestListener = (_request, response) => {
+    response.end(Buffer.alloc(20_000_000))
+    countUnsent(response)
+  }
+  const { socket, waiting } = await start(t, handler, 1_000_000)
+  const closed = once(socket.resume(), 'close')
+  socket.write(REQUEST)
+  await closed
+  t.ok(socket.bytesRead < 20_000_000)
+  t.equal(waiting.used, 0)
 })
 
 await t.test('a connection that breaks gives back what its requests have taken', async (t) => {

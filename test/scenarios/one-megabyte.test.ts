@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import { connect } from 'node:net'
 import t from 'tap'
 import { IMAGE_SETTINGS, MAX_MB, MAX_TURN_MS } from '../support/image.ts'
@@ -184,6 +185,23 @@ await t.test('batches on twelve connections at once do not exhaust the heap', as
   })
   t.teardown(() => sockets.forEach((socket) => socket.destroy()))
   await until('all connections have ended', () => sockets.every(({ closed }) => closed), 60_000)
+  const { largestMb } = await turnReport(service.child)
+  t.equal((await request(adminUrl, '/livez')).status, 200)
+  t.ok(largestMb < MAX_MB, `${largestMb.toFixed(1)} MB`)
+})
+
+await t.test('batches that nobody reads do not exhaust the heap', async (t) => {
+  await request(url, stationOf('big'))
+  await turnReport(service.child)
+  const sockets: Socket[] = []
+  t.teardown(() => sockets.forEach((socket) => socket.destroy()))
+  for (let i = 0; i < 20; i++) {
+    const socket = connect(Number(new URL(url).port), '127.0.0.1').on('error', () => {})
+    sockets.push(socket)
+    socket.once('data', () => socket.pause())
+    socket.write(postOf(batchOf(() => 'big')))
+    await until('its answer begins', () => socket.bytesRead > 0 || socket.closed)
+  }
   const { largestMb } = await turnReport(service.child)
   t.equal((await request(adminUrl, '/livez')).status, 200)
   t.ok(largestMb < MAX_MB, `${largestMb.toFixed(1)} MB`)

@@ -6,7 +6,7 @@ import type { LookupResult } from '../../cache/cache.ts'
 import { asServiceError, malformedRequest, ServiceError } from '../../errors.ts'
 import type { ByteBudget } from '../../lib/byte-budget.ts'
 import type { Clock } from '../../lib/clock.ts'
-import { mayKeepAlive } from '../../lib/connections.ts'
+import { countUnsent, mayKeepAlive } from '../../lib/connections.ts'
 import { MAX_BODY_BYTES } from '../../lib/request-body.ts'
 import { Turns } from '../../lib/turns.ts'
 import type { Admit } from '../admission.ts'
@@ -83,7 +83,8 @@ export function batchRoute(scope: FastifyInstance, options: BatchOptions, deps: 
         const body = await renderBatch(results, { nextTurn, tryTake })
         return await send(request, reply, body)
       } finally {
-        memory?.end() // a response that waits for its turn is counted by its connection
+        memory?.end()
+        countUnsent(reply.raw) // one that waits for its turn is counted by its connection
       }
     },
   )
