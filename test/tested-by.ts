@@ -18,7 +18,6 @@ export const TESTED_BY: Readonly<Record<string, string>> = {
   'src/http/batch/batch-route.ts': 'test/http/batch.test.ts',
   'src/http/live/events-route.ts': 'test/http/events.test.ts',
   'src/http/request-log.ts': 'test/ops/log/logging.test.ts',
-  'src/http/live/stream-client.ts': 'test/http/events.test.ts',
   'src/lib/on-response-end.ts': 'test/lib/connections.test.ts',
   'src/lib/raw-response.ts': 'test/http/protocol-errors.test.ts',
   'src/lib/small-file.ts': 'test/config/secrets.test.ts',

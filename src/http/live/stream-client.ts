@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import type { Admit, ClientNames, KeyOf } from '../admission.ts'
 import { createAddressKey } from '../admission.ts'
+import { ClientDisconnectedError } from '../client-disconnect.ts'
 import type { RawQuery } from '../request-context.ts'
 
 /** Whether the key of a request is still valid when called. */
@@ -13,12 +14,17 @@ export function admissionCheck(
   return () => clients.nameOf(key) === client
 }
 
-/** The name or the network by which the streams of a client are counted, also where nothing else is limited. */
+/**
+ * The name or the network by which the streams of a client are counted, also where nothing else is limited. Rejects if the
+ * client has left meanwhile: whoever adds a listener for it now would wait in vain.
+ */
 export function createClientKey(admit: Admit | null): (request: FastifyRequest<RawQuery>) => Promise<string> {
   let addressKey: Promise<KeyOf> | null = null
   return async (request) => {
     if (admit !== null) return request.rateLimitKey
     addressKey ??= createAddressKey()
-    return (await addressKey)(request)
+    const keyOf = await addressKey // loads a module at first
+    if (request.socket.destroyed) throw new ClientDisconnectedError()
+    return keyOf(request)
   }
 }
