@@ -16,7 +16,7 @@ export function admissionCheck(
 
 /**
  * The name or the network by which the streams of a client are counted, also where nothing else is limited. Rejects if the
- * client has left meanwhile: whoever adds a listener for it now would wait in vain.
+ * client has left meanwhile: a listener for the end of its connection would be too late.
  */
 export function createClientKey(admit: Admit | null): (request: FastifyRequest<RawQuery>) => Promise<string> {
   let addressKey: Promise<KeyOf> | null = null
