@@ -20,11 +20,16 @@ const USAGE = `usage: node dist/main.js [--check | --version]
 const STOP_MARGIN_MS = 100
 /** For the last log lines, on a busy machine too. A destination that takes none does not delay the exit any longer. */
 const FLUSH_MS = 1_000
+/** By then a start has opened its state directory, unless that is blocked. */
+const BUSY_START_MS = 300
 const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const
 /** SIGHUP would end the process, and SIGUSR1 would open Node's inspector. */
 const IGNORED_SIGNALS = ['SIGHUP', 'SIGUSR1'] as const
-/** What blocks a thread of libuv: lookups in DNS, and files, pipes among them. */
-const BLOCKING = /^(GetAddrInfo|GetNameInfo|FSReq)/
+/**
+ * What `process.exit` waits for: lookups in DNS and files, pipes among them, which block a thread of libuv, and the thread of
+ * a state directory that did not end when it was closed.
+ */
+const BLOCKING = /^(GetAddrInfo|GetNameInfo|FSReq|MessagePort)/
 
 const packageFile = (name: string) => readFileSync(new URL(`../${name}`, import.meta.url), 'utf8')
 
@@ -58,9 +63,13 @@ function isTracedUnsafely(): boolean {
  * process of a container cannot be killed by itself, but can abort.
  */
 function exit(code: number): never {
-  if (!process.getActiveResourcesInfo().some((name) => BLOCKING.test(name))) process.exit(code)
+  if (!isThreadBusy()) process.exit(code)
   if (process.pid !== 1) process.kill(process.pid, 'SIGKILL')
   process.abort()
+}
+
+function isThreadBusy(): boolean {
+  return process.getActiveResourcesInfo().some((name) => BLOCKING.test(name))
 }
 
 function configOrExit(report = writeFatal): Config {
@@ -158,7 +167,7 @@ function stopOnSignals(app: App, { drain }: Config): Stop {
 }
 
 /** In force until the app exists. PID 1 of a container has no default signal handlers: signals would be lost. */
-const exitAtOnce = () => exit(0)
+const exitAtOnce = () => (isThreadBusy() ? setTimeout(exit, BUSY_START_MS, 0) : exit(0))
 const ignore = () => {}
 for (const signal of STOP_SIGNALS) process.once(signal, exitAtOnce)
 for (const signal of IGNORED_SIGNALS) process.on(signal, ignore)

@@ -50,6 +50,7 @@ export const TESTED_BY: Readonly<Record<string, string>> = {
   'src/state-dir/purge-operations.ts': 'test/state-dir/stores.test.ts',
   'src/state-dir/quota-account.ts': 'test/state-dir/stores.test.ts',
   'src/state-dir/store-client.ts': 'test/state-dir/stores.test.ts',
+  'src/state-dir/store-file.ts': 'test/state-dir/failures.test.ts',
   'src/state-dir/store-thread.ts': 'test/state-dir/stores.test.ts',
   'src/upstream/pacing/call-plan.ts': 'test/upstream/pacing/price.test.ts',
   'src/upstream/pacing/recent-rate.ts': 'test/upstream/pacing/demand-forecast.test.ts',

@@ -1,13 +1,22 @@
 import { randomUUID } from 'node:crypto'
+import { resolve } from 'node:path'
 import type { Observer } from '../events.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { EarlyCheck } from './check-file.ts'
 import { isIntact } from './check-file.ts'
 import { describeStoreError } from './describe-error.ts'
-import { FULL_DISK, hasSpace } from './disk-space.ts'
-import { identityOf, moveAside, NewerLayoutError, prepareDirectory, readVersion } from './directory.ts'
+import { checkSpace, FULL_DISK } from './disk-space.ts'
+import {
+  attempt,
+  identityOf,
+  moveAside,
+  NewerLayoutError,
+  prepareDirectory,
+  readVersion,
+} from './directory.ts'
 import type { OperationName } from './operations.ts'
-import { StoreClient, StoreError } from './store-client.ts'
+import { StoreError } from './store-client.ts'
+import { StoreFile } from './store-file.ts'
 import type { StoreOutage } from '../upstream/state/shared-token-bucket.ts'
 
 export interface ConnectionOptions {
@@ -29,6 +38,8 @@ const CHECK_EVERY_MS = 2_000
 const INITIAL_CHECK_MS = 250
 /** Every so many checks a record is written: the file system may have become read-only. */
 const WRITE_EVERY_CHECKS = 2
+/** For the last commit at the end of the process, on a slow disk. */
+const END_TIMEOUT_MS = 1_500
 const OPENED = 'the store was opened'
 const REPLACED = 'the directory or its store file was removed or replaced'
 
@@ -41,10 +52,7 @@ export class Connection {
   readonly name: string = randomUUID()
   readonly #options: ConnectionOptions
   readonly #deps: ConnectionDeps
-  #client: StoreClient | null = null
-  /** The store file that is open. */
-  #path = ''
-  #identity: string | null = null
+  readonly #file: StoreFile
   /** Null before the first attempt to open has ended. */
   #isUp: boolean | null = null
   /** Whether the file that is open takes requests, though the store is not up. */
@@ -56,8 +64,9 @@ export class Connection {
   #outage: StoreOutage | null = null
 
   private constructor(options: ConnectionOptions, deps: ConnectionDeps) {
-    this.#options = options
+    this.#options = { ...options, dir: resolve(options.dir) }
     this.#deps = deps
+    this.#file = new StoreFile(deps.clock)
   }
 
   /** @throws UnusableDirectoryError */
@@ -105,16 +114,16 @@ export class Connection {
     this.#isClosed = true
     this.#isUp = false
     this.#cancelTimer()
-    await this.#client?.close()
+    await this.#file.close(END_TIMEOUT_MS).catch(() => {})
   }
 
   async #request(name: OperationName, args: readonly unknown[]): Promise<unknown> {
-    const client = this.#client
+    const { client } = this.#file
     if (client === null) return undefined
     try {
       return await client.request(name, args)
     } catch (error) {
-      if (client === this.#client) this.#fail(error)
+      if (client === this.#file.client) this.#fail(error)
       return undefined
     }
   }
@@ -130,9 +139,7 @@ export class Connection {
   async #check(): Promise<void> {
     if (!this.isUp) return this.#reopen()
     try {
-      if (identityOf(this.#path) !== this.#identity) throw new StoreError('REPLACED', REPLACED)
-      readVersion(this.#options.dir)
-      this.#checkSpace()
+      attempt(`${this.#options.dir} cannot be written`, () => this.#checkDirectory())
       if (this.#checks++ % WRITE_EVERY_CHECKS === 0) await this.#maintain()
     } catch (error) {
       this.#fail(error)
@@ -140,9 +147,16 @@ export class Connection {
     }
   }
 
+  #checkDirectory(): void {
+    if (this.#file.isReplaced) throw new StoreError('REPLACED', REPLACED)
+    readVersion(this.#options.dir)
+    checkSpace(this.#options.dir)
+  }
+
   async #maintain(): Promise<void> {
-    const processes = await this.#client?.request('maintain', [this.name])
-    if (processes !== undefined) this.#processes = Number(processes)
+    const { client } = this.#file
+    if (client === null) throw new StoreError('ENDED', 'the store file is not open')
+    this.#processes = Number(await client.request('maintain', [this.name]))
   }
 
   /** Opens the store file for the first time: what it has can be read even if the disk is full. */
@@ -159,8 +173,8 @@ export class Connection {
   async #reopen(): Promise<void> {
     try {
       const path = this.#prepare()
-      if (this.#client === null || identityOf(path) !== this.#identity) await this.#openFile(path)
-      this.#checkSpace()
+      if (!this.#file.isOpen(path)) await this.#openFile(path)
+      checkSpace(this.#options.dir)
       await this.#maintain()
       this.#become(true, OPENED)
     } catch (error) {
@@ -184,14 +198,10 @@ export class Connection {
     }
   }
 
-  #checkSpace(): void {
-    if (!hasSpace(this.#options.dir)) throw FULL_DISK
-  }
-
   /** lmdb reports a write that was cut short as an error of the device. */
   #explained(error: unknown): unknown {
     try {
-      this.#checkSpace()
+      checkSpace(this.#options.dir)
       return error
     } catch (other) {
       return other === FULL_DISK ? other : error
@@ -199,11 +209,9 @@ export class Connection {
   }
 
   async #openFile(path: string): Promise<void> {
-    this.#identity = null
     this.#isCounting = false
-    await this.#client?.close()
-    this.#client = null
-    const { clock, observer } = this.#deps
+    await this.#file.close()
+    const { observer } = this.#deps
     const { answerBytes, earlyCheck } = this.#options
     const identity = identityOf(path)
     const isFirst = this.#isUp === null && earlyCheck?.identity === identity
@@ -213,9 +221,7 @@ export class Connection {
       this.#prepare()
     }
     if (this.#isClosed) return
-    this.#path = path
-    this.#client = await StoreClient.open({ path, answerBytes }, clock)
-    this.#identity = identityOf(path)
+    await this.#file.open(path, answerBytes, () => this.#prepare())
   }
 
   /**
@@ -227,11 +233,8 @@ export class Connection {
     const code = error instanceof StoreError ? error.code : null
     const isNewer = error instanceof NewerLayoutError
     const isUsable = !isNewer && (code === null || code === 'REPLACED' || code === 'ENOSPC')
-    this.#isCounting = this.#client !== null && isUsable
-    if (isUsable || code === 'TIMEOUT') return
-    const client = this.#client
-    this.#client = null
-    void client?.close()
+    this.#isCounting = this.#file.client !== null && isUsable
+    if (!isUsable && code !== 'TIMEOUT') this.#file.discard()
   }
 
   #become(isUp: boolean, reason: string): void {

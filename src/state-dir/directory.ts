@@ -8,20 +8,21 @@ import {
   lstatSync,
   mkdirSync,
   openSync,
-  readFileSync,
   renameSync,
   rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
+import { readSmallFile } from '../lib/small-file.ts'
 
 /** The number of the layout. Raised when a version of this service cannot read what this one writes. */
 const LAYOUT = 1
 
 const VERSION_FILE = 'version'
+const MAX_VERSION_BYTES = 64
 export const STORE_FILE = 'state.mdb'
-/** A damaged store file is kept beside the new one. */
+/** A damaged file is kept beside the new one. */
 const DAMAGED_SUFFIX = '.damaged'
 const DIRECTORY_MODE = 0o700
 export const FILE_MODE = 0o600
@@ -45,7 +46,8 @@ const READABLE: Readonly<Record<string, string>> = {
   ENOTDIR: 'a part of the path is a file',
   ENAMETOOLONG: 'the path is too long',
   ELOOP: 'the path has a loop of links',
-  EISDIR: 'the file version is a directory',
+  'no regular file': 'version is not a regular file',
+  [`more than ${MAX_VERSION_BYTES} bytes`]: 'the file version is too long',
 }
 
 /** A store file was moved aside. */
@@ -56,16 +58,18 @@ type OnReplaced = (path: string, keptAs: string) => void
  * @returns the path of the store file
  * @throws UnusableDirectoryError, or an error of the file system that may end by itself, such as a full disk
  */
-export function prepareDirectory(dir: string, onReplaced: OnReplaced = () => {}): string {
-  attempt(`${dir} cannot be created`, () => createDirectory(resolve(dir)))
+export function prepareDirectory(given: string, onReplaced: OnReplaced = () => {}): string {
+  const dir = resolve(given)
+  attempt(`${dir} cannot be created`, () => createDirectory(dir))
   attempt(`${dir} cannot be written`, () => {
     accessSync(dir, constants.R_OK | constants.W_OK | constants.X_OK)
     if (readVersion(dir) < LAYOUT) writeVersion(dir)
   })
   const path = join(dir, STORE_FILE)
-  const lock = `${path}-lock`
+  const lock = lockOf(path)
   attempt(`${path} cannot be written`, () => {
-    if (isForeign(path) || isForeign(lock)) onReplaced(path, moveAside(path))
+    if (isForeign(path)) onReplaced(path, moveAside(path))
+    if (isForeign(lock)) setAside(lock)
     for (const file of [path, lock]) createFile(file)
   })
   return path
@@ -77,12 +81,21 @@ export function isForeign(path: string): boolean {
   return isThere && statSync(path, { throwIfNoEntry: false })?.isFile() !== true
 }
 
+/** The file by which processes that use a store file exclude each other. It has no content that is kept. */
+export function lockOf(path: string): string {
+  return `${path}-lock`
+}
+
 /** Moves a store file that cannot be used out of the way, and returns its new path. */
 export function moveAside(path: string): string {
+  rmSync(lockOf(path), { recursive: true, force: true })
+  return setAside(path)
+}
+
+function setAside(path: string): string {
   const target = path + DAMAGED_SUFFIX
   rmSync(target, { recursive: true, force: true })
   if (lstatSync(path, { throwIfNoEntry: false }) !== undefined) renameSync(path, target)
-  rmSync(`${path}-lock`, { recursive: true, force: true })
   return target
 }
 
@@ -98,11 +111,18 @@ function createDirectory(dir: string): void {
   if (stats?.isDirectory() === true) return
   if (stats !== undefined) throw new UnusableDirectoryError(`${dir} is a file, not a directory`)
   if (dirname(dir) !== dir) createDirectory(dirname(dir))
+  rejectBrokenLink(dir)
   try {
     mkdirSync(dir, { mode: DIRECTORY_MODE })
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error // by another process, meanwhile
   }
+}
+
+/** @throws UnusableDirectoryError for a link to nothing, in whose place no directory can be created */
+export function rejectBrokenLink(dir: string): void {
+  if (lstatSync(dir, { throwIfNoEntry: false })?.isSymbolicLink() !== true || existsSync(dir)) return
+  throw new UnusableDirectoryError(`${dir} is a link to a directory that does not exist`)
 }
 
 /** Undefined below a file, too: with `throwIfNoEntry: false` this depends on the version of Node. */
@@ -122,8 +142,8 @@ export function statIfPresent(path: string): Stats | undefined {
  * @throws NewerLayoutError
  */
 export function readVersion(dir: string): number {
-  const version = Number(/^(\d{1,9})\s*$/.exec(readIfPresent(join(dir, VERSION_FILE)) ?? '')?.[1] ?? 0)
-  if (version <= LAYOUT) return version
+  const version = /^\s*(\d+)\s*$/.exec(readVersionFile(dir) ?? '')?.[1] ?? '0'
+  if (Number(version) <= LAYOUT) return Number(version)
   throw new NewerLayoutError(
     `${dir} was written by a newer version of this service (layout ${version}, this version knows ${LAYOUT})`,
   )
@@ -136,9 +156,9 @@ function writeVersion(dir: string): void {
   renameSync(temporary, path)
 }
 
-function readIfPresent(path: string): string | null {
+function readVersionFile(dir: string): string | null {
   try {
-    return readFileSync(path, 'utf8')
+    return readSmallFile(join(dir, VERSION_FILE), MAX_VERSION_BYTES)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
     throw error

@@ -14,6 +14,11 @@ export function hasSpace(dir: string, bytes = 0): boolean {
   return bavail * bsize >= MIN_FREE_BYTES + bytes
 }
 
+/** @throws FULL_DISK */
+export function checkSpace(dir: string): void {
+  if (!hasSpace(dir)) throw FULL_DISK
+}
+
 /**
  * The requests that can be executed, and those for which the disk is too full. lmdb reports a write that fails to
  * standard error by itself, so it is not tried. Counting goes on: it rewrites pages that the file has already.

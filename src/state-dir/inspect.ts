@@ -5,16 +5,17 @@ import {
   attempt,
   FILE_MODE,
   isForeign,
+  lockOf,
   readVersion,
+  rejectBrokenLink,
   statIfPresent,
   STORE_FILE,
   UnusableDirectoryError,
 } from './directory.ts'
 import { hasSpace } from './disk-space.ts'
+import { LMDB_MAGIC } from './lock-file.ts'
 
 const { R_OK, W_OK, X_OK } = constants
-/** The number near the begin of each meta page of lmdb, little-endian. */
-const LMDB_MAGIC = Buffer.from([0xde, 0xc0, 0xef, 0xbe])
 const META_BYTES = 64
 
 /**
@@ -23,18 +24,19 @@ const META_BYTES = 64
  * @returns what a start would warn of
  * @throws UnusableDirectoryError as `prepareDirectory`
  */
-export function inspectDirectory(dir: string): string[] {
-  const existing = attempt(`${dir} cannot be created`, () => usableParent(resolve(dir)))
-  if (existing !== resolve(dir)) return spaceWarnings(existing)
+export function inspectDirectory(given: string): string[] {
+  const dir = resolve(given)
+  const existing = attempt(`${dir} cannot be created`, () => usableParent(dir))
+  if (existing !== dir) return spaceWarnings(existing)
   attempt(`${dir} cannot be written`, () => {
     accessSync(dir, R_OK | W_OK | X_OK)
     readVersion(dir)
   })
   const path = join(dir, STORE_FILE)
   attempt(`${path} cannot be written`, () => {
-    for (const file of [path, `${path}-lock`]) if (!isForeign(file)) checkAccess(file)
+    for (const file of [path, lockOf(path)]) if (!isForeign(file)) checkAccess(file)
   })
-  const isUnusable = isForeign(path) || isForeign(`${path}-lock`) || !beginsAsStore(path)
+  const isUnusable = isForeign(path) || !beginsAsStore(path)
   const moved = `${path} is not a store of this service: a start moves it aside and begins with an empty one`
   return [...(isUnusable ? [moved] : []), ...spaceWarnings(dir)]
 }
@@ -45,6 +47,7 @@ function usableParent(dir: string): string {
   if (stats?.isDirectory() === true) return dir
   if (stats !== undefined) throw new UnusableDirectoryError(`${dir} is a file, not a directory`)
   const parent = usableParent(dirname(dir))
+  rejectBrokenLink(dir)
   accessSync(parent, W_OK | X_OK)
   return parent
 }

@@ -9,7 +9,6 @@ import type { Message, StoreThreadData } from './store-thread.ts'
 /** Longest wait for a request: a commit on a slow disk, or another process that stopped in the middle of one. */
 export const REQUEST_TIMEOUT_MS = 1_000
 const OPEN_TIMEOUT_MS = 5_000
-const CLOSE_TIMEOUT_MS = 300
 
 /** A request that failed. */
 export class StoreError extends Error {
@@ -32,10 +31,14 @@ export class StoreClient {
   readonly #worker: Worker
   readonly #clock: Pick<Clock, 'after'>
   readonly #pending = new Map<number, Pending>()
-  #lastNumber = 0
+  readonly #ended: Promise<true>
+  #lastNumber = OPENED
   #failure: StoreError | null = null
+  #isClosing = false
+  /** When the file is open; rejects with a StoreError. */
+  readonly opened: Promise<unknown>
 
-  private constructor(data: StoreThreadData, clock: Pick<Clock, 'after'>) {
+  constructor(data: StoreThreadData, clock: Pick<Clock, 'after'>) {
     this.#clock = clock
     // In a checkout the file has the extension .ts, in a build .js.
     const extension = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
@@ -45,20 +48,9 @@ export class StoreClient {
     })
     this.#worker.on('message', (reply: Reply) => this.#settle(reply))
     this.#worker.on('error', (error) => this.#fail(error.message))
+    this.#ended = new Promise((resolve) => this.#worker.once('exit', () => resolve(true)))
     this.#worker.on('exit', () => this.#fail('the store thread has ended'))
-  }
-
-  /** @throws StoreError */
-  static async open(data: StoreThreadData, clock: Pick<Clock, 'after'>): Promise<StoreClient> {
-    const client = new StoreClient(data, clock)
-    try {
-      await client.#wait(OPENED, OPEN_TIMEOUT_MS)
-    } catch (error) {
-      void client.#worker.terminate()
-      throw error
-    }
-    client.#worker.unref() // from now on it alone keeps no process alive
-    return client
+    this.opened = this.#wait(OPENED, OPEN_TIMEOUT_MS).then(() => this.#worker.unref()) // it alone keeps no process alive
   }
 
   /** @throws StoreError */
@@ -69,15 +61,18 @@ export class StoreClient {
     return reply
   }
 
-  /** Executes what was requested before. */
-  async close(): Promise<void> {
-    if (this.#failure === null) {
+  /**
+   * Ends the thread, after what was requested before. It is never terminated: one that waits for another process within
+   * lmdb would not end any more. Until it has ended it is referenced, which main.ts sees.
+   * @returns whether it has ended by then
+   */
+  close(timeoutMs: number): Promise<boolean> {
+    if (!this.#isClosing && this.#failure === null) {
       this.#worker.ref()
-      const ended = new Promise<void>((resolve) => this.#worker.once('exit', () => resolve()))
       this.#send('close')
-      await Promise.race([ended, pause(this.#clock, CLOSE_TIMEOUT_MS)])
     }
-    await this.#worker.terminate()
+    this.#isClosing = true
+    return Promise.race([this.#ended, pause(this.#clock, timeoutMs).then(() => false)])
   }
 
   #send(message: Message): void {

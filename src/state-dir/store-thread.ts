@@ -9,6 +9,7 @@ import { openDatabases } from './databases.ts'
 import type { Reply, Request } from './execute.ts'
 import { executeAll, failure } from './execute.ts'
 import { bySpace, FULL_DISK } from './disk-space.ts'
+import { hasOtherLock, isLockNew, openFilesOf } from './lock-file.ts'
 import { checkClock, isClockBehind } from './maintenance.ts'
 import { OPENED } from './operation.ts'
 
@@ -17,9 +18,15 @@ export interface StoreThreadData {
   readonly answerBytes: number
 }
 
+/** By then a transaction has ended that began under a lock file that was removed. */
+const NEW_LOCK_PAUSE_MS = 300
+const OTHER_LOCK = Object.assign(new Error('the lock file was removed or replaced'), { code: 'OTHER_LOCK' })
+
 export type Message = Request | 'close'
 
 function serve(path: string, answerBytes: number, send: (reply: Reply) => void): (message: Message) => void {
+  if (isLockNew(path)) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, NEW_LOCK_PAUSE_MS)
+  const files = openFilesOf(path)
   const db = openDatabases(path, answerBytes)
   db.env.transactionSync(() => {
     const context = { db, now: Date.now(), answerBytes }
@@ -30,6 +37,10 @@ function serve(path: string, answerBytes: number, send: (reply: Reply) => void):
   const execute = () => {
     const batch = requests
     requests = []
+    if (hasOtherLock(path, files)) {
+      for (const { number } of batch) send(failure(number, OTHER_LOCK))
+      return
+    }
     const { possible, impossible } = bySpace(dirname(path), batch)
     for (const { number } of impossible) send(failure(number, FULL_DISK))
     if (possible.length > 0) executeAll(db, answerBytes, possible, send)

@@ -39,14 +39,30 @@ await t.test('a missing directory is created with its parents, for its owner alo
 })
 
 await t.test('a directory that cannot be used is rejected with a sentence', (t) => {
-  const dir = t.testdir({ file: '', newer: { version: '2\n' }, odd: { version: {} } })
-  const problems = ['file', 'file/below', 'newer', 'odd'].map((name) => problemOf(join(dir, name)))
-  t.match(problems, [
-    /\/file is a file, not a directory$/,
-    /\/file is a file, not a directory$/,
-    /was written by a newer version of this service \(layout 2, this version knows 1\)$/,
-    /cannot be written: the file version is a directory$/,
-  ])
+  const dir = t.testdir({
+    file: '',
+    newer: { version: '2\n' },
+    'much newer': { version: ' 12345678901234\r\n' },
+    odd: { version: {} },
+    long: { version: '1'.repeat(65) },
+    pipe: {},
+  })
+  execFileSync('mkfifo', [join(dir, 'pipe/version')])
+  symlinkSync(join(dir, 'nothing'), join(dir, 'link'))
+  const names = ['file', 'file/below', 'newer', 'much newer', 'odd', 'long', 'pipe', 'link']
+  t.match(
+    names.map((name) => problemOf(join(dir, name))),
+    [
+      /\/file is a file, not a directory$/,
+      /\/file is a file, not a directory$/,
+      /was written by a newer version of this service \(layout 2, this version knows 1\)$/,
+      /was written by a newer version of this service \(layout 12345678901234, this version knows 1\)$/,
+      /cannot be written: version is not a regular file$/,
+      /cannot be written: the file version is too long$/,
+      /cannot be written: version is not a regular file$/,
+      /link is a link to a directory that does not exist$/,
+    ],
+  )
   t.match(problemOf('/proc/evproxy'), /cannot be created: /)
   t.end()
 })
@@ -66,7 +82,6 @@ await t.test('what cannot be a store file is moved aside and reported', (t) => {
     directory: (path) => mkdirSync(path),
     pipe: (path) => execFileSync('mkfifo', [path]),
     'link to nothing': (path) => symlinkSync('/nonexistent/x', path),
-    'lock that is a directory': (path) => mkdirSync(`${path}-lock`),
   }
   const results = Object.entries(foreign).map(([name, create]) => {
     const dir = join(t.testdir({}), name)
@@ -81,6 +96,33 @@ await t.test('what cannot be a store file is moved aside and reported', (t) => {
     results,
     Object.keys(foreign).map((name) => [name, true, [true]]),
   )
+  t.end()
+})
+
+await t.test('what cannot be a lock file is set aside, and the store file stays', (t) => {
+  const foreign: Readonly<Record<string, (path: string) => void>> = {
+    directory: (path) => mkdirSync(path),
+    pipe: (path) => execFileSync('mkfifo', [path]),
+    'link to nothing': (path) => symlinkSync('/nonexistent/x', path),
+  }
+  const results = Object.entries(foreign).map(([name, create]) => {
+    const dir = t.testdir({ 'state.mdb': 'content' })
+    create(join(dir, 'state.mdb-lock'))
+    const replaced: string[] = []
+    const path = prepareDirectory(dir, (_path, keptAs) => replaced.push(keptAs))
+    return [name, readFileSync(path, 'utf8'), statSync(`${path}-lock`).isFile(), replaced]
+  })
+  t.strictSame(
+    results,
+    Object.keys(foreign).map((name) => [name, 'content', true, []]),
+  )
+  t.end()
+})
+
+await t.test('a path with dots leads to the same directory whether or not its parts exist', (t) => {
+  const dir = t.testdir({})
+  t.equal(prepareDirectory(`${dir}/missing/../state`), join(dir, 'state/state.mdb'))
+  t.strictSame(readdirSync(dir), ['state'])
   t.end()
 })
 

@@ -120,6 +120,22 @@ await t.test('a directory that is removed or replaced: the quota goes on', async
   await until('the call is counted', remaining(93))
 })
 
+await t.test('a lock file that is removed while processes use it: none writes beside another', async (t) => {
+  const { start, dir, calls } = await setup(t, built, { UPSTREAM_QUOTA: '1000/month' })
+  const services = await Promise.all([start(), start()])
+  await services[0].get('a')
+  rmSync(join(dir, 'state.mdb-lock'))
+  const all = [...services, await start()]
+  const ask = (tag: string) =>
+    Promise.all(all.map((service, i) => service.get(`${tag}${i}`).then(({ status }) => status)))
+  t.strictSame(await ask('during'), [200, 200, 200])
+  await until('all use the store again', allShow(all, 1), 15_000)
+  t.strictSame(await ask('after'), [200, 200, 200])
+  const remaining = async () => Promise.all(all.map(({ metric }) => metric('evproxy_quota_remaining')))
+  await until('the count is exact', async () => (await remaining()).every((left) => left === 1_000 - calls()))
+  t.strictSame([calls(), ...all.map(({ process }) => process.stderr)], [7, '', '', ''])
+})
+
 /** A file system of its own with so many bytes; null if this user may mount none. */
 function mountTmpfs(t: Test, bytes: number): string | null {
   const dir = mkdtempSync(join(tmpdir(), 'evproxy-disk-'))
@@ -217,5 +233,7 @@ await t.test('a process that is killed or stopped delays the others, and changes
   const since = performance.now()
   t.equal((await second.get('x')).status, 200)
   t.ok(performance.now() - since < 3_000)
-  await second.end('SIGTERM')
+  await hold()
+  t.equal((await second.get('y')).status, 200)
+  t.ok((await second.end('SIGTERM')) < 8_000, 'it ends, although its thread waits for another process')
 })

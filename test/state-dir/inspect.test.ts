@@ -29,12 +29,25 @@ function contentOf(dir: string): unknown {
 }
 
 await t.test('a directory that a start would use is inspected without a change', async (t) => {
-  const dir = t.testdir({ empty: {}, used: {}, 'cut off': { version: '', 'state.mdb': '' } })
+  const dir = t.testdir({
+    empty: {},
+    used: {},
+    'cut off': { version: '', 'state.mdb': '' },
+    'other lock': { 'state.mdb-lock': {} },
+  })
   const db = openDatabases(prepareDirectory(join(dir, 'used')), 1e7)
   db.records.putSync('a', 1)
   t.teardown(() => db.env.close())
   const before = contentOf(dir)
-  const names = ['empty', 'used', 'cut off', 'missing', 'missing/with/parents']
+  const names = [
+    'empty',
+    'used',
+    'cut off',
+    'other lock',
+    'missing',
+    'missing/../dots',
+    'missing/with/parents',
+  ]
   t.strictSame(
     names.map((name) => reportOf(join(dir, name))),
     names.map(() => []),
@@ -44,9 +57,11 @@ await t.test('a directory that a start would use is inspected without a change',
 
 await t.test('a directory that cannot be used is rejected with the sentence of a start', (t) => {
   const dir = t.testdir({ file: '', newer: { version: '2\n' }, odd: { version: {} } })
-  const names = ['file', 'file/below', 'newer', 'odd']
+  symlinkSync(join(dir, 'nothing'), join(dir, 'link'))
+  const names = ['file', 'file/below', 'newer', 'odd', 'link', 'link/below']
   const reports = names.map((name) => reportOf(join(dir, name)))
-  t.match(reports, [/is a file/, /is a file/, /newer version/, /is a directory$/])
+  const link = /is a link to a directory that does not exist$/
+  t.match(reports, [/is a file/, /is a file/, /newer version/, /not a regular file$/, link, link])
   t.strictSame(
     reports,
     names.map((name) => reportOf(join(dir, name), prepareDirectory)),
@@ -59,7 +74,6 @@ await t.test('what a start would move aside is a warning, and stays where it is'
     directory: (path) => mkdirSync(path),
     pipe: (path) => execFileSync('mkfifo', [path]),
     'link to nothing': (path) => symlinkSync('/nonexistent/x', path),
-    'lock that is a directory': (path) => mkdirSync(`${path}-lock`),
     'another file': (path) => writeFileSync(path, 'SQLite format 3\0'.repeat(500)),
     'a short file': (path) => writeFileSync(path, 'x'),
   }
