@@ -48,7 +48,6 @@ export const TESTED_BY: Readonly<Record<string, string>> = {
   'src/state-dir/page-walk.ts': 'test/state-dir/check.test.ts',
   'src/state-dir/pacing-operations.ts': 'test/state-dir/stores.test.ts',
   'src/state-dir/purge-operations.ts': 'test/state-dir/stores.test.ts',
-  'src/state-dir/quota-account.ts': 'test/state-dir/stores.test.ts',
   'src/state-dir/store-client.ts': 'test/state-dir/stores.test.ts',
   'src/state-dir/store-file.ts': 'test/state-dir/failures.test.ts',
   'src/state-dir/store-thread.ts': 'test/state-dir/stores.test.ts',

@@ -23,6 +23,11 @@ export interface Account {
   limit: number
   previous: string
   previousSpent: number
+  /**
+   * Periods from which the clock went back, by name: the calls of this account that are not calls of theirs. Absent in
+   * accounts of older versions.
+   */
+  left?: Readonly<Record<string, number>>
   /** Unreported calls that are counted, by process. */
   alone: Record<string, number>
 }
@@ -75,21 +80,51 @@ export function parseAccount(value: unknown): Account | null {
   const isValid =
     NUMBERS.every((name) => Number.isFinite(account[name]) && account[name] >= 0) &&
     texts.every((text) => typeof text === 'string') &&
+    Object.values(account.left ?? {}).every(Number.isFinite) &&
     typeof account.alone === 'object'
   return isValid ? { ...account, alone: { ...account.alone } } : null
 }
+
+/** Periods from which the clock went back that are remembered. */
+const MAX_LEFT = 10
 
 export function spentOf({ charged, refunded }: Account): number {
   return charged - refunded
 }
 
-/** Begins a new period, or gives the account the name of an earlier one: then the clock has gone back. */
+/**
+ * Begins a new period, or gives the account the name of an earlier one: then the clock has gone back. Once the clock shows
+ * again what it went back from, the count of that period goes on, with the calls of the time between.
+ */
 export function followPeriod(account: Account, context: AccountContext): Account {
   const { name } = context.period
-  if (name > account.period) return beginAccount(context, account.period, spentOf(account))
   if (name === account.period) return account
-  const charged = account.charged + (name === account.previous ? account.previousSpent : 0)
-  return { ...account, charged, period: name, previous: '', previousSpent: 0 }
+  const others = account.left?.[name]
+  if (others !== undefined) return returnTo(account, context, others)
+  if (name > account.period) return beginAccount(context, account.period, spentOf(account))
+  const added = name === account.previous ? account.previousSpent : 0
+  const left = entriesOf({ ...account.left, [account.period]: 0 }, added).slice(-MAX_LEFT)
+  const renamed = { period: name, previous: '', previousSpent: 0, left: Object.fromEntries(left) }
+  return { ...account, ...renamed, charged: account.charged + added }
+}
+
+/** @param others - calls of the account that are not calls of the period */
+function returnTo(account: Account, { now, period }: AccountContext, others: number): Account {
+  const left = entriesOf(account.left, -others).filter(([name]) => name !== period.name)
+  return {
+    ...account,
+    period: period.name,
+    at: now,
+    charged: Math.max(account.refunded, account.charged - others),
+    previous: account.period,
+    previousSpent: spentOf(account),
+    left: Object.fromEntries(left),
+  }
+}
+
+/** Each with so many calls more. */
+function entriesOf(left: Account['left'], calls: number): [string, number][] {
+  return Object.entries(left ?? {}).map(([name, others]) => [name, others + calls])
 }
 
 /** Adds what a process knows and the account does not. Changes the account. */
