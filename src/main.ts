@@ -20,8 +20,9 @@ const USAGE = `usage: node dist/main.js [--check | --version]
 const STOP_MARGIN_MS = 100
 /** For the last log lines, on a busy machine too. A destination that takes none does not delay the exit any longer. */
 const FLUSH_MS = 1_000
-/** By then a start has opened its state directory, unless that is blocked. */
-const BUSY_START_MS = 300
+/** By then a start has waited for its files and its state directory, unless one of them is blocked. */
+const BUSY_START_MS = 3_000
+const TRY_EXIT_EVERY_MS = 5
 const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const
 /** SIGHUP would end the process, and SIGUSR1 would open Node's inspector. */
 const IGNORED_SIGNALS = ['SIGHUP', 'SIGUSR1'] as const
@@ -66,6 +67,12 @@ function exit(code: number): never {
   if (!isThreadBusy()) process.exit(code)
   if (process.pid !== 1) process.kill(process.pid, 'SIGKILL')
   process.abort()
+}
+
+/** While a start loads modules, a thread is busy most of the time, and seldom blocked. */
+function exitWhenFree(deadline: number): void {
+  if (!isThreadBusy() || performance.now() >= deadline) exit(0)
+  setTimeout(exitWhenFree, TRY_EXIT_EVERY_MS, deadline)
 }
 
 function isThreadBusy(): boolean {
@@ -167,7 +174,7 @@ function stopOnSignals(app: App, { drain }: Config): Stop {
 }
 
 /** In force until the app exists. PID 1 of a container has no default signal handlers: signals would be lost. */
-const exitAtOnce = () => (isThreadBusy() ? setTimeout(exit, BUSY_START_MS, 0) : exit(0))
+const exitAtOnce = () => exitWhenFree(performance.now() + BUSY_START_MS)
 const ignore = () => {}
 for (const signal of STOP_SIGNALS) process.once(signal, exitAtOnce)
 for (const signal of IGNORED_SIGNALS) process.on(signal, ignore)
