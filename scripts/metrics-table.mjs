@@ -6,6 +6,7 @@ import { pathToFileURL } from 'node:url'
 const GAUGES = {
   access: () => ({ clients: ['web'], isLimited: true }),
   cache: () => ({ entries: 0, bytes: 0 }),
+  waiting: () => ({ bytes: 0, limitBytes: 0 }),
   upstream: () => ({ inFlight: 0, queued: 0, circuit: 'closed', callsPerSecond: 1 }),
   quota: () => ({ limit: 1, remaining: 1, resetAtMs: 0 }),
   pacing: () => ({

@@ -157,7 +157,7 @@ function createGauges({
   quotaCheck,
   stores,
   purges,
-}: GaugeDeps): Omit<Gauges, 'access' | 'live'> {
+}: GaugeDeps): Omit<Gauges, 'access' | 'live' | 'waiting'> {
   return {
     cache: () => ({ entries: cache.store.entries, bytes: cache.store.bytes }),
     upstream: () => ({

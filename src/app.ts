@@ -186,15 +186,16 @@ function createPublic(
 }
 
 interface AdminDeps {
-  readonly gauges: Gauges
+  readonly gauges: Omit<Gauges, 'waiting'>
   readonly inspector: StationInspector
   readonly redact: (text: string) => string
 }
 
 function createAdmin(
-  { config, runtime, clock, health, subscribe }: SharedDeps,
-  { gauges, inspector, redact }: AdminDeps,
+  { config, runtime, clock, health, subscribe, waiting }: SharedDeps,
+  { gauges: others, inspector, redact }: AdminDeps,
 ): FastifyInstance {
+  const gauges = { ...others, waiting: () => ({ bytes: waiting.used, limitBytes: waiting.limit }) }
   const { version, nodeVersion, instance, residentBytes } = runtime
   const recorder = new MetricsRecorder()
   const metrics = createMetrics(recorder, gauges, runtime)

@@ -158,6 +158,8 @@ const EVENTS = {
   >,
   /** A request ended in an error response. */
   requestFailed: event as Event<[failure: RequestFailure]>,
+  /** There was no room for what waits: a 503 for a request or an item of a batch, or the end of a connection. */
+  overloaded: event as Event<[]>,
   /** A response was sent; emitted only while the access log is on. */
   accessLogged: event as Event<[access: Access]>,
   /** A client was identified; emitted only where clients have keys. Null without a known key. */

@@ -21,6 +21,8 @@ export interface Gauges {
   /** `clients`: the names of all clients, null if no key is required. `isLimited`: clients have limits. */
   access(): { readonly clients: readonly string[] | null; readonly isLimited: boolean }
   cache(): { readonly entries: number; readonly bytes: number }
+  /** What waits, in bytes of memory, and its limit. */
+  waiting(): { readonly bytes: number; readonly limitBytes: number }
   upstream(): {
     readonly inFlight: number
     readonly queued: number

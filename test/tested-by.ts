@@ -24,6 +24,8 @@ export const TESTED_BY: Readonly<Record<string, string>> = {
   'src/lib/unread.ts': 'test/lib/connections.test.ts',
   'src/ops/log/fields.ts': 'test/ops/log/event-log.test.ts',
   'src/ops/metrics/counters.ts': 'test/ops/metrics/metrics.test.ts',
+  'src/ops/metrics/family.ts': 'test/ops/metrics/metrics.test.ts',
+  'src/ops/metrics/upstream-families.ts': 'test/ops/metrics/metrics.test.ts',
   'src/ops/status/outage.ts': 'test/ops/status/status.test.ts',
   'src/ops/status/settings-state.ts': 'test/ops/status/status.test.ts',
   'src/ops/status/state-changes.ts': 'test/ops/status/status.test.ts',

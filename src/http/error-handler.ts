@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { asServiceError, malformedRequest, ServiceError } from '../errors.ts'
+import { asServiceError, malformedRequest, ServiceError, TOO_MUCH_WAITS } from '../errors.ts'
 import type { Observer } from '../events.ts'
 import { isLastResponse } from '../lib/connections.ts'
 import { ClientDisconnectedError } from './client-disconnect.ts'
@@ -20,7 +20,7 @@ export type SendError = (thrown: unknown, request: FastifyRequest, reply: Fastif
 /** Responds to anything thrown with the documented error; `reason` and `cause` go to the observer only. */
 export function createErrorHandler(
   { corsOrigins, addressDetail, isDraining }: ErrorHandlerOptions,
-  observer: Pick<Observer, 'requestFailed'>,
+  observer: Pick<Observer, 'requestFailed' | 'overloaded'>,
 ): SendError {
   return (thrown, request, reply) => {
     if (thrown instanceof ClientDisconnectedError) {
@@ -30,6 +30,7 @@ export function createErrorHandler(
     const error = serviceErrorOf(thrown)
     const { url: target, trackingId, station, headers: requestHeaders } = request
     if (isAvailabilityPath(target) || isBatchPath(target)) request.format = errorFormat(target)
+    if (error === TOO_MUCH_WAITS) observer.overloaded()
     observer.requestFailed({
       ...correlationFields(request, addressDetail),
       ...(error.status < 500 && userAgentField(requestHeaders['user-agent'])),

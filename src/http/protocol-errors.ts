@@ -25,6 +25,8 @@ export interface ProtocolErrorHandlers {
   readonly onUndecodableUrl: (request: IncomingMessage, response: ServerResponse) => void
   /** For a request that would have to wait behind others of its connection while too much waits already. */
   readonly onOverload: (request: IncomingMessage, response: ServerResponse) => void
+  /** For a connection that ends because there is no room for what it holds back. */
+  readonly onOverloadEnd: () => void
 }
 
 export interface ProtocolErrorOptions {
@@ -33,7 +35,7 @@ export interface ProtocolErrorOptions {
   readonly addressDetail: AddressDetail
 }
 
-type ErrorObserver = Pick<Observer, 'requestFailed' | 'requestAnswered' | 'accessLogged'>
+type ErrorObserver = Pick<Observer, 'requestFailed' | 'requestAnswered' | 'accessLogged' | 'overloaded'>
 
 export function createProtocolErrorHandlers(
   { corsOrigins, accessLog, addressDetail }: ProtocolErrorOptions,
@@ -81,7 +83,11 @@ export function createProtocolErrorHandlers(
     onUndecodableUrl(request, response) {
       respondTo(request, response, malformedRequest('The target of the request cannot be decoded'))
     },
-    onOverload: (request, response) => respondTo(request, response, TOO_MUCH_WAITS),
+    onOverload(request, response) {
+      observer.overloaded()
+      respondTo(request, response, TOO_MUCH_WAITS)
+    },
+    onOverloadEnd: () => observer.overloaded(),
   }
 }
 

@@ -3,11 +3,11 @@
  * estimates of the heap that a waiting thing keeps, measured with 1,000 of them.
  */
 export class ByteBudget {
-  readonly #limit: number
+  readonly limit: number
   #used = 0
 
   constructor(limit: number) {
-    this.#limit = limit
+    this.limit = limit
   }
 
   get used(): number {
@@ -15,7 +15,7 @@ export class ByteBudget {
   }
 
   hasRoom(bytes: number): boolean {
-    return this.#used + bytes <= this.#limit
+    return this.#used + bytes <= this.limit
   }
 
   /** The bytes for one thing that waits; null if they are not within the limit. */
@@ -66,5 +66,5 @@ const WAITING_SHARE = 0.125
 
 /** The budget for a process with this limit of its heap. */
 export function waitingBudget(heapLimitBytes: number): ByteBudget {
-  return new ByteBudget(heapLimitBytes * WAITING_SHARE)
+  return new ByteBudget(Math.floor(heapLimitBytes * WAITING_SHARE))
 }

@@ -44,10 +44,12 @@ interface Connection {
 }
 
 export interface ConnectionsDeps {
-  /** Requests that wait behind another of their connection, and bodies that are received, take from it. */
+  /** Requests that wait behind another of their connection, and bodies that are received, take from it; null: no bound. */
   readonly waiting: ByteBudget | null
   /** Responds to a request for which the budget has no room. */
   readonly onOverload: (request: IncomingMessage, response: ServerResponse) => void
+  /** A connection ends because there is no room for what its responses hold back. */
+  readonly onOverloadEnd: () => void
 }
 
 /** A member, as a weak map is searched with every use. Of responses too: a pipeline that fails takes a request's socket. */
@@ -197,12 +199,23 @@ export class Connections {
     if (this.#deps.waiting === null) return true
     const reservation = this.#deps.waiting.reserve(bytes)
     if (reservation !== null) {
-      untilClosed(reservation, connection, response)
+      this.#untilClosed(reservation, connection, response)
       return true
     }
     stop(request.socket, connection, response)
     this.#deps.onOverload(request, response)
     return false
+  }
+
+  /** What a response that ends before its turn holds back counts as well; without room the connection ends. */
+  #untilClosed(reservation: Reservation, { socket }: Connection, response: ServerResponse): void {
+    response.once('close', () => reservation.end())
+    onResponseEnd(response, () => {
+      const more = response.socket === null ? response.writableLength - reservation.bytes : 0
+      if (more <= 0 || socket.destroyed || reservation.tryGrow(more)) return
+      socket.destroy()
+      this.#deps.onOverloadEnd()
+    })
   }
 
   #responseClosed(response: ServerResponse): void {
@@ -221,15 +234,6 @@ export class Connections {
     const behind = connection.due.filter((response) => response.socket === null)
     for (const response of behind) response.emit('close')
   }
-}
-
-/** What a response that ends before its turn holds back counts as well; without room the connection ends. */
-function untilClosed(reservation: Reservation, { socket }: Connection, response: ServerResponse): void {
-  response.once('close', () => reservation.end())
-  onResponseEnd(response, () => {
-    const more = response.socket === null ? response.writableLength - reservation.bytes : 0
-    if (more > 0 && !reservation.tryGrow(more)) socket.destroy()
-  })
 }
 
 /** A client that has asked for the end of its connection sends nothing more. */

@@ -1,13 +1,10 @@
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http'
 import { createServer } from 'node:http'
 import type { FastifyServerFactory } from 'fastify'
-import type { ByteBudget } from './byte-budget.ts'
+import type { ConnectionsDeps } from './connections.ts'
 import { Connections } from './connections.ts'
 
-export interface HttpServerOptions {
-  /** Null without a bound over what waits. */
-  readonly waiting: ByteBudget | null
-  readonly onOverload: (request: IncomingMessage, response: ServerResponse) => void
+export interface HttpServerOptions extends ConnectionsDeps {
   /** Called before the framework: it answers a request, or returns false. */
   readonly answerFirst?: ((request: IncomingMessage, response: ServerResponse) => boolean) | undefined
 }

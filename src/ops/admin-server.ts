@@ -27,7 +27,7 @@ export function createAdminServer({ health, metrics, circuit, ...status }: Admin
     logger: false,
     bodyLimit: 1024,
     return503OnClosing: false,
-    serverFactory: httpServer({ waiting: null, onOverload: () => {} }),
+    serverFactory: httpServer({ waiting: null, onOverload: () => {}, onOverloadEnd: () => {} }),
     clientErrorHandler: (error, socket) => {
       const isSilent = error.code === TIMED_OUT && socket.bytesRead === 0
       if (isSilent || !socket.writable) socket.destroy()

@@ -1,12 +1,13 @@
 import t from 'tap'
 import type { Answer } from '../../src/cache/answer.ts'
+import { ServiceError, TOO_MUCH_WAITS } from '../../src/errors.ts'
 import { RenderingTooLargeError } from '../../src/availability/xml.ts'
 import type { ItemResult } from '../../src/http/batch/batch-body.ts'
 import { MAX_BATCH_BYTES, renderBatch } from '../../src/http/batch/batch-body.ts'
 import { ByteBudget } from '../../src/lib/byte-budget.ts'
 import { NO_FILTER } from '../support/arbitraries.ts'
 
-const later = { nextTurn: async () => {}, tryTake: () => true }
+const later = { nextTurn: async () => {}, tryTake: () => true, onOverload: () => {} }
 
 /** An item whose rendering is this text; `onRender` runs while it is made. */
 function itemOf(body: string, onRender = () => {}): ItemResult {
@@ -90,21 +91,36 @@ await t.test(
   },
 )
 
-await t.test('an item for whose memory there is no room beside what waits is 503', async (t) => {
-  const item = itemOf(JSON.stringify('x'.repeat(1_000)))
-  const { length } = '{"statusCode":200,"response":}' + JSON.stringify('x'.repeat(1_000))
-  const statuses = await Promise.all(
-    [0, 1].map(async (less) => {
-      const memory = new ByteBudget(2 * 2 * length - less).reserve(0)
-      const { text } = await renderBatch([item, item], {
-        ...later,
-        tryTake: (n) => memory?.tryGrow(n) ?? true,
-      })
-      return statusesOf(text)
-    }),
-  )
-  t.strictSame(statuses, [
-    [200, 200],
-    [200, 503],
-  ])
+await t.test(
+  'an item for whose memory there is no room beside what waits is a 503 that is reported',
+  async (t) => {
+    const item = itemOf(JSON.stringify('x'.repeat(1_000)))
+    const { length } = '{"statusCode":200,"response":}' + JSON.stringify('x'.repeat(1_000))
+    const seen = await Promise.all(
+      [0, 1].map(async (less) => {
+        const memory = new ByteBudget(2 * 2 * length - less).reserve(0)
+        let overloads = 0
+        const { text } = await renderBatch([item, item], {
+          ...later,
+          tryTake: (n) => memory?.tryGrow(n) ?? true,
+          onOverload: () => overloads++,
+        })
+        return { statuses: statusesOf(text), overloads }
+      }),
+    )
+    t.strictSame(seen, [
+      { statuses: [200, 200], overloads: 0 },
+      { statuses: [200, 503], overloads: 1 },
+    ])
+  },
+)
+
+await t.test('items whose lookups had no room are reported, and no other 503', async (t) => {
+  const unavailable = new ServiceError('UpstreamUnavailable', { reason: 'the circuit is open' })
+  let overloads = 0
+  const { text } = await renderBatch([TOO_MUCH_WAITS, unavailable, TOO_MUCH_WAITS], {
+    ...later,
+    onOverload: () => overloads++,
+  })
+  t.strictSame({ statuses: statusesOf(text), overloads }, { statuses: [503, 503, 503], overloads: 2 })
 })

@@ -19,9 +19,12 @@ import { until } from '../support/until.ts'
 
 async function start(t: Test, handler: RequestListener, budget = Number.POSITIVE_INFINITY) {
   const waiting = new ByteBudget(budget)
+  /** Connections that the budget has ended. */
+  const ended = { count: 0 }
   const server = httpServer({
     waiting,
     onOverload: (_request, response) => void response.writeHead(503).end(),
+    onOverloadEnd: () => void ended.count++,
   })(handler, {})
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
@@ -33,7 +36,7 @@ async function start(t: Test, handler: RequestListener, budget = Number.POSITIVE
     const [peer] = await accepted
     await until('the response waits for its reader', () => peer.writableLength > 0)
   }
-  return { server, socket, waiting, isFull }
+  return { server, socket, waiting, ended, isFull }
 }
 
 /** Ends unread connections, again and again for so long. */
@@ -173,7 +176,7 @@ await t.test('a response that waits for its turn takes its length from the budge
 await t.test('a connection whose responses take more than the budget is closed', async (t) => {
   const held: ServerResponse[] = []
   const handler: RequestListener = (_request, response) => void held.push(response)
-  const { socket, waiting } = await start(t, handler, 200_000)
+  const { socket, waiting, ended } = await start(t, handler, 200_000)
   const closed = once(socket.resume(), 'close')
   socket.write(REQUEST.repeat(4))
   await until('four are held', () => held.length === 4)
@@ -181,6 +184,7 @@ await t.test('a connection whose responses take more than the budget is closed',
   await closed
   await until('nothing is taken', () => waiting.used === 0)
   t.equal(socket.bytesRead, 0)
+  t.equal(ended.count, 1, 'it is reported')
 })
 
 await t.test('of requests with a body in one packet, five are answered', async (t) => {

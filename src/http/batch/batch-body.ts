@@ -29,6 +29,8 @@ export interface BatchSteps {
   readonly nextTurn: () => Promise<void>
   /** Takes bytes of memory for as long as the batch is not sent; an item for which there are none is a 503. */
   readonly tryTake: (bytes: number) => boolean
+  /** Called for each item that is a 503 because there is no room for what waits. */
+  readonly onOverload: () => void
 }
 
 /**
@@ -37,7 +39,7 @@ export interface BatchSteps {
  */
 export async function renderBatch(
   items: readonly ItemResult[],
-  { nextTurn, tryTake }: BatchSteps,
+  { nextTurn, tryTake, onOverload }: BatchSteps,
 ): Promise<BatchBody> {
   const parts: string[] = []
   let bytes = 0
@@ -49,6 +51,7 @@ export async function renderBatch(
   for (const item of items) {
     const rendered = renderItem(item, MAX_BATCH_BYTES - bytes)
     const part = tryTake(COPIES * rendered.length) ? rendered : errorPart(TOO_MUCH_WAITS)
+    if (part.error === TOO_MUCH_WAITS) onOverload()
     parts.push(part.text)
     characters += part.text.length
     bytes += part.length
@@ -73,6 +76,8 @@ interface Part {
   readonly tag: string
   /** Null for an error. */
   readonly ageMs: number | null
+  /** Null for an answer. */
+  readonly error: ServiceError | null
 }
 
 function renderItem(item: ItemResult, room: number): Part {
@@ -80,7 +85,7 @@ function renderItem(item: ItemResult, room: number): Part {
   const { answer, ageMs } = item.result
   try {
     const { body, length, etag } = answer.render(item.filter, 'json', false)
-    const part = { text: `{"statusCode":200,"response":${body}}`, tag: etag, ageMs }
+    const part = { text: `{"statusCode":200,"response":${body}}`, tag: etag, ageMs, error: null }
     const total = part.text.length + length - body.length
     return total <= room ? { ...part, length: total } : errorPart(tooLarge())
   } catch (error) {
@@ -92,7 +97,7 @@ function renderItem(item: ItemResult, room: number): Part {
 function errorPart(error: ServiceError): Part {
   const body = renderError(error, 'json')
   const text = `{"statusCode":${error.status},"response":${body}}`
-  return { text, length: Buffer.byteLength(text), tag: body, ageMs: null }
+  return { text, length: Buffer.byteLength(text), tag: body, ageMs: null, error }
 }
 
 function tooLarge(): ServiceError {

@@ -4,6 +4,7 @@ import { gzip } from 'node:zlib'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { LookupResult } from '../../cache/cache.ts'
 import { asServiceError, malformedRequest, ServiceError } from '../../errors.ts'
+import type { Observer } from '../../events.ts'
 import type { ByteBudget } from '../../lib/byte-budget.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { countUnsent, mayKeepAlive } from '../../lib/connections.ts'
@@ -31,6 +32,7 @@ export interface BatchDeps {
   readonly admit: Admit | null
   readonly cacheGet: CacheGet
   readonly clock: Pick<Clock, 'after'>
+  readonly observer: Pick<Observer, 'overloaded'>
   /** What batches hold until they are sent counts in it. Absent: without a bound. */
   readonly waiting?: ByteBudget
 }
@@ -43,10 +45,11 @@ const compress = promisify<string, Buffer>(gzip)
  * and the limits like a request of its own; there is no batch call upstream.
  */
 export function batchRoute(scope: FastifyInstance, options: BatchOptions, deps: BatchDeps): void {
-  const { admit, waiting } = deps
+  const { admit, waiting, observer } = deps
   const queries = new QueryCache(MAX_CACHED_FILTERS)
   const turns = new Turns() // several batches of a packet are not looked up in one turn of the event loop
   const readQuery = (raw: string) => queries.read(raw)
+  const onOverload = () => observer.overloaded()
 
   scope.removeAllContentTypeParsers()
   scope.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
@@ -80,7 +83,7 @@ export function batchRoute(scope: FastifyInstance, options: BatchOptions, deps: 
       const memory = waiting?.reserve(0)
       const tryTake = (bytes: number) => memory?.tryGrow(bytes) ?? true
       try {
-        const body = await renderBatch(results, { nextTurn, tryTake })
+        const body = await renderBatch(results, { nextTurn, tryTake, onOverload })
         return await send(request, reply, body)
       } finally {
         memory?.end()

@@ -1,18 +1,10 @@
 import type { Gauges } from '../../gauges.ts'
-import { CIRCUIT_STATES, STREAM_KINDS } from '../../events.ts'
-import type { Histogram, LabelledCounter } from './counters.ts'
+import { STREAM_KINDS } from '../../events.ts'
+import type { Family } from './family.ts'
+import { counter, gauge, histogram, optional, seriesOf, single } from './family.ts'
 import type { MetricsRecorder } from './metrics-recorder.ts'
 import { NO_CLIENT } from './metrics-recorder.ts'
-
-export type Labels = Readonly<Record<string, string>>
-/** A value and its labels; a histogram's value is the histogram. */
-export type Series<V> = readonly [labels: Labels, value: V]
-
-/** One metric. `read` returns its current series. docs/metrics.md is generated from these. */
-export type Family = { readonly name: string; readonly help: string } & (
-  | { readonly type: 'counter' | 'gauge'; readonly read: () => readonly Series<number>[] }
-  | { readonly type: 'histogram'; readonly read: () => readonly Series<Histogram>[] }
-)
+import { quotaFamilies, upstreamFamilies } from './upstream-families.ts'
 
 /** The labels of `evproxy_build_info`. */
 export interface Build {
@@ -30,6 +22,7 @@ export function metricFamilies(recorder: MetricsRecorder, gauges: Gauges, build:
     ...liveFamilies(recorder, gauges),
     ...upstreamFamilies(recorder, gauges),
     ...quotaFamilies(gauges),
+    ...waitingFamilies(recorder, gauges),
     ...processFamilies(recorder),
     gauge('evproxy_build_info', 'Versions of the service and of Node.js; the value is always 1.', () => [
       [{ version: build.version, node_version: build.nodeVersion }, 1],
@@ -132,81 +125,22 @@ function liveFamilies({ events }: MetricsRecorder, gauges: Gauges): Family[] {
   ]
 }
 
-function upstreamFamilies(recorder: MetricsRecorder, gauges: Gauges): Family[] {
-  const { answers, attempts, attemptSeconds, heldBack } = recorder
+function waitingFamilies(recorder: MetricsRecorder, gauges: Gauges): Family[] {
   return [
-    counter('evproxy_upstream_requests_total', 'Attempts to call upstream by outcome.', () =>
-      seriesOf(attempts, 'outcome'),
+    gauge(
+      'evproxy_waiting_bytes',
+      'Memory that is counted for what waits: calls in flight, waiting and pipelined requests, bodies that are received, batches and responses that are not sent yet. 0 at rest.',
+      () => single(gauges.waiting().bytes),
+    ),
+    gauge(
+      'evproxy_waiting_limit_bytes',
+      "The limit of evproxy_waiting_bytes: an eighth of the heap's limit.",
+      () => single(gauges.waiting().limitBytes),
     ),
     counter(
-      'evproxy_upstream_unconfirmed_empty_total',
-      'Answers without connectors after a full one that did not replace it; the third in a row does.',
-      () => single(recorder.unconfirmedEmpties),
-    ),
-    counter(
-      'evproxy_upstream_answers_total',
-      'Good answers of upstream by whether they differ from the one before; first if there was none.',
-      () => seriesOf(answers, 'change'),
-    ),
-    histogram(
-      'evproxy_upstream_request_duration_seconds',
-      'Duration of an attempt to call upstream, without its wait in the queue.',
-      () => single(attemptSeconds),
-    ),
-    counter(
-      'evproxy_upstream_held_back_total',
-      'Calls that were wanted and not made, by what held them back.',
-      () => seriesOf(heldBack, 'by'),
-    ),
-    gauge('evproxy_upstream_in_flight', 'Attempts to call upstream that are in flight.', () =>
-      single(gauges.upstream().inFlight),
-    ),
-    gauge('evproxy_upstream_queue_length', 'Calls that wait for a slot of the rate limit.', () =>
-      single(gauges.upstream().queued),
-    ),
-    gauge(
-      'evproxy_upstream_calls_per_second_limit',
-      'The rate limit, UPSTREAM_MAX_QPS. No sample without a limit.',
-      () => optional(gauges.upstream().callsPerSecond, Number),
-    ),
-    gauge('evproxy_upstream_circuit_state', 'The circuit breaker: 1 for its current state, else 0.', () =>
-      CIRCUIT_STATES.map((state) => [{ state }, gauges.upstream().circuit === state ? 1 : 0]),
-    ),
-  ]
-}
-
-function quotaFamilies(gauges: Gauges): Family[] {
-  return [
-    gauge('evproxy_quota_limit', 'Calls allowed in the current period. No sample without a quota.', () =>
-      optional(gauges.quota(), ({ limit }) => limit),
-    ),
-    gauge('evproxy_quota_remaining', 'Calls left in the current period. No sample without a quota.', () =>
-      optional(gauges.quota(), ({ remaining }) => remaining),
-    ),
-    gauge(
-      'evproxy_quota_reset_timestamp_seconds',
-      'Start of the next period, in seconds since the epoch. No sample without a quota.',
-      () => optional(gauges.quota(), ({ resetAtMs }) => resetAtMs / 1000),
-    ),
-    gauge(
-      'evproxy_quota_projected_remaining',
-      'Calls that pacing expects to be left at the reset; for the first ten minutes of requests, those left now. No sample without a quota.',
-      () => optional(gauges.pacing(), ({ projectedRemaining }) => projectedRemaining),
-    ),
-    gauge(
-      'evproxy_quota_rationing',
-      'Whether calls are rationed: 1 or 0. Because the quota does not last even at CACHE_MAX_TTL, or not with the only TTL there is (CACHE_TTL is 0 or CACHE_MAX_TTL no longer than it); because more was asked for than is released at the start; or because of a burst under a quota of less than 400 calls. No sample without a quota.',
-      () => optional(gauges.pacing(), ({ isRationing }) => Number(isRationing)),
-    ),
-    gauge(
-      'evproxy_quota_unknown_ids_remaining',
-      'Calls that may still find no station: what is left of the allowance for unknown ids. No sample without a quota.',
-      () => optional(gauges.pacing(), ({ unknownIdsRemaining }) => unknownIdsRemaining),
-    ),
-    gauge(
-      'evproxy_cache_estimated_correct_ratio',
-      'Expected share of the answers served in the last five minutes that are still what upstream would answer. No sample without a quota or before the first answer.',
-      () => optional(gauges.pacing()?.estimatedCorrectRatio ?? null, (ratio) => ratio),
+      'evproxy_overload_total',
+      'Requests and items of batches that got a 503 because of that limit, and connections that it ended.',
+      () => single(recorder.overloads),
     ),
   ]
 }
@@ -227,24 +161,4 @@ function processFamilies(recorder: MetricsRecorder): Family[] {
       () => single(recorder.exhaustedDescriptorChecks),
     ),
   ]
-}
-
-type Definition<V> = (name: string, help: string, read: () => readonly Series<V>[]) => Family
-
-const counter: Definition<number> = (name, help, read) => ({ name, help, type: 'counter', read })
-const gauge: Definition<number> = (name, help, read) => ({ name, help, type: 'gauge', read })
-const histogram: Definition<Histogram> = (name, help, read) => ({ name, help, type: 'histogram', read })
-
-/** One series without labels. */
-function single<V>(value: V): readonly Series<V>[] {
-  return [[{}, value]]
-}
-
-function seriesOf(counter: LabelledCounter<string>, label: string): readonly Series<number>[] {
-  return [...counter.counts].map(([value, count]) => [{ [label]: value }, count])
-}
-
-/** No series for null. */
-function optional<T>(value: T | null, read: (value: T) => number): readonly Series<number>[] {
-  return value === null ? [] : single(read(value))
 }

@@ -47,6 +47,7 @@ export class MetricsRecorder {
   /** 1 while a file of keys is valid, or is not configured. */
   readonly validKeyFiles = new Map(KEY_FILES.map((file) => [file, 1]))
   evictions = 0
+  overloads = 0
   unconfirmedEmpties = 0
   logLinesDropped = 0
   exhaustedDescriptorChecks = 0
@@ -55,6 +56,9 @@ export class MetricsRecorder {
     requestAnswered: (format, status, result, seconds) => {
       this.requests.get(format)?.add(status)
       this.requestSeconds.get(result)?.observe(seconds)
+    },
+    overloaded: () => {
+      this.overloads++
     },
     clientIdentified: (name) => this.clients.add(name ?? NO_CLIENT),
     clientCalled: (name) => this.clientCalls.add(name),

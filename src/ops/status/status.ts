@@ -180,7 +180,8 @@ export class Status {
 
   #memory() {
     const { used_heap_size: heapUsedBytes, heap_size_limit: heapLimitBytes } = getHeapStatistics()
-    return { heapUsedBytes, heapLimitBytes, residentBytes: this.#deps.residentBytes?.() ?? null }
+    const waiting = this.#deps.gauges.waiting()
+    return { heapUsedBytes, heapLimitBytes, residentBytes: this.#deps.residentBytes?.() ?? null, waiting }
   }
 
   /** Another one if the period of the quota has changed; null without a quota. */

@@ -7,6 +7,7 @@ await t.test('a client that is removed and added again is counted from zero', as
   const gauges: Gauges = {
     access: () => ({ clients: ['web', 'old'], isLimited: false }),
     cache: () => ({ entries: 0, bytes: 0 }),
+    waiting: () => ({ bytes: 0, limitBytes: 1 }),
     upstream: () => ({ inFlight: 0, queued: 0, circuit: 'closed', callsPerSecond: null }),
     quota: () => null,
     pacing: () => null,

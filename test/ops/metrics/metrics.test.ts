@@ -1,4 +1,6 @@
+import { getHeapStatistics } from 'node:v8'
 import t from 'tap'
+import { CALL_BYTES, WAITER_BYTES } from '../../../src/cache/single-flight.ts'
 import { STATUS_OF } from '../../../src/errors.ts'
 import { STATUSES, UPSTREAM_OUTCOMES } from '../../../src/events.ts'
 import { Health } from '../../../src/ops/health.ts'
@@ -43,6 +45,9 @@ const ALWAYS: Readonly<Record<string, MetricContract>> = {
   evproxy_cache_bytes: { type: 'gauge' },
   evproxy_cache_evictions_total: { type: 'counter' },
   evproxy_cache_age_seconds: { type: 'histogram' },
+  evproxy_waiting_bytes: { type: 'gauge' },
+  evproxy_waiting_limit_bytes: { type: 'gauge' },
+  evproxy_overload_total: { type: 'counter' },
   evproxy_log_lines_dropped_total: { type: 'counter' },
   evproxy_file_descriptors_exhausted_total: { type: 'counter' },
   evproxy_event_streams: { type: 'gauge', labels: { kind: ['stream', 'long_poll'] } },
@@ -314,6 +319,24 @@ await t.test('the counters of a service under load', async (t) => {
     barrier.open()
     await Promise.all(answers)
     t.equal((await scrape(service)).value('evproxy_upstream_in_flight'), 0)
+  })
+
+  await t.test('the gauge of what waits follows calls and their waiters', async (t) => {
+    const barrier = new Barrier()
+    const service = await startService(t, { script: waitFor(barrier) })
+    const waiting = async () => {
+      const metrics = await scrape(service)
+      return ['evproxy_waiting_bytes', 'evproxy_waiting_limit_bytes'].map((name) => metrics.value(name))
+    }
+    const limit = Math.floor(getHeapStatistics().heap_size_limit / 8)
+    t.strictSame(await waiting(), [0, limit])
+    const answers = ['a', 'a', 'b'].map((id) => service.get(`chargingAvailability=${id}`))
+    await service.upstream.arrived(2)
+    await until('all wait', async () => (await waiting())[0] === 2 * CALL_BYTES + 3 * WAITER_BYTES)
+    barrier.open()
+    await Promise.all(answers)
+    await until('nothing waits', async () => (await waiting())[0] === 0)
+    t.equal((await scrape(service)).value('evproxy_overload_total'), 0)
   })
 
   await t.test('an eviction is counted', async (t) => {

@@ -37,6 +37,7 @@ await t.test('totals never have a negative number of calls saved', async (t) => 
 const GAUGES: Gauges = {
   access: () => ({ clients: null, isLimited: false }),
   cache: () => ({ entries: 1, bytes: 1_000 }),
+  waiting: () => ({ bytes: 15_000, limitBytes: 1_000_000 }),
   upstream: () => ({ inFlight: 0, queued: 0, circuit: 'closed', callsPerSecond: 5 }),
   quota: () => ({ limit: 100, remaining: 90, resetAtMs: Date.UTC(2026, 0, 16) }),
   pacing: () => null,

@@ -75,10 +75,10 @@ const TILES = [
   ],
   [
     'Memory',
-    ({ memory }) => ({
+    ({ memory, memory: { waiting } }) => ({
       value: bytes(memory.residentBytes ?? memory.heapUsedBytes),
       unit: memory.residentBytes === null ? 'heap' : 'resident',
-      more: `heap ${bytes(memory.heapUsedBytes)} of ${bytes(memory.heapLimitBytes)}`,
+      more: `heap ${bytes(memory.heapUsedBytes)} of ${bytes(memory.heapLimitBytes)}, waiting ${bytes(waiting.bytes)} of ${bytes(waiting.limitBytes)}`,
       share: memory.heapUsedBytes / memory.heapLimitBytes,
     }),
   ],

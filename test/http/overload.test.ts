@@ -1,0 +1,63 @@
+import type { AddressInfo } from 'node:net'
+import { connect } from 'node:net'
+import t from 'tap'
+import { ServiceError, TOO_MUCH_WAITS } from '../../src/errors.ts'
+import { BATCH_PATH } from '../../src/http/paths.ts'
+import { ByteBudget } from '../../src/lib/byte-budget.ts'
+import { PIPELINED_REQUEST_BYTES } from '../../src/lib/connections.ts'
+import { pathFor } from '../support/request.ts'
+import { until } from '../support/until.ts'
+import { cacheWith, createTestServer, hitFor } from './public-server.ts'
+
+/** Stations by what their lookup ends with. */
+const cache = cacheWith((id) => {
+  if (id.startsWith('full')) throw TOO_MUCH_WAITS
+  if (id === 'open') throw new ServiceError('UpstreamUnavailable', { reason: 'the circuit is open' })
+  return id === 'held' ? new Promise(() => {}) : hitFor(id)
+})
+
+function listen() {
+  const counted = { overloads: 0 }
+  return { counted, listener: { overloaded: () => void counted.overloads++ } }
+}
+
+await t.test('a request whose lookup has no room is counted, and no other 503', async (t) => {
+  const { counted, listener } = listen()
+  const { app } = await createTestServer(t, {}, { cache, listener })
+  const counts = []
+  for (const id of ['other', 'open', 'full']) {
+    const { statusCode } = await app.inject(pathFor(`chargingAvailability=${id}`))
+    counts.push([statusCode, counted.overloads])
+  }
+  t.strictSame(counts, [
+    [200, 0],
+    [503, 0],
+    [503, 1],
+  ])
+})
+
+await t.test('every item of a batch without room is counted', async (t) => {
+  const { counted, listener } = listen()
+  const { app } = await createTestServer(t, {}, { cache, listener })
+  const query = (id: string) => ({ query: `/chargingAvailability.json?chargingAvailability=${id}` })
+  const payload = { batchItems: ['full-1', 'other', 'open', 'full-2'].map(query) }
+  const { statusCode } = await app.inject({ method: 'POST', url: BATCH_PATH, payload })
+  t.strictSame({ statusCode, overloads: counted.overloads }, { statusCode: 200, overloads: 2 })
+})
+
+await t.test('a pipelined request without room is counted', async (t) => {
+  const { counted, listener } = listen()
+  const waiting = new ByteBudget(PIPELINED_REQUEST_BYTES)
+  const { app } = await createTestServer(t, {}, { cache, listener, waiting })
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  const { port } = app.server.address() as AddressInfo
+  const socket = connect(port, '127.0.0.1').on('error', () => {})
+  t.teardown(() => socket.resetAndDestroy())
+  const held = `GET ${pathFor('chargingAvailability=held')} HTTP/1.1\r\nHost: a\r\n\r\n`
+  socket.write(held.repeat(2))
+  await until('the second waits', () => waiting.used === PIPELINED_REQUEST_BYTES)
+  t.equal(counted.overloads, 0)
+  socket.write(held)
+  await until('the third is counted', () => counted.overloads === 1)
+  t.equal(waiting.used, PIPELINED_REQUEST_BYTES)
+})
