@@ -9,6 +9,7 @@ import { ServiceError } from '../../src/errors.ts'
 import { createAdmission } from '../../src/http/admission.ts'
 import { QueryCache } from '../../src/http/query-cache.ts'
 import { RecentErrors } from '../../src/ops/status/recent-errors.ts'
+import { CallsByStation } from '../../src/ops/status/station-calls.ts'
 import { copyString } from '../../src/lib/copy-string.ts'
 import { RejectedIds } from '../../src/upstream/policies/rejected-ids.ts'
 import { TestClock } from '../support/clock.ts'
@@ -71,6 +72,17 @@ await t.test('unknown ids that were rejected keep no query alive', async (t) => 
     ids.add(parseQuery(`chargingAvailability=id-of-a-station-${i}&padding=${longText(i)}`).id)
   })
   t.notOk(ids.isAskedAgain('id-of-a-station-7'), 'not a minute later')
+  t.ok(bytes < MAX_BYTES, `${bytes} bytes`)
+})
+
+await t.test('stations whose calls are counted keep no query alive', async (t) => {
+  const calls = new CallsByStation(new TestClock())
+  const bytes = heapOf(COUNT, (i) => {
+    calls.observer.stationCalled?.(
+      parseQuery(`chargingAvailability=id-of-a-station-${i}&padding=${longText(i)}`).id,
+    )
+  })
+  t.equal(calls.most(COUNT).length, COUNT)
   t.ok(bytes < MAX_BYTES, `${bytes} bytes`)
 })
 

@@ -1,5 +1,6 @@
 import type { Observer } from '../../events.ts'
 import type { Clock } from '../../lib/clock.ts'
+import { copyString } from '../../lib/copy-string.ts'
 
 /** Calls for one station. */
 export interface StationCalls {
@@ -24,7 +25,7 @@ export class CallsByStation {
         this.#startDay()
         const calls = this.#calls.get(id)
         if (calls === undefined && this.#calls.size >= MAX_STATIONS) this.#dropHalf()
-        this.#calls.set(id, (calls ?? 0) + 1)
+        this.#calls.set(calls === undefined ? copyString(id) : id, (calls ?? 0) + 1)
       },
     }
   }
