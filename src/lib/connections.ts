@@ -1,7 +1,7 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { ByteBudget, Reservation } from './byte-budget.ts'
-import { dropRequests, lingerOnClose } from './linger.ts'
+import { discardInput, dropRequests, isStoppedByNode, lingerOnClose } from './linger.ts'
 import { onResponseEnd } from './on-response-end.ts'
 import { ReadTurns } from './read-turns.ts'
 import { bodyBytes, boundBody } from './request-body.ts'
@@ -71,11 +71,16 @@ export function mayKeepAlive(response: ServerResponse): boolean {
   return connection === undefined || !connection.isStopped || connection.last !== response
 }
 
+/** Whether the client has left already: `close` does not come again. */
+export const hasLeft = (response: ServerResponse) => connectionOf(response)?.socket.destroyed === true
+
 /** For a response without an end: from now on a client that ends its input has left, also soon after its request. */
 export function closeOnEndOfInput(response: ServerResponse): void {
   const { socket } = response.req
+  const connection = connectionOf(response)
   heldOpen.add(response)
   if (socket.readableEnded) socket.destroy()
+  else if (connection !== undefined) readOn(connection)
 }
 
 /**
@@ -194,6 +199,7 @@ export class Connections {
     countInPacket(request.socket, connection)
     const most = request.method === 'POST' ? MAX_POSTS_PER_CONNECTION : MAX_REQUESTS_PER_CONNECTION
     if (connection.requestsOfPacket >= most || due.length >= most) stop(request.socket, connection, response)
+    if (due.length > 1) readOn(connection)
     const bytes = bodySize + (due.length > 1 ? PIPELINED_REQUEST_BYTES : 0)
     if (bytes === 0) return true
     if (this.#deps.waiting === null) return true
@@ -224,6 +230,8 @@ export class Connections {
     if (connection === undefined || at === -1) return // closed before
     connection.due.splice(at, 1)
     if (connection.due.length > 0) return
+    const { socket } = connection
+    if (connection.isStopped && !socket.writableEnded) socket.destroySoon() // the last may have ended before
     connection.bytesWhenIdle = connection.socket.bytesRead
     connection.last = null
   }
@@ -252,6 +260,17 @@ function stop(socket: Socket, connection: Connection, response: ServerResponse):
   connection.isStopped = true
   response.shouldKeepAlive = false
   dropRequests(socket)
+}
+
+/**
+ * Behind a response that is held open, Node may not read for minutes, and would not see that the client has left: what
+ * comes from now on is discarded instead.
+ */
+function readOn(connection: Connection): void {
+  const { socket, due, last } = connection
+  if (last === null || !isStoppedByNode(socket) || !due.some((response) => heldOpen.has(response))) return
+  stop(socket, connection, last)
+  discardInput(socket)
 }
 
 /** A client or load balancer has sent nothing on it yet. */

@@ -33,8 +33,17 @@ export function lingerOnClose(socket: Socket, mayBeSending: () => boolean): void
   }
 }
 
+/** `_paused`: responses of more than 16 KB, since Node 22 64 KB, wait for their turn, and until then nothing is read. */
+type Internals = Socket & { readonly _paused?: boolean }
+
+/** Whether Node does not read, so that it cannot see either that the client has left. */
+export function isStoppedByNode({ _paused: isStopped = false }: Internals): boolean {
+  return isStopped
+}
+
 /** Bytes that come from the next tick on are not parsed. Those of the present packet still are. */
 export function discardInput(socket: Socket): void {
+  Object.assign(socket, { _paused: false }) // else Node would stop at once
   socket.once('resume', () => {
     socket.removeAllListeners('data') // that of Node's parser
     socket.on('data', () => {}) // for a new listener Node takes the socket back from its parser

@@ -7,7 +7,10 @@ import { abortOnDisconnect, ClientDisconnectedError } from '../../src/http/clien
 import { ServiceError } from '../../src/errors.ts'
 import type { RequestFailure } from '../../src/events.ts'
 import { BATCH_PATH } from '../../src/http/paths.ts'
+import { Streams } from '../../src/http/live/streams.ts'
+import type { Watchers } from '../../src/watch/watchers.ts'
 import { pathFor } from '../support/request.ts'
+import { until } from '../support/until.ts'
 import { cacheWith, createTestServer } from './public-server.ts'
 
 function setup(writableFinished: boolean) {
@@ -85,4 +88,28 @@ await t.test('a client that leaves before it is the turn of its batch starts no 
   await left
   for (let i = 0; i < 10; i++) await new Promise((resolve) => setImmediate(resolve))
   t.strictSame(asked, ['first'])
+})
+
+await t.test('a client that leaves before its stream or long poll begins holds none open', async (t) => {
+  const streams = new Streams(10)
+  const watchers = { watch: () => () => {}, current: () => null } as unknown as Watchers
+  const { app } = await createTestServer(t, {}, { live: { streams, watchers } })
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  const { port } = app.server.address() as AddressInfo
+  let left = 0
+  app.server.on('request', ({ socket }) => void socket.once('close', () => left++).destroy())
+  const head = 'HTTP/1.1\r\nHost: a\r\n'
+  const targets = [
+    `GET /events?chargingAvailability=a ${head}\r\n`,
+    `GET ${pathFor('chargingAvailability=a')} ${head}If-None-Match: *\r\nPrefer: wait=60\r\n\r\n`,
+  ]
+  for (const target of targets)
+    connect(port, '127.0.0.1')
+      .on('error', () => {})
+      .resume()
+      .write(target)
+  await until('both have left', () => left === 2)
+  await import('ip-address') // the route loads it with its first client
+  for (let i = 0; i < 10; i++) await new Promise((resolve) => setImmediate(resolve))
+  t.strictSame([streams.count('stream'), streams.count('long_poll')], [0, 0])
 })

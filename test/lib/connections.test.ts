@@ -8,9 +8,11 @@ import type { Test } from 'tap'
 import t from 'tap'
 import { ByteBudget } from '../../src/lib/byte-budget.ts'
 import {
+  closeOnEndOfInput,
   countUnsent,
   isLastResponse,
   MAX_POSTS_PER_CONNECTION,
+  MAX_REQUESTS_PER_CONNECTION,
   PIPELINED_REQUEST_BYTES,
 } from '../../src/lib/connections.ts'
 import { connectionsIn, httpServer } from '../../src/lib/http-server.ts'
@@ -360,6 +362,64 @@ await t.test('responses that end after their connection has broken take nothing'
   for (const response of held) response.end('x'.repeat(100_000))
   t.equal(waiting.used, 0)
 })
+
+/** The first response is held open, until it is ended; those behind it have 10,000 bytes each; of 16 or 64 KB Node stops reading. */
+async function holdOpen(t: Test) {
+  const held: ServerResponse[] = []
+  let count = 0
+  const ctx = await start(t, (_request, response) => {
+    if (count++ > 0) return void response.end('x'.repeat(10_000))
+    held.push(response)
+    setImmediate(closeOnEndOfInput, response) // as a route does that awaits something
+  })
+  return { ...ctx, held, requests: () => count }
+}
+
+for (const [name, leave] of [
+  ['breaks', (socket: Socket) => void socket.resetAndDestroy()],
+  ['ends', (socket: Socket) => void socket.end()],
+] as const) {
+  await t.test(
+    `a connection that ${name} behind a response that is held open gives back everything`,
+    async (t) => {
+      const used = await Promise.all(
+        [[12], [2, 10], [MAX_REQUESTS_PER_CONNECTION], [MAX_REQUESTS_PER_CONNECTION + 1]].map(
+          async (packets) => {
+            const { socket, held, waiting, requests } = await holdOpen(t)
+            for (const [i, packet] of packets.entries()) {
+              socket.write(REQUEST.repeat(packet))
+              await until(
+                'they are handled',
+                () => requests() >= (i === 0 ? Math.min(packet, MAX_REQUESTS_PER_CONNECTION) : 4),
+              )
+            }
+            let isClosed = false
+            held[0]?.once('close', () => (isClosed = true))
+            leave(socket)
+            await until('it is noticed', () => isClosed, 3_000)
+            return waiting.used
+          },
+        ),
+      )
+      t.strictSame(used, [0, 0, 0, 0])
+    },
+  )
+}
+
+await t.test(
+  'what waits behind a response that is held open is sent after it, and the connection ends',
+  async (t) => {
+    const { socket, held } = await holdOpen(t)
+    let text = ''
+    socket.setEncoding('latin1').on('data', (chunk: string) => (text += chunk))
+    socket.write(REQUEST.repeat(12))
+    await until('the first is handled', () => held.length === 1)
+    await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
+    held[0]?.end('first')
+    await once(socket, 'end')
+    t.equal(text.split('HTTP/1.1 200').length - 1, 12)
+  },
+)
 
 await t.test('the time limits of both listeners', async (t) => {
   const { server } = await start(t, () => {})

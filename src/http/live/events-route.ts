@@ -3,10 +3,11 @@ import { parseListQuery } from '../../availability/query.ts'
 import { invalidParameter, ServiceError } from '../../errors.ts'
 import type { Observer } from '../../events.ts'
 import type { Clock } from '../../lib/clock.ts'
-import { closeOnEndOfInput } from '../../lib/connections.ts'
+import { closeOnEndOfInput, hasLeft } from '../../lib/connections.ts'
 import { Turns } from '../../lib/turns.ts'
 import type { Watchers } from '../../watch/watchers.ts'
 import type { Admit, ClientNames } from '../admission.ts'
+import { ClientDisconnectedError } from '../client-disconnect.ts'
 import type { CorsOrigins } from '../cors.ts'
 import { corsFields } from '../cors.ts'
 import { EVENTS_PATH, isEventsPath } from '../paths.ts'
@@ -64,6 +65,7 @@ export function eventsRoute(app: FastifyInstance, options: EventsOptions, deps: 
       const watchers = deps.watchers()
       if (watchers === null)
         throw invalidParameter('chargingAvailability', 'cannot be watched with CACHE_TTL=0')
+      if (hasLeft(reply.raw)) throw new ClientDisconnectedError()
       if (request.method === 'GET') streams.checkRoomFor(client)
       const fields = headFields(request, corsFor(request.headers.origin))
       if (options.isDraining()) fields.push('connection', 'close')

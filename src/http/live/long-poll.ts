@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { ServiceError } from '../../errors.ts'
 import type { Clock } from '../../lib/clock.ts'
-import { closeOnEndOfInput } from '../../lib/connections.ts'
+import { closeOnEndOfInput, hasLeft } from '../../lib/connections.ts'
 import { Turns } from '../../lib/turns.ts'
 import type { CurrentAnswer } from '../../watch/watcher.ts'
 import type { Admit, ClientNames } from '../admission.ts'
@@ -51,6 +51,7 @@ export function createHold(deps: LongPollDeps): Hold {
   const turns = new Turns()
   return async ({ request, reply, ...held }) => {
     const client = await clientOf(request)
+    if (hasLeft(reply.raw)) throw new ClientDisconnectedError()
     const watchers = deps.watchers()
     if (watchers === null || !streams.isEnabled || streams.isDraining) return undefined
     try {
