@@ -141,6 +141,7 @@ export class Connections {
     this.#open.set(socket, connection)
     lingerOnClose(socket, () => mayBeSending(connection))
     Object.assign(socket, { [CONNECTION]: connection })
+    socket.on('error', () => {}) // Node removes its own at an upgrade, and an error without a listener ends the process
     socket.once('close', () => this.#onClose(socket, connection))
     socket.once('end', () => {
       const { due, requestedAt } = connection
@@ -232,7 +233,7 @@ export class Connections {
     if (connection.due.length > 0) return
     const { socket } = connection
     if (connection.isStopped && !socket.writableEnded) socket.destroySoon() // the last may have ended before
-    connection.bytesWhenIdle = connection.socket.bytesRead
+    connection.bytesWhenIdle = socket.bytesRead
     connection.last = null
   }
 
@@ -262,10 +263,7 @@ function stop(socket: Socket, connection: Connection, response: ServerResponse):
   dropRequests(socket)
 }
 
-/**
- * Behind a response that is held open, Node may not read for minutes, and would not see that the client has left: what
- * comes from now on is discarded instead.
- */
+/** Node may stop reading behind a response that is held open, and miss that the client leaves: input is discarded instead. */
 function readOn(connection: Connection): void {
   const { socket, due, last } = connection
   if (last === null || !isStoppedByNode(socket) || !due.some((response) => heldOpen.has(response))) return

@@ -52,16 +52,17 @@ export function discardInput(socket: Socket): void {
   socket.resume()
 }
 
-type Internals = Socket & { parser?: { onIncoming: () => number } | null }
-const dropRequest = () => 0
+type Parsed = Socket & { parser?: { onIncoming: (request: { upgrade: boolean }) => number } | null }
+/** Not an upgrade either, for which Node would take the socket away from the responses that are due. */
+const dropRequest = (request: { upgrade: boolean }) => ((request.upgrade = false), 0)
 
 /** From now on requests are dropped, and what comes in later packets than the next of them is not even parsed. */
 export function dropRequests(socket: Socket): void {
-  const { parser } = socket as Internals
+  const { parser } = socket as Parsed
   if (!parser) return
-  parser.onIncoming = () => {
+  parser.onIncoming = (request) => {
     discardInput(socket)
     parser.onIncoming = dropRequest
-    return 0
+    return dropRequest(request)
   }
 }

@@ -289,6 +289,29 @@ const failToRead: RequestListener = (request, response) => {
   pipeline(request, failing, () => setImmediate(() => response.end('x')))
 }
 
+/** Node then removes its own listeners from the connection. */
+const TAKEN_OVER = {
+  'an upgrade': 'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n',
+  'a CONNECT': 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n',
+}
+for (const [name, text] of Object.entries(TAKEN_OVER)) {
+  await t.test(
+    `a connection that breaks after ${name} behind its last request ends no process`,
+    async (t) => {
+      let count = 0
+      const { server, socket, waiting } = await start(t, () => void count++)
+      server.on('connect', () => {})
+      const accepted = once(server, 'connection') as Promise<[Socket]>
+      socket.write(REQUEST.repeat(MAX_REQUESTS_PER_CONNECTION) + text)
+      await until('all are in progress', () => count === MAX_REQUESTS_PER_CONNECTION)
+      const [peer] = await accepted
+      t.ok(peer.listenerCount('error') > 0)
+      peer.destroy(new Error('write ECONNRESET'))
+      await until('nothing is taken', () => waiting.used === 0)
+    },
+  )
+}
+
 await t.test('a request whose body cannot be read ends its connection after the response', async (t) => {
   const heads = [
     'Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n',
