@@ -2,6 +2,8 @@ import { connect } from 'node:net'
 import t from 'tap'
 import { commonHeaderProblems, errorResponseProblems } from '../support/error-response.ts'
 import { expectedJson } from '../support/expected.ts'
+import { ensureNoneInFlight } from '../support/fuzz-breaking.ts'
+import { aboveRest, ensureAtRest } from '../support/fuzz-rest.ts'
 import { fuzz, FUZZERS, startTarget } from '../support/fuzz-run.ts'
 import { sendBytes } from '../support/raw-http.ts'
 import { startService } from '../support/service.ts'
@@ -240,12 +242,35 @@ await t.test('raw requests', async (t) => {
   })
 })
 
+/** Their clients wait. */
+const RUNS: Record<string, number> = { 'connections that break': 20 }
+
+await t.test('what was not returned is above rest, and much more than at the start', (t) => {
+  const atStart = new Map([['process_open_fds', 30]])
+  const above = [
+    [
+      ['evproxy_waiting_bytes', 0],
+      ['process_open_fds', 50],
+    ],
+    [
+      ['evproxy_waiting_bytes', 1],
+      ['process_open_fds', 51],
+    ],
+  ].map((levels) => aboveRest(new Map(levels as [string, number][]), atStart))
+  t.strictSame(above, [[], ['evproxy_waiting_bytes 1', 'process_open_fds 51']])
+  t.end()
+})
+
 await t.test('random input with a fixed seed keeps every promise (`npm run fuzz` runs more)', async (t) => {
   const target = await startTarget()
   t.teardown(() => target.stop())
   for (const name of Object.keys(FUZZERS)) {
     await t.test(`random ${name} keep every promise`, async (t) => {
-      await t.resolves(fuzz(target, name, { seed: 42, numRuns: 60 }))
+      await t.resolves(fuzz(target, name, { seed: 42, numRuns: RUNS[name] ?? 60 }))
     })
   }
+  await t.test('afterwards every service is at rest', async (t) => {
+    await t.resolves(Promise.all(target.services.map((service) => ensureAtRest(service, null))))
+    await t.resolves(ensureNoneInFlight(target))
+  })
 })

@@ -1,13 +1,13 @@
 import { parseArgs } from 'node:util'
+import { ensureNoneInFlight } from './fuzz-breaking.ts'
 import { prepareProcesses } from './fuzz-processes.ts'
+import { ensureAtRest, levelsOf } from './fuzz-rest.ts'
 import { fuzz, FUZZERS, startTarget } from './fuzz-run.ts'
-import { request } from './request.ts'
-import { until } from './until.ts'
 
 /*
  * `npm run fuzz -- --seconds 60 --seed 1`: each kind in turn for the same time, until the time is over; with `--kind` one
- * alone. For a failure
- * fast-check prints the seed, the path to the case, and the smallest failing case.
+ * alone. For a failure fast-check prints the seed, the path to the case, and the smallest failing case. After each kind
+ * every service has to come to rest.
  */
 
 const { values } = parseArgs({
@@ -19,29 +19,43 @@ const names = values.kind === undefined ? Object.keys(FUZZERS) : [values.kind]
 const TURN_MS = 3_000
 /** Between two looks at the clock. */
 const RUNS = 20
+/** Until the end of a service that has ended is printed. */
+const REPORT_MS = 500
 
 const processes = await prepareProcesses()
 const target = await startTarget(processes.start)
-async function inFlight(): Promise<number> {
-  const { text } = await request(target.proxy.adminUrl, '/metrics')
-  return Number(/^evproxy_upstream_in_flight (\d+)/m.exec(text)?.[1])
+const atStart = await Promise.all(target.services.map(levelsOf))
+
+/** @throws Error if a service has not returned what the clients of this kind took */
+async function rest(kind: string): Promise<void> {
+  try {
+    await Promise.all(target.services.map((service, i) => ensureAtRest(service, atStart[i] ?? null)))
+    await ensureNoneInFlight(target)
+  } catch (error) {
+    throw new Error(`after ${kind}`, { cause: error })
+  }
 }
 
 const done = names.map((name) => ({ name, runs: 0, ms: 0 }))
 let seed = Number(values.seed ?? Date.now() % 1_000_000_000)
 console.log(`Node ${process.version}, seed ${seed}`)
-while (performance.now() < endsAtMs) {
+do {
   for (const kind of done) {
     const startedAt = performance.now()
     do {
-      await fuzz(target, kind.name, { seed: seed++, numRuns: RUNS })
+      try {
+        await fuzz(target, kind.name, { seed: seed++, numRuns: RUNS })
+      } catch (error) {
+        await new Promise((resolve) => setTimeout(resolve, REPORT_MS))
+        throw error
+      }
       kind.runs += RUNS
     } while (performance.now() < startedAt + TURN_MS)
     kind.ms += performance.now() - startedAt
-    await until('no call is in flight', async () => (await inFlight()) === 0)
+    await rest(kind.name)
     await processes.check(kind.name)
   }
-}
+} while (performance.now() < endsAtMs)
 await target.stop()
 for (const { name, runs, ms } of done) console.log(`${name}: ${runs} cases in ${(ms / 1_000).toFixed(0)} s`)
 console.log(processes.summary())

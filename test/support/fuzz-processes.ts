@@ -35,7 +35,7 @@ export async function prepareProcesses(): Promise<ServiceProcesses> {
     await turnReport(child) // the start is not attacked
     const reportEnd = async () => {
       const how = await service.exited
-      if (!isStopping) console.error(`the service has ended with ${how}: ${service.stderr.slice(-1_000)}`)
+      if (!isStopping) console.error(`the service has ended with ${how}: ${service.stderr.slice(-2_000)}`)
     }
     void reportEnd()
     const stop = async () => {

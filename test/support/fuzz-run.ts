@@ -17,6 +17,7 @@ import {
   checkLongHead,
   checkPackets,
 } from './fuzz-strangers.ts'
+import { answerByName, anyVisits, checkVisits, KEYS, MAX_IN_FLIGHT } from './fuzz-breaking.ts'
 import { anyDays, checkDays } from './fuzz-clocks.ts'
 import { anyOutages, checkOutages } from './fuzz-outages.ts'
 import { anyPauses, checkPauses } from './fuzz-pauses.ts'
@@ -56,14 +57,38 @@ export async function startTarget(start: StartService = startHere): Promise<Targ
     UPSTREAM_SOFT_TIMEOUT: '200ms',
     UPSTREAM_QUEUE_TIMEOUT: '200ms',
   })
+  const breaking = await startBreaking(start)
+  const services = [proxy, lyingProxy, ...breaking.services]
   const stop = async () => {
-    await upstream.stop()
-    await second.stop()
-    await proxy.stop()
-    await lyingProxy.stop()
+    for (const one of [upstream, second, breaking.upstream]) await one.stop()
+    for (const service of services) await service.stop()
     await redis.stop()
   }
-  return { proxy, upstream, lying: { redis, proxy: lyingProxy }, stop }
+  return { proxy, upstream, lying: { redis, proxy: lyingProxy }, breaking, services, stop }
+}
+
+async function startBreaking(start: StartService): Promise<Target['breaking']> {
+  const upstream = await ScriptedUpstream.start(answerByName)
+  const settings = {
+    ACCESS_LOG: 'false',
+    CACHE_TTL: '1s',
+    CACHE_MAX_ENTRIES: '200',
+    UPSTREAM_TIMEOUT: '400ms',
+    UPSTREAM_SOFT_TIMEOUT: '100ms',
+    UPSTREAM_QUEUE_TIMEOUT: '200ms',
+  }
+  const limits = {
+    CLIENT_KEYS: KEYS.map(({ name, key }) => `${name}=${key}`).join(),
+    CLIENT_MAX_IN_FLIGHT: String(MAX_IN_FLIGHT),
+    CLIENT_RATE_LIMIT: '500',
+    EVENTS_MAX_STREAMS: '30',
+    UPSTREAM_MAX_QPS: '100',
+  }
+  const services = [
+    await start(upstream.origin, settings),
+    await start(upstream.origin, { ...settings, ...limits }),
+  ]
+  return { services, upstream }
 }
 
 export type { Target } from './fuzz-target.ts'
@@ -85,6 +110,7 @@ export const FUZZERS: Record<string, Fuzzer> = {
   bodies: fuzzer(anyRecipe, checkBody),
   batches: fuzzer(anyBatch, checkBatch),
   'queries of event streams': fuzzer(anyEventsQuery, checkEventsQuery),
+  'connections that break': fuzzer(anyVisits, checkVisits),
   packets: fuzzer(anyPackets, checkPackets),
   'long heads': fuzzer(anyLongHead, checkLongHead),
   'exploding bodies': fuzzer(anyExplosion, checkExplosion),

@@ -17,6 +17,10 @@ export interface Target {
   readonly upstream: ScriptedUpstream
   /** Another service, with an upstream of its own and a shared store that lies. */
   readonly lying: { readonly proxy: FuzzedService; readonly redis: LyingRedis }
+  /** Others without an access log, one of them with limits for its clients, and their upstream. */
+  readonly breaking: { readonly services: readonly FuzzedService[]; readonly upstream: ScriptedUpstream }
+  /** All of them. */
+  readonly services: readonly FuzzedService[]
   stop(): Promise<void>
 }
 
