@@ -58,12 +58,10 @@ export function createProtocolErrorHandlers(
     socket.write(rawResponse(error.status, { date: new Date().toUTCString(), ...headers }, sent))
     linger(socket)
   }
-
   const respondTo = (request: IncomingMessage, response: ServerResponse, error: ServiceError) => {
     const { headers, body } = respond(error, rawRequestOf(request))
     response.writeHead(error.status, headers).end(body)
   }
-
   return {
     onClientError(error, socket) {
       // A browser opens connections in advance: it would take a 408 for the response to its next request.

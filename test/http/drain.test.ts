@@ -12,7 +12,9 @@ import { until } from '../support/until.ts'
 
 /** A server with a route that answers when `release` is called, and its drain on a test clock. */
 async function setup(t: Test, large = Buffer.alloc(0)) {
-  const app = fastify({ serverFactory: httpServer({ waiting: null, onOverload: () => {}, onOverloadEnd: () => {} }) })
+  const app = fastify({
+    serverFactory: httpServer({ waiting: null, onOverload: () => {}, onOverloadEnd: () => {} }),
+  })
   let release = () => {}
   const released = new Promise<void>((resolve) => {
     release = resolve
