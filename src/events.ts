@@ -81,10 +81,7 @@ export type SharedResult = (typeof SHARED_RESULTS)[number]
 export const CIRCUIT_STATES = ['closed', 'open', 'half_open'] as const
 export type CircuitState = (typeof CIRCUIT_STATES)[number]
 
-/**
- * The limit per client that was exceeded: requests per second, concurrent requests that wait for upstream, or the share
- * of the quota.
- */
+/** The limit per client that was exceeded: requests per second, requests that wait for upstream, or the quota's share. */
 export const CLIENT_LIMITS = ['rate', 'in_flight', 'quota'] as const
 export type ClientLimit = (typeof CLIENT_LIMITS)[number]
 

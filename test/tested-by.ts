@@ -17,6 +17,7 @@ export const TESTED_BY: Readonly<Record<string, string>> = {
   'src/http/availability-response.ts': 'test/http/hit-listener.test.ts',
   'src/http/batch/batch-route.ts': 'test/http/batch.test.ts',
   'src/http/live/events-route.ts': 'test/http/events.test.ts',
+  'src/http/live/stream-client.ts': 'test/http/events.test.ts',
   'src/http/request-log.ts': 'test/ops/log/logging.test.ts',
   'src/lib/on-response-end.ts': 'test/lib/connections.test.ts',
   'src/lib/raw-response.ts': 'test/http/protocol-errors.test.ts',

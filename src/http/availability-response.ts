@@ -3,7 +3,7 @@ import type { Format } from '../availability/model.ts'
 import type { Query } from '../availability/query.ts'
 import type { Answer, Rendering } from '../cache/answer.ts'
 import type { LookupResult } from '../cache/cache.ts'
-import { countUnsent, isLastResponse } from '../lib/connections.ts'
+import { countUnsent, isLastResponse } from '../lib/connection.ts'
 import type { CorsOrigins } from './cors.ts'
 import { corsFields } from './cors.ts'
 import {

@@ -1,5 +1,5 @@
 import type { FastifyReply } from 'fastify'
-import { hasLeft } from '../lib/connections.ts'
+import { hasLeft } from '../lib/connection.ts'
 
 /** The reason with which a disconnected client detaches from the call that it waited for. */
 export class ClientDisconnectedError extends Error {

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { asServiceError, malformedRequest, ServiceError, TOO_MUCH_WAITS } from '../errors.ts'
 import type { Observer } from '../events.ts'
-import { isLastResponse } from '../lib/connections.ts'
+import { isLastResponse } from '../lib/connection.ts'
 import { ClientDisconnectedError } from './client-disconnect.ts'
 import type { AddressDetail } from './client-address.ts'
 import type { CorsOrigins } from './cors.ts'

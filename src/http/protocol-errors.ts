@@ -37,6 +37,8 @@ export interface ProtocolErrorOptions {
 
 type ErrorObserver = Pick<Observer, 'requestFailed' | 'requestAnswered' | 'accessLogged' | 'overloaded'>
 
+const UNDECODABLE_URL = malformedRequest('The target of the request cannot be decoded')
+
 export function createProtocolErrorHandlers(
   { corsOrigins, accessLog, addressDetail }: ProtocolErrorOptions,
   observer: ErrorObserver,
@@ -54,10 +56,11 @@ export function createProtocolErrorHandlers(
   const respondOn = (socket: Socket, error: ServiceError, request: RawRequest) => {
     if (!socket.writable) return
     const { headers, body } = respond(error, request)
-    const sent = request.method === 'HEAD' ? '' : body
-    socket.write(rawResponse(error.status, { date: new Date().toUTCString(), ...headers }, sent))
+    const fields = { date: new Date().toUTCString(), ...headers }
+    socket.write(rawResponse(error.status, fields, request.method === 'HEAD' ? '' : body))
     linger(socket)
   }
+
   const respondTo = (request: IncomingMessage, response: ServerResponse, error: ServiceError) => {
     const { headers, body } = respond(error, rawRequestOf(request))
     response.writeHead(error.status, headers).end(body)
@@ -78,9 +81,7 @@ export function createProtocolErrorHandlers(
       const error = new ServiceError('MethodNotAllowed')
       afterResponses(socket, null, () => respondOn(socket, error, rawRequestOf(request)))
     },
-    onUndecodableUrl(request, response) {
-      respondTo(request, response, malformedRequest('The target of the request cannot be decoded'))
-    },
+    onUndecodableUrl: (request, response) => respondTo(request, response, UNDECODABLE_URL),
     onOverload(request, response) {
       observer.overloaded()
       respondTo(request, response, TOO_MUCH_WAITS)

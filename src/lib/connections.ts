@@ -1,8 +1,18 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import type { ByteBudget, Reservation } from './byte-budget.ts'
-import { discardInput, dropRequests, isStoppedByNode, lingerOnClose } from './linger.ts'
-import { onResponseEnd } from './on-response-end.ts'
+import type { Connection, ConnectionsDeps } from './connection.ts'
+import {
+  assignConnection,
+  connectionOf,
+  countInPacket,
+  holdUntilClosed,
+  isHeldOpen,
+  isUnused,
+  mayBeSending,
+  readOn,
+  stop,
+} from './connection.ts'
+import { lingerOnClose } from './linger.ts'
 import { ReadTurns } from './read-turns.ts'
 import { bodyBytes, boundBody } from './request-body.ts'
 import { UnreadTime } from './unread.ts'
@@ -21,80 +31,6 @@ export const PIPELINED_REQUEST_BYTES = 10_000
  * Later it has left. Both arrive as the same packet.
  */
 export const HALF_CLOSE_MS = 100
-
-interface Connection {
-  readonly socket: Socket
-  readonly waiting: ByteBudget | null
-  /** Responses that are due, in the order of their requests. An array: a set rehashes with every few responses. */
-  readonly due: ServerResponse[]
-  /** The response to the newest request. */
-  last: ServerResponse | null
-  /** The client of the newest request may send another one behind it. */
-  mayContinue: boolean
-  readonly unread: UnreadTime
-  readonly acceptedAt: number
-  requestedAt: number
-  /** `bytesRead` of the socket when its last response had been sent; 0 before the first request. */
-  bytesWhenIdle: number
-  /** `bytesRead` of the socket when the newest packet had come, and the requests that it has had so far. */
-  packetEnd: number
-  requestsOfPacket: number
-  /** No further request is handled. */
-  isStopped: boolean
-}
-
-export interface ConnectionsDeps {
-  /** Requests that wait behind another of their connection, and bodies that are received, take from it; null: no bound. */
-  readonly waiting: ByteBudget | null
-  /** Responds to a request for which the budget has no room. */
-  readonly onOverload: (request: IncomingMessage, response: ServerResponse) => void
-  /** A connection ends because there is no room for what its responses hold back. */
-  readonly onOverloadEnd: () => void
-}
-
-/** A member, as a weak map is searched with every use. Of responses too: a pipeline that fails takes a request's socket. */
-const CONNECTION = Symbol('connection')
-type Connected = (Socket | ServerResponse) & { [CONNECTION]?: Connection }
-const connectionOf = (owner: Connected) => owner[CONNECTION]
-/** Responses without an end of their own. */
-const heldOpen = new WeakSet<ServerResponse>()
-
-/** Whether no later request of its connection is known: only its last response may close a connection. */
-export function isLastResponse(response: ServerResponse): boolean {
-  const connection = connectionOf(response)
-  return connection === undefined || connection.last === response
-}
-
-/** Whether the connection may be used again after the response, as far as its bounds are concerned. */
-export function mayKeepAlive(response: ServerResponse): boolean {
-  const connection = connectionOf(response)
-  return connection === undefined || !connection.isStopped || connection.last !== response
-}
-
-/** Whether the client has left already: `close` does not come again. */
-export const hasLeft = (response: ServerResponse) => connectionOf(response)?.socket.destroyed === true
-
-/** For a response without an end: from now on a client that ends its input has left, also soon after its request. */
-export function closeOnEndOfInput(response: ServerResponse): void {
-  const { socket } = response.req
-  const connection = connectionOf(response)
-  heldOpen.add(response)
-  if (socket.readableEnded) socket.destroy()
-  else if (connection !== undefined) readOn(connection)
-}
-
-/**
- * What the kernel has not taken yet of a long response that is being sent counts among what waits, until its client has
- * read so much; without room the connection ends. To be called when the response has ended.
- */
-export function countUnsent(response: ServerResponse): void {
-  const connection = connectionOf(response)
-  const isSending = response.socket !== null && !response.writableFinished
-  if (!connection?.waiting || !isSending || response.writableLength === 0) return
-  const reservation = connection.waiting.reserve(response.writableLength)
-  if (reservation === null) connection.socket.destroy()
-  else response.once('close', () => reservation.end())
-}
 
 /** The open connections of a server, and the bounds of each. */
 export class Connections {
@@ -126,7 +62,7 @@ export class Connections {
   readonly onConnection = (socket: Socket): void => {
     const connection: Connection = {
       socket,
-      waiting: this.#deps.waiting,
+      deps: this.#deps,
       due: [],
       last: null,
       mayContinue: false,
@@ -140,13 +76,13 @@ export class Connections {
     }
     this.#open.set(socket, connection)
     lingerOnClose(socket, () => mayBeSending(connection))
-    Object.assign(socket, { [CONNECTION]: connection })
+    assignConnection(socket, connection)
     socket.on('error', () => {}) // Node removes its own at an upgrade, and an error without a listener ends the process
     socket.once('close', () => this.#onClose(socket, connection))
     socket.once('end', () => {
       const { due, requestedAt } = connection
       const isLate = performance.now() - requestedAt > HALF_CLOSE_MS
-      if (due.length > 0 && (isLate || due.some((response) => heldOpen.has(response)))) socket.destroy()
+      if (due.length > 0 && (isLate || due.some(isHeldOpen))) socket.destroy()
     })
   }
 
@@ -188,7 +124,7 @@ export class Connections {
 
   #admit(connection: Connection, request: IncomingMessage, response: ServerResponse): boolean {
     const { due } = connection
-    ;(response as Connected)[CONNECTION] = connection
+    assignConnection(response, connection)
     connection.requestedAt = performance.now()
     this.#reading.note(connection.requestedAt)
     connection.last = response
@@ -206,23 +142,12 @@ export class Connections {
     if (this.#deps.waiting === null) return true
     const reservation = this.#deps.waiting.reserve(bytes)
     if (reservation !== null) {
-      this.#untilClosed(reservation, connection, response)
+      holdUntilClosed(reservation, connection, response)
       return true
     }
     stop(request.socket, connection, response)
     this.#deps.onOverload(request, response)
     return false
-  }
-
-  /** What a response that ends before its turn holds back counts as well; without room the connection ends. */
-  #untilClosed(reservation: Reservation, { socket }: Connection, response: ServerResponse): void {
-    response.once('close', () => reservation.end())
-    onResponseEnd(response, () => {
-      const more = response.socket === null ? response.writableLength - reservation.bytes : 0
-      if (more <= 0 || socket.destroyed || reservation.tryGrow(more)) return
-      socket.destroy()
-      this.#deps.onOverloadEnd()
-    })
   }
 
   #responseClosed(response: ServerResponse): void {
@@ -244,32 +169,3 @@ export class Connections {
     for (const response of behind) response.emit('close')
   }
 }
-
-/** A client that has asked for the end of its connection sends nothing more. */
-function mayBeSending({ isStopped, last, mayContinue }: Connection): boolean {
-  return isStopped || (last !== null && (mayContinue || !last.req.complete))
-}
-
-function countInPacket({ bytesRead }: Socket, connection: Connection): void {
-  connection.requestsOfPacket = bytesRead === connection.packetEnd ? connection.requestsOfPacket + 1 : 1
-  connection.packetEnd = bytesRead
-}
-
-/** The response becomes the last of its connection: requests behind it are dropped, or not even parsed. */
-function stop(socket: Socket, connection: Connection, response: ServerResponse): void {
-  if (connection.isStopped) return
-  connection.isStopped = true
-  response.shouldKeepAlive = false
-  dropRequests(socket)
-}
-
-/** Node may stop reading behind a response that is held open, and miss that the client leaves: input is discarded instead. */
-function readOn(connection: Connection): void {
-  const { socket, due, last } = connection
-  if (last === null || !isStoppedByNode(socket) || !due.some((response) => heldOpen.has(response))) return
-  stop(socket, connection, last)
-  discardInput(socket)
-}
-
-/** A client or load balancer has sent nothing on it yet. */
-const isUnused = ({ bytesRead }: Socket) => bytesRead === 0

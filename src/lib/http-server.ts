@@ -1,7 +1,7 @@
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http'
 import { createServer } from 'node:http'
 import type { FastifyServerFactory } from 'fastify'
-import type { ConnectionsDeps } from './connections.ts'
+import type { ConnectionsDeps } from './connection.ts'
 import { Connections } from './connections.ts'
 
 export interface HttpServerOptions extends ConnectionsDeps {

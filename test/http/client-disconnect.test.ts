@@ -93,7 +93,7 @@ await t.test('a client that leaves before it is the turn of its batch starts no 
 await t.test('a client that leaves before its stream or long poll begins holds none open', async (t) => {
   const streams = new Streams(10)
   const watchers = { watch: () => () => {}, current: () => null } as unknown as Watchers
-  const { app } = await createTestServer(t, {}, { live: { streams, watchers } })
+  const { app } = await createTestServer(t, {}, { live: { streams, watchers: () => watchers } })
   await app.listen({ host: '127.0.0.1', port: 0 })
   const { port } = app.server.address() as AddressInfo
   let left = 0

@@ -7,10 +7,8 @@ import { pipeline, Transform } from 'node:stream'
 import type { Test } from 'tap'
 import t from 'tap'
 import { ByteBudget } from '../../src/lib/byte-budget.ts'
+import { closeOnEndOfInput, countUnsent, isLastResponse } from '../../src/lib/connection.ts'
 import {
-  closeOnEndOfInput,
-  countUnsent,
-  isLastResponse,
   MAX_POSTS_PER_CONNECTION,
   MAX_REQUESTS_PER_CONNECTION,
   PIPELINED_REQUEST_BYTES,

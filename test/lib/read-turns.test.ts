@@ -124,7 +124,7 @@ async function sendAtOnce(t: Test, handle: (server: Server) => void) {
     handle(server)
     response.end('x')
   }
-  const server = httpServer({ waiting: null, onOverload: () => {} })(handler, {})
+  const server = httpServer({ waiting: null, onOverload: () => {}, onOverloadEnd: () => {} })(handler, {})
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
   let accepted = 0

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { ServiceError } from '../../errors.ts'
 import type { Clock } from '../../lib/clock.ts'
-import { closeOnEndOfInput, hasLeft } from '../../lib/connections.ts'
+import { closeOnEndOfInput, hasLeft } from '../../lib/connection.ts'
 import { Turns } from '../../lib/turns.ts'
 import type { CurrentAnswer } from '../../watch/watcher.ts'
 import type { Admit, ClientNames } from '../admission.ts'

@@ -1,7 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { Admit, ClientNames, KeyOf } from '../admission.ts'
 import { createAddressKey } from '../admission.ts'
-import { ClientDisconnectedError } from '../client-disconnect.ts'
 import type { RawQuery } from '../request-context.ts'
 
 /** Whether the key of a request is still valid when called. */
@@ -15,16 +14,14 @@ export function admissionCheck(
 }
 
 /**
- * The name or the network by which the streams of a client are counted, also where nothing else is limited. Rejects if the
- * client has left meanwhile: a listener for the end of its connection would be too late.
+ * The name or the network by which the streams of a client are counted, also where nothing else is limited. It takes some
+ * turns of the event loop at first, and the client may leave meanwhile.
  */
 export function createClientKey(admit: Admit | null): (request: FastifyRequest<RawQuery>) => Promise<string> {
   let addressKey: Promise<KeyOf> | null = null
   return async (request) => {
     if (admit !== null) return request.rateLimitKey
     addressKey ??= createAddressKey()
-    const keyOf = await addressKey // loads a module at first
-    if (request.socket.destroyed) throw new ClientDisconnectedError()
-    return keyOf(request)
+    return (await addressKey)(request)
   }
 }
