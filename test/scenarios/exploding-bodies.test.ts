@@ -57,7 +57,7 @@ await t.test('the process survives bodies of a megabyte that explode', async (t)
   t.teardown(() => upstream.stop())
   const service = new Process(await build(), {
     ...IMAGE_SETTINGS,
-    NODE_OPTIONS: `--enable-source-maps ${IMAGE_HEAP}`,
+    NODE_OPTIONS: IMAGE_HEAP,
     TOMTOM_BASE_URL: upstream.origin,
     UPSTREAM_TIMEOUT: '30s',
   })

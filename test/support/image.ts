@@ -1,7 +1,7 @@
 import { TURN_WATCH } from './turn-watch.ts'
 
 /** The options of Node.js in the image. */
-export const IMAGE_HEAP = '--max-old-space-size=64 --max-semi-space-size=2'
+export const IMAGE_HEAP = '--enable-source-maps --max-old-space-size=64 --max-semi-space-size=2'
 /** A process with the heap and the cache of the image, whose turns of the event loop are watched. */
 export const IMAGE_SETTINGS = {
   NODE_OPTIONS: `${IMAGE_HEAP} ${TURN_WATCH}`,
