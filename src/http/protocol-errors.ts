@@ -117,8 +117,8 @@ function isFailed(socket: Socketed): boolean {
 
 /**
  * Waits for the responses to earlier requests of the connection, else this one would be taken for one of theirs; what the
- * client sends meanwhile is discarded. If it is the body of the current request that failed, its response is due: its reader
- * gets the failure.
+ * client sends meanwhile is discarded. If it is the body of one of these requests that failed, its reader gets the failure when
+ * its response is due.
  * @param failure null if no body can have failed
  */
 function afterResponses(socket: Socketed, failure: ServiceError | null, action: () => void): void {
@@ -131,7 +131,7 @@ function afterResponses(socket: Socketed, failure: ServiceError | null, action: 
     discardInput(socket)
     if (failBody(current, failure)) return
   }
-  current.once('finish', () => afterResponses(socket, null, action))
+  current.once('finish', () => afterResponses(socket, failure, action))
 }
 
 /** @returns false if the body is complete or nobody reads it */

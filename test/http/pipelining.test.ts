@@ -20,6 +20,7 @@ async function bufferBytes(): Promise<number> {
   return process.memoryUsage().arrayBuffers
 }
 
+const later = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 const GARBAGE = `${CANARY}\r\n\r\n`
 
 await t.test('several requests on one connection', async (t) => {
@@ -128,6 +129,36 @@ await t.test('several requests on one connection', async (t) => {
     const { text } = await sendBytes(port, `HEAD / HTTP/1.1\r\n${HOST}Bad Header\r\n\r\n`)
     t.strictSame(statusesIn(text), [400])
     t.ok(text.endsWith('\r\n\r\n'))
+  })
+
+  await t.test('a body that fails behind a held response is rejected after it', async (t) => {
+    const post = `POST /search/2/batch/sync.json HTTP/1.1\r\n${HOST}Content-Type: application/json\r\n`
+    const isInvalid = `${post}Transfer-Encoding: chunked\r\n\r\n${CANARY}\r\n`
+    const isCutOff = `${post}Content-Length: 100\r\n\r\n{`
+    const received = []
+    for (const [bytes, ends] of [
+      [isInvalid, false],
+      [isCutOff, true],
+    ] as const) {
+      const barrier = new Barrier()
+      const calls = upstream.calls.length
+      held = barrier
+      const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+      let text = ''
+      socket.setEncoding('latin1').on('data', (chunk: string) => (text += chunk))
+      socket.write(getAndKeep('held') + bytes)
+      if (ends) socket.end()
+      await upstream.arrived(calls + 1)
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      barrier.open()
+      const ended = once(socket, 'end').then(() => true)
+      received.push([await Promise.race([ended, later(5_000)]), ...statusesIn(text)])
+      socket.destroy()
+    }
+    t.strictSame(received, [
+      [true, 200, 400],
+      [true, 200, 400],
+    ])
   })
 
   await t.test('a request whose body is invalid gets exactly one response', async (t) => {
