@@ -67,12 +67,11 @@ export function createProtocolErrorHandlers(
   }
   return {
     onClientError(error, socket) {
-      // A browser opens connections in advance: it would take a 408 for the response to its next request.
-      const isSilent = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && socket.bytesRead === 0
-      if (error.code === 'ECONNRESET' || isSilent) socket.destroy()
+      if (error.code === 'ECONNRESET' || isSilent(error, socket)) socket.destroy()
       if (socket.destroyed || isFailed(socket)) return // Node has an error for each further packet
       const request = { ...parseRawRequest(error), address: socket.remoteAddress }
       const failure = protocolError(error)
+      discardInput(socket)
       afterResponses(socket, failure, () => respondOn(socket, failure, request))
     },
     onConnect(request, socket) {
@@ -108,6 +107,11 @@ function reportError(observer: ErrorObserver, error: ServiceError, { correlation
 const FAILED = Symbol('failed')
 type Socketed = Socket & { readonly _httpMessage?: ServerResponse | null; [FAILED]?: true }
 
+/** A browser opens connections in advance: it would take a 408 for the response to its next request. */
+function isSilent({ code }: ParserError, { bytesRead }: Socket): boolean {
+  return code === 'ERR_HTTP_REQUEST_TIMEOUT' && bytesRead === 0
+}
+
 /** Whether the parser has rejected bytes of the connection before. */
 function isFailed(socket: Socketed): boolean {
   const wasFailed = socket[FAILED] === true
@@ -116,8 +120,7 @@ function isFailed(socket: Socketed): boolean {
 }
 
 /**
- * Waits for the responses to earlier requests of the connection, else this one would be taken for one of theirs; what the
- * client sends meanwhile is discarded. If it is the body of one of these requests that failed, its reader gets the failure when
+ * Waits for the responses to earlier requests of the connection, else this one would be taken for one of theirs. If it is the body of one of these requests that failed, its reader gets the failure when
  * its response is due.
  * @param failure null if no body can have failed
  */
@@ -127,10 +130,7 @@ function afterResponses(socket: Socketed, failure: ServiceError | null, action: 
     action()
     return
   }
-  if (failure !== null) {
-    discardInput(socket)
-    if (failBody(current, failure)) return
-  }
+  if (failure !== null && failBody(current, failure)) return
   current.once('finish', () => afterResponses(socket, failure, action))
 }
 

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import type { ByteBudget, Reservation } from './byte-budget.ts'
 import { discardInput, dropRequests, isStoppedByNode } from './linger.ts'
 import { onResponseEnd } from './on-response-end.ts'
-import type { UnreadTime } from './unread.ts'
+import type { UnreadTime } from './unread-time.ts'
 
 export interface ConnectionsDeps {
   /** Requests that wait behind another of their connection, and bodies that are received, take from it; null: no bound. */

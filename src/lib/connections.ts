@@ -15,7 +15,7 @@ import {
 import { lingerOnClose } from './linger.ts'
 import { ReadTurns } from './read-turns.ts'
 import { bodyBytes, boundBody } from './request-body.ts'
-import { UnreadTime } from './unread.ts'
+import { UnreadTime } from './unread-time.ts'
 
 /**
  * Requests of one connection that may be in progress, and that may come in one packet. Node parses all requests of a
@@ -106,7 +106,7 @@ export class Connections {
     for (const [socket, { due, acceptedAt, bytesWhenIdle }] of this.#open) {
       if (socket.writableEnded) continue // its client may still read, for two seconds
       if (due.length > 0 || socket.writableLength > 0 || socket.bytesRead > bytesWhenIdle) continue
-      if (this.#reading.isStopped(socket)) continue
+      if (this.#reading.isWaiting(socket)) continue
       if (!isUnused(socket) || now - acceptedAt >= unusedMs) socket.destroy()
     }
   }
@@ -126,7 +126,7 @@ export class Connections {
     const { due } = connection
     assignConnection(response, connection)
     connection.requestedAt = performance.now()
-    this.#reading.note(connection.requestedAt)
+    this.#reading.parsing(connection.requestedAt)
     connection.last = response
     connection.mayContinue = response.shouldKeepAlive
     due.push(response)

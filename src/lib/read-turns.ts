@@ -29,7 +29,7 @@ export class ReadTurns {
   }
 
   /** Whether the connection waits to be read. */
-  isStopped(socket: Socket): boolean {
+  isWaiting(socket: Socket): boolean {
     return this.#stopped.has(socket)
   }
 
@@ -37,7 +37,7 @@ export class ReadTurns {
    * Called while a packet is parsed. The time is compared with a mark that is set from time to time, as a mark in each turn
    * would cost each of them an immediate function: so it may take twice as long until others wait.
    */
-  note(now: number): void {
+  parsing(now: number): void {
     if (now - this.#markedAt < MAX_READING_MS) return
     this.#markedAt = now
     if (this.#isTurnOpen) this.#stopAll()

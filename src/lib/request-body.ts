@@ -70,7 +70,7 @@ class ChunkJoiner {
     if ((isWhole || isLong) && isFirst) return this.#handOn(chunk)
     if (!this.#isTurnOpen) {
       this.#isTurnOpen = true
-      this.#reading.note(performance.now())
+      this.#reading.parsing(performance.now())
       setImmediate(this.#waitForTurn)
     }
     this.#append(chunk)

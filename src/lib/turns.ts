@@ -1,7 +1,7 @@
 /** Results that are handed on within one turn of the event loop. What follows each usually takes 30 to 100 µs. */
 const MAX_PER_TURN = 200
-/** What follows a result of a megabyte takes up to 50 ms. */
-const MAX_TURN_MS = 10
+/** Work that has taken longer goes on in another turn of the event loop: a megabyte takes up to 50 ms. */
+export const MAX_TURN_MS = 10
 
 /**
  * Hands on results that come together in slices, so that ten thousand requests that wait for one call, or a hundred that

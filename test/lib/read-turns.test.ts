@@ -27,10 +27,10 @@ function fakeSocket() {
 function after(ms: number) {
   const fakes = [fakeSocket(), fakeSocket()] as const
   const reading = new ReadTurns(() => fakes.map(({ socket }) => socket))
-  reading.note(1_000)
-  reading.note(1_000 + ms)
+  reading.parsing(1_000)
+  reading.parsing(1_000 + ms)
   const states = () => fakes.map(({ handle }) => handle.isRead)
-  const stopped = () => fakes.map(({ socket }) => reading.isStopped(socket))
+  const stopped = () => fakes.map(({ socket }) => reading.isWaiting(socket))
   const untilResumed = () => until('none is stopped', () => !stopped().includes(true))
   return { fakes, reading, states, stopped, untilResumed }
 }
@@ -65,7 +65,7 @@ await t.test('a turn that has read for the longest time reads no other connectio
 await t.test('a turn has only the time that itself has taken', async (t) => {
   const { reading, states } = after(0)
   await nextTurn()
-  reading.note(1_000 + MAX_READING_MS)
+  reading.parsing(1_000 + MAX_READING_MS)
   t.strictSame(states(), [true, true])
 })
 
@@ -81,10 +81,10 @@ await t.test('connections that are closed or that Node does not read are left al
   fakes[0].close()
   fakes[1].handle.reading = false
   const reading = new ReadTurns(() => fakes.map(({ socket }) => socket))
-  reading.note(1_000)
-  reading.note(1_000 + MAX_READING_MS)
+  reading.parsing(1_000)
+  reading.parsing(1_000 + MAX_READING_MS)
   t.strictSame(
-    fakes.map(({ socket, handle }) => [handle.isRead, reading.isStopped(socket)]),
+    fakes.map(({ socket, handle }) => [handle.isRead, reading.isWaiting(socket)]),
     [
       [true, false],
       [true, false],

@@ -2,6 +2,7 @@ import { hash } from 'node:crypto'
 import type { Filter } from '../../availability/query.ts'
 import type { LookupResult } from '../../cache/cache.ts'
 import { ServiceError, TOO_MUCH_WAITS } from '../../errors.ts'
+import { MAX_TURN_MS } from '../../lib/turns.ts'
 import { renderError } from '../error-body.ts'
 
 /** What one item of a batch is answered with. */
@@ -21,8 +22,6 @@ export interface BatchBody {
 export const MAX_BATCH_BYTES = 4 * 2 ** 20
 /** Memory of a byte of an item: its own rendering, and the body that is made of all of them. */
 const COPIES = 2
-/** Rendering for longer is continued in another turn of the event loop: a hundred filters of a large answer take seconds. */
-const MAX_TURN_MS = 10
 
 export interface BatchSteps {
   /** Resolves in another turn of the event loop; called when the present one has taken long. */

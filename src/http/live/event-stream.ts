@@ -4,6 +4,7 @@ import { ServiceError } from '../../errors.ts'
 import type { Observer, StreamEnd, StreamEvent } from '../../events.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Turns } from '../../lib/turns.ts'
+import { MAX_TURN_MS } from '../../lib/turns.ts'
 import type { CurrentAnswer, Watcher } from '../../watch/watcher.ts'
 import type { Watchers } from '../../watch/watchers.ts'
 import { renderError } from '../error-body.ts'
@@ -36,8 +37,6 @@ const LIFETIME_SPREAD = 0.1
 const MAX_UNREAD_MS = 30_000
 /** Events are written in pieces of about this many characters, so that a slow reader buffers little more. */
 const PIECE_LENGTH = 16_384
-/** Rendering for longer is continued in another turn of the event loop. */
-const MAX_TURN_MS = 10
 
 /** Characters of an entity tag that identify an answer: 48 bits. */
 const TAG_LENGTH = 8

@@ -97,12 +97,12 @@ interface WatcherDeps {
 /** Calls `end` when the client does not have the newest answer, and neither waits nor throws in the watched cache. */
 function watcherFor({ isKnown }: Pick<Held, 'isKnown'>, { newest, turns, end }: WatcherDeps) {
   let isComparing = false
-  let hasLeft = false
+  let isOver = false
   const compare = async () => {
     isComparing = true
     await turns.next()
     isComparing = false
-    if (hasLeft) return
+    if (isOver) return
     const current = newest()
     if (current !== null && !hasAnswer(current)) end()
   }
@@ -118,6 +118,6 @@ function watcherFor({ isKnown }: Pick<Held, 'isKnown'>, { newest, turns, end }: 
       if (!isComparing) void compare()
     },
     failed: () => {}, // the client's copy is still the newest
-    leave: () => void (hasLeft = true),
+    leave: () => void (isOver = true),
   }
 }
