@@ -16,6 +16,7 @@ import { settled, TestClock } from '../support/clock.ts'
 import { SharedDouble } from '../support/shared-double.ts'
 import { connector, level, station } from '../support/stations.ts'
 import { FRESH, hit, lookup, miss, REVALIDATING, setup, stale, startLookup, TIMES, USABLE } from './setup.ts'
+import { countTurns } from '../support/turn-count.ts'
 
 /** A replica, its store, what it reported and the commands that it sent. */
 function setupReplica(
@@ -382,23 +383,16 @@ const longJson = (length: number) => peerAnswer(0).json.padEnd(length)
 
 /** Whether the event loop has turned since the last answer was decoded. To be called before others use its turns. */
 function watchDecoding(t: Test): () => boolean {
-  let turn = 0
+  const turn = countTurns(t)
   let decodedIn = 0
-  let isOver = false
-  const count = () => {
-    turn++
-    if (!isOver) setImmediate(count)
-  }
-  setImmediate(count)
-  t.teardown(() => (isOver = true))
   const { parse } = JSON
   t.intercept(JSON, 'parse', {
     value: (...parameters: Parameters<typeof parse>): unknown => {
-      decodedIn = turn
+      decodedIn = turn()
       return parse(...parameters)
     },
   })
-  return () => turn > decodedIn
+  return () => turn() > decodedIn
 }
 
 await t.test('a long answer of the store', async (t) => {

@@ -7,6 +7,7 @@ import { Turns } from '../../src/lib/turns.ts'
 import { settled, TestClock } from '../support/clock.ts'
 import { connector, level, station } from '../support/stations.ts'
 import { KNOWN } from '../support/station-state.ts'
+import { countTurns } from '../support/turn-count.ts'
 
 const json = (id: string, length = 0) =>
   JSON.stringify(station(id, connector('Type2', level(22)))).padEnd(length)
@@ -129,19 +130,12 @@ await t.test('a portion has a number of answers and of bytes at most, or a singl
 })
 
 await t.test('long answers are decoded in a turn of the event loop each', async (t) => {
-  let turn = 0
-  let isOver = false
-  const count = () => {
-    turn++
-    if (!isOver) setImmediate(count)
-  }
-  setImmediate(count)
-  t.teardown(() => (isOver = true))
+  const turn = countTurns(t)
   const seen: number[] = []
   const { parse } = JSON
   t.intercept(JSON, 'parse', {
     value: (...parameters: Parameters<typeof parse>): unknown => {
-      seen.push(turn)
+      seen.push(turn())
       return parse(...parameters)
     },
   })

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { Turns } from '../../src/lib/turns.ts'
+import { countTurns } from '../support/turn-count.ts'
 
 /** CPU time of this process, because other processes would count in the time that passes. */
 function cpuMs(): number {
@@ -56,20 +57,13 @@ await t.test('a single result and a single error are handed on in the same turn'
 await t.test('of results that each take long, one is handed on in a turn, in their order', async (t) => {
   const turns = new Turns()
   const seen: (readonly [turn: number, number: number])[] = []
-  let turn = 0
-  let isDone = false
-  const count = () => {
-    turn++
-    if (!isDone) setImmediate(count)
-  }
-  setImmediate(count)
+  const turn = countTurns(t)
   const results = Array.from({ length: 5 }, async (_, number) => {
     await turns.next()
-    seen.push([turn, number])
+    seen.push([turn(), number])
     work(30)
   })
   await Promise.all(results)
-  isDone = true
   t.strictSame(
     seen.map(([, number]) => number),
     [0, 1, 2, 3, 4],
