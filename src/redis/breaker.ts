@@ -4,7 +4,7 @@ import type { Observer } from '../events.ts'
 import { describeRedisError, isRejectedCommand, TIMED_OUT } from './errors.ts'
 import type { StoreOutage } from '../upstream/state/shared-token-bucket.ts'
 
-/** Longest wait for a command, unless it says otherwise. */
+/** Longest wait for a command, unless it or the caller says otherwise. */
 export const COMMAND_TIMEOUT_MS = 100
 const SLICES = 4
 /** How long the circuit stays open: doubles with each opening, until the circuit has been closed for the longest. */
@@ -19,6 +19,8 @@ export interface RedisBreakerDeps {
   readonly reconnect: () => void
   readonly clock: Pick<Clock, 'now' | 'after'>
   readonly observer: Pick<Observer, 'sharedCacheChanged' | 'sharedCommandRejected'>
+  /** Replaces `COMMAND_TIMEOUT_MS`, in ms. */
+  readonly commandTimeoutMs?: number | undefined
 }
 
 /**
@@ -27,6 +29,7 @@ export interface RedisBreakerDeps {
  */
 export class RedisBreaker {
   readonly #deps: RedisBreakerDeps
+  readonly #commandTimeoutMs: number
   /** `connecting` until the first attempt has ended. */
   #state: 'connecting' | 'closed' | 'open' = 'connecting'
   /** Openings in a row, without a long enough time closed in between. */
@@ -39,6 +42,7 @@ export class RedisBreaker {
 
   constructor(deps: RedisBreakerDeps) {
     this.#deps = deps
+    this.#commandTimeoutMs = deps.commandTimeoutMs ?? COMMAND_TIMEOUT_MS
   }
 
   get isUp(): boolean {
@@ -59,7 +63,7 @@ export class RedisBreaker {
    * The command's reply; undefined if it failed or was not sent. Never rejects. A command that the server rejects for its
    * arguments is reported and opens no circuit.
    */
-  async run<T>(command: () => Promise<T>, timeoutMs = COMMAND_TIMEOUT_MS): Promise<T | undefined> {
+  async run<T>(command: () => Promise<T>, timeoutMs = this.#commandTimeoutMs): Promise<T | undefined> {
     if (!this.isUp) return undefined
     try {
       return await this.#withTimeout(command(), timeoutMs)
@@ -141,7 +145,7 @@ export class RedisBreaker {
    * that long. Here the time runs in slices, of which a pause of the process takes at most one, and replies that have
    * arrived by the end are read before the decision: the order of the event loop is timers, input, immediates.
    */
-  #withTimeout<T>(reply: Promise<T>, timeoutMs = COMMAND_TIMEOUT_MS): Promise<T> {
+  #withTimeout<T>(reply: Promise<T>, timeoutMs = this.#commandTimeoutMs): Promise<T> {
     return new Promise((resolve, reject) => {
       let slices = SLICES
       let cancel: (() => void) | null = null

@@ -42,6 +42,7 @@ const SCAN_COUNT = 500
 export interface CommandsDeps {
   readonly clock: Pick<Clock, 'now' | 'after'>
   readonly observer: Pick<Observer, 'sharedCacheChanged' | 'sharedCommandRejected'>
+  readonly commandTimeoutMs?: number
 }
 
 type Method = (...args: readonly Argument[]) => Promise<unknown>
@@ -56,7 +57,7 @@ export class Commands {
   readonly #listeners = new Map<string, (message: string) => void>()
   #onListening: (isListening: boolean) => void = () => {}
 
-  private constructor(client: Client, { clock, observer }: CommandsDeps) {
+  private constructor(client: Client, { clock, observer, commandTimeoutMs }: CommandsDeps) {
     this.#client = client
     this.#breaker = new RedisBreaker({
       probe: () => client.set(PROBE_KEY, 1, 'PX', PROBE_VALUE_MS),
@@ -64,6 +65,7 @@ export class Commands {
         if (client.status === 'ready') client.disconnect(true)
       },
       clock,
+      commandTimeoutMs,
       observer: {
         sharedCommandRejected: observer.sharedCommandRejected,
         sharedCacheChanged: (up, reason) => {

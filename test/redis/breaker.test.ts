@@ -2,7 +2,7 @@ import t from 'tap'
 import { RedisBreaker } from '../../src/redis/breaker.ts'
 import { settled, TestClock } from '../support/clock.ts'
 
-function setup() {
+function setup(options: { commandTimeoutMs?: number } = {}) {
   const clock = new TestClock()
   const startedAt = clock.now()
   const redis = { works: false, reconnects: 0 }
@@ -22,6 +22,7 @@ function setup() {
       sharedCacheChanged: (up) => void events.push(up),
       sharedCommandRejected: (reason) => void rejected.push(reason),
     },
+    ...options,
   })
   const fail = () => breaker.run(() => Promise.reject(new Error('no')))
   /** A closed circuit, with no probe so far. */
@@ -61,6 +62,26 @@ await t.test('a closed circuit to Redis passes replies, and opens at the first f
   t.equal(await fail(), undefined)
   t.equal(breaker.isUp, false)
   t.strictSame(events, [false])
+})
+
+await t.test('a command has 100 ms, or the time that the breaker is given', async (t) => {
+  const outcomes = []
+  for (const [options, timeoutMs] of [
+    [{}, 100],
+    [{ commandTimeoutMs: 400 }, 400],
+  ] as const) {
+    const { breaker, closed, clock } = setup(options)
+    await closed()
+    const lost = breaker.run(() => new Promise(() => {}))
+    await clock.advance(timeoutMs - 1)
+    const before = breaker.isUp
+    await clock.advance(1)
+    outcomes.push([before, await lost, breaker.isUp])
+  }
+  t.strictSame(outcomes, [
+    [true, undefined, false],
+    [true, undefined, false],
+  ])
 })
 
 await t.test('a command may have a longer time of its own', async (t) => {

@@ -10,12 +10,16 @@ import { RedisServer } from '../support/redis.ts'
 import { until } from '../support/until.ts'
 import type { QuotaHarness } from '../upstream/state/quota-ledger.contract.ts'
 
-/** The stores of one replica on this server. */
+/** A machine that is busy with other tests must not look like a server that does not respond. */
+const PATIENT_COMMAND_TIMEOUT_MS = 2_000
+
+/** The stores of one replica on this server, which wait for its replies longer than those of the service. */
 export async function openStores(t: Test, { url }: Pick<RedisServer, 'url'>): Promise<SharedStores> {
   const stores = await openRedisStores(redisUrl.parse(url) as RedisConfig, {
     clock: systemClock,
     observer: { sharedCacheChanged: () => {}, sharedCommandRejected: () => {}, quotaMayBeEvicted: () => {} },
     hasQuota: true,
+    commandTimeoutMs: PATIENT_COMMAND_TIMEOUT_MS,
   })
   t.teardown(stores.close)
   await until('Redis can be reached', () => stores.isUp())
