@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import t from 'tap'
 import { parseQuery } from '../src/availability/query.ts'
 import { clientAddresses } from '../src/http/forwarded-for.ts'
+import { preferredWaitS } from '../src/http/live/long-poll.ts'
 import type { ParserError } from '../src/http/protocol-errors.ts'
 import { parseRawRequest } from '../src/http/protocol-errors.ts'
 import { QueryCache } from '../src/http/query-cache.ts'
@@ -176,6 +177,7 @@ const READERS: Record<string, readonly [(text: string) => unknown, readonly stri
     (text) => repeatsKey({ chargingAvailability: 'a', connectors: [], text }, text),
     ['%', '%25', '%2525', '%25%25', '\\'],
   ],
+  preferredWaitS: [preferredWaitS, ['wait=', 'wait="', 'a="']],
   parseRetryAfter: [(text) => parseRetryAfter(text, 0), ['1', 'Sun, ']],
 }
 

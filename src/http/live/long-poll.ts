@@ -12,12 +12,14 @@ import { admissionCheck, createClientKey } from './stream-client.ts'
 
 /** Longer waits are cut to this. */
 const MAX_WAIT_S = 60
+/** One member of the list: a comma in a quoted string does not end it (RFC 9110, section 5.6.4). */
+const PREFERENCE = /(?:[^,"]+|"(?:[^"\\]|\\[^])*"?)+/g
 const WAIT = /^[ \t]*wait[ \t]*=[ \t]*"?(\d+)"?[ \t]*(?:;|$)/i
 
 /** The seconds of `Prefer: wait=N` (RFC 7240); null without a whole number above 0. */
 export function preferredWaitS(prefer: string | string[] | undefined): number | null {
   if (prefer === undefined) return null
-  for (const preference of String(prefer).split(',')) {
+  for (const [preference] of String(prefer).matchAll(PREFERENCE)) {
     const seconds = WAIT.exec(preference)?.[1]
     if (seconds !== undefined) return Number(seconds) > 0 ? Math.min(Number(seconds), MAX_WAIT_S) : null
   }
