@@ -69,12 +69,6 @@ function exit(code: number): never {
   process.abort()
 }
 
-/** While a start loads modules, a thread is busy most of the time, and seldom blocked. */
-function exitWhenFree(deadline: number): void {
-  if (!isThreadBusy() || performance.now() >= deadline) exit(0)
-  setTimeout(exitWhenFree, TRY_EXIT_EVERY_MS, deadline)
-}
-
 function isThreadBusy(): boolean {
   return process.getActiveResourcesInfo().some((name) => BLOCKING.test(name))
 }
@@ -173,11 +167,35 @@ function stopOnSignals(app: App, { drain }: Config): Stop {
   return stop
 }
 
-/** In force until the app exists. PID 1 of a container has no default signal handlers: signals would be lost. */
-const exitAtOnce = () => exitWhenFree(performance.now() + BUSY_START_MS)
-const ignore = () => {}
-for (const signal of STOP_SIGNALS) process.once(signal, exitAtOnce)
-for (const signal of IGNORED_SIGNALS) process.on(signal, ignore)
+/**
+ * Handles signals until the app exists, which then stops in order. While a start loads modules, a thread is busy most of the
+ * time, and seldom blocked. PID 1 of a container has no default signal handlers: signals would be lost.
+ */
+function handleSignalsOfStart(): { handOver(stop: Stop, log: App['log']): Promise<void> } {
+  let received: NodeJS.Signals | null = null
+  let timer: NodeJS.Timeout | undefined
+  const exitWhenFree = (deadline: number) => {
+    if (!isThreadBusy() || performance.now() >= deadline) exit(0)
+    timer = setTimeout(exitWhenFree, TRY_EXIT_EVERY_MS, deadline)
+  }
+  const onStop = (signal: NodeJS.Signals) => {
+    received = signal
+    exitWhenFree(performance.now() + BUSY_START_MS)
+  }
+  const ignore = () => {}
+  for (const signal of STOP_SIGNALS) process.once(signal, onStop)
+  for (const signal of IGNORED_SIGNALS) process.on(signal, ignore)
+  return {
+    handOver: async (stop, log) => {
+      clearTimeout(timer)
+      for (const signal of STOP_SIGNALS) process.off(signal, onStop)
+      for (const signal of IGNORED_SIGNALS) process.off(signal, ignore)
+      if (received !== null) await stop(0, () => log.info({ signal: received }, 'stopping'))
+    },
+  }
+}
+
+const signalsOfStart = handleSignalsOfStart()
 await handleOption(process.argv.slice(2), version)
 const config = configOrExit()
 // The rest of the process, diagnostic reports included, has no use for them.
@@ -201,8 +219,7 @@ if (config.upstream.quota !== null && config.stateDir === null && config.redis =
   app.log.warn({ quota: `${limit}/${per}` }, 'a restart forgets what was spent of UPSTREAM_QUOTA')
 }
 const stop = stopOnSignals(app, config)
-for (const signal of STOP_SIGNALS) process.off(signal, exitAtOnce)
-for (const signal of IGNORED_SIGNALS) process.off(signal, ignore)
+await signalsOfStart.handOver(stop, app.log)
 
 const addresses = await app.start().catch((err: Error) => {
   process.stderr.write(`Cannot listen: ${err.message}\n`)

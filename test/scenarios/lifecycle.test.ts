@@ -13,6 +13,7 @@ import type { Script } from '../support/scripted-upstream.ts'
 import { answerStation, Barrier, ScriptedUpstream } from '../support/scripted-upstream.ts'
 import { waitFor, hang } from '../support/scripts.ts'
 import { referenceStation } from '../support/stations.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 import { until } from '../support/until.ts'
 
 /** Upper bound for a start on a busy machine; on an idle one it takes a sixth of it. */
@@ -191,16 +192,21 @@ await t.test('a signal to stop', async (t) => {
 
   await t.test('SIGTERM during the start ends the process', async (t) => {
     const ends: unknown[] = []
-    for (const afterMs of [100, 200, 400]) {
-      const service = launch(t, { ...SETTINGS, TOMTOM_BASE_URL: 'http://127.0.0.1:9' })
-      await new Promise((resolve) => setTimeout(resolve, afterMs))
-      service.child.kill('SIGTERM')
-      ends.push([await service.exited, service.stderr])
+    for (const afterMs of [60, 140, 220, 300, 400]) {
+      const both = [{}, { STATE_DIR: temporaryFolder() }].map(async (environment) => {
+        const service = launch(t, { ...SETTINGS, TOMTOM_BASE_URL: 'http://127.0.0.1:9', ...environment })
+        await new Promise((resolve) => setTimeout(resolve, afterMs))
+        service.child.kill('SIGTERM')
+        const end = await service.exited
+        const messages = service.lines.map(({ msg }) => msg)
+        return [end, service.stderr, !messages.includes('started') || messages.includes('stopped')]
+      })
+      ends.push(...(await Promise.all(both)))
     }
-    // Until a handler is installed, the kernel ends the process.
+    // Until a handler is installed, the kernel ends the process. One that listens is stopped in order.
     t.match(
       ends,
-      ends.map(() => [/^(?:0|SIGTERM)$/, '']),
+      ends.map(() => [/^(?:0|SIGTERM)$/, '', true]),
     )
   })
 
