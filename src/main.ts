@@ -133,6 +133,8 @@ async function beginStateCheck(dir: string) {
   }
 }
 
+const ignore = () => {}
+
 const delay = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms).unref())
 
 type Stop = (code: number, logReason: () => void) => Promise<never>
@@ -182,7 +184,6 @@ function handleSignalsOfStart(): { handOver(stop: Stop, log: App['log']): Promis
     received = signal
     exitWhenFree(performance.now() + BUSY_START_MS)
   }
-  const ignore = () => {}
   for (const signal of STOP_SIGNALS) process.once(signal, onStop)
   for (const signal of IGNORED_SIGNALS) process.on(signal, ignore)
   return {

@@ -41,17 +41,17 @@ async function start(t: Test, content: string, env: Record<string, string> = {})
 void t.test(
   'TTLs, the log level and the limits change without a restart and without losing the cache',
   async (t) => {
-    const { get, upstream, proxy, status, change, cacheStatus } = await start(t, 'CACHE_TTL=10s\n', {
+    const { get, upstream, proxy, status, change, cacheStatus } = await start(t, 'CACHE_TTL=1m\n', {
       UPSTREAM_QUOTA: '100/day',
       UPSTREAM_MAX_QPS: '50',
       CACHE_STALE_WHILE_REVALIDATE: '0',
     })
     await get('chargingAvailability=a')
-    t.match(await cacheStatus('a'), /; hit; ttl=(9|8)$/)
+    t.match(await cacheStatus('a'), /; hit; ttl=\d\d$/, 'a minute, or a little longer under the quota')
     await change(
       'CACHE_TTL=30m\nLOG_LEVEL=info\nUPSTREAM_MAX_QPS=40\nUPSTREAM_QUOTA=200/day\nCACHE_STALE_IF_ERROR=2h',
     )
-    t.match(await cacheStatus('a'), /; hit; ttl=1\d\d\d$/, 'the same entry has the new TTL')
+    t.match(await cacheStatus('a'), /; hit; ttl=[1-7]\d\d\d$/, 'the same entry has the new TTL')
     t.equal(upstream.calls.length, 1)
     t.strictSame(
       [await proxy.metric('evproxy_quota_limit'), await proxy.metric('evproxy_quota_remaining')],
