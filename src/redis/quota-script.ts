@@ -1,96 +1,15 @@
 import { MAX_COUNTED_CLIENTS } from '../upstream/state/client-calls.ts'
 import { RECOVERY_MS } from '../upstream/state/shared-quota.ts'
+import { ACCOUNT, FOLLOW_PERIOD, PERIOD } from './quota-account-script.ts'
 import type { Script } from './scripts.ts'
 import { NOW } from './scripts.ts'
-
-const DAY_MS = 86_400_000
-
-/** `name`, `ends`: the period of `now`, by the calendar algorithms of Howard Hinnant. */
-const PERIOD = `
-local function start_of_month(year, month)
-  if month > 12 then year, month = year + 1, 1 end
-  local y = month <= 2 and year - 1 or year
-  local era = math.floor(y / 400)
-  local yoe = y - era * 400
-  local doy = math.floor((153 * (month + (month > 2 and -3 or 9)) + 2) / 5)
-  local doe = yoe * 365 + math.floor(yoe / 4) - math.floor(yoe / 100) + doy
-  return (era * 146097 + doe - 719468) * ${DAY_MS}
-end
-
-local days = math.floor(now / ${DAY_MS})
-local era = math.floor((days + 719468) / 146097)
-local doe = days + 719468 - era * 146097
-local yoe = doe - math.floor(doe / 1460) + math.floor(doe / 36524) - math.floor(doe / 146096)
-yoe = math.floor(yoe / 365)
-local doy = doe - (365 * yoe + math.floor(yoe / 4) - math.floor(yoe / 100))
-local mp = math.floor((5 * doy + 2) / 153)
-local month = mp < 10 and mp + 3 or mp - 9
-local year = yoe + era * 400 + (month <= 2 and 1 or 0)
-local name, ends
-if per == 'day' then
-  name = string.format('%04d-%02d-%02d/day', year, month, doy - math.floor((153 * mp + 2) / 5) + 1)
-  ends = (days + 1) * ${DAY_MS}
-else
-  name = string.format('%04d-%02d/month', year, month)
-  ends = start_of_month(year, month + 1)
-end
-`
-
-/** `account`: the values of the hash, or those of a new account. Names of periods sort by time. */
-const ACCOUNT = `
-local function signed(text)
-  local value = tonumber(text)
-  if value and value > -1e15 and value < 1e15 then return value end
-end
-local function number(text)
-  local value = signed(text)
-  if value and value >= 0 then return value end
-end
-local function initial(calls)
-  return math.min(calls, math.max(1, calls * 0.05, math.min(100, calls * 0.25)))
-end
-local new_id = replica .. '/' .. ARGV[16] .. ':' .. string.format('%.0f', now)
-local function begin(previous, previous_spent)
-  redis.call('DEL', usage_key, clients_key)
-  return {
-    id = new_id, period = name, since = now, hold = 0, charged = 0, refunded = 0,
-    base = 0, released = initial(limit), at = now, limit = limit, previous = previous, previous_spent = previous_spent,
-    own = 0
-  }
-end
--- After an earlier state was restored: another account, so that every replica reports what it saw of this one.
-local function restored(account)
-  local spent = account.charged - account.refunded
-  local values = redis.call('HGETALL', usage_key)
-  redis.call('DEL', usage_key)
-  for i = 1, #values, 2 do
-    if string.sub(values[i], 1, 4) == 'own:' then redis.call('HSET', usage_key, values[i], values[i + 1]) end
-  end
-  account.id, account.since = new_id, now
-  account.charged, account.refunded, account.base = spent, 0, spent
-  return account
-end
-local numbers = {'since', 'hold', 'charged', 'refunded', 'base', 'released', 'at', 'limit', 'previous_spent'}
-local function load()
-  if redis.call('TYPE', usage_key).ok ~= 'hash' then return begin('', 0) end
-  local values = redis.call('HMGET', usage_key, 'id', 'period', 'previous', unpack(numbers))
-  local account = {id = values[1], period = values[2], previous = values[3]}
-  for i, field in ipairs(numbers) do
-    account[field] = number(values[i + 3])
-    if not account[field] then return begin('', 0) end
-  end
-  if not (account.id and account.period and account.previous) then return begin('', 0) end
-  account.own = number(redis.call('HGET', usage_key, 'own')) or 0 -- absent in an account of an earlier version
-  return account
-end
-`
 
 /**
  * The rules of LocalQuota: the contract tests run on all.
  *
  * | KEYS | |
  * | --- | --- |
- * | 1 | the account: `id`, `period`, `since` (its begin), `charged`, `refunded`, `base` (what it continued from), `hold` (no call before), `released`, `at` (released up to then), `limit` (the highest), `previous`, `previous_spent`, `own` (calls by the counts of the replicas), `own:<replica>` (its calls, and those refunded), `alone:<replica>` (unreported calls that are counted), `update:<replica>` (the number of its last update) |
+ * | 1 | the account: `id`, `period`, `since` (its begin), `charged`, `refunded`, `base` (what it continued from), `hold` (no call before), `released`, `at` (released up to then), `limit` (the highest), `previous`, `previous_spent`, `left` (periods from which the clock went back, each with the calls that are not calls of it), `own` (calls by the counts of the replicas), `own:<replica>` (its calls, and those refunded), `alone:<replica>` (unreported calls that are counted), `update:<replica>` (the number of its last update) |
  * | 2 | calls by client |
  *
  * | ARGV | |
@@ -127,16 +46,10 @@ local update, replied, update_field = tonumber(ARGV[16]), tonumber(ARGV[17]), 'u
 local made_charged, made_refunded, made_period = tonumber(ARGV[18]), tonumber(ARGV[19]), ARGV[20]
 local own_field, part = 'own:' .. ARGV[8], tonumber(ARGV[21])
 ${PERIOD}
-${ACCOUNT}
+${ACCOUNT}${FOLLOW_PERIOD}
 local function text(value) return string.format('%.6f', value) end
-local account = load()
+local account = follow(load())
 local last_update = signed(redis.call('HGET', usage_key, update_field)) or 0
-if name > account.period then
-  account = begin(account.period, account.charged - account.refunded)
-elseif name < account.period then
-  if name == account.previous then account.charged = account.charged + account.previous_spent end
-  account.period, account.previous, account.previous_spent = name, '', 0
-end
 
 local seen_since = tonumber(string.match(seen_account, ':(%d+)$')) or 0
 local is_earlier = seen_account == account.id and (seen_charged > account.charged or replied > last_update)
@@ -201,6 +114,8 @@ if client ~= '' then
 end
 
 local wait_ms, hold_ms, counted = 0, 0, 0
+-- One that is longer began while the clock was ahead.
+local is_held = now < account.hold and account.hold - now <= ${RECOVERY_MS}
 local remaining = limit - spent
 if change == 'refund' and refund_period == name then
   account.refunded = account.refunded + 1
@@ -213,7 +128,7 @@ elseif change == 'acquire' then
   if leave and not catches_up then needed = math.min(remaining, 1 + remaining * leave) end
   if remaining < 1 or (client ~= '' and client_calls >= client_limit) then
     wait_ms = ends - now
-  elseif now < account.hold then
+  elseif is_held then
     hold_ms = account.hold - now
     wait_ms = hold_ms
   elseif account.released < needed then
@@ -230,7 +145,7 @@ if client ~= '' and counted ~= 0 then
   redis.call('HSET', clients_key, client, client_calls)
 end
 
-local fields = {own_field, string.format('%.0f %.0f', own_charged, own_refunded), 'own', text(account.own), update_field, math.max(update, last_update), 'id', account.id, 'period', account.period, 'previous', account.previous}
+local fields = {own_field, string.format('%.0f %.0f', own_charged, own_refunded), 'own', text(account.own), update_field, math.max(update, last_update), 'id', account.id, 'period', account.period, 'previous', account.previous, 'left', account.left}
 for _, field in ipairs(numbers) do
   fields[#fields + 1] = field
   fields[#fields + 1] = text(account[field])

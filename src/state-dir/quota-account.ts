@@ -175,7 +175,9 @@ export function acquire(
   const remaining = limit - spentOf(account)
   const leftMs = period.endsAtMs - now
   if (remaining < 1 || isOverShare) return { waitMs: leftMs, holdMs: 0 }
-  if (now < account.hold) return { waitMs: account.hold - now, holdMs: account.hold - now }
+  const holdMs = account.hold - now
+  // One that is longer began while the clock was ahead.
+  if (holdMs > 0 && holdMs <= RECOVERY_MS) return { waitMs: holdMs, holdMs }
   const needed = leave === null ? 0 : Math.min(remaining, 1 + remaining * leave)
   if (account.released < needed) {
     const share = (needed - account.released) / (remaining - account.released)
