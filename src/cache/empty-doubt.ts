@@ -52,6 +52,13 @@ export class EmptyDoubt {
   }
 }
 
+/** A doubtful entry on the answer that is present now: a call past its deadline may have stored another one since it was judged. */
+export function doubtPresent(entry: CacheEntry, present: CacheEntry | null): CacheEntry {
+  if (entry.doubt === null || present === null || present.answer.isEmpty) return entry
+  const { startedAt, version, fromPeer, doubt } = entry
+  return { ...present, startedAt, version, fromPeer, doubt }
+}
+
 /** A version after an empty answer: a token, `~` and how many there were in a row. Tokens contain no `~`. */
 const COUNTED = /~([1-9])$/
 

@@ -5,6 +5,7 @@ import type { LoadOptions, Source } from '../source.ts'
 import { Answer } from './answer.ts'
 import { changeFrom, compareWith } from './change.ts'
 import type { EmptyDoubt } from './empty-doubt.ts'
+import { doubtPresent } from './empty-doubt.ts'
 import type { CacheEntry, EntryStore } from './entry-store.ts'
 import { createEntry, floorMs } from './entry-store.ts'
 import { ttlFactor } from './freshness.ts'
@@ -63,7 +64,7 @@ export class EntryKeeper {
     const { receivedAt, fromPeer, answer } = loaded
     const { id } = answer
     const present = store.peek(id)
-    const entry = fromPeer ? this.#judged(loaded) : loaded
+    const entry = fromPeer ? this.#judged(loaded) : doubtPresent(loaded, present)
     // A negative entry in force is from a later call: this call outlived its deadline.
     if (this.#options.ttlMs === 0 || negative.hasNegative(id) || !store.put(entry)) return entry
     const sinceMs = present === null ? 0 : Math.max(0, receivedAt - present.receivedAt)

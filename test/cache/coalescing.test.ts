@@ -260,6 +260,22 @@ await t.test('a call past its deadline never replaces what a later call brought'
     t.strictSame(await lookup(ctx), hit(2, 10))
   })
 
+  await t.test('the late answer is what a doubtful empty one of the same moment leaves', async (t) => {
+    const ctx = setup({ staleWhileRevalidateMs: 0 })
+    ctx.source.answerAll()
+    await lookup(ctx)
+    await ctx.clock.advance(FRESH + 1)
+    ctx.source.always = null
+    startLookup(ctx)
+    await ctx.clock.advance(flightTimeoutMs + 1_000)
+    startLookup(ctx)
+    await settled()
+    ctx.source.call(2).answer()
+    ctx.source.call(3).answerEmpty()
+    await settled()
+    t.match(await lookup(ctx), { result: 'stale', call: 2 })
+  })
+
   await t.test('the late answer does not end the negative entry of a later call', async (t) => {
     const ctx = await setupAbandoned()
     await ctx.clock.advance(1_000)

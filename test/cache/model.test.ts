@@ -61,6 +61,8 @@ interface RecordedLookup {
   readonly id: string
   readonly lookup: Lookup
   readonly startedAt: number
+  /** The TTL in force at that moment. */
+  readonly ttlMs: number
   disconnected: boolean
   checked: boolean
 }
@@ -123,7 +125,8 @@ class Run {
 
   #join(id: string): void {
     const lookup = startLookup(this.ctx, id)
-    this.lookups.push({ id, lookup, startedAt: this.#now, disconnected: false, checked: false })
+    const ended = { disconnected: false, checked: false }
+    this.lookups.push({ id, lookup, startedAt: this.#now, ttlMs: this.#ttlMs, ...ended })
   }
 
   #disconnect(choice: number): void {
@@ -222,7 +225,10 @@ class Run {
     }
   }
 
-  #checkAnswer({ id, startedAt }: RecordedLookup, outcome: Extract<Outcome, { result: string }>): void {
+  #checkAnswer(
+    { id, startedAt, ttlMs }: RecordedLookup,
+    outcome: Extract<Outcome, { result: string }>,
+  ): void {
     const source = this.calls[outcome.call - 1] as RecordedCall
     const receivedAt = source.endedAt
     this.#must(source.call.id === id, `${id} gets its own station's answer`)
@@ -237,7 +243,8 @@ class Run {
       case 'stale':
         this.#must(ageMs <= freshMs + staleMs, `${ageMs} ms is not expired`)
         this.#must(
-          ageMs > 0.9 * freshMs || this.#newerThan(source, this.#now + 1).length > 0,
+          ageMs > 0.9 * Math.min(freshMs, this.#freshMs(source, ttlMs)) ||
+            this.#newerThan(source, this.#now + 1).length > 0,
           `${ageMs} ms is stale`,
         )
         return this.#mustBeNewest(source, startedAt)
@@ -285,11 +292,19 @@ class Run {
       (entry) =>
         entry.call.id === id &&
         entry.call.ended === 'answered' &&
+        !this.#mayBeInDoubt(entry) &&
         (entry.endedAt as number) < startedAt &&
         this.#now - (entry.endedAt as number) <= 0.9 * this.#freshMs(entry) + staleIfErrorMs &&
         this.#isNewest(entry, startedAt),
     )
     this.#must(usable === undefined, `the answer of call ${usable?.call.number} is better than ${code}`)
+  }
+
+  /** An empty answer soon after one with connectors is not stored. */
+  #mayBeInDoubt({ call: { id }, empty, startedAt }: RecordedCall): boolean {
+    return (
+      empty && this.calls.some((other) => other.call.id === id && !other.empty && other.startedAt < startedAt)
+    )
   }
 
   /** No other call of the station could have replaced this answer, or kept it from being stored. */
@@ -322,8 +337,8 @@ class Run {
     return endedAt !== null && endedAt < startedAt + flightTimeoutMs
   }
 
-  #freshMs({ empty }: RecordedCall): number {
-    return empty ? emptyTtlMs : this.#ttlMs
+  #freshMs({ empty }: RecordedCall, ttlMs = this.#ttlMs): number {
+    return empty ? emptyTtlMs : ttlMs
   }
 
   #count(what: string): void {
