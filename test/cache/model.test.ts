@@ -266,11 +266,26 @@ class Run {
   /** No answer of a later call was in the cache, unless it was evicted, or is one of two empty ones in doubt. */
   #mustBeNewest(source: RecordedCall, askedAt: number): void {
     if (this.#evicts) return
-    const newer = this.#newerThan(source, askedAt)
+    const newer = this.#newerThan(source, askedAt).filter((entry) => !this.#isOutdated(entry))
     const inDoubt = !source.empty && newer.every(({ empty }) => empty) && newer.length < EMPTIES_TO_BELIEVE
     this.#must(
       newer.length === 0 || inDoubt,
       `call ${newer[0]?.call.number} is newer than ${source.call.number}`,
+    )
+  }
+
+  /** An answer after the deadline need not be stored once a later call has ended. */
+  #isOutdated(entry: RecordedCall): boolean {
+    const { call, startedAt, endedAt } = entry
+    return (
+      !this.#wasInTime(entry) &&
+      this.calls.some(
+        (other) =>
+          other.call.id === call.id &&
+          other.startedAt > startedAt &&
+          other.endedAt !== null &&
+          other.endedAt <= Number(endedAt),
+      )
     )
   }
 
