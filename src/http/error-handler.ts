@@ -59,6 +59,7 @@ function serviceErrorOf(thrown: unknown): ServiceError {
   if (statusCode === 408) return new ServiceError('RequestTimeout')
   if (statusCode === 413) return new ServiceError('PayloadTooLarge')
   if (statusCode === 415) return new ServiceError('UnsupportedMediaType')
+  if (statusCode === TOO_MUCH_WAITS.status) return TOO_MUCH_WAITS // there was no room for the body
   const isClientError = typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500
   return isClientError ? malformedRequest('The request is not valid') : asServiceError(thrown)
 }

@@ -23,7 +23,7 @@ export interface ProtocolErrorHandlers {
   readonly onConnect: (request: IncomingMessage, socket: Socket) => void
   /** For Fastify's `frameworkErrors`. */
   readonly onUndecodableUrl: (request: IncomingMessage, response: ServerResponse) => void
-  /** For a request that would have to wait behind others of its connection while too much waits already. */
+  /** For a request that would have to wait behind others of its connection, or for its body, while too much waits already. */
   readonly onOverload: (request: IncomingMessage, response: ServerResponse) => void
   /** For a connection that ends because there is no room for what it holds back. */
   readonly onOverloadEnd: () => void
@@ -82,6 +82,7 @@ export function createProtocolErrorHandlers(
     },
     onUndecodableUrl: (request, response) => respondTo(request, response, UNDECODABLE_URL),
     onOverload(request, response) {
+      if (failReader(response, TOO_MUCH_WAITS)) return // it is counted when its reader fails
       observer.overloaded()
       respondTo(request, response, TOO_MUCH_WAITS)
     },
@@ -135,9 +136,14 @@ function afterResponses(socket: Socketed, failure: ServiceError | null, action: 
 }
 
 /** @returns false if the body is complete or nobody reads it */
-function failBody(response: ServerResponse, { message, status }: ServiceError): boolean {
+function failBody(response: ServerResponse, failure: ServiceError): boolean {
+  return !response.req.complete && failReader(response, failure)
+}
+
+/** @returns false if nobody reads the body */
+function failReader(response: ServerResponse, { message, status }: ServiceError): boolean {
   const { req: request } = response
-  if (request.complete || request.listenerCount('error') === 0) return false
+  if (request.listenerCount('error') === 0) return false
   response.setHeader('connection', 'close')
   request.emit('error', Object.assign(new Error(message), { statusCode: status }))
   return true

@@ -1,5 +1,6 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import type { Reservation } from './byte-budget.ts'
 import type { Connection, ConnectionsDeps } from './connection.ts'
 import {
   assignConnection,
@@ -14,7 +15,7 @@ import {
 } from './connection.ts'
 import { lingerOnClose } from './linger.ts'
 import { ReadTurns } from './read-turns.ts'
-import { bodyBytes, boundBody } from './request-body.ts'
+import { boundBody, hasBody, whenRead } from './request-body.ts'
 import { UnreadTime } from './unread-time.ts'
 
 /**
@@ -24,8 +25,11 @@ import { UnreadTime } from './unread-time.ts'
 export const MAX_REQUESTS_PER_CONNECTION = 100
 /** The same for requests with a body: a batch is up to 100 lookups, and no usual client sends one before the other's response. */
 export const MAX_POSTS_PER_CONNECTION = 5
-/** Heap of a request that waits behind another of its connection, with its response and the framework's objects. */
-export const PIPELINED_REQUEST_BYTES = 10_000
+/**
+ * Heap of a request that waits behind another of its connection, or for its body, with its response and the framework's
+ * objects.
+ */
+export const WAITING_REQUEST_BYTES = 10_000
 /**
  * A client that closes its side so soon after its request has only ended its input (`shutdown`) and reads the response.
  * Later it has left. Both arrive as the same packet.
@@ -131,16 +135,16 @@ export class Connections {
     connection.mayContinue = response.shouldKeepAlive
     due.push(response)
     response.on('close', this.#onResponseClose)
-    const bodySize = bodyBytes(request)
-    if (bodySize > 0) boundBody(request, response, this.#reading)
+    const isReceiving = hasBody(request)
     countInPacket(request.socket, connection)
     const most = request.method === 'POST' ? MAX_POSTS_PER_CONNECTION : MAX_REQUESTS_PER_CONNECTION
     if (connection.requestsOfPacket >= most || due.length >= most) stop(request.socket, connection, response)
     if (due.length > 1) readOn(connection)
-    const bytes = bodySize + (due.length > 1 ? PIPELINED_REQUEST_BYTES : 0)
-    if (bytes === 0) return true
-    if (this.#deps.waiting === null) return true
-    const reservation = this.#deps.waiting.reserve(bytes)
+    if (!isReceiving && due.length === 1) return true
+    const { waiting } = this.#deps
+    const reservation = waiting === null ? null : waiting.reserve(WAITING_REQUEST_BYTES)
+    if (isReceiving) this.#boundBody(connection, request, response, reservation)
+    if (waiting === null) return true
     if (reservation !== null) {
       holdUntilClosed(reservation, connection, response)
       return true
@@ -148,6 +152,24 @@ export class Connections {
     stop(request.socket, connection, response)
     this.#deps.onOverload(request, response)
     return false
+  }
+
+  #boundBody(
+    connection: Connection,
+    request: IncomingMessage,
+    response: ServerResponse,
+    reservation: Reservation | null,
+  ): void {
+    const fail = () => {
+      if (response.headersSent) return
+      stop(request.socket, connection, response)
+      this.#deps.onOverload(request, response)
+    }
+    boundBody(request, response, {
+      reading: this.#reading,
+      tryTake: (bytes) => reservation === null || reservation.tryGrow(bytes),
+      onOverload: () => whenRead(request, fail),
+    })
   }
 
   #responseClosed(response: ServerResponse): void {

@@ -9,23 +9,50 @@ export const MIN_PART_BYTES = 1_024
 /** Largest body that a route reads. */
 export const MAX_BODY_BYTES = 65_536
 
-/** What a body may take in memory while it is received, in bytes; 0 without one. */
-export function bodyBytes(request: IncomingMessage): number {
-  if (!hasBody(request)) return 0
-  return Math.min(Number(request.headers['content-length'] ?? MAX_BODY_BYTES), MAX_BODY_BYTES)
-}
-
 export function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+}
+
+/** Calls back once somebody reads the body, who then listens for errors too. The first bytes may come before. */
+export function whenRead(request: IncomingMessage, callback: () => void): void {
+  if (request.listenerCount('error') > 0) {
+    callback()
+    return
+  }
+  const onNewListener = (event: string | symbol) => {
+    if (event !== 'error') return
+    request.off('newListener', onNewListener)
+    queueMicrotask(callback)
+  }
+  request.on('newListener', onNewListener)
+}
+
+export interface BodyBounds {
+  readonly reading: ReadTurns
+  /** Takes so many bytes of memory for what has come of the body; false if there is no room. */
+  readonly tryTake: (bytes: number) => boolean
+  /** There was no room: nothing of the body is handed on any more. */
+  readonly onOverload: () => void
 }
 
 /**
  * Bounds what the body of a request takes, whatever its chunks (RFC 9112, 7.1) and packets are: one byte in each is valid.
  * If nobody reads a body in chunks, the connection ends with the response.
  */
-export function boundBody(request: IncomingMessage, response: ServerResponse, reading: ReadTurns): void {
+export function boundBody(request: IncomingMessage, response: ServerResponse, bounds: BodyBounds): void {
+  const { reading, tryTake, onOverload } = bounds
   const joiner = new ChunkJoiner(request, reading)
-  request.push = (chunk: Buffer | null) => joiner.push(chunk)
+  let takenBytes = 0
+  let isRejected = false
+  request.push = (chunk: Buffer | null) => {
+    const bytes = Math.min(chunk?.length ?? 0, MAX_BODY_BYTES - takenBytes) // a longer body is rejected
+    takenBytes += bytes
+    if (!isRejected && !tryTake(bytes)) {
+      isRejected = true
+      onOverload()
+    }
+    return isRejected ? true : joiner.push(chunk)
+  }
   if (request.headers['transfer-encoding'] !== undefined) response.shouldKeepAlive = false
 }
 

@@ -4,7 +4,7 @@ import t from 'tap'
 import { ServiceError, TOO_MUCH_WAITS } from '../../src/errors.ts'
 import { BATCH_PATH } from '../../src/http/paths.ts'
 import { ByteBudget } from '../../src/lib/byte-budget.ts'
-import { PIPELINED_REQUEST_BYTES } from '../../src/lib/connections.ts'
+import { WAITING_REQUEST_BYTES } from '../../src/lib/connections.ts'
 import { pathFor } from '../support/request.ts'
 import { until } from '../support/until.ts'
 import { cacheWith, createTestServer, hitFor } from './public-server.ts'
@@ -47,7 +47,7 @@ await t.test('every item of a batch without room is counted', async (t) => {
 
 await t.test('a pipelined request without room is counted', async (t) => {
   const { counted, listener } = listen()
-  const waiting = new ByteBudget(PIPELINED_REQUEST_BYTES)
+  const waiting = new ByteBudget(WAITING_REQUEST_BYTES)
   const { app } = await createTestServer(t, {}, { cache, listener, waiting })
   await app.listen({ host: '127.0.0.1', port: 0 })
   const { port } = app.server.address() as AddressInfo
@@ -55,9 +55,46 @@ await t.test('a pipelined request without room is counted', async (t) => {
   t.teardown(() => socket.resetAndDestroy())
   const held = `GET ${pathFor('chargingAvailability=held')} HTTP/1.1\r\nHost: a\r\n\r\n`
   socket.write(held.repeat(2))
-  await until('the second waits', () => waiting.used === PIPELINED_REQUEST_BYTES)
+  await until('the second waits', () => waiting.used === WAITING_REQUEST_BYTES)
   t.equal(counted.overloads, 0)
   socket.write(held)
   await until('the third is counted', () => counted.overloads === 1)
-  t.equal(waiting.used, PIPELINED_REQUEST_BYTES)
+  t.equal(waiting.used, WAITING_REQUEST_BYTES)
+})
+
+await t.test('a batch without room for its body is a counted 503 with the fields of others', async (t) => {
+  const { counted, listener } = listen()
+  const waiting = new ByteBudget(WAITING_REQUEST_BYTES + 1_000)
+  const { app } = await createTestServer(t, {}, { cache, listener, waiting })
+  const url = await app.listen({ host: '127.0.0.1', port: 0 })
+  const post = async (length: number) => {
+    const body = JSON.stringify({ batchItems: [] }).padEnd(length)
+    const headers = { 'content-type': 'application/json' }
+    const response = await fetch(new URL(BATCH_PATH, url), { method: 'POST', headers, body })
+    await response.text()
+    return [response.status, response.headers.get('retry-after'), counted.overloads, waiting.used]
+  }
+  t.strictSame(
+    [await post(999), await post(1_000), await post(1_001), await post(60_000)],
+    [
+      [200, null, 0, 0],
+      [200, null, 0, 0],
+      [503, '1', 1, 0],
+      [503, '1', 2, 0],
+    ],
+  )
+})
+
+await t.test('connections that announce bodies and send none leave room for misses', async (t) => {
+  const { listener } = listen()
+  const waiting = new ByteBudget(8 * 2 ** 20) // about that of the image
+  const { app } = await createTestServer(t, {}, { cache, listener, waiting })
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  const { port } = app.server.address() as AddressInfo
+  const head = `POST ${BATCH_PATH} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 65536\r\n\r\n`
+  const sockets = Array.from({ length: 400 }, () => connect(port, '127.0.0.1').on('error', () => {}))
+  t.teardown(() => sockets.forEach((socket) => socket.resetAndDestroy()))
+  for (const socket of sockets) socket.write(head)
+  await until('all have come', () => waiting.used === 400 * WAITING_REQUEST_BYTES)
+  t.ok(waiting.hasRoom(waiting.limit / 2), `${waiting.used} bytes`)
 })
