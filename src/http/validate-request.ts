@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { malformedRequest, ServiceError } from '../errors.ts'
-import { MAX_HEADERS } from '../lib/http-server.ts'
+import { connectionOf } from '../lib/connection.ts'
+import { MAX_HEADERS, MIN_MAX_HEADERS } from '../lib/header-limit.ts'
 import { hasBody } from '../lib/request-body.ts'
 
 /**
@@ -11,7 +12,7 @@ import { hasBody } from '../lib/request-body.ts'
  */
 export function validateRequest(request: IncomingMessage, response: ServerResponse): void {
   const withBody = hasBody(request)
-  const isCut = request.rawHeaders.length > 2 * MAX_HEADERS // it may have a body
+  const isCut = hasTooManyHeaders(request) // it may have a body
   if (withBody || isCut || request.headers.upgrade !== undefined) response.shouldKeepAlive = false
   const error = errorOf(request)
   if (error !== null) throw error
@@ -24,9 +25,9 @@ export function isValidGet(request: IncomingMessage): boolean {
   return method === 'GET' && headers.upgrade === undefined && !hasBody(request) && errorOf(request) === null
 }
 
-function errorOf({ rawHeaders, httpVersion }: IncomingMessage): ServiceError | null {
-  if (rawHeaders.length > 2 * MAX_HEADERS)
-    return new ServiceError('HeadersTooLarge', { reason: 'too many headers' })
+function errorOf(request: IncomingMessage): ServiceError | null {
+  const { rawHeaders, httpVersion } = request
+  if (hasTooManyHeaders(request)) return new ServiceError('HeadersTooLarge', { reason: 'too many headers' })
   if (httpVersion !== '1.1' && httpVersion !== '1.0')
     return malformedRequest('The version of HTTP must be 1.0 or 1.1')
   const hosts = countHeader(rawHeaders, 'host')
@@ -34,6 +35,11 @@ function errorOf({ rawHeaders, httpVersion }: IncomingMessage): ServiceError | n
     return malformedRequest('Exactly one Host header is required') // RFC 9112, 3.2; Node accepts two
   }
   return null
+}
+
+function hasTooManyHeaders({ rawHeaders, socket }: IncomingMessage): boolean {
+  if (rawHeaders.length <= 2 * MIN_MAX_HEADERS) return false
+  return rawHeaders.length > 2 * (connectionOf(socket)?.maxHeaders ?? MAX_HEADERS)
 }
 
 /** rawHeaders is a flat list: names at even indexes, values at odd ones. */

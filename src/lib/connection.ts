@@ -26,6 +26,8 @@ export interface Connection {
   mayContinue: boolean
   readonly unread: UnreadTime
   readonly acceptedAt: number
+  /** Of its requests; one with more headers has one more. */
+  readonly maxHeaders: number
   requestedAt: number
   /** `bytesRead` of the socket when its last response had been sent; 0 before the first request. */
   bytesWhenIdle: number

@@ -13,6 +13,7 @@ import {
   readOn,
   stop,
 } from './connection.ts'
+import { limitHeaders, maxHeadersBeside } from './header-limit.ts'
 import { lingerOnClose } from './linger.ts'
 import { ReadTurns } from './read-turns.ts'
 import { boundBody, hasBody, whenRead } from './request-body.ts'
@@ -64,6 +65,8 @@ export class Connections {
   }
 
   readonly onConnection = (socket: Socket): void => {
+    const maxHeaders = maxHeadersBeside(this.#open.size)
+    limitHeaders(socket, maxHeaders)
     const connection: Connection = {
       socket,
       deps: this.#deps,
@@ -72,6 +75,7 @@ export class Connections {
       mayContinue: false,
       unread: new UnreadTime(),
       acceptedAt: performance.now(),
+      maxHeaders,
       requestedAt: 0,
       bytesWhenIdle: 0,
       packetEnd: 0,

@@ -19,12 +19,6 @@ const CHECK_INTERVAL_MS = 5_000
 /** A client that reads nothing of its response for so long loses its connection. */
 const UNREAD_TIMEOUT_MS = 60_000
 
-/**
- * Headers of a request. A request with more has one more here, as Node drops those beyond its own maximum, `Host` and the body's
- * length among them. Without a maximum, a head or trailers of 64 KB take 300 KB of memory.
- */
-export const MAX_HEADERS = 2_000
-
 const connectionsOf = new WeakMap<Server, Connections>()
 
 /** The connections of a server of `httpServer`. */
@@ -58,7 +52,6 @@ function createLimitedServer(handler: RequestListener, options: HttpServerOption
   server.on('request', limited)
   server.on('checkExpectation', limited)
   server.on('connection', connections.onConnection)
-  server.maxHeadersCount = MAX_HEADERS + 1
   ;(server as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true
   server.closeIdleConnections = () => connections.closeIdle(Number.POSITIVE_INFINITY)
   server.closeAllConnections = () => connections.destroyAll()

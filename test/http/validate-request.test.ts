@@ -1,13 +1,28 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { Socket } from 'node:net'
 import t from 'tap'
 import { isValidGet, validateRequest } from '../../src/http/validate-request.ts'
-import { MAX_HEADERS } from '../../src/lib/http-server.ts'
+import type { Connection } from '../../src/lib/connection.ts'
+import { assignConnection } from '../../src/lib/connection.ts'
+import { MAX_HEADERS, MIN_MAX_HEADERS } from '../../src/lib/header-limit.ts'
 
-function requestWith(rawHeaders: string[], { method = 'GET', httpVersion = '1.1' } = {}): IncomingMessage {
+interface RequestLine {
+  readonly method?: string
+  readonly httpVersion?: string
+  /** Headers that a request of its connection may have. */
+  readonly maxHeaders?: number
+}
+
+function requestWith(
+  rawHeaders: string[],
+  { method = 'GET', httpVersion = '1.1', maxHeaders = MAX_HEADERS }: RequestLine = {},
+): IncomingMessage {
   const pairs = rawHeaders.flatMap((name, i) =>
     i % 2 === 0 ? [[name.toLowerCase(), rawHeaders[i + 1]]] : [],
   )
-  const request = { rawHeaders, headers: Object.fromEntries(pairs), method, httpVersion }
+  const socket = new Socket()
+  assignConnection(socket, { maxHeaders } as Connection)
+  const request = { rawHeaders, headers: Object.fromEntries(pairs), method, httpVersion, socket }
   return request as unknown as IncomingMessage
 }
 
@@ -85,6 +100,8 @@ await t.test('a valid GET is one that passes and keeps its connection', async (t
     [withHeaders(MAX_HEADERS - 1)],
     [withHeaders(MAX_HEADERS)],
     [withHeaders(MAX_HEADERS + 1)],
+    [withHeaders(MIN_MAX_HEADERS), { maxHeaders: MIN_MAX_HEADERS }],
+    [withHeaders(MIN_MAX_HEADERS + 1), { maxHeaders: MIN_MAX_HEADERS }],
     [[]],
     [[...host, ...host]],
     [host, { httpVersion: '2.0' }],
@@ -93,7 +110,8 @@ await t.test('a valid GET is one that passes and keeps its connection', async (t
     [[...host, 'Upgrade', 'h2c']],
   ]
   const valid = requests.map((request) => isValidGet(requestWith(...request)))
-  t.strictSame(valid, [true, true, true, true, true, false, false, false, false, false, false, false])
+  const isValid = [true, true, true, true, true, false, true, false, false, false, false, false, false, false]
+  t.strictSame(valid, isValid)
   t.strictSame(
     requests.map((request) => outcome(...request).every((part) => part === 'ok' || part === true)),
     valid,
