@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { shareBody } from '../lib/connection.ts'
 import { selfOnlyCsp } from '../lib/static-page.ts'
 import type { SharedFile } from './docs-files.ts'
 import { DOCS_FILES, sharedFile } from './docs-files.ts'
@@ -71,5 +72,6 @@ async function sendFile(
   reply.headers({ ...fields, etag })
   if (matchesEtag(headers['if-none-match'], etag)) return reply.code(304).send()
   if (coding === 'gzip') reply.header('content-encoding', 'gzip')
+  shareBody(reply.raw, body.length)
   return reply.type(type).send(body)
 }

@@ -36,6 +36,8 @@ export interface Connection {
   requestsOfPacket: number
   /** No further request is handled. */
   isStopped: boolean
+  /** What is reserved for requests that wait behind another, and for their responses. */
+  waitingBytes: number
 }
 
 /** A member, as a weak map is searched with every use. Of responses too: a pipeline that fails takes a request's socket. */
@@ -47,6 +49,12 @@ export const connectionOf = (owner: Connected) => owner[CONNECTION]
 export function assignConnection(owner: Connected, connection: Connection): void {
   owner[CONNECTION] = connection
 }
+
+/**
+ * What may wait behind a response that is held open, about a dozen requests: it may wait for ever, and one client may have
+ * 20 of these. With more the connection ends.
+ */
+export const MAX_BYTES_BEHIND_OPEN = 131_072
 
 /** Responses without an end of their own. */
 const heldOpen = new WeakSet<ServerResponse>()
@@ -73,7 +81,10 @@ export function closeOnEndOfInput(response: ServerResponse): void {
   const connection = connectionOf(response)
   heldOpen.add(response)
   if (socket.readableEnded) socket.destroy()
-  else if (connection !== undefined) readOn(connection)
+  else if (connection !== undefined) {
+    readOn(connection)
+    endIfMuchWaits(connection)
+  }
 }
 
 /**
@@ -89,20 +100,43 @@ export function countUnsent(response: ServerResponse): void {
   else response.once('close', () => reservation.end())
 }
 
+const SHARED = Symbol('shared')
+type Sharing = ServerResponse & { [SHARED]?: number }
+
+/** So many bytes of the response's body are also kept elsewhere: while it waits for its turn they take no memory. */
+export function shareBody(response: Sharing, bytes: number): void {
+  response[SHARED] = bytes
+}
+
 /** What a response that ends before its turn holds back counts as well; without room the connection ends. */
-export function holdUntilClosed(
-  reservation: Reservation,
-  connection: Connection,
-  response: ServerResponse,
-): void {
-  response.once('close', () => reservation.end())
+export function holdUntilClosed(reservation: Reservation, connection: Connection, response: Sharing): void {
+  let bytes = 0
+  const note = () => {
+    connection.waitingBytes += reservation.bytes - bytes
+    bytes = reservation.bytes
+    endIfMuchWaits(connection)
+  }
+  note()
+  response.once('close', () => {
+    connection.waitingBytes -= bytes
+    reservation.end()
+  })
   onResponseEnd(response, () => {
-    const more = response.socket === null ? response.writableLength - reservation.bytes : 0
-    if (more > 0 && !connection.socket.destroyed && !reservation.tryGrow(more)) endForOverload(connection)
+    const { [SHARED]: shared = 0, writableLength } = response
+    const more = response.socket === null ? writableLength - shared - reservation.bytes : 0
+    if (more <= 0 || connection.socket.destroyed) return
+    if (reservation.tryGrow(more)) note()
+    else endForOverload(connection)
   })
 }
 
+function endIfMuchWaits(connection: Connection): void {
+  if (connection.waitingBytes > MAX_BYTES_BEHIND_OPEN && connection.due.some(isHeldOpen))
+    endForOverload(connection)
+}
+
 function endForOverload({ socket, deps }: Connection): void {
+  if (socket.destroyed) return
   socket.destroy()
   deps.onOverloadEnd()
 }

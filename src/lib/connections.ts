@@ -81,6 +81,7 @@ export class Connections {
       packetEnd: 0,
       requestsOfPacket: 0,
       isStopped: false,
+      waitingBytes: 0,
     }
     this.#open.set(socket, connection)
     lingerOnClose(socket, () => mayBeSending(connection))

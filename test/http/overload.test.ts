@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { connect } from 'node:net'
 import t from 'tap'
@@ -97,4 +98,23 @@ await t.test('connections that announce bodies and send none leave room for miss
   for (const socket of sockets) socket.write(head)
   await until('all have come', () => waiting.used === 400 * WAITING_REQUEST_BYTES)
   t.ok(waiting.hasRoom(waiting.limit / 2), `${waiting.used} bytes`)
+})
+
+await t.test('files that wait for their turn take little, as all responses share them', async (t) => {
+  const waiting = new ByteBudget(8 * 2 ** 20)
+  const openapi = 'a'.repeat(1_000_000)
+  const { app } = await createTestServer(t, { openapi }, { cache, waiting })
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  const responses: ServerResponse[] = []
+  app.server.on('request', (_request, response: ServerResponse) => void responses.push(response))
+  const { port } = app.server.address() as AddressInfo
+  const socket = connect(port, '127.0.0.1').on('error', () => {})
+  t.teardown(() => socket.resetAndDestroy())
+  const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`
+  socket.write(get(pathFor('chargingAvailability=held')) + get('/openapi.yaml').repeat(5))
+  const ended = () => responses.filter(({ writableEnded }) => writableEnded)
+  await until('five wait for their turn', () => ended().length === 5)
+  t.ok(ended().every(({ writableLength }) => writableLength > 1_000_000))
+  t.ok(waiting.used >= 5 * WAITING_REQUEST_BYTES, `${waiting.used} bytes`)
+  t.ok(waiting.used < 6 * WAITING_REQUEST_BYTES, `${waiting.used} bytes`)
 })

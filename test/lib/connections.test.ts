@@ -7,7 +7,13 @@ import { pipeline, Transform } from 'node:stream'
 import type { Test } from 'tap'
 import t from 'tap'
 import { ByteBudget } from '../../src/lib/byte-budget.ts'
-import { closeOnEndOfInput, countUnsent, isLastResponse } from '../../src/lib/connection.ts'
+import {
+  closeOnEndOfInput,
+  countUnsent,
+  isLastResponse,
+  MAX_BYTES_BEHIND_OPEN,
+  shareBody,
+} from '../../src/lib/connection.ts'
 import {
   MAX_POSTS_PER_CONNECTION,
   MAX_REQUESTS_PER_CONNECTION,
@@ -446,28 +452,71 @@ for (const [name, leave] of [
     `a connection that ${name} behind a response that is held open gives back everything`,
     async (t) => {
       const used = await Promise.all(
-        [[12], [2, 10], [MAX_REQUESTS_PER_CONNECTION], [MAX_REQUESTS_PER_CONNECTION + 1]].map(
-          async (packets) => {
-            const { socket, held, waiting, requests } = await holdOpen(t)
-            for (const [i, packet] of packets.entries()) {
-              socket.write(REQUEST.repeat(packet))
-              await until(
-                'they are handled',
-                () => requests() >= (i === 0 ? Math.min(packet, MAX_REQUESTS_PER_CONNECTION) : 4),
-              )
-            }
-            let isClosed = false
-            held[0]?.once('close', () => (isClosed = true))
-            leave(socket)
-            await until('it is noticed', () => isClosed, 3_000)
-            return waiting.used
-          },
-        ),
+        [[12], [2, 10]].map(async (packets) => {
+          const { socket, held, waiting, requests } = await holdOpen(t)
+          for (const [i, packet] of packets.entries()) {
+            socket.write(REQUEST.repeat(packet))
+            await until('they are handled', () => requests() >= (i === 0 ? packet : 4))
+          }
+          let isClosed = false
+          held[0]?.once('close', () => (isClosed = true))
+          leave(socket)
+          await until('it is noticed', () => isClosed, 3_000)
+          return waiting.used
+        }),
       )
-      t.strictSame(used, [0, 0, 0, 0])
+      t.strictSame(used, [0, 0])
     },
   )
 }
+
+await t.test('a connection with much behind a response that is held open ends', async (t) => {
+  const most = Math.floor(MAX_BYTES_BEHIND_OPEN / WAITING_REQUEST_BYTES)
+  const seenWith = async (requests: number, lengths: readonly number[], shared = 0) => {
+    const held: ServerResponse[] = []
+    const { socket, ended, waiting } = await start(t, (_request, response) => void held.push(response))
+    socket.write(REQUEST.repeat(1 + requests))
+    await until('all are handled', () => held.length === 1 + requests)
+    closeOnEndOfInput(held[0] as ServerResponse)
+    for (const [i, length] of lengths.entries()) {
+      const response = held[i + 1] as ServerResponse
+      shareBody(response, shared)
+      response.end(Buffer.alloc(length))
+    }
+    const seen = [ended.count, waiting.used > 0]
+    socket.destroy()
+    await until('nothing is taken', () => waiting.used === 0)
+    return seen
+  }
+  t.strictSame(
+    [
+      await seenWith(most, []),
+      await seenWith(most + 1, []),
+      await seenWith(2, [50_000, 70_000]),
+      await seenWith(2, [50_000, 90_000]),
+      await seenWith(2, [2_000_000, 2_000_000], 2_000_000),
+    ],
+    [
+      [0, true],
+      [1, true],
+      [0, true],
+      [1, true],
+      [0, true],
+    ],
+  )
+})
+
+await t.test('requests that come behind a response that is held open end the connection too', async (t) => {
+  const held: ServerResponse[] = []
+  const { socket, ended } = await start(t, (_request, response) => void held.push(response))
+  socket.write(REQUEST)
+  await until('the first is handled', () => held.length === 1)
+  closeOnEndOfInput(held[0] as ServerResponse)
+  const closed = once(socket.resume(), 'close')
+  socket.write(REQUEST.repeat(50))
+  await closed
+  t.equal(ended.count, 1)
+})
 
 await t.test(
   'what waits behind a response that is held open is sent after it, and the connection ends',
