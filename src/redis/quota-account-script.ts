@@ -105,6 +105,7 @@ local function follow(account)
   if others then
     account.left = table.concat((left_but(account, name, -others)))
     account.charged = math.max(account.refunded, account.charged - others)
+    account.base = math.max(0, account.base - others)
     account.own = math.min(account.own, account.charged - account.refunded)
     account.previous, account.previous_spent = account.period, spent
     account.period, account.at = name, now
@@ -112,10 +113,15 @@ local function follow(account)
   end
   if name > account.period then return begin(account.period, spent) end
   local added = name == account.previous and account.previous_spent or 0
+  local previous, is_forgotten = account.previous, account.previous ~= '' and name ~= account.previous
+  if is_forgotten then
+    account.left = table.concat((left_but(account, previous, 0)))
+      .. string.format('%s %.0f;', previous, spent - account.previous_spent)
+  end
   local entries = left_but(account, account.period, added)
   entries[#entries + 1] = string.format('%s %.0f;', account.period, added)
   account.left = table.concat(entries, '', math.max(1, #entries - ${MAX_LEFT - 1}))
-  account.charged = account.charged + added
+  account.charged, account.base = account.charged + added, account.base + added
   account.period, account.previous, account.previous_spent = name, '', 0
   return account
 end

@@ -9,7 +9,7 @@ import { NOW } from './scripts.ts'
  *
  * | KEYS | |
  * | --- | --- |
- * | 1 | the account: `id`, `period`, `since` (its begin), `charged`, `refunded`, `base` (what it continued from), `hold` (no call before), `released`, `at` (released up to then), `limit` (the highest), `previous`, `previous_spent`, `left` (periods from which the clock went back, each with the calls that are not calls of it), `own` (calls by the counts of the replicas), `own:<replica>` (its calls, and those refunded), `alone:<replica>` (unreported calls that are counted), `update:<replica>` (the number of its last update) |
+ * | 1 | the account: `id`, `period`, `since` (its begin), `charged`, `refunded`, `base` (what it continued from), `hold` (no call before), `released`, `at` (released up to then), `limit` (the highest), `previous`, `previous_spent`, `left` (periods from which the clock went back, each with the calls that are not calls of it), `own` (calls by the counts of the replicas), `own:<replica>` (its calls, and those refunded), `alone:<replica>` (unreported calls that are counted), `alone-in:<replica>` (their period), `update:<replica>` (the number of its last update) |
  * | 2 | calls by client |
  *
  * | ARGV | |
@@ -45,6 +45,7 @@ local seen_account, seen_period, seen_charged, seen_spent = ARGV[12], ARGV[13], 
 local update, replied, update_field = tonumber(ARGV[16]), tonumber(ARGV[17]), 'update:' .. ARGV[8]
 local made_charged, made_refunded, made_period = tonumber(ARGV[18]), tonumber(ARGV[19]), ARGV[20]
 local own_field, part = 'own:' .. ARGV[8], tonumber(ARGV[21])
+local alone_in_field = 'alone-in:' .. ARGV[8]
 ${PERIOD}
 ${ACCOUNT}${FOLLOW_PERIOD}
 local function text(value) return string.format('%.6f', value) end
@@ -70,11 +71,14 @@ end
 local is_late = update < last_update
 if not is_late and (unreported_period == name or unreported_period == '') then
   -- Negative if calls of the store were refunded while it could not be reached.
-  local counted = signed(redis.call('HGET', usage_key, alone_field)) or (is_lost and reported) or 0
+  local counted_in = redis.call('HGET', usage_key, alone_in_field) or name
+  local counted = counted_in == name and signed(redis.call('HGET', usage_key, alone_field)) or (is_lost and reported) or 0
   account.charged = account.charged + math.max(0, unreported - counted)
   account.refunded = account.refunded + math.max(0, counted - unreported)
   account.released = math.max(0, account.released - unreported + counted)
-  if unreported ~= 0 or counted ~= 0 then redis.call('HSET', usage_key, alone_field, unreported) end
+  if unreported ~= 0 or counted ~= 0 then
+    redis.call('HSET', usage_key, alone_field, unreported, alone_in_field, name)
+  end
 end
 
 local own_charged, own_refunded = string.match(redis.call('HGET', usage_key, own_field) or '', '^(%d+) (%d+)$')

@@ -30,6 +30,8 @@ export interface Account {
   left?: Readonly<Record<string, number>>
   /** Unreported calls that are counted, by process. */
   alone: Record<string, number>
+  /** The periods of these calls, by process; absent for the account's own. */
+  aloneIn?: Readonly<Record<string, string>>
 }
 
 export interface AccountContext {
@@ -81,7 +83,8 @@ export function parseAccount(value: unknown): Account | null {
     NUMBERS.every((name) => Number.isFinite(account[name]) && account[name] >= 0) &&
     texts.every((text) => typeof text === 'string') &&
     Object.values(account.left ?? {}).every(Number.isFinite) &&
-    typeof account.alone === 'object'
+    typeof account.alone === 'object' &&
+    typeof (account.aloneIn ?? {}) === 'object'
   return isValid ? { ...account, alone: { ...account.alone } } : null
 }
 
@@ -102,10 +105,13 @@ export function followPeriod(account: Account, context: AccountContext): Account
   const others = account.left?.[name]
   if (others !== undefined) return returnTo(account, context, others)
   if (name > account.period) return beginAccount(context, account.period, spentOf(account))
-  const added = name === account.previous ? account.previousSpent : 0
-  const left = entriesOf({ ...account.left, [account.period]: 0 }, added).slice(-MAX_LEFT)
+  const { previous, previousSpent } = account
+  const added = name === previous ? previousSpent : 0
+  const isForgotten = previous !== '' && name !== previous
+  const forgotten = isForgotten ? { [previous]: spentOf(account) - previousSpent } : {}
+  const left = entriesOf({ ...account.left, ...forgotten, [account.period]: 0 }, added).slice(-MAX_LEFT)
   const renamed = { period: name, previous: '', previousSpent: 0, left: Object.fromEntries(left) }
-  return { ...account, ...renamed, charged: account.charged + added }
+  return { ...account, ...renamed, charged: account.charged + added, base: account.base + added }
 }
 
 /** @param others - calls of the account that are not calls of the period */
@@ -116,6 +122,7 @@ function returnTo(account: Account, { now, period }: AccountContext, others: num
     period: period.name,
     at: now,
     charged: Math.max(account.refunded, account.charged - others),
+    base: Math.max(0, account.base - others),
     previous: account.period,
     previousSpent: spentOf(account),
     left: Object.fromEntries(left),
@@ -143,11 +150,18 @@ export function reconcile(account: Account, { lastSeen, unreported }: QuotaUpdat
   }
   const { calls, reported, period } = unreported
   if (period !== null && period !== account.period) return
-  const counted = account.alone[replica] ?? (isLost ? reported : 0)
+  const counted = aloneOf(account, replica) ?? (isLost ? reported : 0)
   account.charged += Math.max(0, calls - counted)
   account.refunded += Math.max(0, counted - calls)
   account.released = Math.max(0, account.released - calls + counted)
-  if (calls !== 0 || counted !== 0) account.alone[replica] = calls
+  if (calls === 0 && counted === 0) return
+  account.alone[replica] = calls
+  account.aloneIn = { ...account.aloneIn, [replica]: account.period }
+}
+
+/** Unreported calls of the period that are counted for a process; undefined for none. */
+export function aloneOf({ alone, aloneIn, period }: Account, replica: string): number | undefined {
+  return (aloneIn?.[replica] ?? period) === period ? alone[replica] : undefined
 }
 
 /** Releases the calls of the time since the last time. Changes the account. */

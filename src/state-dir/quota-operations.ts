@@ -7,6 +7,7 @@ import { listProcess, processCount } from './process-list.ts'
 import type { Account, AccountContext } from './quota-account.ts'
 import {
   acquire,
+  aloneOf,
   beginAccount,
   followPeriod,
   parseAccount,
@@ -33,7 +34,7 @@ function readQuota(context: Context, update: QuotaUpdate, replica: string): Quot
   if (accountContext.period.name !== account.period) return undefined
   if (lastSeen !== null && lastSeen.account !== account.id && lastSeen.period === account.period)
     return undefined
-  if (unreported.calls !== (account.alone[replica] ?? 0)) return undefined
+  if (unreported.calls !== (aloneOf(account, replica) ?? 0)) return undefined
   release(account, accountContext)
   return replyOf(account, accountContext, { waitMs: 0, holdMs: 0, clientCalls: null })
 }

@@ -11,6 +11,8 @@ import { listProcess, processCount } from '../../src/state-dir/process-list.ts'
 import { applyQuota } from '../../src/state-dir/quota-operations.ts'
 import { noteStation, withStation } from '../../src/state-dir/station-record.ts'
 import { callArrived, passGate } from '../../src/state-dir/token-operations.ts'
+import type { QuotaUpdate } from '../../src/upstream/state/quota-store.ts'
+import { clockHistoryContract } from '../upstream/state/clock-history.contract.ts'
 import { localStores } from './local-stores.ts'
 
 const NOW = Date.now()
@@ -148,4 +150,19 @@ await t.test('an error in one request of a batch undoes all, and each gets it', 
   ])
   t.equal(db.purged.get('a'), undefined)
   t.end()
+})
+
+await t.test('what was spent is kept whatever the clock has shown', async (t) => {
+  const { at, db } = setup(t)
+  await clockHistoryContract(t, async () => {
+    for (const database of [db.records, db.clients]) database.clearSync()
+    let now = 0
+    let replicas = 0
+    const open = () => {
+      const replica = `replica ${++replicas}`
+      const apply = async (update: QuotaUpdate) => applyQuota(at(now), update, replica)
+      return { isUp: true, apply }
+    }
+    return { open, setClock: (wallMs) => void (now = wallMs) }
+  })
 })

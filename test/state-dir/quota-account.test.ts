@@ -6,11 +6,9 @@ import {
   followPeriod,
   parseAccount,
   release,
-  spentOf,
 } from '../../src/state-dir/quota-account.ts'
 import { RECOVERY_MS } from '../../src/upstream/state/shared-quota.ts'
 import { periodAt } from '../../src/upstream/state/quota-period.ts'
-import { clockHistoryContract } from '../upstream/state/clock-history.contract.ts'
 
 const LIMIT = 1_000
 
@@ -33,10 +31,6 @@ function accountAfter(dates: readonly string[]): Account {
   }
   return account
 }
-
-await t.test('an account keeps what was spent whatever its clock has shown', async (t) => {
-  await clockHistoryContract(t, async (dates) => spentOf(accountAfter(dates)))
-})
 
 await t.test('a clock that was behind for a while releases nothing of the years between', (t) => {
   const before = accountAfter(['2026-11-28'])
