@@ -182,6 +182,7 @@ function handleSignalsOfStart(): { handOver(stop: Stop, log: App['log']): Promis
   }
   const onStop = (signal: NodeJS.Signals) => {
     received = signal
+    clearTimeout(timer)
     exitWhenFree(performance.now() + BUSY_START_MS)
   }
   for (const signal of STOP_SIGNALS) process.once(signal, onStop)

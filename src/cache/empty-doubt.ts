@@ -52,9 +52,12 @@ export class EmptyDoubt {
   }
 }
 
-/** A doubtful entry on the answer that is present now: a call past its deadline may have stored another one since it was judged. */
+/**
+ * A doubtful entry on the answer that is present now: a call past its deadline may have stored another one since it was
+ * judged. With a version it has been published, and stays as it is.
+ */
 export function doubtPresent(entry: CacheEntry, present: CacheEntry | null): CacheEntry {
-  if (entry.doubt === null || present === null || present.answer.isEmpty) return entry
+  if (entry.doubt === null || entry.version !== '' || present === null || present.answer.isEmpty) return entry
   const { startedAt, version, fromPeer, doubt } = entry
   return { ...present, startedAt, version, fromPeer, doubt }
 }

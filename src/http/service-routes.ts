@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { shareBody } from '../lib/connection.ts'
+import { shareBody } from '../lib/held-responses.ts'
 import { selfOnlyCsp } from '../lib/static-page.ts'
 import type { SharedFile } from './docs-files.ts'
 import { DOCS_FILES, sharedFile } from './docs-files.ts'

@@ -1,8 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import type { ByteBudget, Reservation } from './byte-budget.ts'
-import { discardInput, dropRequests, isStoppedByNode } from './linger.ts'
-import { onResponseEnd } from './on-response-end.ts'
+import type { ByteBudget } from './byte-budget.ts'
+import { dropRequests } from './linger.ts'
 import type { UnreadTime } from './unread-time.ts'
 
 export interface ConnectionsDeps {
@@ -36,8 +35,8 @@ export interface Connection {
   requestsOfPacket: number
   /** No further request is handled. */
   isStopped: boolean
-  /** What is reserved for requests that wait behind another, and for their responses. */
-  waitingBytes: number
+  /** One of its responses is held open, or was. */
+  hasHeldOpen: boolean
 }
 
 /** A member, as a weak map is searched with every use. Of responses too: a pipeline that fails takes a request's socket. */
@@ -49,16 +48,6 @@ export const connectionOf = (owner: Connected) => owner[CONNECTION]
 export function assignConnection(owner: Connected, connection: Connection): void {
   owner[CONNECTION] = connection
 }
-
-/**
- * What may wait behind a response that is held open, about a dozen requests: it may wait for ever, and one client may have
- * 20 of these. With more the connection ends.
- */
-export const MAX_BYTES_BEHIND_OPEN = 131_072
-
-/** Responses without an end of their own. */
-const heldOpen = new WeakSet<ServerResponse>()
-export const isHeldOpen = (response: ServerResponse) => heldOpen.has(response)
 
 /** Whether no later request of its connection is known: only its last response may close a connection. */
 export function isLastResponse(response: ServerResponse): boolean {
@@ -75,18 +64,6 @@ export function mayKeepAlive(response: ServerResponse): boolean {
 /** Whether the client has left already: `close` does not come again. */
 export const hasLeft = (response: ServerResponse) => connectionOf(response)?.socket.destroyed === true
 
-/** For a response without an end: from now on a client that ends its input has left, also soon after its request. */
-export function closeOnEndOfInput(response: ServerResponse): void {
-  const { socket } = response.req
-  const connection = connectionOf(response)
-  heldOpen.add(response)
-  if (socket.readableEnded) socket.destroy()
-  else if (connection !== undefined) {
-    readOn(connection)
-    endIfMuchWaits(connection)
-  }
-}
-
 /**
  * What the kernel has not taken yet of a long response that is being sent counts among what waits, until its client has
  * read so much; without room the connection ends. To be called when the response has ended.
@@ -100,42 +77,8 @@ export function countUnsent(response: ServerResponse): void {
   else response.once('close', () => reservation.end())
 }
 
-const SHARED = Symbol('shared')
-type Sharing = ServerResponse & { [SHARED]?: number }
-
-/** So many bytes of the response's body are also kept elsewhere: while it waits for its turn they take no memory. */
-export function shareBody(response: Sharing, bytes: number): void {
-  response[SHARED] = bytes
-}
-
-/** What a response that ends before its turn holds back counts as well; without room the connection ends. */
-export function holdUntilClosed(reservation: Reservation, connection: Connection, response: Sharing): void {
-  let bytes = 0
-  const note = () => {
-    connection.waitingBytes += reservation.bytes - bytes
-    bytes = reservation.bytes
-    endIfMuchWaits(connection)
-  }
-  note()
-  response.once('close', () => {
-    connection.waitingBytes -= bytes
-    reservation.end()
-  })
-  onResponseEnd(response, () => {
-    const { [SHARED]: shared = 0, writableLength } = response
-    const more = response.socket === null ? writableLength - shared - reservation.bytes : 0
-    if (more <= 0 || connection.socket.destroyed) return
-    if (reservation.tryGrow(more)) note()
-    else endForOverload(connection)
-  })
-}
-
-function endIfMuchWaits(connection: Connection): void {
-  if (connection.waitingBytes > MAX_BYTES_BEHIND_OPEN && connection.due.some(isHeldOpen))
-    endForOverload(connection)
-}
-
-function endForOverload({ socket, deps }: Connection): void {
+/** Ends a connection for which there is no room. */
+export function endForOverload({ socket, deps }: Connection): void {
   if (socket.destroyed) return
   socket.destroy()
   deps.onOverloadEnd()
@@ -157,14 +100,6 @@ export function stop(socket: Socket, connection: Connection, response: ServerRes
   connection.isStopped = true
   response.shouldKeepAlive = false
   dropRequests(socket)
-}
-
-/** Node may stop reading behind a response that is held open, and miss that the client leaves: input is discarded instead. */
-export function readOn(connection: Connection): void {
-  const { socket, due, last } = connection
-  if (last === null || !isStoppedByNode(socket) || !due.some(isHeldOpen)) return
-  stop(socket, connection, last)
-  discardInput(socket)
 }
 
 /** A client or load balancer has sent nothing on it yet. */

@@ -2,17 +2,8 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import type { Socket } from 'node:net'
 import type { Reservation } from './byte-budget.ts'
 import type { Connection, ConnectionsDeps } from './connection.ts'
-import {
-  assignConnection,
-  connectionOf,
-  countInPacket,
-  holdUntilClosed,
-  isHeldOpen,
-  isUnused,
-  mayBeSending,
-  readOn,
-  stop,
-} from './connection.ts'
+import { assignConnection, connectionOf, countInPacket, isUnused, mayBeSending, stop } from './connection.ts'
+import { endIfMuchBehindOpen, holdUntilClosed, isHeldOpen, readOn } from './held-responses.ts'
 import { limitHeaders, maxHeadersBeside } from './header-limit.ts'
 import { lingerOnClose } from './linger.ts'
 import { ReadTurns } from './read-turns.ts'
@@ -81,7 +72,7 @@ export class Connections {
       packetEnd: 0,
       requestsOfPacket: 0,
       isStopped: false,
-      waitingBytes: 0,
+      hasHeldOpen: false,
     }
     this.#open.set(socket, connection)
     lingerOnClose(socket, () => mayBeSending(connection))
@@ -172,7 +163,11 @@ export class Connections {
     }
     boundBody(request, response, {
       reading: this.#reading,
-      tryTake: (bytes) => reservation === null || reservation.tryGrow(bytes),
+      tryTake: (bytes) => {
+        if (reservation?.tryGrow(bytes) === false) return false
+        endIfMuchBehindOpen(connection)
+        return true
+      },
       onOverload: () => whenRead(request, fail),
     })
   }

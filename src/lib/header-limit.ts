@@ -7,12 +7,12 @@ import type { Socket } from 'node:net'
 export const MAX_HEADERS = 2_000
 /** The same however many connections are open: no usual client sends as many. */
 export const MIN_MAX_HEADERS = 100
-/** Beyond as many on average, the connections that are accepted may have fewer. */
-const HEADERS_OF_ALL = 128_000
+/** A new connection may have the maximum beside so many others; beside twice as many, half of it, and so on. */
+const FULL_CONNECTIONS = 64
 
 /** Headers that a request of a new connection may have, beside so many other connections. */
 export function maxHeadersBeside(connections: number): number {
-  const share = Math.floor(HEADERS_OF_ALL / Math.max(1, connections))
+  const share = Math.floor((MAX_HEADERS * FULL_CONNECTIONS) / Math.max(1, connections))
   return Math.max(MIN_MAX_HEADERS, Math.min(MAX_HEADERS, share))
 }
 

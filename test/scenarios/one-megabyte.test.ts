@@ -19,7 +19,7 @@ const MEGABYTE = 1_000_000
 /** Each is some turns of the event loop: more than the kernel needs for a megabyte. */
 const PROBES = 40
 const MAX_ATTEMPTS = 3
-/** Bodies of the largest length for which there is room when nothing waits. */
+/** By station; those not named have three. */
 const CONNECTORS: Readonly<Record<string, number>> = { big: 180, huge: 2_000 }
 
 const getOf = (target: string, headers = '') => `GET ${target} HTTP/1.1\r\nHost: a\r\n${headers}\r\n`

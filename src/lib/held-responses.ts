@@ -1,0 +1,70 @@
+import type { ServerResponse } from 'node:http'
+import type { Reservation } from './byte-budget.ts'
+import type { Connection } from './connection.ts'
+import { connectionOf, endForOverload, stop } from './connection.ts'
+import { discardInput, isStoppedByNode } from './linger.ts'
+import { onResponseEnd } from './on-response-end.ts'
+
+/**
+ * What may wait behind a response that is held open, about a dozen requests: they may wait for ever, and one client may have
+ * 20 such responses. With more the connection ends.
+ */
+export const MAX_BYTES_BEHIND_OPEN = 131_072
+
+const RESERVED = Symbol('reserved')
+const SHARED = Symbol('shared')
+type Held = ServerResponse & { [RESERVED]?: Reservation; [SHARED]?: number }
+
+/** Responses without an end of their own. */
+const heldOpen = new WeakSet<ServerResponse>()
+export const isHeldOpen = (response: ServerResponse) => heldOpen.has(response)
+
+/** For a response without an end: from now on a client that ends its input has left, also soon after its request. */
+export function closeOnEndOfInput(response: ServerResponse): void {
+  const { socket } = response.req
+  const connection = connectionOf(response)
+  heldOpen.add(response)
+  if (socket.readableEnded) socket.destroy()
+  else if (connection !== undefined) {
+    connection.hasHeldOpen = true
+    readOn(connection)
+    endIfMuchBehindOpen(connection)
+  }
+}
+
+/** Node may stop reading behind a response that is held open, and miss that the client leaves: input is discarded instead. */
+export function readOn(connection: Connection): void {
+  const { socket, due, last } = connection
+  if (last === null || !isStoppedByNode(socket) || !due.some(isHeldOpen)) return
+  stop(socket, connection, last)
+  discardInput(socket)
+}
+
+/** So many bytes of the response's body are also kept elsewhere: while it waits for its turn they take no memory. */
+export function shareBody(response: Held, bytes: number): void {
+  response[SHARED] = bytes
+}
+
+/** What a response that ends before its turn holds back counts as well; without room the connection ends. */
+export function holdUntilClosed(reservation: Reservation, connection: Connection, response: Held): void {
+  response[RESERVED] = reservation
+  response.once('close', () => reservation.end())
+  onResponseEnd(response, () => {
+    const { [SHARED]: shared = 0, writableLength } = response
+    const more = response.socket === null ? writableLength - shared - reservation.bytes : 0
+    if (more <= 0 || connection.socket.destroyed) return
+    if (reservation.tryGrow(more)) endIfMuchBehindOpen(connection)
+    else endForOverload(connection)
+  })
+  endIfMuchBehindOpen(connection)
+}
+
+/** To be called whenever a reservation of the connection has grown. */
+export function endIfMuchBehindOpen({ hasHeldOpen, due, socket }: Connection): void {
+  const open = hasHeldOpen ? due.findIndex(isHeldOpen) : -1
+  if (open === -1) return
+  const bytes = due
+    .slice(open + 1)
+    .reduce((sum, { [RESERVED]: reservation }: Held) => sum + (reservation?.bytes ?? 0), 0)
+  if (bytes > MAX_BYTES_BEHIND_OPEN) socket.destroy()
+}
