@@ -12,6 +12,7 @@ export const TESTED_BY: Readonly<Record<string, string>> = {
   'src/availability/text-writer.ts': 'test/availability/xml.test.ts',
   'src/cache/caller.ts': 'test/cache/coalescing.test.ts',
   'src/cache/entry-keeper.ts': 'test/cache/cache.test.ts',
+  'src/cache/rendering.ts': 'test/cache/answer.test.ts',
   'src/cache/soft-timeout.ts': 'test/cache/stale-answers.test.ts',
   'src/config/read-setting.ts': 'test/config/load.test.ts',
   'src/http/availability-response.ts': 'test/http/hit-listener.test.ts',

@@ -1,5 +1,3 @@
-import { hash } from 'node:crypto'
-import { gzipSync } from 'node:zlib'
 import type { FilterIndex, PowerFilter, VariantKey } from '../availability/filter.ts'
 import { UNFILTERED, filterAvailability, isUnfiltered, indexOf, variantKey } from '../availability/filter.ts'
 import { renderJson } from '../availability/json.ts'
@@ -7,24 +5,10 @@ import type { Availability, Format } from '../availability/model.ts'
 import type { Filter } from '../availability/query.ts'
 import { copyString } from '../lib/copy-string.ts'
 import { RenderingTooLargeError, renderXml } from '../availability/xml.ts'
+import type { Rendering } from './rendering.ts'
+import { compress, gzipBytes, identity, RENDERING_BYTES, stringBytes } from './rendering.ts'
 
-/** A response body, ready to be sent in one content coding. */
-export interface Rendering {
-  readonly body: string
-  /**
-   * The encoding that turns `body` into bytes: latin1 if that gives the same bytes as UTF-8, and for compressed bytes,
-   * one per character. Node writes a string in one piece with the head, but a buffer separately, and a buffer takes 200
-   * bytes more memory.
-   */
-  readonly encoding: 'latin1' | 'utf8'
-  /** Bytes on the wire. */
-  readonly length: number
-  /** Strong, quotes included; differs per content coding (RFC 9110, 8.8.3). */
-  readonly etag: string
-  readonly gzipped: boolean
-  /** The same compressed, from the first request for it on. */
-  compressed: Rendering | null
-}
+export type { Rendering } from './rendering.ts'
 
 /** What was made of an answer so far, besides the unfiltered JSON. */
 interface RenderCache {
@@ -65,7 +49,6 @@ const MIN_LONG_JSON = 65_536
  * one; with its place in the map 210 to 330, the first 460 as it brings the map.
  */
 const ENTRY_BYTES = 388
-const RENDERING_BYTES = 120
 const VARIANT_BYTES = 330
 
 /**
@@ -79,8 +62,9 @@ export class Answer {
   readonly isEmpty: boolean
   /** Bytes of memory that this answer takes, renderings included. */
   bytes: number
-  /** Called when `bytes` has changed. */
-  onGrowth: ((answer: Answer) => void) | null = null
+  /** Called when `bytes` has changed; null while nobody counts them. */
+  #onGrowth: ((answer: Answer) => void) | null = null
+  #isEvicted = false
   readonly #json: string
   readonly #powerFilter: PowerFilter
   /** The unfiltered answer in JSON, which most clients ask for: found without a search. */
@@ -99,6 +83,21 @@ export class Answer {
     if (Buffer.byteLength(this.#json) > MAX_RENDERING_BYTES) throw new RenderingTooLargeError()
     this.bytes = ENTRY_BYTES + stringBytes(this.id) + stringBytes(this.#json)
     if (this.#json.length >= MIN_LONG_JSON) this.#rendered = emptyRenderCache(new WeakRef(availability))
+  }
+
+  /** It is in the cache, which counts its bytes. */
+  stored(onGrowth: (answer: Answer) => void): void {
+    this.#onGrowth = onGrowth
+    this.#isEvicted = false
+  }
+
+  /** It has left the cache. Requests that wait may still hold it, so from now on it keeps no rendering that it makes. */
+  evicted(): void {
+    this.#onGrowth = null
+    this.#isEvicted = true
+    this.bytes -= this.#rendered?.bytes ?? 0
+    this.#rendered?.variants.clear()
+    if (this.#rendered !== null) this.#rendered.bytes = 0
   }
 
   /** The unfiltered answer. Callers do not change it. */
@@ -124,10 +123,8 @@ export class Answer {
   /** The compressed form of a rendering that `render` has just returned. */
   compressed(plain: Rendering): Rendering {
     if (plain.compressed !== null) return plain.compressed
-    const body = gzipSync(plain.body).toString('latin1')
-    const { length } = body
-    const etag = `${plain.etag.slice(0, -1)}-gzip"`
-    const gzip: Rendering = { body, encoding: 'latin1', length, etag, gzipped: true, compressed: null }
+    const gzip = compress(plain)
+    if (this.#isEvicted) return gzip
     plain.compressed = gzip
     if (this.#rendered !== null && plain !== this.#whole) this.#rendered.bytes += gzipBytes(gzip)
     this.#grow(gzipBytes(gzip))
@@ -176,6 +173,7 @@ export class Answer {
   }
 
   #keep(rendered: RenderCache, key: VariantKey, plain: Rendering | null): void {
+    if (this.#isEvicted) return
     const { variants } = rendered
     const bytes = this.#variantBytes(key, plain)
     let freed = 0
@@ -206,7 +204,7 @@ export class Answer {
 
   #grow(bytes: number): void {
     this.bytes += bytes
-    this.onGrowth?.(this)
+    this.#onGrowth?.(this)
   }
 }
 
@@ -223,25 +221,8 @@ function xmlOf(availability: Availability): string | null {
   }
 }
 
-function identity(body: string): Rendering {
-  // From a buffer: a slice of the longer digest as text would keep all of it in memory.
-  const digest = hash('sha256', body, 'buffer').toString('base64url', 0, 16)
-  const length = Buffer.byteLength(body)
-  const encoding = length === body.length ? 'latin1' : 'utf8'
-  return { body, encoding, length, etag: `"${digest}"`, gzipped: false, compressed: null }
-}
-
 function keyOf(format: Format, kept: VariantKey): VariantKey {
   return typeof kept === 'string' ? format + kept : 2 * kept + (format === 'xml' ? 1 : 0)
-}
-
-function gzipBytes({ length }: Rendering): number {
-  return RENDERING_BYTES + length
-}
-
-/** V8 stores a string with one byte per character if all are Latin-1, else with two. */
-function stringBytes(text: string): number {
-  return /[\u0100-\uffff]/.test(text) ? text.length * 2 : text.length
 }
 
 function indexBytes(index: FilterIndex): number {

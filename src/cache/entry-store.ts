@@ -141,7 +141,7 @@ export class EntryStore {
     if (present !== null && present.startedAt > entry.startedAt) return false
     const [list, other] = isEmpty ? [this.#empties, this.#stations] : [this.#stations, this.#empties]
     other.delete(id)
-    entry.answer.onGrowth = this.#resize
+    entry.answer.stored(this.#resize)
     this.#set(list, entry)
     return true
   }
@@ -166,6 +166,8 @@ export class EntryStore {
   /** lru-cache drops an entry larger than its capacity without a call of `dispose`. */
   #set(list: LRUCache<string, CacheEntry>, entry: CacheEntry): void {
     const { id, bytes } = entry.answer
+    const present = list.peek(id)?.answer
+    if (present !== entry.answer) present?.evicted()
     list.set(id, entry, { size: bytes })
     this.#evict(list === this.#stations ? 1 : 0)
     if (!list.has(id)) this.#options.onEviction()
@@ -192,7 +194,9 @@ function createLru(max: number, maxSize: number, onEviction: () => void): LRUCac
   return new LRUCache<string, CacheEntry>({
     max,
     maxSize,
-    dispose: (_entry, _id, reason) => {
+    dispose: ({ answer }, _id, reason) => {
+      if (reason === 'set') return // by a copy, or by another answer
+      answer.evicted()
       if (reason === 'evict') onEviction()
     },
   })

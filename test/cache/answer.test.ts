@@ -204,10 +204,10 @@ await t.test('the number of variants per answer is limited', async (t) => {
 })
 
 await t.test('bytes covers all that an answer keeps in memory', async (t) => {
-  await t.test('onGrowth is called with each new rendering, and only then', async (t) => {
+  await t.test('each new rendering is reported, and nothing else', async (t) => {
     const answer = new Answer(ladder(100))
     const reported: number[] = []
-    answer.onGrowth = ({ bytes }) => void reported.push(bytes)
+    answer.stored(({ bytes }) => void reported.push(bytes))
     t.ok(answer.bytes > answer.json.length)
     const renderings = [
       ['xml', false],

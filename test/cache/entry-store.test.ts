@@ -146,6 +146,37 @@ await t.test('the bytes are those of the stored answers', async (t) => {
   })
 })
 
+await t.test('an answer that has left the store keeps no renderings', async (t) => {
+  /** Bytes of an answer's renderings, and whether another rendering of the same filter is a new one. */
+  const keptBy = ({ answer }: CacheEntry) => {
+    const before = answer.bytes
+    const render = () => answer.render({ ...NO_FILTER, minPowerKW: 7 }, 'xml', true)
+    return [render() !== render(), answer.bytes > before]
+  }
+  const ways: Record<string, (store: EntryStore) => void> = {
+    evicted: (store) => void store.put(known('b', 1)),
+    replaced: (store) => void store.put(known('a', 2)),
+    'replaced by an empty one': (store) => void store.put(unknown('a', 2)),
+    deleted: (store) => store.delete('a'),
+    cleared: (store) => store.clear(),
+  }
+  for (const [name, leave] of Object.entries(ways)) {
+    await t.test(name, async (t) => {
+      const { store } = setupStore({ maxEntries: 1 })
+      const entry = known('a', 1)
+      const base = entry.answer.bytes
+      store.put(entry)
+      t.strictSame(keptBy(entry), [false, true], 'in the store it keeps them')
+      leave(store)
+      t.ok(entry.answer.bytes < base + 600, 'those that it had are dropped, only the index is left')
+      t.strictSame(keptBy(entry), [true, false])
+      store.clear()
+      store.put({ ...entry, startedAt: 3 })
+      t.strictSame(keptBy(entry), [false, true], 'in the store again it keeps them again')
+    })
+  }
+})
+
 await t.test('entries are evicted at the bounds', async (t) => {
   await t.test('the least recently used entry is evicted, and each eviction is reported', async (t) => {
     const { store, evictions } = setupStore({ maxEntries: 3 })
