@@ -55,15 +55,13 @@ export function availabilityRoute(app: FastifyInstance, options: ResponseOptions
       return abortOnDisconnect(reply)
     }
     const found = cacheGet(query.id, onWait, request.rateLimitKey, request.client)
-    if (request.raw.headers.prefer !== undefined) {
-      return holdBack(request, reply, { found, query, format, hold }).then((held) =>
-        send(request, reply, held),
-      )
-    }
-    const isLater = found instanceof Promise || isLong(found.answer)
-    return isLater
-      ? turns.wait(Promise.resolve(found)).then((result) => send(request, reply, { result, query, format }))
-      : send(request, reply, { result: found, query, format })
+    const waitS = preferredWaitS(request.raw.headers.prefer)
+    if (waitS === null && !(found instanceof Promise) && !isLong(found.answer))
+      return send(request, reply, { result: found, query, format })
+    const later = turns.wait(Promise.resolve(found), request.raw.socket)
+    if (waitS === null) return later.then((result) => send(request, reply, { result, query, format }))
+    const held = holdBack(request, reply, { found: later, query, format, seconds: waitS, hold })
+    return held.then((last) => send(request, reply, last))
   })
 }
 
@@ -84,7 +82,8 @@ interface Found extends Asked {
 }
 
 interface HoldBackParts extends Asked {
-  readonly found: LookupResult | Promise<LookupResult>
+  readonly found: Promise<LookupResult>
+  readonly seconds: number
   readonly hold: Hold
 }
 
@@ -92,14 +91,13 @@ interface HoldBackParts extends Asked {
 async function holdBack(
   request: FastifyRequest<RawQuery>,
   reply: FastifyReply,
-  { found, query, format, hold }: HoldBackParts,
+  { found, query, format, seconds, hold }: HoldBackParts,
 ): Promise<Found> {
   const { headers } = request.raw
   const result = await found
   const first = { result, query, format }
-  const seconds = preferredWaitS(headers.prefer)
   const { etag } = renderingFor(headers, result.answer, first)
-  if (seconds === null || !matchesEtag(headers['if-none-match'], etag)) return first
+  if (!matchesEtag(headers['if-none-match'], etag)) return first
   const isKnown = ({ answer }: Pick<LookupResult, 'answer'>) =>
     renderingFor(headers, answer, first).etag === etag
   const current = await hold({ request, reply, station: query.id, seconds, isKnown })

@@ -3,14 +3,22 @@ const MAX_PER_TURN = 200
 /** Work that has taken longer goes on in another turn of the event loop: a megabyte takes up to 50 ms. */
 export const MAX_TURN_MS = 10
 
+/** Of whom a result is; of all who give none it is the same. */
+type Owner = object | null
+
 /**
  * Hands on results that come together in slices, so that ten thousand requests that wait for one call, or a hundred that
  * each render a large answer, do not stop the event loop. The first is handed on at once. A slice has twice the results of
- * the one before while that was short, as the time that a result takes is known only in the turn after it.
+ * the one before while that was short, as the time that a result takes is known only in the turn after it. Owners take turns:
+ * a hundred results of one connection do not delay the single one of another.
  */
 export class Turns {
   readonly #maxTurnMs: number
-  readonly #queue: (() => void)[] = []
+  /** Those that go on before all others. */
+  readonly #continued: (() => void)[] = []
+  /** By owner, the next one first. */
+  readonly #queues = new Map<Owner, (() => void)[]>()
+  #waiting = 0
   #isBusy = false
   #size = 1
   #startedAt = 0
@@ -22,15 +30,15 @@ export class Turns {
 
   /** Results that wait for a later turn. */
   get waiting(): number {
-    return this.#queue.length
+    return this.#continued.length + this.#waiting
   }
 
   /** The same result, possibly some turns later. */
-  async wait<T>(promise: Promise<T>): Promise<T> {
+  async wait<T>(promise: Promise<T>, owner: Owner = null): Promise<T> {
     try {
       return await promise
     } finally {
-      if (this.#isBusy) await new Promise<void>((resolve) => void this.#queue.push(resolve))
+      if (this.#isBusy) await new Promise<void>((resolve) => this.#push(owner, resolve))
       else this.#beginFirst()
     }
   }
@@ -46,7 +54,26 @@ export class Turns {
    */
   continue(): Promise<void> {
     if (!this.#isBusy) this.#beginFirst()
-    return new Promise((resolve) => void this.#queue.unshift(resolve))
+    return new Promise((resolve) => void this.#continued.unshift(resolve))
+  }
+
+  #push(owner: Owner, resolve: () => void): void {
+    const queue = this.#queues.get(owner)
+    if (queue === undefined) this.#queues.set(owner, [resolve])
+    else queue.push(resolve)
+    this.#waiting++
+  }
+
+  #take(count: number): (() => void)[] {
+    const taken = this.#continued.splice(0, count)
+    for (const [owner, queue] of this.#queues) {
+      if (taken.length >= count) break
+      taken.push(queue.shift() as () => void)
+      this.#waiting--
+      this.#queues.delete(owner)
+      if (queue.length > 0) this.#queues.set(owner, queue) // visited again, behind the others
+    }
+    return taken
   }
 
   /**
@@ -59,7 +86,7 @@ export class Turns {
   }
 
   readonly #endFirst = (): void => {
-    this.#isBusy = this.#queue.length > 0
+    this.#isBusy = this.waiting > 0
     if (this.#isBusy) setImmediate(this.#nextTurn)
   }
 
@@ -71,7 +98,7 @@ export class Turns {
 
   readonly #nextTurn = (): void => {
     const wasShort = performance.now() - this.#startedAt < this.#maxTurnMs
-    const slice = this.#queue.splice(0, wasShort ? Math.min(this.#size * 2, MAX_PER_TURN) : 1)
+    const slice = this.#take(wasShort ? Math.min(this.#size * 2, MAX_PER_TURN) : 1)
     this.#isBusy = slice.length > 0
     if (this.#isBusy) {
       this.#begin(slice.length)

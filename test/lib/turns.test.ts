@@ -103,3 +103,17 @@ await t.test('a second half waits for another turn, also if nothing else does', 
   t.equal(hasTurned, true)
   t.equal(turns.waiting, 0)
 })
+
+await t.test('owners take turns, and the results of each keep their order', async (t) => {
+  const turns = new Turns()
+  const [one, other, third] = [{}, {}, {}]
+  const seen: string[] = []
+  const ask = (name: string, owner?: object) =>
+    turns.wait(Promise.resolve(), owner).then(() => void seen.push(name))
+  const many = Array.from({ length: 6 }, (_, i) => ask(`one ${i}`, one))
+  const others = [ask('other 0', other), ask('other 1', other), ask('third', third), ask('nobody')]
+  await Promise.all([...many, ...others])
+  const order = 'one 0, one 1, other 0, third, nobody, one 2, other 1, one 3, one 4, one 5'
+  t.equal(seen.join(', '), order)
+  t.equal(turns.waiting, 0)
+})

@@ -85,6 +85,8 @@ const SHAPES: Readonly<Record<string, (i: number) => string>> = {
     i === 0 ? `${POST}Expect: 100-continue\r\n${CHUNKED}` : A_BYTE,
   'chunks of a byte for a path without a body': (i) =>
     i === 0 ? getOf('/healthz').replace('\r\n\r\n', `\r\n${CHUNKED}`) : A_BYTE,
+  'hits with ever new filters and a wait': (i) =>
+    getOf(stationOf('huge', `&minPowerKW=${i}.5`, 'xml'), 'Prefer: wait=1\r\nAccept-Encoding: gzip\r\n'),
   'chunks of a byte behind an event stream': (i) =>
     i === 0 ? getOf(eventsOf((j) => `event-${j}`)) + POST.replace('batch', 'b') + CHUNKED : A_BYTE,
   'chunks with extensions': (i) => (i === 0 ? POST + CHUNKED : '1;a\r\n \r\n'),
