@@ -95,6 +95,16 @@ export class Answer {
   evicted(): void {
     this.#onGrowth = null
     this.#isEvicted = true
+    this.dropRenderings()
+  }
+
+  /** Of `bytes`, those that `dropRenderings` frees. */
+  get renderingBytes(): number {
+    return this.#rendered?.bytes ?? 0
+  }
+
+  /** Makes them again when they are asked for. The unfiltered JSON stays. */
+  dropRenderings(): void {
     this.bytes -= this.#rendered?.bytes ?? 0
     this.#rendered?.variants.clear()
     if (this.#rendered !== null) this.#rendered.bytes = 0

@@ -92,6 +92,12 @@ export interface EntryStoreOptions {
 const EMPTY_SHARE = 0.1
 
 /**
+ * The part of the bytes up to which renderings evict entries. Beyond it renderings are dropped first: they cost some CPU to
+ * make again, and an entry costs a call.
+ */
+const RENDERING_SHARE = 0.25
+
+/**
  * The entries, bounded by number and by measured bytes; the least recently used is evicted first. Stations without
  * connectors are in a list of their own within the same bounds; the capacity that they leave is used by the others.
  */
@@ -99,12 +105,19 @@ export class EntryStore {
   readonly #options: EntryStoreOptions
   readonly #stations: LRUCache<string, CacheEntry>
   readonly #empties: LRUCache<string, CacheEntry>
+  /** The bytes of renderings by answer, the one that grew last at the end. The lists count what answers take besides. */
+  readonly #renderings = new Map<Answer, number>()
+  #renderingBytes = 0
 
   constructor(options: EntryStoreOptions) {
     const { maxEntries, maxBytes, onEviction } = options
     this.#options = options
-    this.#stations = createLru(maxEntries, maxBytes, onEviction)
-    this.#empties = createLru(shareOf(maxEntries), shareOf(maxBytes), onEviction)
+    const onLeave = (answer: Answer, isEvicted: boolean) => {
+      this.#leave(answer)
+      if (isEvicted) onEviction()
+    }
+    this.#stations = createLru(maxEntries, maxBytes, onLeave)
+    this.#empties = createLru(shareOf(maxEntries), shareOf(maxBytes), onLeave)
   }
 
   get entries(): number {
@@ -112,7 +125,7 @@ export class EntryStore {
   }
 
   get bytes(): number {
-    return this.#stations.calculatedSize + this.#empties.calculatedSize
+    return this.#stations.calculatedSize + this.#empties.calculatedSize + this.#renderingBytes
   }
 
   /** How many stations with connectors there are. */
@@ -163,14 +176,31 @@ export class EntryStore {
     if (entry?.answer === answer) this.#set(list, { ...entry })
   }
 
+  #count(answer: Answer, bytes: number): void {
+    this.#renderingBytes += bytes - (this.#renderings.get(answer) ?? 0)
+    this.#renderings.delete(answer)
+    if (bytes > 0) this.#renderings.set(answer, bytes)
+  }
+
+  #leave(answer: Answer): void {
+    this.#count(answer, 0)
+    answer.evicted()
+  }
+
   /** lru-cache drops an entry larger than its capacity without a call of `dispose`. */
   #set(list: LRUCache<string, CacheEntry>, entry: CacheEntry): void {
-    const { id, bytes } = entry.answer
+    const { answer } = entry
+    const { id, bytes, renderingBytes } = answer
     const present = list.peek(id)?.answer
-    if (present !== entry.answer) present?.evicted()
-    list.set(id, entry, { size: bytes })
+    if (present !== undefined && present !== answer) this.#leave(present)
+    list.set(id, entry, { size: bytes - renderingBytes })
+    if (list.has(id)) {
+      this.#count(answer, renderingBytes)
+    } else {
+      this.#leave(answer)
+      this.#options.onEviction()
+    }
     this.#evict(list === this.#stations ? 1 : 0)
-    if (!list.has(id)) this.#options.onEviction()
   }
 
   /**
@@ -180,9 +210,20 @@ export class EntryStore {
   #evict(newest: number): void {
     const { maxEntries, maxBytes } = this.#options
     while (this.entries > maxEntries || this.bytes > maxBytes) {
+      if (this.entries <= maxEntries && this.#dropRenderings()) continue
       const list = this.#stations.size > newest ? this.#stations : this.#empties
-      if (list.pop() === undefined) return
+      if (list.pop() === undefined && this.#stations.pop() === undefined) return
     }
+  }
+
+  /** Drops those of the answer that has grown the longest ago, and never of the last; false if all take little. */
+  #dropRenderings(): boolean {
+    const [oldest] = this.#renderings.keys()
+    const share = this.#options.maxBytes * RENDERING_SHARE
+    if (oldest === undefined || this.#renderings.size === 1 || this.#renderingBytes <= share) return false
+    this.#count(oldest, 0)
+    oldest.dropRenderings()
+    return true
   }
 }
 
@@ -190,14 +231,17 @@ function shareOf(capacity: number): number {
   return Math.max(1, Math.floor(capacity * EMPTY_SHARE))
 }
 
-function createLru(max: number, maxSize: number, onEviction: () => void): LRUCache<string, CacheEntry> {
+function createLru(
+  max: number,
+  maxSize: number,
+  onLeave: (answer: Answer, isEvicted: boolean) => void,
+): LRUCache<string, CacheEntry> {
   return new LRUCache<string, CacheEntry>({
     max,
     maxSize,
     dispose: ({ answer }, _id, reason) => {
       if (reason === 'set') return // by a copy, or by another answer
-      answer.evicted()
-      if (reason === 'evict') onEviction()
+      onLeave(answer, reason === 'evict')
     },
   })
 }

@@ -200,6 +200,29 @@ await t.test('entries are evicted at the bounds', async (t) => {
     t.equal(store.bytes, first.answer.bytes + third.answer.bytes)
   })
 
+  await t.test(
+    'renderings beyond a quarter of the bytes are dropped before an answer is evicted',
+    async (t) => {
+      const entries = idsOf('station', 8).map((id) => withNote(id, 10_000))
+      const answers = entries.reduce((sum, { answer }) => sum + answer.bytes, 0)
+      const maxBytes = Math.floor(answers / 0.7)
+      const { store, evictions } = setupStore({ maxBytes })
+      for (const entry of entries) store.put(entry)
+      const filters = Array.from({ length: 40 }, (_, i) => ({ ...NO_FILTER, minPowerKW: i }))
+      for (const filter of filters) for (const { answer } of entries) answer.render(filter, 'xml', true)
+      t.equal(evictions(), 0)
+      t.equal(store.stations, 8)
+      t.ok(store.bytes <= maxBytes)
+      const [first, last] = [entries[0], entries.at(-1)] as [CacheEntry, CacheEntry]
+      const render = ({ answer }: CacheEntry) => answer.render(filters.at(-1) ?? NO_FILTER, 'xml', true)
+      t.equal(render(last), render(last), 'those made last are kept')
+      for (const entry of idsOf('other', 8).map((id) => withNote(id, 10_000))) store.put(entry)
+      t.ok(evictions() > 0, 'more answers evict others as before')
+      t.ok(store.bytes <= maxBytes)
+      t.not(render(first), render(first), 'which keep no renderings')
+    },
+  )
+
   await t.test('an answer larger than the capacity is not stored, which is reported', async (t) => {
     const small = known('small')
     const { store, evictions } = setupStore({ maxEntries: 9, maxBytes: 10_000 })
