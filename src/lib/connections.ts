@@ -4,7 +4,6 @@ import type { Reservation } from './byte-budget.ts'
 import type { Connection, ConnectionsDeps } from './connection.ts'
 import { assignConnection, connectionOf, countInPacket, isUnused, mayBeSending, stop } from './connection.ts'
 import { endIfMuchBehindOpen, holdUntilClosed, isHeldOpen, readOn } from './held-responses.ts'
-import { limitHeaders, maxHeadersBeside } from './header-limit.ts'
 import { lingerOnClose } from './linger.ts'
 import { ReadTurns } from './read-turns.ts'
 import { boundBody, hasBody, whenRead } from './request-body.ts'
@@ -55,9 +54,7 @@ export class Connections {
     this.#isDraining = true
   }
 
-  readonly onConnection = (socket: Socket): void => {
-    const maxHeaders = maxHeadersBeside(this.#open.size)
-    limitHeaders(socket, maxHeaders)
+  onConnection(socket: Socket, maxHeaders: number): void {
     const connection: Connection = {
       socket,
       deps: this.#deps,

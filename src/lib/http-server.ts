@@ -1,12 +1,18 @@
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http'
 import { createServer } from 'node:http'
+import type { Socket } from 'node:net'
+import { getHeapStatistics } from 'node:v8'
 import type { FastifyServerFactory } from 'fastify'
 import type { ConnectionsDeps } from './connection.ts'
 import { Connections } from './connections.ts'
+import type { HeadLimits } from './header-limit.ts'
+import { HeadAccount } from './header-limit.ts'
 
 export interface HttpServerOptions extends ConnectionsDeps {
   /** Called before the framework: it answers a request, or returns false. */
   readonly answerFirst?: ((request: IncomingMessage, response: ServerResponse) => boolean) | undefined
+  /** What the heads of its connections can take; by default what the heap of the process allows. */
+  readonly heads?: HeadAccount
 }
 
 /** Limits the time for a whole request and for its headers, so that slow senders cannot hold connections. */
@@ -51,7 +57,7 @@ function createLimitedServer(handler: RequestListener, options: HttpServerOption
   })
   server.on('request', limited)
   server.on('checkExpectation', limited)
-  server.on('connection', connections.onConnection)
+  limitHeads(server, connections, options.heads ?? new HeadAccount(getHeapStatistics().heap_size_limit))
   ;(server as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true
   server.closeIdleConnections = () => connections.closeIdle(Number.POSITIVE_INFINITY)
   server.closeAllConnections = () => connections.destroyAll()
@@ -60,4 +66,21 @@ function createLimitedServer(handler: RequestListener, options: HttpServerOption
   checking.unref()
   server.once('close', () => clearInterval(checking))
   return server
+}
+
+/** Node gives the parser of a new connection, in its own listener, the limits that the server has at that moment. */
+function limitHeads(
+  server: Server & { maxHeaderSize?: number },
+  connections: Connections,
+  heads: HeadAccount,
+): void {
+  let limits: HeadLimits
+  server.prependListener('connection', (socket: Socket) => {
+    const granted = heads.grant()
+    socket.once('close', () => heads.giveBack(granted))
+    server.maxHeaderSize = granted.bytes
+    server.maxHeadersCount = granted.headers + 1 // one too many is seen; Node drops the others, the body's length among them
+    limits = granted
+  })
+  server.on('connection', (socket: Socket) => connections.onConnection(socket, limits.headers))
 }

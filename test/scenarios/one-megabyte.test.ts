@@ -223,30 +223,6 @@ await t.test('chunks of a byte on forty connections at once do not exhaust the h
   t.ok(largestMb < MAX_MB, `${largestMb.toFixed(1)} MB`)
 })
 
-const SHORT_HEADERS = 'a:\r\n'.repeat(16_000)
-/** What is not complete after 64 KB, and so is held. */
-const HEADS: Readonly<Record<string, string>> = {
-  heads: `GET / HTTP/1.1\r\n${SHORT_HEADERS}`,
-  trailers: `${POST}${CHUNKED}0\r\n${SHORT_HEADERS}`,
-}
-
-for (const [name, head] of Object.entries(HEADS)) {
-  await t.test(`${name} without end on a thousand connections do not exhaust the heap`, async (t) => {
-    await turnReport(service.child)
-    const sockets = Array.from({ length: 1_000 }, () =>
-      connect(Number(new URL(url).port), '127.0.0.1').on('error', () => {}),
-    )
-    t.teardown(() => sockets.forEach((socket) => socket.destroy()))
-    for (const socket of sockets) socket.resume().write(head)
-    await until('all are sent', () =>
-      sockets.every(({ connecting, writableLength }) => !connecting && writableLength === 0),
-    )
-    for (let i = 0; i < PROBES; i++) await request(adminUrl, '/livez')
-    const { largestMb } = await turnReport(service.child)
-    t.ok(largestMb < MAX_MB, `${largestMb.toFixed(1)} MB`)
-  })
-}
-
 /** What a hundred connections send at once: a packet each, and the end. */
 const PACKETS: Readonly<Record<string, string>> = {
   'chunks of a byte': `${POST}Connection: close\r\n${CHUNKED}${A_BYTE.repeat(10_000)}0\r\n\r\n`,
