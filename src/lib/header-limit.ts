@@ -25,6 +25,11 @@ const bounded = (value: number, least: number, most: number) =>
   Math.floor(Math.max(least, Math.min(most, value)))
 const heapOf = ({ headers, bytes }: HeadLimits) => bytes + headers * HEADER_BYTES
 
+/** Of names and values in turn, as Node has them. */
+export function heapOfHead(rawHeaders: readonly string[]): number {
+  return rawHeaders.reduce((bytes, text) => bytes + text.length, (rawHeaders.length / 2) * HEADER_BYTES)
+}
+
 /**
  * What the heads of all connections can take together, whether they are sent or not: a connection is granted its limits
  * when it is accepted, while much is left the maximum, then fewer headers, then fewer bytes too, down to the minimum.

@@ -19,9 +19,18 @@ export function linger(socket: Socket): void {
     return
   }
   discardInput(socket)
+  releaseRequest(socket)
   const timer = setTimeout(close, LINGER_MS)
   socket.once('end', close)
   socket.once('close', () => clearTimeout(timer))
+}
+
+type Receiving = Socket & { parser?: { incoming: unknown } | null }
+
+/** Node's parser keeps the request whose body has not come, with its head, until the connection closes. */
+function releaseRequest(socket: Socket): void {
+  const { parser } = socket as Receiving
+  if (parser) parser.incoming = null
 }
 
 /** From now on the server's close of the connection lingers if the client may be sending. */

@@ -1,10 +1,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import { heapOfHead } from './header-limit.ts'
 import type { ReadTurns } from './read-turns.ts'
 
 /** Parts of a body that are handed on whatever their length; those after them have at least `MIN_PART_BYTES`. */
 export const MAX_SMALL_PARTS = 256
 export const MIN_PART_BYTES = 1_024
+
+/** Of a head, within what a request takes anyway. */
+export const USUAL_HEAD_BYTES = 2_000
 
 /** Largest body that a route reads. */
 export const MAX_BODY_BYTES = 65_536
@@ -29,7 +33,7 @@ export function whenRead(request: IncomingMessage, callback: () => void): void {
 
 export interface BodyBounds {
   readonly reading: ReadTurns
-  /** Takes so many bytes of memory for what has come of the body; false if there is no room. */
+  /** Takes so many bytes of memory for a long head, or for what has come of the body; false if there is no room. */
   readonly tryTake: (bytes: number) => boolean
   /** There was no room: nothing of the body is handed on any more. */
   readonly onOverload: () => void
@@ -44,13 +48,16 @@ export function boundBody(request: IncomingMessage, response: ServerResponse, bo
   const joiner = new ChunkJoiner(request, reading)
   let takenBytes = 0
   let isRejected = false
+  const reject = () => {
+    isRejected = true
+    onOverload()
+  }
+  const headBytes = heapOfHead(request.rawHeaders) - USUAL_HEAD_BYTES
+  if (headBytes > 0 && !tryTake(headBytes)) reject()
   request.push = (chunk: Buffer | null) => {
     const bytes = Math.min(chunk?.length ?? 0, MAX_BODY_BYTES - takenBytes) // a longer body is rejected
     takenBytes += bytes
-    if (!isRejected && !tryTake(bytes)) {
-      isRejected = true
-      onOverload()
-    }
+    if (!isRejected && !tryTake(bytes)) reject()
     return isRejected ? true : joiner.push(chunk)
   }
   if (request.headers['transfer-encoding'] !== undefined) response.shouldKeepAlive = false

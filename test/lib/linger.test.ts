@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { createServer as createHttpServer } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { connect, createServer } from 'node:net'
 import { mock } from 'node:test'
@@ -30,6 +31,21 @@ await t.test('a connection lingers until its client ends it', async (t) => {
   t.notOk(server.destroyed)
   client.end()
   await once(server, 'close')
+})
+
+await t.test('a connection that lingers does not keep the request whose body has not come', async (t) => {
+  const listener = createHttpServer((_request, response) => void response.end()).listen(0, '127.0.0.1')
+  await once(listener, 'listening')
+  const { port } = listener.address() as AddressInfo
+  const client = connect(port, '127.0.0.1').on('error', () => {})
+  t.teardown(() => (client.destroy(), listener.close()))
+  client.resume().write('POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 9\r\n\r\n')
+  const [server] = (await once(listener, 'connection')) as [Socket & { parser: { incoming: unknown } }]
+  const { parser } = server
+  lingerOnClose(server, () => true)
+  await once(client, 'end')
+  t.notOk(server.destroyed)
+  t.equal(parser.incoming, null)
 })
 
 await t.test('a client that goes on sending is cut off after two seconds', async (t) => {

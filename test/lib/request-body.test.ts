@@ -3,7 +3,13 @@ import { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import t from 'tap'
 import { MAX_READING_MS, ReadTurns } from '../../src/lib/read-turns.ts'
-import { boundBody, hasBody, MAX_SMALL_PARTS, MIN_PART_BYTES } from '../../src/lib/request-body.ts'
+import {
+  boundBody,
+  hasBody,
+  MAX_SMALL_PARTS,
+  MIN_PART_BYTES,
+  USUAL_HEAD_BYTES,
+} from '../../src/lib/request-body.ts'
 
 const CHUNKED: IncomingMessage['headers'] = { 'transfer-encoding': 'chunked' }
 
@@ -153,6 +159,36 @@ await t.test('after a number of small parts the others have a minimum length', a
     [most + 1, most + 1, most + MIN_PART_BYTES, false],
   ])
 })
+
+await t.test(
+  'a head that is longer than usual counts with the body, and without room for it nothing is read',
+  async (t) => {
+    const takenFor = (more: number, hasRoom: boolean) => {
+      const request = new IncomingMessage(new Socket())
+      request.rawHeaders = ['a', 'b'.repeat(USUAL_HEAD_BYTES - 65 + more)]
+      request.headers = CHUNKED
+      const taken: number[] = []
+      let overloads = 0
+      boundBody(request, new ServerResponse(request), {
+        reading: new ReadTurns(() => []),
+        tryTake: (bytes) => (taken.push(bytes), hasRoom),
+        onOverload: () => void overloads++,
+      })
+      request.push(Buffer.alloc(MIN_PART_BYTES))
+      return { taken, overloads, read: request.readableLength }
+    }
+    const whole = { overloads: 0, read: MIN_PART_BYTES }
+    t.strictSame(
+      [-1, 0, 1].map((more) => takenFor(more, true)),
+      [
+        { taken: [MIN_PART_BYTES], ...whole },
+        { taken: [MIN_PART_BYTES], ...whole },
+        { taken: [1, MIN_PART_BYTES], ...whole },
+      ],
+    )
+    t.strictSame(takenFor(1, false), { taken: [1], overloads: 1, read: 0 })
+  },
+)
 
 await t.test('what a client has sent before it disconnects is dropped', async (t) => {
   const { request, parts, push } = receive()
