@@ -23,7 +23,6 @@ export const TESTED_BY: Readonly<Record<string, string>> = {
   'src/lib/on-response-end.ts': 'test/lib/connections.test.ts',
   'src/lib/raw-response.ts': 'test/http/protocol-errors.test.ts',
   'src/lib/small-file.ts': 'test/config/secrets.test.ts',
-  'src/lib/unread-time.ts': 'test/lib/connections.test.ts',
   'src/ops/log/fields.ts': 'test/ops/log/event-log.test.ts',
   'src/ops/metrics/counters.ts': 'test/ops/metrics/metrics.test.ts',
   'src/ops/metrics/family.ts': 'test/ops/metrics/metrics.test.ts',

@@ -3,7 +3,13 @@ import type { Socket } from 'node:net'
 import type { Reservation } from './byte-budget.ts'
 import type { Connection, ConnectionsDeps } from './connection.ts'
 import { assignConnection, connectionOf, countInPacket, isUnused, mayBeSending, stop } from './connection.ts'
-import { endIfMuchBehindOpen, holdUntilClosed, isHeldOpen, readOn } from './held-responses.ts'
+import {
+  endIfMuchBehindOpen,
+  holdUntilClosed,
+  isHeldOpen,
+  isUnreadTooLong,
+  readOn,
+} from './held-responses.ts'
 import { lingerOnClose } from './linger.ts'
 import { ReadTurns } from './read-turns.ts'
 import { boundBody, hasBody, whenRead } from './request-body.ts'
@@ -108,10 +114,10 @@ export class Connections {
     }
   }
 
-  /** Ends connections whose client has not read for `ms` what is sent to it. Only what earlier calls have seen is known. */
+  /** Ends connections whose client is `ms` behind in reading what is sent to it. Only what earlier calls have seen is known. */
   endUnread(ms: number): void {
     const now = performance.now()
-    for (const [socket, { unread }] of this.#open) if (unread.of(socket, now) >= ms) socket.destroy()
+    for (const [socket, connection] of this.#open) if (isUnreadTooLong(connection, now, ms)) socket.destroy()
   }
 
   /** Those too that are no longer the parser's. */

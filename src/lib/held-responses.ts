@@ -11,6 +11,9 @@ import { onResponseEnd } from './on-response-end.ts'
  */
 export const MAX_BYTES_BEHIND_OPEN = 131_072
 
+/** For so long a client with more than that behind a response may read nothing of it. Less than the time between two checks. */
+export const UNREAD_WITH_MUCH_BEHIND_MS = 4_000
+
 const RESERVED = Symbol('reserved')
 const SHARED = Symbol('shared')
 type Held = ServerResponse & { [RESERVED]?: Reservation; [SHARED]?: number }
@@ -62,9 +65,21 @@ export function holdUntilClosed(reservation: Reservation, connection: Connection
 /** To be called whenever a reservation of the connection has grown. */
 export function endIfMuchBehindOpen({ hasHeldOpen, due, socket }: Connection): void {
   const open = hasHeldOpen ? due.findIndex(isHeldOpen) : -1
-  if (open === -1) return
-  const bytes = due
-    .slice(open + 1)
-    .reduce((sum, { [RESERVED]: reservation }: Held) => sum + (reservation?.bytes ?? 0), 0)
-  if (bytes > MAX_BYTES_BEHIND_OPEN) socket.destroy()
+  if (open !== -1 && bytesAfter(due, open) > MAX_BYTES_BEHIND_OPEN) socket.destroy()
+}
+
+/**
+ * Whether the connection has to end because its client does not read: at all, or with as much behind its response as may
+ * wait behind one that is held open.
+ */
+export function isUnreadTooLong({ unread, due, socket }: Connection, now: number, ms: number): boolean {
+  const behindMs = unread.of(socket, now)
+  return (
+    behindMs >= Math.min(ms, UNREAD_WITH_MUCH_BEHIND_MS) &&
+    (behindMs >= ms || bytesAfter(due, 0) > MAX_BYTES_BEHIND_OPEN)
+  )
+}
+
+function bytesAfter(due: readonly Held[], index: number): number {
+  return due.slice(index + 1).reduce((sum, { [RESERVED]: reservation }) => sum + (reservation?.bytes ?? 0), 0)
 }
