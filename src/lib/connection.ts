@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import type { ByteBudget } from './byte-budget.ts'
+import type { ByteBudget, Reservation } from './byte-budget.ts'
 import { dropRequests } from './linger.ts'
 import type { UnreadTime } from './unread-time.ts'
 
@@ -37,6 +37,8 @@ export interface Connection {
   isStopped: boolean
   /** One of its responses is held open, or was. */
   hasHeldOpen: boolean
+  /** What waits behind that; from the first on. */
+  behindOpen?: Reservation
 }
 
 /** A member, as a weak map is searched with every use. Of responses too: a pipeline that fails takes a request's socket. */

@@ -180,6 +180,7 @@ export class Connections {
     const at = connection?.due.indexOf(response) ?? -1
     if (connection === undefined || at === -1) return // closed before
     connection.due.splice(at, 1)
+    endIfMuchBehindOpen(connection)
     if (connection.due.length > 0) return
     const { socket } = connection
     if (connection.isStopped && !socket.writableEnded) socket.destroySoon() // the last may have ended before

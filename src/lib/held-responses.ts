@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { Reservation } from './byte-budget.ts'
+import { ByteBudget } from './byte-budget.ts'
 import type { Connection } from './connection.ts'
 import { connectionOf, endForOverload, stop } from './connection.ts'
 import { discardInput, isStoppedByNode } from './linger.ts'
@@ -13,6 +14,10 @@ export const MAX_BYTES_BEHIND_OPEN = 131_072
 
 /** For so long a client with more than that behind a response may read nothing of it. Less than the time between two checks. */
 export const UNREAD_WITH_MUCH_BEHIND_MS = 4_000
+
+/** Of the budget, for what waits behind responses that are held open, on all connections together. */
+export const BEHIND_OPEN_SHARE = 0.25
+const partBehindOpen = new WeakMap<ByteBudget, ByteBudget>()
 
 const RESERVED = Symbol('reserved')
 const SHARED = Symbol('shared')
@@ -62,10 +67,26 @@ export function holdUntilClosed(reservation: Reservation, connection: Connection
   endIfMuchBehindOpen(connection)
 }
 
-/** To be called whenever a reservation of the connection has grown. */
-export function endIfMuchBehindOpen({ hasHeldOpen, due, socket }: Connection): void {
-  const open = hasHeldOpen ? due.findIndex(isHeldOpen) : -1
-  if (open !== -1 && bytesAfter(due, open) > MAX_BYTES_BEHIND_OPEN) socket.destroy()
+/** To be called whenever a reservation of the connection has changed. */
+export function endIfMuchBehindOpen(connection: Connection): void {
+  const { hasHeldOpen, due, socket } = connection
+  if (!hasHeldOpen || socket.destroyed) return
+  const open = due.findIndex(isHeldOpen)
+  const bytes = open === -1 ? 0 : bytesAfter(due, open)
+  const reservation = behindOpenOf(connection)
+  if (bytes > MAX_BYTES_BEHIND_OPEN) socket.destroy()
+  else if (reservation?.tryGrow(bytes - reservation.bytes) === false) endForOverload(connection)
+}
+
+/** What the connection has of the part of the budget; null without a budget. */
+function behindOpenOf(connection: Connection): Reservation | null {
+  const { socket, deps } = connection
+  if (deps.waiting === null || connection.behindOpen !== undefined) return connection.behindOpen ?? null
+  const part = partBehindOpen.get(deps.waiting) ?? new ByteBudget(deps.waiting.limit * BEHIND_OPEN_SHARE)
+  partBehindOpen.set(deps.waiting, part)
+  const reservation = part.reserve(0) as Reservation
+  socket.once('close', () => reservation.end())
+  return (connection.behindOpen = reservation)
 }
 
 /**
