@@ -4,6 +4,8 @@
  */
 export class ByteBudget {
   readonly limit: number
+  /** Called when so many bytes are missing: whether it has returned them. */
+  makeRoom: (missing: number) => boolean = () => false
   #used = 0
 
   constructor(limit: number) {
@@ -25,7 +27,10 @@ export class ByteBudget {
   }
 
   #tryTake(bytes: number): boolean {
-    if (bytes > 0 && !this.hasRoom(bytes)) return false
+    if (bytes > 0 && !this.hasRoom(bytes)) {
+      if (bytes > this.limit || !this.makeRoom(this.#used + bytes - this.limit) || !this.hasRoom(bytes))
+        return false
+    }
     this.#used += bytes
     return true
   }
@@ -49,7 +54,8 @@ export class Reservation {
   tryGrow(bytes: number): boolean {
     if (this.#hasEnded) return true
     if (!this.#tryTake(bytes)) return false
-    this.#bytes += bytes
+    if (this.#hasEnded) this.#tryTake(-bytes) // what made room has ended it
+    else this.#bytes += bytes
     return true
   }
 

@@ -39,6 +39,8 @@ export interface Connection {
   hasHeldOpen: boolean
   /** What waits behind that; from the first on. */
   behindOpen?: Reservation
+  /** What is not sent yet of a long response, the last that was counted. */
+  unsent?: Reservation
 }
 
 /** A member, as a weak map is searched with every use. Of responses too: a pipeline that fails takes a request's socket. */
@@ -68,7 +70,7 @@ export const hasLeft = (response: ServerResponse) => connectionOf(response)?.soc
 
 /**
  * What the kernel has not taken yet of a long response that is being sent counts among what waits, until its client has
- * read so much; without room the connection ends. To be called when the response has ended.
+ * read so much; without room, even by ending others, the connection ends. To be called when the response has ended.
  */
 export function countUnsent(response: ServerResponse): void {
   const connection = connectionOf(response)
@@ -76,7 +78,10 @@ export function countUnsent(response: ServerResponse): void {
   if (!connection?.deps.waiting || !isSending || response.writableLength === 0) return
   const reservation = connection.deps.waiting.reserve(response.writableLength)
   if (reservation === null) endForOverload(connection)
-  else response.once('close', () => reservation.end())
+  else {
+    connection.unsent = reservation
+    response.once('close', () => reservation.end())
+  }
 }
 
 /** Ends a connection for which there is no room. */

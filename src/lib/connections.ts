@@ -11,6 +11,7 @@ import {
   readOn,
 } from './held-responses.ts'
 import { lingerOnClose } from './linger.ts'
+import { makeRoom } from './make-room.ts'
 import { ReadTurns } from './read-turns.ts'
 import { boundBody, hasBody, whenRead } from './request-body.ts'
 import { UnreadTime } from './unread-time.ts'
@@ -32,6 +33,8 @@ export const WAITING_REQUEST_BYTES = 10_000
  * Later it has left. Both arrive as the same packet.
  */
 export const HALF_CLOSE_MS = 100
+/** So long after a search for connections to end there is no other: under a flood of misses each would look at all. */
+const NO_ROOM_MS = 100
 
 /** The open connections of a server, and the bounds of each. */
 export class Connections {
@@ -41,9 +44,11 @@ export class Connections {
   /** One listener for all responses, as a method of the response. */
   readonly #onResponseClose: (this: ServerResponse) => void
   #isDraining = false
+  #nextRoomAt = 0
 
   constructor(deps: ConnectionsDeps) {
     this.#deps = deps
+    if (deps.waiting !== null) deps.waiting.makeRoom = (missing) => this.#makeRoom(missing)
     const closed = (response: ServerResponse) => this.#responseClosed(response)
     this.#onResponseClose = function () {
       closed(this)
@@ -123,6 +128,14 @@ export class Connections {
   /** Those too that are no longer the parser's. */
   destroyAll(): void {
     for (const socket of this.#open.keys()) socket.destroy()
+  }
+
+  #makeRoom(missing: number): boolean {
+    const now = performance.now()
+    if (now < this.#nextRoomAt) return false
+    const hasMade = makeRoom(this.#open.values(), missing)
+    if (!hasMade) this.#nextRoomAt = now + NO_ROOM_MS
+    return hasMade
   }
 
   #admit(connection: Connection, request: IncomingMessage, response: ServerResponse): boolean {

@@ -101,6 +101,17 @@ export function isUnreadTooLong({ unread, due, socket }: Connection, now: number
   )
 }
 
-function bytesAfter(due: readonly Held[], index: number): number {
+/** What the responses of a connection have of the budget. */
+export function heldBytes({ due, unsent }: Connection): number {
+  return bytesAfter(due, -1) + (unsent?.bytes ?? 0)
+}
+
+/** For a connection that is closed: it is returned at once and not when that is known. */
+export function release({ due, unsent }: Connection): void {
+  for (const { [RESERVED]: reservation } of due as Held[]) reservation?.end()
+  unsent?.end()
+}
+
+export function bytesAfter(due: readonly Held[], index: number): number {
   return due.slice(index + 1).reduce((sum, { [RESERVED]: reservation }) => sum + (reservation?.bytes ?? 0), 0)
 }

@@ -16,6 +16,11 @@ export class UnreadTime {
   #seenAt = 0
   #behindMs = 0
 
+  /** As of the last call of {@link of}: whether something waited, and how far the client was behind. */
+  get last(): { readonly isPending: boolean; readonly behindMs: number } {
+    return { isPending: this.#taken !== -1, behindMs: this.#behindMs }
+  }
+
   /**
    * In ms, as far as earlier calls have seen it: the time for which it has read nothing, less what it has read. 0 if
    * everything has been taken by the kernel, which does so as the client reads.

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { connect } from 'node:net'
 import t from 'tap'
 import { ServiceError, TOO_MUCH_WAITS } from '../../src/errors.ts'
@@ -118,3 +118,26 @@ await t.test('files that wait for their turn take little, as all responses share
   t.ok(waiting.used >= 5 * WAITING_REQUEST_BYTES, `${waiting.used} bytes`)
   t.ok(waiting.used < 6 * WAITING_REQUEST_BYTES, `${waiting.used} bytes`)
 })
+
+await t.test(
+  'connections with many requests behind a file that is not read leave room for misses',
+  async (t) => {
+    const { counted, listener } = listen()
+    const waiting = new ByteBudget(3 * 98 * WAITING_REQUEST_BYTES)
+    const openapi = 'a'.repeat(20_000_000) // more than the kernel takes
+    const { app } = await createTestServer(t, { openapi }, { cache, listener, waiting })
+    await app.listen({ host: '127.0.0.1', port: 0 })
+    const accepted: Socket[] = []
+    app.server.on('connection', (socket: Socket) => void accepted.push(socket))
+    const { port } = app.server.address() as AddressInfo
+    const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`
+    const sockets = Array.from({ length: 3 }, () => connect(port, '127.0.0.1').on('error', () => {}))
+    t.teardown(() => sockets.forEach((socket) => socket.resetAndDestroy()))
+    for (const socket of sockets) socket.pause().write(get('/openapi.yaml').repeat(4) + get('/').repeat(95))
+    await until('all wait', () => waiting.used === waiting.limit)
+    await until('nothing is read', () => accepted.every(({ writableLength }) => writableLength > 0))
+    const misses = Array.from({ length: 200 }, () => waiting.reserve(WAITING_REQUEST_BYTES))
+    t.ok(misses.every((reservation) => reservation !== null))
+    t.equal(counted.overloads, 3, 'the connections are counted')
+  },
+)

@@ -1,11 +1,4 @@
-import type { ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { connect } from 'node:net'
-import type { Test } from 'tap'
 import t from 'tap'
-import { ByteBudget } from '../../src/lib/byte-budget.ts'
-import type { Connection } from '../../src/lib/connection.ts'
-import { connectionOf } from '../../src/lib/connection.ts'
 import { WAITING_REQUEST_BYTES } from '../../src/lib/connections.ts'
 import {
   BEHIND_OPEN_SHARE,
@@ -14,43 +7,16 @@ import {
   MAX_BYTES_BEHIND_OPEN,
   UNREAD_WITH_MUCH_BEHIND_MS,
 } from '../../src/lib/held-responses.ts'
-import { httpServer } from '../../src/lib/http-server.ts'
 import { until } from '../support/until.ts'
+import { heldServer } from './held-server.ts'
 
-const REQUEST = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'
 /** Requests that may wait behind a response that is held open, or not read. */
 const MOST = Math.floor(MAX_BYTES_BEHIND_OPEN / WAITING_REQUEST_BYTES)
 /** More than the kernel takes. */
 const LONG = Buffer.alloc(20_000_000)
 
-/** A server whose requests are held until `responses` are ended. */
-async function listen(t: Test, budget = Number.POSITIVE_INFINITY) {
-  const waiting = new ByteBudget(budget)
-  const ended = { count: 0 }
-  const server = httpServer({
-    waiting,
-    onOverload: (_request, response) => void response.writeHead(503).end(),
-    onOverloadEnd: () => void ended.count++,
-  })((_request, response) => void seen.push(response), {})
-  const seen: ServerResponse[] = []
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  t.teardown(() => (server.closeAllConnections(), server.close()))
-  /** The responses of a new connection. */
-  const send = async (requests: number) => {
-    const from = seen.length
-    const socket = connect(port, '127.0.0.1').on('error', () => {})
-    t.teardown(() => socket.destroy())
-    socket.pause().write(REQUEST.repeat(requests))
-    await until('all are handled', () => seen.length === from + requests)
-    const responses = seen.slice(from) as [ServerResponse, ...ServerResponse[]]
-    return { socket, responses, connection: connectionOf(responses[0]) as Connection }
-  }
-  return { waiting, ended, send }
-}
-
 await t.test('a connection with much behind a response that is not read ends soon', async (t) => {
-  const { send } = await listen(t)
+  const { send } = await heldServer(t)
   const isEnded = async (behind: number, afterMs: number) => {
     const { responses, connection } = await send(1 + behind)
     responses[0].end(LONG)
@@ -71,7 +37,7 @@ await t.test('a connection with much behind a response that is not read ends soo
 })
 
 await t.test('a connection that waits for its first response, with much behind it, stays open', async (t) => {
-  const { send } = await listen(t)
+  const { send } = await heldServer(t)
   const { connection } = await send(90)
   isUnreadTooLong(connection, 0, 60_000)
   t.notOk(isUnreadTooLong(connection, 600_000, 60_000))
@@ -79,7 +45,7 @@ await t.test('a connection that waits for its first response, with much behind i
 
 await t.test('what waits behind responses that are held open is bounded over all connections', async (t) => {
   const MOST_TOGETHER = 20
-  const { waiting, ended, send } = await listen(
+  const { waiting, ended, send } = await heldServer(
     t,
     (MOST_TOGETHER * WAITING_REQUEST_BYTES) / BEHIND_OPEN_SHARE,
   )
