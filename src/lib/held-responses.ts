@@ -112,6 +112,6 @@ export function release({ due, unsent }: Connection): void {
   unsent?.end()
 }
 
-export function bytesAfter(due: readonly Held[], index: number): number {
+function bytesAfter(due: readonly Held[], index: number): number {
   return due.slice(index + 1).reduce((sum, { [RESERVED]: reservation }) => sum + (reservation?.bytes ?? 0), 0)
 }

@@ -1,13 +1,7 @@
 import type { Connection } from './connection.ts'
 import { endForOverload } from './connection.ts'
-import {
-  bytesAfter,
-  heldBytes,
-  isHeldOpen,
-  MAX_BYTES_BEHIND_OPEN,
-  release,
-  UNREAD_WITH_MUCH_BEHIND_MS,
-} from './held-responses.ts'
+import { heldBytes, isHeldOpen, release, UNREAD_WITH_MUCH_BEHIND_MS } from './held-responses.ts'
+import { waitsForClient } from './unread-time.ts'
 
 /** A client that reads steadily has so much time for a long response. */
 export const LONG_UNREAD_MS = 30_000
@@ -44,9 +38,7 @@ export function makeRoom(connections: Iterable<Connection>, missing: number): bo
 function rankOf({ socket, due, unread, requestedAt }: Connection, now: number): 0 | 1 | 2 {
   if (socket.destroyed) return 0
   if (due.length > 1 && due.some(isHeldOpen)) return 2
-  if (socket.writableLength === 0) return 0
-  const { isPending, behindMs } = unread.last
-  if (behindMs >= UNREAD_WITH_MUCH_BEHIND_MS || (isPending && due.length > 1)) return 2
-  if (bytesAfter(due, 0) > MAX_BYTES_BEHIND_OPEN) return 2
+  if (!waitsForClient(socket)) return 0
+  if (due.length > 1 || unread.last >= UNREAD_WITH_MUCH_BEHIND_MS) return 2
   return now - requestedAt >= LONG_UNREAD_MS ? 1 : 0
 }

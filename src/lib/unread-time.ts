@@ -4,6 +4,9 @@ type Internals = Socket & {
   readonly _handle?: { readonly bytesWritten: number; readonly writeQueueSize: number } | null
 }
 
+/** Whether the kernel takes no more until the client reads. */
+export const waitsForClient = ({ _handle: handle }: Internals) => (handle?.writeQueueSize ?? 0) > 0
+
 /** Bytes in a ms, so 1 KB/s: less than any link that is in use. */
 export const MIN_RATE = 1
 
@@ -16,9 +19,9 @@ export class UnreadTime {
   #seenAt = 0
   #behindMs = 0
 
-  /** As of the last call of {@link of}: whether something waited, and how far the client was behind. */
-  get last(): { readonly isPending: boolean; readonly behindMs: number } {
-    return { isPending: this.#taken !== -1, behindMs: this.#behindMs }
+  /** As of the last call of {@link of}. */
+  get last(): number {
+    return this.#behindMs
   }
 
   /**
