@@ -130,11 +130,11 @@ async function withDefect(service: Service, request: Request, t: Test): Promise<
 
 /** A request while as much waits as may. */
 async function whileFull(service: Service, request: Request, t: Test): Promise<Received> {
-  const reserve = t.intercept(ByteBudget.prototype, 'reserve', { value: () => null })
+  const room = t.intercept(ByteBudget.prototype, 'hasRoom', { value: () => false })
   try {
     return await sends()(service, request)
   } finally {
-    reserve.restore()
+    room.restore()
   }
 }
 

@@ -36,8 +36,10 @@ async function setup(t: Test) {
     const reported: (string | null)[] = []
     let receive: (message: string) => void = () => {}
     let listening: (isListening: boolean) => void = () => {}
+    let replies = 0
     const access = {
-      script: commands.script.bind(commands),
+      script: (...command: Parameters<Commands['script']>) =>
+        commands.script(...command).finally(() => replies++),
       subscribe: (_channel: string, listener: typeof receive) => void (receive = listener),
       onListening: (listener: typeof listening) => void (listening = listener),
     }
@@ -53,10 +55,12 @@ async function setup(t: Test) {
         return !done.includes(false)
       },
       receive: (message: string) => receive(message),
+      /** Ends when it has read what it has missed. */
       connect: async () => {
+        const before = replies
         connected.add(receive)
         listening(true)
-        await sleep(50)
+        await until('it has read what it has missed', () => replies > before)
       },
       disconnect: () => {
         connected.delete(receive)
