@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { malformedRequest, ServiceError } from '../errors.ts'
 import { connectionOf } from '../lib/connection.ts'
-import { MAX_HEADERS, MIN_MAX_HEADERS } from '../lib/header-limit.ts'
+import { MAX_HEADERS, MIN_MAX_HEADERS } from '../lib/head-limits.ts'
 import { hasBody } from '../lib/request-body.ts'
 
 /**

@@ -5,8 +5,8 @@ import { getHeapStatistics } from 'node:v8'
 import type { FastifyServerFactory } from 'fastify'
 import type { ConnectionsDeps } from './connection.ts'
 import { Connections } from './connections.ts'
-import type { HeadLimits } from './header-limit.ts'
-import { HeadAccount } from './header-limit.ts'
+import type { HeadLimits } from './head-limits.ts'
+import { HeadAccount } from './head-limits.ts'
 
 export interface HttpServerOptions extends ConnectionsDeps {
   /** Called before the framework: it answers a request, or returns false. */
@@ -22,7 +22,7 @@ const HEADERS_TIMEOUT_MS = 10_000
 const KEEP_ALIVE_TIMEOUT_MS = 72_000
 /** How often Node looks for requests over their time. */
 const CHECK_INTERVAL_MS = 5_000
-/** A client that reads nothing of its response for so long loses its connection. */
+/** A client that is so far behind in reading its responses loses its connection: one that reads nothing, after so long. */
 const UNREAD_TIMEOUT_MS = 60_000
 
 const connectionsOf = new WeakMap<Server, Connections>()

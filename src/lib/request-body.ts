@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import { heapOfHead } from './header-limit.ts'
+import { heapOfHead } from './head-limits.ts'
 import type { ReadTurns } from './read-turns.ts'
 
 /** Parts of a body that are handed on whatever their length; those after them have at least `MIN_PART_BYTES`. */

@@ -161,7 +161,7 @@ await t.test('an answer that has left the store keeps no renderings', async (t) 
     cleared: (store) => store.clear(),
   }
   for (const [name, leave] of Object.entries(ways)) {
-    await t.test(name, async (t) => {
+    await t.test(`an answer that was ${name} keeps none until it is stored again`, async (t) => {
       const { store } = setupStore({ maxEntries: 1 })
       const entry = known('a', 1)
       const base = entry.answer.bytes

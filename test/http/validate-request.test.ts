@@ -4,7 +4,7 @@ import t from 'tap'
 import { isValidGet, validateRequest } from '../../src/http/validate-request.ts'
 import type { Connection } from '../../src/lib/connection.ts'
 import { assignConnection } from '../../src/lib/connection.ts'
-import { MAX_HEADERS, MIN_MAX_HEADERS } from '../../src/lib/header-limit.ts'
+import { MAX_HEADERS, MIN_MAX_HEADERS } from '../../src/lib/head-limits.ts'
 
 interface RequestLine {
   readonly method?: string

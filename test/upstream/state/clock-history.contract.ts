@@ -88,7 +88,7 @@ export async function clockHistoryContract(t: Test, create: () => Promise<Settab
     },
   )
 
-  await t.test('nor if a replica has seen the earlier period only', async (t) => {
+  await t.test('no call is charged twice if a replica has seen the earlier period only', async (t) => {
     const spentWith = async (ahead: string, back: string) => {
       const { replicas, show } = await replicasOn(create, 2)
       const [one, other] = replicas as [(typeof replicas)[0], (typeof replicas)[0]]

@@ -9,7 +9,7 @@ import {
   MAX_HEADERS,
   MIN_MAX_HEAD_BYTES,
   MIN_MAX_HEADERS,
-} from '../../src/lib/header-limit.ts'
+} from '../../src/lib/head-limits.ts'
 import { httpServer } from '../../src/lib/http-server.ts'
 import { until } from '../support/until.ts'
 
